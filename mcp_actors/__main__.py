@@ -1,0 +1,73 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcp_actors import __version__
+from mcp_actors.app import App, StartError
+from mcp_actors.config import SettingsError, load
+from mcp_actors.logs import set_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+try:
+    from uvloop import run as run_loop
+except ImportError:  # where uvloop does not install, asyncio's own loop serves, slower
+    run_loop: Callable[[Coroutine[object, object, None]], None] = asyncio.run  # type: ignore[no-redef]
+
+EPILOG = """\
+Try it:
+  mcp-actors                            serve on http://localhost:8000; open it in two tabs
+  mcp-actors serve --port 9000          ... on another port
+  mcp-actors serve --host 0.0.0.0       ... to other machines too
+  mcp-actors serve --settings FILE      ... with the settings of a file, such as settings/production.env
+
+Every setting is an environment variable MCP_ACTORS_<NAME>, or a line of `.env` in the working directory, or of the
+settings file; settings/development.env explains each. The wire protocol is in mcp_actors/protocol/PROTOCOL.md.
+"""
+
+USAGE, FAILURE = 2, 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status: 0, 1 if the server cannot start, 2 for a wrong setting or argument."""
+    options = _parser().parse_args(arguments)
+    overrides = {"host": getattr(options, "host", None), "port": getattr(options, "port", None)}
+    try:
+        settings = load(getattr(options, "settings", None), overrides)
+    except SettingsError as error:
+        print(f"mcp-actors: {error}", file=sys.stderr)
+        return USAGE
+    set_up("debug" if settings.debug else settings.log_level, settings.log_format)
+    try:
+        run_loop(App(settings).run(announce=lambda greeting: print(greeting, flush=True)))
+    except StartError as error:
+        print(f"mcp-actors: {error}", file=sys.stderr)
+        return FAILURE
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mcp-actors",
+        description="A signaling server for WebRTC: peers meet in rooms and exchange offers, answers and candidates.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"mcp_actors {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND")
+    serve = commands.add_parser("serve", help="run the server (what happens without a command, too)")
+    serve.add_argument("--host", help="name or address to listen on (default: localhost; 0.0.0.0 for all interfaces)")
+    serve.add_argument("--port", help="port to listen on (default: 8000; 0 lets the system choose)")
+    serve.add_argument("--settings", type=Path, metavar="FILE", help="a settings file: lines of NAME=value")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""The composition root: builds the server from its settings, starts it, and stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import socket
+from http import HTTPStatus
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import structlog
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+
+from mcp_actors import __version__
+from mcp_actors.broker.memory import MemoryBroker
+from mcp_actors.node import Node
+from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
+from mcp_actors.protocol.errors import CloseCode
+from mcp_actors.protocol.identifiers import NodeId
+from mcp_actors.transports.access import AccessPolicy, is_loopback
+from mcp_actors.transports.connections import Connections
+from mcp_actors.transports.http import HealthHandler, PageHandler
+from mcp_actors.transports.mcp import McpHandler
+from mcp_actors.transports.signaling import SignalingHandler
+from mcp_actors.transports.websocket import Bounds, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tornado.web import RequestHandler
+
+    from mcp_actors.config import Settings
+
+log = structlog.get_logger("mcp_actors")
+
+CLOSING_PATIENCE = 1.0
+"""Seconds that clients have to answer the close frame when the server stops."""
+
+
+class StartError(Exception):
+    """The server cannot start; `str(error)` says why and what to do."""
+
+
+class App:
+    """One server process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._sockets: list[socket.socket] = []
+        self._heartbeat: asyncio.Task[None] | None = None
+        node_id = NodeId(f"{socket.gethostname()}-{secrets.token_hex(4)}")
+        self.node = Node(
+            node_id,
+            MemoryBroker(),
+            room_capacity=settings.max_room_members,
+            max_rooms=settings.max_rooms,
+            max_inbox=settings.max_room_inbox,
+        )
+        self.connections = Connections(settings.max_connections, settings.ping_interval)
+        self._server = HTTPServer(self._routes(), max_header_size=16_384)
+
+    @property
+    def port(self) -> int:
+        """The port bound: the one that was set, or the one the system chose for 0."""
+        return int(self._sockets[0].getsockname()[1])
+
+    def _routes(self) -> Application:
+        settings = self._settings
+        policy = AccessPolicy(settings.allowed_hosts, settings.cors_allowed_origins)
+        limits = Limits(settings.max_message_bytes, settings.max_metadata_bytes, settings.max_id_length)
+        bounds = Bounds(
+            limits=limits,
+            max_rooms=settings.max_rooms_per_connection,
+            max_outbox_frames=settings.max_outbox_messages,
+            max_outbox_bytes=settings.max_outbox_bytes,
+            max_bad_messages=settings.max_bad_messages,
+        )
+        endpoint = Endpoint(self.node, self.connections, policy, bounds, settings.ice_servers, __version__)
+        page = {"policy": policy, "path": str(files("mcp_actors") / "web"), "default_filename": "index.html"}
+        return Application(
+            [
+                (r"/ws/signaling/?", SignalingHandler, {"endpoint": endpoint, "decoder": peer_decoder(limits)}),
+                (r"/ws/mcp/?", McpHandler, {"endpoint": endpoint, "decoder": user_decoder(limits)}),
+                (r"/healthz", HealthHandler, {"policy": policy}),
+                (r"/(.*)", PageHandler, page),
+            ],
+            log_function=_log_request,
+        )
+
+    def start(self) -> None:
+        """Listen. Raises `StartError`."""
+        settings = self._settings
+        try:
+            self._sockets = bind_sockets(settings.port, settings.host, backlog=1024)
+        except OSError as error:
+            raise StartError(
+                f"Cannot listen on {settings.host} port {settings.port}: {error.strerror or error}."
+                " Is another server running there? Choose another port with --port, or another address with --host."
+            ) from None
+        self._server.add_sockets(self._sockets)
+        self._heartbeat = asyncio.create_task(self.connections.keep_alive())
+        log.info("listening", host=settings.host, port=self.port, node=self.node.id, version=__version__)
+        if not is_loopback(settings.host) and not settings.allowed_hosts:
+            log.warning("open to other machines under any name; set MCP_ACTORS_ALLOWED_HOSTS", host=settings.host)
+
+    async def stop(self) -> None:
+        """Accept nothing more, close every connection with 1001, and wait a moment for the clients to answer."""
+        self._server.stop()
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+        count = len(self.connections)
+        await self.connections.close_all(CloseCode.GOING_AWAY, CLOSING_PATIENCE)
+        await self._server.close_all_connections()
+        log.info("stopped", connections=count)
+
+    async def run(self, announce: Callable[[str], None]) -> None:
+        """Start, announce where to go, serve until SIGINT or SIGTERM, and stop; a second signal ends the process."""
+        loop = asyncio.get_running_loop()
+        asked = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, asked.set)
+        self.start()
+        announce(self._greeting())
+        await asked.wait()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        await self.stop()
+
+    def _greeting(self) -> str:
+        name = self._settings.host
+        if name in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+            name = socket.gethostname()
+        where = f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}"
+        return (
+            f"mcp_actors {__version__} is serving. Stop it with Ctrl-C.\n"
+            f"  demo call   http://{where}/               open it in two tabs\n"
+            f"  signaling   ws://{where}/ws/signaling/   for WebRTC peers\n"
+            f"  messages    ws://{where}/ws/mcp/         for users of the same rooms"
+        )
+
+
+def _log_request(handler: RequestHandler) -> None:
+    status = handler.get_status()
+    write = log.error if status >= HTTPStatus.INTERNAL_SERVER_ERROR else log.debug
+    request = handler.request
+    write("request", method=request.method, path=request.path, status=status, address=request.remote_ip)

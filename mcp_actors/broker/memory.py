@@ -1,0 +1,89 @@
+"""The broker of a single process: the embedded default, and what tests of rooms use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from mcp_actors.protocol.errors import ErrorCode
+from mcp_actors.protocol.events import JoinRefused, Kind, MemberJoined, MemberLeft
+
+if TYPE_CHECKING:
+    from mcp_actors.broker import Listener
+    from mcp_actors.protocol.events import Event, LeaveReason, Member
+    from mcp_actors.protocol.identifiers import Incarnation, PeerId, RoomId, UserId
+
+
+def _nobody(_room: RoomId, _event: Event) -> None:
+    raise RuntimeError("listen() comes first")
+
+
+class _Ledger:
+    """The membership of one room."""
+
+    __slots__ = ("joins", "members", "peers", "version")
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.joins = {Kind.PEER: 0, Kind.USER: 0}
+        self.members: dict[Incarnation, Member] = {}
+        self.peers: dict[PeerId | UserId, Member] = {}
+
+    def refusal(self, member: Member, capacity: int) -> ErrorCode | None:
+        if member.kind is Kind.PEER and member.id in self.peers:
+            return ErrorCode.PEER_ID_TAKEN
+        present = len(self.peers) if member.kind is Kind.PEER else len(self.members) - len(self.peers)
+        return ErrorCode.ROOM_FULL if present >= capacity else None
+
+    def add(self, member: Member) -> Event:
+        self.version += 1
+        self.joins[member.kind] += 1
+        member = structs.replace(member, order=self.joins[member.kind])
+        self.members[member.incarnation] = member
+        if member.kind is Kind.PEER:
+            self.peers[member.id] = member
+        return MemberJoined(self.version, member)
+
+    def remove(self, incarnation: Incarnation, reason: LeaveReason) -> Event:
+        self.version += 1
+        member = self.members.pop(incarnation)
+        if member.kind is Kind.PEER:
+            del self.peers[member.id]
+        return MemberLeft(self.version, incarnation, reason)
+
+
+class MemoryBroker:
+    """See `Broker`."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[RoomId, _Ledger] = {}
+        self._listener: Listener = _nobody
+
+    def listen(self, listener: Listener) -> None:
+        """See `Broker`."""
+        self._listener = listener
+
+    def join(self, room: RoomId, member: Member, capacity: int) -> None:
+        """See `Broker`."""
+        ledger = self._rooms.get(room) or self._rooms.setdefault(room, _Ledger())
+        if member.incarnation in ledger.members:
+            return
+        code = ledger.refusal(member, capacity)
+        if code is not None:
+            self._tell(room, JoinRefused(member.incarnation, code))
+            return
+        self._tell(room, ledger.add(member))
+
+    def leave(self, room: RoomId, incarnation: Incarnation, reason: LeaveReason) -> None:
+        """See `Broker`."""
+        ledger = self._rooms.get(room)
+        if ledger is None or incarnation not in ledger.members:
+            return
+        event = ledger.remove(incarnation, reason)
+        if not ledger.members:
+            del self._rooms[room]
+        self._tell(room, event)
+
+    def _tell(self, room: RoomId, event: Event) -> None:
+        self._listener(room, event)

@@ -1,0 +1,209 @@
+"""Settings: typed, and read from the environment and settings files by this module alone.
+
+Each setting is a variable `MCP_ACTORS_<NAME>`; some have a second name, of long standing. Later sources win: the
+defaults below, `.env` in the working directory, the file given with --settings, the environment, the command line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from dotenv import dotenv_values
+from msgspec import Meta, Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PREFIX = "MCP_ACTORS_"
+
+Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; `str(error)` names it, says why and gives an example."""
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set. `settings/development.env` explains each for operators."""
+
+    host: str = "localhost"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8000
+    debug: bool = False
+    secret_key: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    cors_allowed_origins: tuple[str, ...] = ()
+    redis_host: str = ""
+    ice_servers: tuple[dict[str, Any], ...] = ()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "text", "json"] = "auto"
+    ping_interval: Seconds = 20.0
+    max_connections: Count = 100_000
+    max_rooms: Count = 250_000
+    max_room_members: Count = 500
+    max_rooms_per_connection: Count = 32
+    max_message_bytes: Annotated[int, Meta(ge=1024, le=16_777_216)] = 65_536
+    max_metadata_bytes: Annotated[int, Meta(ge=2, le=65_536)] = 1024
+    max_id_length: Annotated[int, Meta(ge=1, le=1024)] = 128
+    max_outbox_bytes: Count = 1_048_576
+    max_outbox_messages: Count = 4096
+    max_room_inbox: Count = 4096
+    max_bad_messages: Count = 16
+
+
+ALIASES = {
+    "DJANGO_SECRET_KEY": "secret_key",
+    "DJANGO_DEBUG": "debug",
+    "DJANGO_ALLOWED_HOSTS": "allowed_hosts",
+    "ALLOWED_HOSTS": "allowed_hosts",
+    "CORS_ALLOWED_ORIGINS": "cors_allowed_origins",
+    "REDIS_HOST": "redis_host",
+    "PORT": "port",
+}
+"""Second names; where both are set in one source, the `MCP_ACTORS_` name wins."""
+
+EXAMPLES = {
+    "host": "0.0.0.0 for all interfaces, or localhost",
+    "port": "8000",
+    "debug": "True or False",
+    "allowed_hosts": "localhost,127.0.0.1,.example.com",
+    "cors_allowed_origins": "https://app.example.com,http://localhost:3000",
+    "ice_servers": '[{"urls": "stun:stun.example.com:3478"}]',
+    "log_level": "info (or debug, warning, error)",
+    "log_format": "auto (or text, json)",
+    "ping_interval": "20 (seconds; 0 for none)",
+}
+
+_TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", ""}
+
+
+def load(
+    file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    directory: Path | None = None,
+) -> Settings:
+    """Read `.env` of `directory` (default: the working one), `file`, `environ`, then `overrides` by field name.
+
+    Raises `SettingsError`.
+    """
+    values: dict[str, str] = {}
+    names: dict[str, str] = {}
+    dotenv = (directory or Path()) / ".env"
+    sources: list[Mapping[str, str]] = []
+    if dotenv.is_file():
+        sources.append(_read_file(dotenv))
+    if file is not None:
+        sources.append(_read_file(file))
+    sources.append(environ)
+    for source in sources:
+        for name, field in _recognized(source):
+            values[field], names[field] = source[name], name
+    typed = {field: _convert(field, names[field], value) for field, value in values.items()}
+    typed |= {
+        field: _check(field, f"--{field}", value) for field, value in (overrides or {}).items() if value is not None
+    }
+    return _check_together(Settings(**typed), names)
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8") as stream:
+            found = dotenv_values(stream=stream, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(f"Settings file {path} cannot be read: {reason}.") from None
+    return {name: value or "" for name, value in found.items()}
+
+
+def _recognized(source: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The settings in a source as (name, field), so that a later one wins over an earlier."""
+    found = [(name, field) for name, field in ALIASES.items() if name in source]
+    for name in source:
+        if not name.startswith(PREFIX):
+            continue
+        field = name.removeprefix(PREFIX).lower()
+        if field not in Settings.__struct_fields__:
+            raise SettingsError(_unknown(name))
+        found.append((name, field))
+    return found
+
+
+def _unknown(name: str) -> str:
+    known = [PREFIX + field.upper() for field in Settings.__struct_fields__]
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"{name} is not a setting." + (f" Did you mean {close[0]}?" if close else "")
+
+
+def _convert(field: str, name: str, text: str) -> Any:
+    """Turn the text of one setting into its type."""
+    text = text.strip()
+    parse: Callable[[str], Any] | None = {
+        "debug": _boolean,
+        "allowed_hosts": _listed,
+        "cors_allowed_origins": _listed,
+        "ice_servers": _json,
+    }.get(field)
+    try:
+        value = parse(text) if parse else text
+    except ValueError as error:
+        raise SettingsError(_complaint(field, name, text, str(error))) from None
+    return _check(field, name, value)
+
+
+def _check(field: str, name: str, value: Any) -> Any:
+    try:
+        return msgspec.convert(value, _type_of(field), strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(_complaint(field, name, value, str(error))) from None
+
+
+def _type_of(field: str) -> Any:
+    return next(info.type for info in msgspec.structs.fields(Settings) if info.name == field)
+
+
+def _complaint(field: str, name: str, value: Any, problem: str) -> str:
+    default = next(info.default for info in msgspec.structs.fields(Settings) if info.name == field)
+    shown = "***" if field == "secret_key" else repr(value)
+    return f"{name} is {shown}, which is wrong: {problem}. An example: {EXAMPLES.get(field, default)}"
+
+
+def _check_together(settings: Settings, names: Mapping[str, str]) -> Settings:
+    if settings.redis_host:
+        name = names.get("redis_host", "REDIS_HOST")
+        raise SettingsError(
+            f"{name} is {settings.redis_host!r}, but this version has no Redis adapter yet: it serves all rooms from"
+            f" one process and needs no other server. Remove {name} to run it so."
+        )
+    for origin in settings.cors_allowed_origins:
+        if origin not in ("*", "null") and "://" not in origin:
+            name = names.get("cors_allowed_origins", "CORS_ALLOWED_ORIGINS")
+            problem = "an origin is scheme://host or scheme://host:port"
+            raise SettingsError(_complaint("cors_allowed_origins", name, origin, problem))
+    return settings
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError("it is neither true nor false")
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _json(text: str) -> Any:
+    if not text:
+        return []
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"it is not JSON ({error})") from None

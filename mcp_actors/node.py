@@ -1,0 +1,106 @@
+"""The node: this server process, with its id, its broker and its rooms; and one connection's membership in a room."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from mcp_actors.actors.directory import Directory
+from mcp_actors.actors.mail import Broadcast, Enter, Exit, Mail, Outlet, Relayed
+from mcp_actors.protocol.errors import Unavailable
+from mcp_actors.protocol.events import Kind, LeaveReason, Member
+from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RequestId, RoomId, UserId
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Awaitable, Sequence
+
+    from mcp_actors.actors.room import RoomActor
+    from mcp_actors.broker import Broker
+    from mcp_actors.protocol.messages import Message, Targeted
+
+
+class Node:
+    """What a transport needs of this process: memberships in its rooms.
+
+    `room_capacity`: members of each kind in one room. `max_rooms`: rooms of this process. `max_inbox`: mails that may
+    wait for a room before those who send to it are slowed.
+    """
+
+    def __init__(self, node_id: NodeId, broker: Broker, *, room_capacity: int, max_rooms: int, max_inbox: int) -> None:
+        self.id = node_id
+        self.rooms = Directory(broker, capacity=room_capacity, max_rooms=max_rooms)
+        self._max_inbox = max_inbox
+        self._memberships = count(1)
+
+    def membership(
+        self, room_id: RoomId, kind: Kind, member_id: PeerId | UserId, metadata: dict[str, Any] | None = None
+    ) -> Membership:
+        """A place in a room for one connection, to be entered in this same turn of the loop.
+
+        Raises `Unavailable` when there are too many rooms.
+        """
+        incarnation = Incarnation(f"{self.id}.{next(self._memberships)}")
+        member = Member(kind, member_id, incarnation, self.id, metadata or {})
+        return Membership(self.rooms.room(room_id), member, self._max_inbox)
+
+
+class Membership:
+    """One connection in one room. Each method raises `Unavailable` if the room was lost."""
+
+    __slots__ = ("_max_inbox", "_member", "_room")
+
+    def __init__(self, room: pykka.ActorRef[RoomActor], member: Member, max_inbox: int) -> None:
+        self._room = room
+        self._member = member
+        self._max_inbox = max_inbox
+
+    def enter(
+        self, outlet: Outlet, request_id: RequestId | None, ice_servers: Sequence[dict[str, Any]] = ()
+    ) -> Awaitable[None]:
+        """Ask at once to enter, and await the outcome; the room writes the reply.
+
+        Raises `PeerIdTaken` or `RoomFull` too.
+        """
+        return self._ask(Enter(self._member, outlet, request_id, ice_servers))
+
+    def leave(self, request_id: RequestId | None) -> Awaitable[None]:
+        """Ask at once to leave, and await that it is done; the room writes the reply."""
+        return self._ask(Exit(self._member.incarnation, LeaveReason.LEFT, request_id, replied=True))
+
+    def end(self, reason: LeaveReason) -> None:
+        """Leave because the connection is gone; never fails."""
+        if self._room.is_alive():
+            self._room.tell(Exit(self._member.incarnation, reason))
+
+    def relay(self, message: Targeted, frame: bytes) -> Future[None] | None:
+        """Send a peer's message on; a future is returned where the sender must wait before it reads on."""
+        return self._tell(Relayed(self._member.incarnation, message, frame))
+
+    def broadcast(self, message: Message, frame: bytes) -> Future[None] | None:
+        """Send a user's message on; a future is returned where the sender must wait before it reads on."""
+        return self._tell(Broadcast(self._member.incarnation, message, frame))
+
+    def _tell(self, mail: Mail) -> Future[None] | None:
+        try:
+            self._room.tell(mail)
+        except pykka.ActorDeadError:
+            raise _lost() from None
+        inbox = self._room.actor_inbox
+        return inbox.drained() if len(inbox) > self._max_inbox else None  # type: ignore[attr-defined, arg-type]
+
+    def _ask(self, mail: Mail) -> Awaitable[None]:
+        return _answered(self._room.ask(mail, block=False))
+
+
+async def _answered(answer: pykka.Future[None]) -> None:
+    try:
+        await answer
+    except pykka.ActorDeadError:
+        raise _lost() from None
+
+
+def _lost() -> Unavailable:
+    return Unavailable("The room was lost to a failure of the server; join it again.")

@@ -1,0 +1,162 @@
+"""What can go wrong, for programs and for people.
+
+    SignalingError            answered with an `error` message; the connection and the room live on
+      BadMessage              not JSON, not an object, unknown type, a missing, wrong or unknown field
+      MessageTooBig           the frame or its metadata exceeds a limit
+      NotConnected            a user must `connect` first
+      NotInRoom               the room of the message was not joined
+      AlreadyInRoom           this connection is in the room already
+      PeerNotFound            the target is not in the room
+      PeerIdTaken             another connection has that peer id in the room
+      RoomFull                the room has as many members as it may
+      TooManyRooms            this connection is in as many rooms as it may
+      Unavailable             the server cannot do it now; a later try may succeed
+      Internal                a bug of the server
+
+`describe` turns any exception into the `error` a client gets, and the close code if the connection cannot go on.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcp_actors.protocol.identifiers import RequestId, RoomId
+
+FIRST_FINAL_CODE = 4500
+
+
+class ErrorCode(StrEnum):
+    """The `code` of an `error` message: stable, for programs."""
+
+    BAD_MESSAGE = "bad-message"
+    MESSAGE_TOO_BIG = "message-too-big"
+    NOT_CONNECTED = "not-connected"
+    NOT_IN_ROOM = "not-in-room"
+    ALREADY_IN_ROOM = "already-in-room"
+    PEER_NOT_FOUND = "peer-not-found"
+    PEER_ID_TAKEN = "peer-id-taken"
+    ROOM_FULL = "room-full"
+    TOO_MANY_ROOMS = "too-many-rooms"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+
+class CloseCode(IntEnum):
+    """The WebSocket close codes the server sends (RFC 6455, section 7.4, and its own from 4000 on)."""
+
+    GOING_AWAY = 1001
+    TOO_BIG = 1009
+    INTERNAL = 1011
+    SLOW_PEER = 4000
+    ROOM_LOST = 4001
+    PING_TIMEOUT = 4003
+    BAD_MESSAGE = 4500
+
+    @property
+    def reason(self) -> str:
+        """The reason sent with the code: its name, in kebab-case."""
+        return self.name.lower().replace("_", "-")
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the client may reconnect."""
+        return self < FIRST_FINAL_CODE
+
+
+class SignalingError(Exception):
+    """A request that cannot be done; `str(error)` is for people and names what to change."""
+
+    code: ClassVar[ErrorCode]
+    retryable: ClassVar[bool] = False
+    close_code: ClassVar[CloseCode | None] = None
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.details: Mapping[str, Any] = details
+        self.room: RoomId | None = None
+        self.id: RequestId | None = None
+
+    def about(self, room: RoomId | None, request_id: RequestId | None) -> Self:
+        """Name the request the error answers."""
+        self.room, self.id = room, request_id
+        return self
+
+
+class BadMessage(SignalingError):
+    """Not JSON, not an object, an unknown type, a missing, wrong or unknown field (`details["field"]`)."""
+
+    code = ErrorCode.BAD_MESSAGE
+
+
+class MessageTooBig(SignalingError):
+    """A frame or its metadata exceeds a limit (`details["limit"]`, in bytes)."""
+
+    code = ErrorCode.MESSAGE_TOO_BIG
+
+
+class NotConnected(SignalingError):
+    """A user must `connect` first."""
+
+    code = ErrorCode.NOT_CONNECTED
+
+
+class NotInRoom(SignalingError):
+    """The room of the message was not joined on this connection."""
+
+    code = ErrorCode.NOT_IN_ROOM
+
+
+class AlreadyInRoom(SignalingError):
+    """This connection is in the room already."""
+
+    code = ErrorCode.ALREADY_IN_ROOM
+
+
+class PeerNotFound(SignalingError):
+    """The target is not in the room, or its connection is going."""
+
+    code = ErrorCode.PEER_NOT_FOUND
+
+
+class PeerIdTaken(SignalingError):
+    """Another connection has that peer id in the room."""
+
+    code = ErrorCode.PEER_ID_TAKEN
+
+
+class RoomFull(SignalingError):
+    """The room has as many members as it may (`details["limit"]`)."""
+
+    code = ErrorCode.ROOM_FULL
+
+
+class TooManyRooms(SignalingError):
+    """This connection is in as many rooms as it may (`details["limit"]`)."""
+
+    code = ErrorCode.TOO_MANY_ROOMS
+
+
+class Unavailable(SignalingError):
+    """The server cannot do it now; a later try may succeed."""
+
+    code = ErrorCode.UNAVAILABLE
+    retryable = True
+
+
+class Internal(SignalingError):
+    """A bug of the server; what it was is in the server's log alone."""
+
+    code = ErrorCode.INTERNAL
+    retryable = True
+    close_code = CloseCode.INTERNAL
+
+
+def describe(error: Exception) -> SignalingError:
+    """Turn any exception into what a client may be told of it."""
+    if isinstance(error, SignalingError):
+        return error
+    return Internal("The server failed on this message; it is not your fault. Reconnect and try again.")

@@ -1,0 +1,341 @@
+"""The messages between clients and the server, one class each; PROTOCOL.md shows every one of them as JSON.
+
+Client messages refuse unknown top-level fields, which is what makes stamping the sender onto a client's own text safe;
+their payloads stay open. What only passes through (SDP, candidates, data, content) is kept as `Raw`: checked to be
+JSON, never decoded.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+
+from mcp_actors.protocol.errors import ErrorCode
+from mcp_actors.protocol.events import LeaveReason
+from mcp_actors.protocol.identifiers import MAX_REQUEST_ID_LENGTH, PeerId, RequestId, RoomId, UserId
+
+ClientRequestId = int | Annotated[str, Meta(max_length=MAX_REQUEST_ID_LENGTH)]
+
+
+class Request(Struct, frozen=True, tag_field="type", forbid_unknown_fields=True, kw_only=True):
+    """What a client sends; `id` asks for an answer that echoes it."""
+
+    id: ClientRequestId | None = None
+
+
+class RoomRequest(Request, frozen=True, kw_only=True):
+    """A request about one room."""
+
+    room: RoomId
+
+
+class Empty(Struct, frozen=True):
+    """A payload that says nothing."""
+
+
+# ----------------------------------------------------------------------------------------- /ws/signaling/, from clients
+
+
+class JoinPayload(Struct, frozen=True):
+    """Who joins. `resume` is reserved for session tokens: accepted, without effect."""
+
+    peer_id: PeerId
+    metadata: dict[str, Any] = field(default_factory=dict)
+    resume: str | None = None
+
+
+class Join(RoomRequest, frozen=True, tag="join"):
+    """Enter a room as a peer."""
+
+    payload: JoinPayload
+
+
+class Leave(RoomRequest, frozen=True, tag="leave"):
+    """Leave a room."""
+
+    payload: Empty = Empty()
+
+
+class TargetedPayload(Struct, frozen=True, kw_only=True):
+    """A payload for one peer of the room."""
+
+    target_peer_id: PeerId
+
+
+class OfferDescription(Struct, frozen=True):
+    """A session description; `sdp` is a JSON string, passed on undecoded."""
+
+    sdp: Raw
+    type: Literal["offer"] | UnsetType = UNSET
+
+
+class AnswerDescription(Struct, frozen=True):
+    """A session description that answers one."""
+
+    sdp: Raw
+    type: Literal["answer", "pranswer"] | UnsetType = UNSET
+
+
+class CandidateInit(Struct, frozen=True):
+    """An RTCIceCandidateInit, whatever its fields."""
+
+
+class OfferPayload(TargetedPayload, frozen=True):
+    """An SDP offer for one peer."""
+
+    offer: OfferDescription
+
+
+class AnswerPayload(TargetedPayload, frozen=True):
+    """An SDP answer for one peer."""
+
+    answer: AnswerDescription
+
+
+class IceCandidatePayload(TargetedPayload, frozen=True):
+    """A trickled ICE candidate for one peer; null or "" ends the candidates."""
+
+    candidate: CandidateInit | Literal[""] | None
+
+
+class SignalPayload(TargetedPayload, frozen=True):
+    """Any JSON for one peer."""
+
+    data: Raw
+
+
+class Offer(RoomRequest, frozen=True, tag="offer"):
+    """Relay an offer."""
+
+    payload: OfferPayload
+
+
+class Answer(RoomRequest, frozen=True, tag="answer"):
+    """Relay an answer."""
+
+    payload: AnswerPayload
+
+
+class IceCandidate(RoomRequest, frozen=True, tag="ice-candidate"):
+    """Relay an ICE candidate."""
+
+    payload: IceCandidatePayload
+
+
+class Signal(RoomRequest, frozen=True, tag="signal"):
+    """Relay what WebRTC has no message for: renegotiation requests, application signals."""
+
+    payload: SignalPayload
+
+
+Targeted = Offer | Answer | IceCandidate | Signal
+PeerRequest = Join | Leave | Offer | Answer | IceCandidate | Signal
+
+
+# ----------------------------------------------------------------------------------------------- /ws/mcp/, from clients
+
+
+class ConnectPayload(Struct, frozen=True):
+    """Who connects."""
+
+    user_id: UserId
+
+
+class Connect(Request, frozen=True, tag="connect"):
+    """Say who this connection is; comes first."""
+
+    payload: ConnectPayload
+
+
+class JoinRoom(RoomRequest, frozen=True, tag="join-room"):
+    """Enter a room as a user."""
+
+    payload: Empty = Empty()
+
+
+class LeaveRoom(RoomRequest, frozen=True, tag="leave-room"):
+    """Leave a room."""
+
+    payload: Empty = Empty()
+
+
+class MessagePayload(Struct, frozen=True):
+    """What is said: any JSON but null."""
+
+    content: Raw
+
+
+class Message(RoomRequest, frozen=True, tag="message"):
+    """Broadcast to the users of a room."""
+
+    payload: MessagePayload
+
+
+UserRequest = Connect | JoinRoom | LeaveRoom | Message
+
+
+# ------------------------------------------------------------------------------------------------------ from the server
+
+
+class Reply(Struct, frozen=True, tag_field="type", omit_defaults=True, kw_only=True):
+    """What the server says; `id` is set in an answer to a request that had one."""
+
+    id: RequestId | UnsetType = UNSET
+
+
+class RoomReply(Reply, frozen=True, kw_only=True):
+    """Something the server says of one room."""
+
+    room: RoomId
+
+
+class PeerEntry(Struct, frozen=True):
+    """A peer of the roster."""
+
+    peer_id: PeerId
+    metadata: dict[str, Any]
+    order: int
+
+
+class UserEntry(Struct, frozen=True):
+    """A user of the roster."""
+
+    user_id: UserId
+
+
+class JoinedPayload(Struct, frozen=True):
+    """The room as it is at this moment, oneself included; `ice_servers` are RTCIceServer objects."""
+
+    peer_id: PeerId
+    order: int
+    peers: list[PeerEntry]
+    ice_servers: list[dict[str, Any]]
+
+
+class Joined(RoomReply, frozen=True, tag="joined"):
+    """Answers `join`."""
+
+    payload: JoinedPayload
+
+
+class LeftPayload(Struct, frozen=True):
+    """Who left."""
+
+    peer_id: PeerId
+
+
+class Left(RoomReply, frozen=True, tag="left"):
+    """Answers `leave`."""
+
+    payload: LeftPayload
+
+
+class PeerJoined(RoomReply, frozen=True, tag="peer-joined"):
+    """A peer is in the room from now on."""
+
+    payload: PeerEntry
+
+
+class PeerLeftPayload(Struct, frozen=True):
+    """Who left, and how."""
+
+    peer_id: PeerId
+    reason: LeaveReason
+
+
+class PeerLeft(RoomReply, frozen=True, tag="peer-left"):
+    """A peer is out of the room from now on."""
+
+    payload: PeerLeftPayload
+
+
+class ServerInfo(Struct, frozen=True):
+    """What is running."""
+
+    name: str
+    version: str
+
+
+class ConnectedPayload(Struct, frozen=True):
+    """Who you are, and to what you talk."""
+
+    user_id: UserId
+    server: ServerInfo
+
+
+class Connected(Reply, frozen=True, tag="connected"):
+    """Answers `connect`."""
+
+    payload: ConnectedPayload
+
+
+class RoomJoinedPayload(Struct, frozen=True):
+    """The room as it is at this moment, oneself included."""
+
+    users: list[UserEntry]
+    peers: list[PeerEntry]
+
+
+class RoomJoined(RoomReply, frozen=True, tag="room-joined"):
+    """Answers `join-room`."""
+
+    payload: RoomJoinedPayload
+
+
+class RoomLeft(RoomReply, frozen=True, tag="room-left"):
+    """Answers `leave-room`."""
+
+    payload: UserEntry
+
+
+class UserJoined(RoomReply, frozen=True, tag="user-joined"):
+    """A user is in the room from now on."""
+
+    payload: UserEntry
+
+
+class UserLeftPayload(Struct, frozen=True):
+    """Who left, and how the last of its connections went."""
+
+    user_id: UserId
+    reason: LeaveReason
+
+
+class UserLeft(RoomReply, frozen=True, tag="user-left"):
+    """A user is out of the room from now on."""
+
+    payload: UserLeftPayload
+
+
+class AckPayload(Struct, frozen=True):
+    """`delivered`: written to the connection of the target, or of everybody a broadcast is for."""
+
+    status: Literal["delivered"]
+
+
+class Ack(RoomReply, frozen=True, tag="ack"):
+    """Answers a relayed message that had an `id`."""
+
+    payload: AckPayload
+
+
+class ErrorPayload(Struct, frozen=True, omit_defaults=True):
+    """What went wrong: `code` for programs, `message` for people, `retryable` if the same may succeed later."""
+
+    code: ErrorCode
+    message: str
+    retryable: bool
+    details: dict[str, Any] | UnsetType = UNSET
+
+
+class Error(Reply, frozen=True, tag="error"):
+    """Answers what could not be done; `room` is that of the request."""
+
+    payload: ErrorPayload
+    room: RoomId | UnsetType = UNSET
+
+
+ServerMessage = (
+    Joined | Left | PeerJoined | PeerLeft | Connected | RoomJoined | RoomLeft | UserJoined | UserLeft | Ack | Error
+)

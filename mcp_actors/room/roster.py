@@ -1,0 +1,80 @@
+"""Who is in a room: its peers, and its users with their connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from mcp_actors.protocol.events import Kind, Member
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mcp_actors.protocol.identifiers import Incarnation, PeerId, UserId
+
+
+class Roster:
+    """The members of one room, in the order they joined; adding or removing one twice changes nothing."""
+
+    __slots__ = ("_members", "_peers", "_users")
+
+    def __init__(self) -> None:
+        self._members: dict[Incarnation, Member] = {}
+        self._peers: dict[PeerId, Member] = {}
+        self._users: dict[UserId, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, incarnation: Incarnation) -> bool:
+        return incarnation in self._members
+
+    def add(self, member: Member) -> None:
+        """Take a member in."""
+        if member.incarnation in self._members:
+            return
+        self._members[member.incarnation] = member
+        if member.kind is Kind.PEER:
+            self._peers[cast("PeerId", member.id)] = member
+        else:
+            user = cast("UserId", member.id)
+            self._users[user] = self._users.get(user, 0) + 1
+
+    def remove(self, incarnation: Incarnation) -> Member | None:
+        """Let a member go and return it; None if it is not here. Only this incarnation goes, never a later one."""
+        member = self._members.pop(incarnation, None)
+        if member is None:
+            return None
+        if member.kind is Kind.PEER:
+            peer = cast("PeerId", member.id)
+            if self._peers[peer] is member:
+                del self._peers[peer]
+        else:
+            user = cast("UserId", member.id)
+            self._users[user] -= 1
+            if not self._users[user]:
+                del self._users[user]
+        return member
+
+    def member(self, incarnation: Incarnation) -> Member | None:
+        """The member with this incarnation."""
+        return self._members.get(incarnation)
+
+    def peer(self, peer_id: PeerId) -> Member | None:
+        """The peer with this id."""
+        return self._peers.get(peer_id)
+
+    def peers(self) -> Iterable[Member]:
+        """Every peer, once, in join order."""
+        return self._peers.values()
+
+    def connections_of(self, user_id: UserId) -> int:
+        """How many connections of a user are here."""
+        return self._users.get(user_id, 0)
+
+    def users(self) -> Iterable[UserId]:
+        """Every user, once, in the order of their first connection."""
+        return self._users
+
+    def members(self) -> Iterable[Member]:
+        """Every connection, peers and users, in join order."""
+        return self._members.values()

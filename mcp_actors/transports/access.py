@@ -1,0 +1,75 @@
+"""Which hosts may be named, and which pages may connect."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tornado.httputil import HTTPServerRequest
+
+
+class AccessPolicy:
+    """The Host and Origin rules of all endpoints.
+
+    `hosts`: names the server may be called by; `.example.com` stands for a domain and all below it, `*` for any; empty:
+    any. `origins`: pages that may connect, as scheme://host[:port], or `*`. A page of the same origin always may, and
+    with both lists empty also any page of this machine. Clients that send no Origin, which are no browsers, always may.
+    """
+
+    def __init__(self, hosts: Sequence[str], origins: Sequence[str]) -> None:
+        self._hosts = [host.lower() for host in hosts]
+        self._origins = {origin.lower().rstrip("/") for origin in origins}
+        self._loopback_pages = not hosts and not origins
+
+    def refusal(self, request: HTTPServerRequest) -> str | None:
+        """Say why a request is refused, or None if it is not."""
+        host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+        if not self._host_allowed(_hostname(f"//{host}")):
+            return f"Host {host!r} is not allowed here; add its name to ALLOWED_HOSTS."
+        if origin is not None and not self.origin_allowed(origin, host):
+            return f"Pages of {origin!r} may not use this server; add that origin to CORS_ALLOWED_ORIGINS."
+        return None
+
+    def origin_allowed(self, origin: str, host: str) -> bool:
+        """Whether a page of this origin may use the server it called `host`."""
+        origin = origin.lower()
+        if "*" in self._origins or origin in self._origins or _authority(origin) == host.lower():
+            return True
+        return self._loopback_pages and is_loopback(_hostname(origin))
+
+    def _host_allowed(self, name: str) -> bool:
+        return not self._hosts or any(_matches(name, pattern) for pattern in self._hosts)
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host name means this machine."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _matches(name: str, pattern: str) -> bool:
+    if pattern.startswith("."):
+        return name == pattern[1:] or name.endswith(pattern)
+    return pattern in ("*", name)
+
+
+def _hostname(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _authority(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""

@@ -1,0 +1,64 @@
+"""Plain HTTP: the demo page, and whether the server is up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tornado.web import RequestHandler, StaticFileHandler
+
+if TYPE_CHECKING:
+    from mcp_actors.transports.access import AccessPolicy
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; media-src 'self' blob:"
+)
+
+
+class GuardedHandler(RequestHandler):
+    """A handler that applies the Host and Origin rules, and tells browsers of allowed pages so (CORS)."""
+
+    def initialize(self, policy: AccessPolicy) -> None:
+        """Take what the route gives."""
+        self._policy = policy
+
+    def prepare(self) -> None:
+        """Refuse whom the policy refuses; let the pages it allows read the answer."""
+        refusal = self._policy.refusal(self.request)
+        if refusal is not None:
+            self.set_status(403)
+            self.set_header("Content-Type", "text/plain; charset=utf-8")
+            self.finish(refusal + "\n")
+            return
+        self.set_header("Vary", "Origin")
+        origin = self.request.headers.get("Origin")
+        if origin is not None:
+            self.set_header("Access-Control-Allow-Origin", origin)
+
+    def options(self, *_args: str) -> None:
+        """Answer a browser's preflight request."""
+        self.set_header("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+        self.set_status(204)
+
+
+class HealthHandler(GuardedHandler):
+    """/healthz: the process is up and its loop turns."""
+
+    def get(self) -> None:
+        """Say so."""
+        self.set_header("Cache-Control", "no-store")
+        self.finish({"status": "ok"})
+
+
+class PageHandler(GuardedHandler, StaticFileHandler):
+    """The demo page and its modules."""
+
+    def initialize(self, policy: AccessPolicy, **kwargs: Any) -> None:  # type: ignore[override]
+        """Take what the route gives."""
+        GuardedHandler.initialize(self, policy)
+        StaticFileHandler.initialize(self, **kwargs)
+
+    def set_extra_headers(self, path: str) -> None:
+        """Always ask whether a file is still the same; run no script but the page's own."""
+        self.set_header("Cache-Control", "no-cache")
+        self.set_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        self.set_header("X-Content-Type-Options", "nosniff")

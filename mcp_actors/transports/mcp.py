@@ -1,0 +1,67 @@
+"""/ws/mcp/: users, and what they say to the rooms they are in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from mcp_actors.protocol.codec import encode
+from mcp_actors.protocol.errors import BadMessage, NotConnected
+from mcp_actors.protocol.events import Kind
+from mcp_actors.protocol.identifiers import UserId, shown
+from mcp_actors.protocol.messages import (
+    Connect,
+    Connected,
+    ConnectedPayload,
+    JoinRoom,
+    LeaveRoom,
+    Message,
+    ServerInfo,
+    UserRequest,
+)
+from mcp_actors.transports.websocket import SocketHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from mcp_actors.protocol.codec import Decoder
+    from mcp_actors.transports.websocket import Endpoint
+
+
+class McpHandler(SocketHandler[UserRequest]):
+    """One connection of a user, who may have several."""
+
+    def initialize(self, endpoint: Endpoint, decoder: Decoder[UserRequest]) -> None:
+        """Take what the route gives."""
+        super().initialize(endpoint, decoder)
+        self._user: UserId | None = None
+
+    def _receive(self, message: UserRequest, frame: bytes) -> Awaitable[None] | None:
+        if isinstance(message, Connect):
+            self._connect(message)
+            return None
+        if self._user is None:
+            raise NotConnected("Say who you are first: send `connect` with your user_id.")
+        match message:
+            case Message():
+                return self._connection.membership(message.room).broadcast(message, frame)
+            case JoinRoom():
+                return self._join(message, self._user)
+            case LeaveRoom():
+                return self._connection.leave(message.room, message.id)
+
+    def _connect(self, message: Connect) -> None:
+        user = message.payload.user_id
+        if self._user is not None and self._user != user:
+            text = f"This connection is user {shown(self._user)}; open another one for another user."
+            raise BadMessage(text, field="payload.user_id")
+        self._user = user
+        server = ServerInfo("mcp_actors", self._endpoint.version)
+        request_id = UNSET if message.id is None else message.id
+        self._connection.put(encode(Connected(id=request_id, payload=ConnectedPayload(user, server))))
+
+    def _join(self, message: JoinRoom, user: UserId) -> Awaitable[None]:
+        self._connection.may_enter(message.room)
+        membership = self._endpoint.node.membership(message.room, Kind.USER, user)
+        return self._connection.enter(message.room, membership, message.id)

@@ -1,0 +1,270 @@
+"""What both endpoints share: the handshake, one connection with its rooms and its outbox, and errors answered."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import structlog
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from mcp_actors.protocol.codec import error_frame
+from mcp_actors.protocol.errors import (
+    AlreadyInRoom,
+    BadMessage,
+    CloseCode,
+    MessageTooBig,
+    NotInRoom,
+    TooManyRooms,
+    describe,
+)
+from mcp_actors.protocol.events import LeaveReason
+from mcp_actors.protocol.identifiers import shown
+from mcp_actors.transports.outbox import Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Coroutine
+
+    from mcp_actors.node import Membership, Node
+    from mcp_actors.protocol.codec import Decoder, Limits
+    from mcp_actors.protocol.identifiers import RequestId, RoomId
+    from mcp_actors.protocol.messages import PeerRequest, UserRequest
+    from mcp_actors.transports.access import AccessPolicy
+    from mcp_actors.transports.connections import Connections
+
+log = structlog.get_logger("mcp_actors.connection")
+
+R = TypeVar("R", bound="PeerRequest | UserRequest")
+
+READ_LIMIT = 4
+"""A frame up to so many times the message limit is read and answered with an error; a longer one closes with 1009."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one connection may take: messages, rooms, frames and bytes that wait for it, bad messages in a row."""
+
+    limits: Limits
+    max_rooms: int
+    max_outbox_frames: int
+    max_outbox_bytes: int
+    max_bad_messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What a handler works with."""
+
+    node: Node
+    connections: Connections
+    policy: AccessPolicy
+    bounds: Bounds
+    ice_servers: tuple[dict[str, Any], ...] = ()
+    version: str = ""
+
+
+class Connection:
+    """One WebSocket: the `Outlet` of its rooms, and its membership in each of them."""
+
+    def __init__(self, socket: WebSocketHandler, bounds: Bounds) -> None:
+        self.heard = True
+        self.closed = False
+        self._socket = socket
+        self._max_rooms = bounds.max_rooms
+        self._memberships: dict[RoomId, Membership] = {}
+        self._outbox = Outbox(
+            socket.write_message,
+            self._too_slow,
+            max_frames=bounds.max_outbox_frames,
+            max_bytes=bounds.max_outbox_bytes,
+        )
+
+    # --------------------------------------------------------------------------------------------------------- outgoing
+
+    def put(self, frame: bytes) -> bool:
+        """See `Outlet`."""
+        return not self.closed and self._outbox.put(frame)
+
+    def ping(self) -> None:
+        """Ask the client to show that it is there."""
+        try:
+            self._socket.ping()
+        except WebSocketClosedError:
+            self.end(LeaveReason.DISCONNECTED)
+
+    def close(self, code: CloseCode, leave: LeaveReason = LeaveReason.DISCONNECTED) -> None:
+        """Send a close frame and leave all rooms; see `Outlet`."""
+        if self.closed:
+            return
+        log.debug("closing", code=int(code), reason=code.reason, address=self._socket.request.remote_ip)
+        self.end(leave)
+        self._socket.close(code, code.reason)
+
+    def end(self, reason: LeaveReason) -> None:
+        """Leave all rooms and write nothing more."""
+        self.closed = True
+        self._outbox.close()
+        memberships, self._memberships = self._memberships, {}
+        for membership in memberships.values():
+            membership.end(reason)
+
+    def _too_slow(self) -> None:
+        log.info("slow peer closed", address=self._socket.request.remote_ip)
+        self.close(CloseCode.SLOW_PEER)
+
+    # ------------------------------------------------------------------------------------------------------------ rooms
+
+    def membership(self, room: RoomId) -> Membership:
+        """The membership in a room. Raises `NotInRoom`."""
+        membership = self._memberships.get(room)
+        if membership is None:
+            raise NotInRoom(f"You are not in room {shown(room)}; join it first.")
+        return membership
+
+    def may_enter(self, room: RoomId) -> None:
+        """Raise `AlreadyInRoom` or `TooManyRooms` if this connection cannot join the room."""
+        if room in self._memberships:
+            raise AlreadyInRoom(f"This connection is in room {shown(room)} already.")
+        if len(self._memberships) >= self._max_rooms:
+            text = f"A connection can be in {self._max_rooms} rooms; leave one, or open another connection."
+            raise TooManyRooms(text, limit=self._max_rooms)
+
+    def enter(
+        self,
+        room: RoomId,
+        membership: Membership,
+        request_id: RequestId | None,
+        ice_servers: tuple[dict[str, Any], ...] = (),
+    ) -> Awaitable[None]:
+        """Join a room. Nothing is read from the client meanwhile: what it sent after its join finds it in the room."""
+        return self._entered(room, membership, membership.enter(self, request_id, ice_servers))
+
+    async def _entered(self, room: RoomId, membership: Membership, entered: Awaitable[None]) -> None:
+        await entered
+        if self.closed:
+            membership.end(LeaveReason.DISCONNECTED)
+        else:
+            self._memberships[room] = membership
+
+    async def leave(self, room: RoomId, request_id: RequestId | None) -> None:
+        """Leave a room. Raises `NotInRoom`."""
+        membership = self.membership(room)
+        try:
+            await membership.leave(request_id)
+        finally:
+            self._memberships.pop(room, None)
+
+
+class SocketHandler(WebSocketHandler, Generic[R]):
+    """A Tornado handler that decodes, answers errors, and leaves what a message means to its subclass."""
+
+    def initialize(self, endpoint: Endpoint, decoder: Decoder[R]) -> None:
+        """Take what the route gives."""
+        self._endpoint = endpoint
+        self._decoder = decoder
+        self._bad_messages = 0
+        self._connection: Connection
+
+    @abstractmethod
+    def _receive(self, message: R, frame: bytes) -> Awaitable[None] | None:
+        """Do what a message asks; return what to wait for before the next is read. May raise SignalingError."""
+
+    # -------------------------------------------------------------------------------------------------------- handshake
+
+    def prepare(self) -> None:
+        """Refuse, before the handshake, whom the policy or the bounds refuse."""
+        refusal = self._endpoint.policy.refusal(self.request)
+        if refusal is not None:
+            log.info("handshake refused", reason=refusal, address=self.request.remote_ip)
+            self._reject(403, refusal)
+        elif self._endpoint.connections.full:
+            log.warning("handshake refused", reason="too many connections", address=self.request.remote_ip)
+            self._reject(503, "The server holds as many connections as it may; try again later.")
+
+    def _reject(self, status: int, reason: str) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(reason + "\n")
+
+    def check_origin(self, origin: str) -> bool:
+        """Origins were checked in `prepare`, by the same policy as for plain HTTP."""
+        return True
+
+    @property
+    def max_message_size(self) -> int:
+        """Bytes of the longest frame that is read at all."""
+        return READ_LIMIT * self._endpoint.bounds.limits.message_bytes
+
+    # ------------------------------------------------------------------------------------------------------- connection
+
+    def open(self, *_args: str, **_kwargs: str) -> None:
+        """The handshake is done."""
+        self.set_nodelay(True)
+        self._connection = Connection(self, self._endpoint.bounds)
+        self._endpoint.connections.add(self._connection)
+        log.debug("opened", path=self.request.path, address=self.request.remote_ip)
+
+    def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
+        """Handle one frame; text or binary, it is UTF-8 JSON."""
+        connection = self._connection
+        if connection.closed:
+            return None
+        connection.heard = True
+        request: R | None = None
+        try:
+            frame = message.encode() if isinstance(message, str) else _checked(message)
+            request = self._decoder.decode(frame)
+            self._bad_messages = 0
+            waiting = self._receive(request, frame)
+        except Exception as error:
+            self._answer(error, request)
+            return None
+        return None if waiting is None else self._finish(waiting, request)
+
+    def on_pong(self, data: bytes) -> None:
+        """The client is there."""
+        self._connection.heard = True
+
+    def on_close(self) -> None:
+        """The connection is gone, to the last byte."""
+        self._endpoint.connections.remove(self._connection)
+        if not self._connection.closed:
+            log.debug("closed", code=self.close_code, address=self.request.remote_ip)
+            self._connection.end(LeaveReason.DISCONNECTED)
+
+    # ----------------------------------------------------------------------------------------------------------- errors
+
+    async def _finish(self, waiting: Awaitable[None], request: R) -> None:
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._answer(error, request)
+
+    def _answer(self, error: Exception, request: R | None) -> None:
+        told = describe(error)
+        if told is not error:
+            log.error("handler failed", exc_info=error, path=self.request.path)
+        if request is not None:
+            told.about(getattr(request, "room", None), request.id)
+        log.debug("error", code=told.code, room=told.room, address=self.request.remote_ip)
+        self._connection.put(error_frame(told))
+        close_code = told.close_code
+        if isinstance(told, BadMessage | MessageTooBig):
+            self._bad_messages += 1
+            if self._bad_messages >= self._endpoint.bounds.max_bad_messages:
+                close_code = CloseCode.BAD_MESSAGE
+        if close_code is not None:
+            self._connection.close(close_code)
+
+
+def _checked(message: bytes) -> bytes:
+    """A binary frame, if it is UTF-8: relayed as text, anything else would break the receiver's connection."""
+    try:
+        message.decode()
+    except UnicodeDecodeError as error:
+        raise BadMessage(f"The binary frame is not UTF-8: {error.reason} at byte {error.start}.") from None
+    return message
