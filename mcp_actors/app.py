@@ -146,6 +146,6 @@ class App:
 
 def _log_request(handler: RequestHandler) -> None:
     status = handler.get_status()
-    write = log.error if status >= HTTPStatus.INTERNAL_SERVER_ERROR else log.debug
+    write = log.error if status == HTTPStatus.INTERNAL_SERVER_ERROR else log.debug
     request = handler.request
     write("request", method=request.method, path=request.path, status=status, address=request.remote_ip)

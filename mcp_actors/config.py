@@ -153,14 +153,14 @@ def _convert(field: str, name: str, text: str) -> Any:
         value = parse(text) if parse else text
     except ValueError as error:
         raise SettingsError(_complaint(field, name, text, str(error))) from None
-    return _check(field, name, value)
+    return _check(field, name, value, text)
 
 
-def _check(field: str, name: str, value: Any) -> Any:
+def _check(field: str, name: str, value: Any, text: str | None = None) -> Any:
     try:
         return msgspec.convert(value, _type_of(field), strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(_complaint(field, name, value, str(error))) from None
+        raise SettingsError(_complaint(field, name, value if text is None else text, str(error))) from None
 
 
 def _type_of(field: str) -> Any:

@@ -104,12 +104,13 @@ class RoomActor(LoopActor):
         for send in self._room.heard(event):
             self._send(send.to, send.frame)
         if isinstance(event, MemberLeft):
-            incarnation, waiting = event.incarnation, self._leaving
-            self._outlets.pop(incarnation, None)
+            log.debug("member left", room=self._room.id, member=event.incarnation, reason=event.reason)
+            self._outlets.pop(event.incarnation, None)
+            answer = self._leaving.pop(event.incarnation, None)
         else:
-            incarnation, waiting = event.member.incarnation, self._entering
-        log.debug(type(event).__name__, room=self._room.id, member=incarnation, version=event.version)
-        answer = waiting.pop(incarnation, None)
+            member = event.member
+            log.debug("member joined", room=self._room.id, member=member.incarnation, **{member.kind: member.id})
+            answer = self._entering.pop(member.incarnation, None)
         if answer is not None:
             answer.set(None)
 
@@ -152,6 +153,7 @@ class RoomActor(LoopActor):
             self._outlets[incarnation].put(frame)
 
     def _complain(self, sender: Incarnation, error: SignalingError) -> None:
+        log.debug("error", code=error.code, room=self._room.id, member=sender)
         outlet = self._outlets.get(sender)
         if outlet is not None:
             outlet.put(error_frame(error))

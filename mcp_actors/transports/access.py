@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tornado.httputil import HTTPServerRequest
+    from tornado.httputil import HTTPHeaders
 
 
 class AccessPolicy:
@@ -25,9 +25,9 @@ class AccessPolicy:
         self._origins = {origin.lower().rstrip("/") for origin in origins}
         self._loopback_pages = not hosts and not origins
 
-    def refusal(self, request: HTTPServerRequest) -> str | None:
-        """Say why a request is refused, or None if it is not."""
-        host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+    def refusal(self, headers: HTTPHeaders) -> str | None:
+        """Say why a request with these headers is refused, or None if it is not."""
+        host, origin = headers.get("Host", ""), headers.get("Origin")
         if not self._host_allowed(_hostname(f"//{host}")):
             return f"Host {host!r} is not allowed here; add its name to ALLOWED_HOSTS."
         if origin is not None and not self.origin_allowed(origin, host):

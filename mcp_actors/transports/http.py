@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tornado.web import RequestHandler, StaticFileHandler
+from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
 if TYPE_CHECKING:
     from mcp_actors.transports.access import AccessPolicy
@@ -23,7 +23,7 @@ class GuardedHandler(RequestHandler):
 
     def prepare(self) -> None:
         """Refuse whom the policy refuses; let the pages it allows read the answer."""
-        refusal = self._policy.refusal(self.request)
+        refusal = self._policy.refusal(self.request.headers)
         if refusal is not None:
             self.set_status(403)
             self.set_header("Content-Type", "text/plain; charset=utf-8")
@@ -33,6 +33,11 @@ class GuardedHandler(RequestHandler):
         origin = self.request.headers.get("Origin")
         if origin is not None:
             self.set_header("Access-Control-Allow-Origin", origin)
+
+    def log_exception(self, kind: Any, value: BaseException | None, trace: Any) -> None:
+        """Say nothing of requests that are wrong, which Tornado warns of: clients make them, not operators."""
+        if not isinstance(value, HTTPError):
+            super().log_exception(kind, value, trace)
 
     def options(self, *_args: str) -> None:
         """Answer a browser's preflight request."""

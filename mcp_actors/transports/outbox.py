@@ -36,7 +36,7 @@ class Outbox:
         self._max_bytes = max_bytes
         self._frames: deque[bytes] = deque()
         self._bytes = 0
-        self._writing = False
+        self._writing = 0
         self._closed = False
 
     def put(self, frame: bytes) -> bool:
@@ -61,20 +61,18 @@ class Outbox:
         self._bytes = 0
 
     def _write_all(self, frames: tuple[bytes, ...]) -> None:
-        self._writing = True
+        self._writing = len(frames)
         try:
             for frame in frames:
-                written = self._write(frame)
+                self._write(frame).add_done_callback(self._written)
         except WebSocketClosedError:
             self.close()
-            return
-        written.add_done_callback(self._written)
 
     def _written(self, written: Future[None]) -> None:
-        self._writing = False
+        self._writing -= 1
         if written.cancelled() or written.exception() is not None:
             self.close()
-        elif self._frames:
+        elif not self._writing and self._frames:
             batch = tuple(self._frames)
             self._frames.clear()
             self._bytes = 0

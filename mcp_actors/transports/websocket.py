@@ -175,7 +175,7 @@ class SocketHandler(WebSocketHandler, Generic[R]):
 
     def prepare(self) -> None:
         """Refuse, before the handshake, whom the policy or the bounds refuse."""
-        refusal = self._endpoint.policy.refusal(self.request)
+        refusal = self._endpoint.policy.refusal(self.request.headers)
         if refusal is not None:
             log.info("handshake refused", reason=refusal, address=self.request.remote_ip)
             self._reject(403, refusal)

@@ -1,0 +1,130 @@
+"""PROTOCOL.md says what the code does: its blocks decode, its tables match the enums, its limits are the defaults."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from mcp_actors import protocol
+from mcp_actors.config import PREFIX, Settings
+from mcp_actors.protocol import errors
+from mcp_actors.protocol.codec import Limits, peer_decoder, stamp, user_decoder
+from mcp_actors.protocol.errors import CloseCode, ErrorCode, SignalingError
+from mcp_actors.protocol.messages import PeerRequest, ServerMessage, UserRequest
+
+TEXT = (Path(protocol.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
+LIMITS = Limits(message_bytes=65_536, metadata_bytes=1024, id_length=128)
+DECODERS: dict[str, Any] = {"peer": peer_decoder(LIMITS), "user": user_decoder(LIMITS)}
+
+
+class Block(NamedTuple):
+    """One JSON block: whose endpoint it is on, which way it goes, under which heading."""
+
+    endpoint: str
+    sent: bool
+    heading: str
+    text: str
+
+
+def blocks() -> list[Block]:
+    found, endpoint, sent, heading, lines = [], "", False, "", iter(TEXT.splitlines())
+    for line in lines:
+        if line.startswith("## "):
+            endpoint, sent = {"## P": "peer", "## U": "user"}.get(line[:4], "any"), False
+        elif line.startswith("### "):
+            sent = line == "### You send"
+        if line.startswith("#"):
+            heading = line
+        elif line == "```json":
+            found.append(Block(endpoint, sent, heading, "\n".join(iter(lines.__next__, "```"))))
+    return found
+
+
+BLOCKS = blocks()
+
+
+def rows(section: str) -> list[list[str]]:
+    """The rows of the first table of a section, cell by cell."""
+    body = TEXT.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
+    table = [line for line in body.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.endpoint} {block.heading}")
+def test_every_block_decodes(block: Block) -> None:
+    value = json.loads(block.text)
+    if block.sent:
+        DECODERS[block.endpoint].decode(block.text.encode())
+    elif "sender" in value:
+        sender, original = value.pop("sender"), json.dumps(value)
+        DECODERS[block.endpoint].decode(original.encode())
+        assert json.loads(stamp(sender, original.encode())) == json.loads(block.text)
+    else:
+        message = msgspec.json.decode(block.text, type=ServerMessage, strict=True)
+        assert msgspec.to_builtins(message) == value, (
+            "a field the server does not send, or one it always sends is missing"
+        )
+    if block.heading.startswith("#### "):
+        assert f"`{value['type']}`" in block.heading
+
+
+def types_of(union: Any) -> set[str]:
+    return {member.__struct_config__.tag for member in union.__args__}
+
+
+def test_there_is_a_block_for_every_message() -> None:
+    sent = {(block.endpoint, json.loads(block.text)["type"]) for block in BLOCKS if block.sent}
+    assert sent == {("peer", kind) for kind in types_of(PeerRequest)} | {
+        ("user", kind) for kind in types_of(UserRequest)
+    }
+    received = {json.loads(block.text)["type"] for block in BLOCKS if not block.sent}
+    relayed = {"offer", "answer", "ice-candidate", "signal", "message"}
+    assert received == types_of(ServerMessage) | relayed
+
+
+def test_the_table_of_errors_is_the_enum() -> None:
+    classes = {kind.code: kind for kind in vars(errors).values() if _is_error(kind)}
+    table = {row[0].strip("`"): row[1] for row in rows("Errors")}
+    assert list(table) == [code.value for code in ErrorCode]
+    for code, retryable in table.items():
+        assert retryable == ("yes" if classes[ErrorCode(code)].retryable else "no")
+
+
+def _is_error(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, SignalingError) and kind is not SignalingError
+
+
+def test_the_table_of_close_codes_is_the_enum() -> None:
+    table = [(int(row[0]), row[1].strip("`"), row[3] == "yes") for row in rows("Closing")]
+    assert table == [(int(code), code.reason, code.retryable) for code in CloseCode]
+
+
+def test_the_limits_are_the_defaults_of_their_settings() -> None:
+    defaults = Settings()
+    for _, shown, settings, _ in rows("Limits"):
+        numbers = [
+            int(number.replace(",", "")) * {"KiB": 1024, "MiB": 1024**2}.get(unit, 1)
+            for number, unit in re.findall(r"([\d,]+) ?(KiB|MiB)?", shown)
+        ]
+        names = re.findall(r"`([A-Z_]+)`", settings)
+        values = [getattr(defaults, name.removeprefix(PREFIX).lower()) for name in names]
+        assert values
+        assert sorted(set(numbers)) == sorted(set(values))
+    assert f"every {defaults.ping_interval:g} seconds" in TEXT
+
+
+def test_links_lead_somewhere() -> None:
+    anchors = {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+    }
+    for target in re.findall(r"\]\(([^)]+)\)", TEXT):
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        elif "://" not in target:
+            assert (Path(protocol.__file__).parent / target).is_file()

@@ -1,0 +1,144 @@
+"""Settings: where they come from, and what a wrong one is told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dotenv import dotenv_values
+
+from mcp_actors.config import ALIASES, PREFIX, Settings, SettingsError, load
+
+ROOT = Path(__file__).parent.parent
+ORIGINAL = """\
+DJANGO_SECRET_KEY=django-insecure-development-key-change-in-production
+DJANGO_DEBUG=True
+DJANGO_ALLOWED_HOSTS=localhost,127.0.0.1
+CORS_ALLOWED_ORIGINS=http://localhost:3000
+"""
+
+
+def read(directory: Path, **environ: str) -> Settings:
+    return load(environ=environ, directory=directory)
+
+
+def test_nothing_set_serves_this_machine_on_port_8000(tmp_path: Path) -> None:
+    settings = read(tmp_path)
+    assert (settings.host, settings.port, settings.debug) == ("localhost", 8000, False)
+    assert settings.allowed_hosts == settings.cors_allowed_origins == ()
+    assert settings.max_message_bytes == 64 * 1024
+
+
+def test_the_original_environment_file_works_unchanged(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(ORIGINAL)
+    settings = read(tmp_path)
+    assert settings.secret_key == "django-insecure-development-key-change-in-production"  # noqa: S105
+    assert settings.debug is True
+    assert settings.allowed_hosts == ("localhost", "127.0.0.1")
+    assert settings.cors_allowed_origins == ("http://localhost:3000",)
+
+
+@pytest.mark.parametrize("name", ["REDIS_HOST", "MCP_ACTORS_REDIS_HOST"])
+def test_redis_is_refused_while_there_is_no_adapter_for_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / ".env").write_text(f"{ORIGINAL}{name}=localhost\n")
+    with pytest.raises(SettingsError, match=f"^{name} .*no Redis adapter yet.*Remove {name}"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in ALIASES if name != "REDIS_HOST"])
+def test_second_names_mean_the_same_as_the_first(tmp_path: Path, name: str) -> None:
+    value = {"port": "81", "debug": "yes", "cors_allowed_origins": "http://a.example"}.get(ALIASES[name], "a")
+    assert read(tmp_path, **{name: value}) == read(tmp_path, **{PREFIX + ALIASES[name].upper(): value})
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=1\nMCP_ACTORS_LOG_LEVEL=error\nMCP_ACTORS_MAX_ROOMS=7\n")
+    profile = tmp_path / "profile.env"
+    profile.write_text("MCP_ACTORS_PORT=2\nMCP_ACTORS_LOG_LEVEL=warning\n")
+    assert read(tmp_path).port == 1
+    assert load(profile, environ={}, directory=tmp_path).port == 2
+    assert load(profile, environ={"PORT": "3"}, directory=tmp_path).port == 3
+    settings = load(profile, {"port": "4", "host": None}, environ={"PORT": "3"}, directory=tmp_path)
+    assert (settings.port, settings.host, settings.log_level, settings.max_rooms) == (4, "localhost", "warning", 7)
+
+
+def test_the_full_name_wins_over_the_second_in_one_source(tmp_path: Path) -> None:
+    assert read(tmp_path, PORT="1", MCP_ACTORS_PORT="2").port == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("PORT", "eighty", "Expected `int`"),
+        ("MCP_ACTORS_PORT", "70000", "<= 65535"),
+        ("MCP_ACTORS_PORT", "", "Expected `int`"),
+        ("DJANGO_DEBUG", "maybe", "neither true nor false"),
+        ("MCP_ACTORS_LOG_LEVEL", "loud", "Invalid enum value"),
+        ("MCP_ACTORS_MAX_ROOMS", "0", ">= 1"),
+        ("MCP_ACTORS_MAX_ROOMS", "-1", ">= 1"),
+        ("MCP_ACTORS_PING_INTERVAL", "-1", ">= 0"),
+        ("MCP_ACTORS_PING_INTERVAL", "nan", ">= 0"),
+        ("MCP_ACTORS_ICE_SERVERS", "stun:stun.example.com", "not JSON"),
+        ("MCP_ACTORS_ICE_SERVERS", '["stun:stun.example.com"]', "Expected `object`"),
+        ("CORS_ALLOWED_ORIGINS", "app.example.com", "scheme://host"),
+    ],
+)
+def test_a_wrong_value_names_the_setting_the_problem_and_an_example(
+    tmp_path: Path, name: str, value: str, problem: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        read(tmp_path, **{name: value})
+    text = str(error.value)
+    assert text.startswith(f"{name} is {value!r}")
+    assert problem in text
+    assert re.search(r"An example: \S", text)
+
+
+def test_an_unknown_setting_is_named_with_what_was_meant(tmp_path: Path) -> None:
+    with pytest.raises(
+        SettingsError, match=r"MCP_ACTORS_MAX_ROOM is not a setting\. Did you mean MCP_ACTORS_MAX_ROOMS\?"
+    ):
+        read(tmp_path, MCP_ACTORS_MAX_ROOM="1")
+
+
+@pytest.mark.parametrize("content", [None, b"PORT=\xff"])
+def test_a_settings_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "missing.env"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError, match=re.escape(str(file))):
+        load(file, environ={}, directory=tmp_path)
+
+
+def test_a_secret_is_not_shown_in_an_error() -> None:
+    with pytest.raises(SettingsError) as error:
+        load(overrides={"secret_key": ["hidden"]}, environ={})
+    assert "hidden" not in str(error.value)
+
+
+@pytest.mark.parametrize("profile", sorted((ROOT / "settings").glob("*.env")), ids=lambda path: path.name)
+def test_every_profile_loads_and_explains_each_of_its_lines(profile: Path, tmp_path: Path) -> None:
+    load(profile, environ={}, directory=tmp_path)
+    explained = False
+    for line in profile.read_text().splitlines():
+        if line.startswith(PREFIX):
+            assert explained, f"{line} has no comment above it"
+        explained = bool(line) and (line.startswith("#") or explained)
+
+
+def test_the_development_profile_shows_every_setting_at_its_default(tmp_path: Path) -> None:
+    profile = ROOT / "settings" / "development.env"
+    shown = dotenv_values(profile)
+    fields: tuple[str, ...] = Settings.__struct_fields__
+    assert set(shown) == {PREFIX + field.upper() for field in fields if field != "redis_host"}
+    loaded = load(profile, environ={}, directory=tmp_path)
+    changed: dict[str, Any] = {
+        name: getattr(loaded, name) for name in fields if getattr(loaded, name) != _default(name)
+    }
+    assert changed == {"secret_key": "development-only", "debug": True}
+
+
+def _default(name: str) -> Any:
+    return getattr(Settings(), name)

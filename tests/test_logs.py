@@ -1,0 +1,52 @@
+"""Logs: JSON lines for machines, text for people, one level for all."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+SCRIPT = """
+import logging, structlog
+from mcp_actors.logs import set_up
+set_up({level!r}, {style!r})
+log = structlog.get_logger("mcp_actors.room")
+log.debug("quiet", room="r")
+log.info("room lost", room="r", peer="p")
+logging.getLogger("tornado.general").warning("a %s of Tornado", "warning")
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.error("failed", exc_info=True)
+"""
+
+
+def logged(level: str, style: str) -> list[str]:
+    script = SCRIPT.format(level=level, style=style)
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout == ""
+    return run.stderr.splitlines()
+
+
+def test_json_has_one_object_a_line_with_level_event_and_fields() -> None:
+    lines = [json.loads(line) for line in logged("info", "json")]
+    assert [line["event"] for line in lines] == ["room lost", "a warning of Tornado", "failed"]
+    assert [line["level"] for line in lines] == ["info", "warning", "error"]
+    assert (lines[0]["room"], lines[0]["peer"], lines[0]["logger"]) == ("r", "p", "mcp_actors.room")
+    assert "ZeroDivisionError" in lines[2]["exception"]
+    assert all("timestamp" in line for line in lines)
+
+
+def test_auto_is_json_where_standard_error_is_no_terminal() -> None:
+    assert all(line.startswith("{") for line in logged("warning", "auto"))
+
+
+def test_text_is_for_people() -> None:
+    lines = logged("debug", "text")
+    assert "quiet" in lines[0]
+    assert "room=r" in lines[0]
+    assert any("ZeroDivisionError" in line for line in lines)
+
+
+def test_the_level_holds_for_libraries_too() -> None:
+    assert [json.loads(line)["event"] for line in logged("error", "json")] == ["failed"]

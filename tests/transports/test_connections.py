@@ -1,0 +1,98 @@
+"""The heartbeat, and closing all at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mcp_actors.protocol.errors import CloseCode
+from mcp_actors.protocol.events import LeaveReason
+from mcp_actors.transports.connections import SLICE, Connections
+from tests.support.client import DEADLINE
+
+INTERVAL = 0.02
+
+
+class Pinged:
+    """A connection that answers pings while `alive`."""
+
+    def __init__(self, connections: Connections, *, alive: bool = True) -> None:
+        self.heard = True
+        self.alive = alive
+        self.pings = 0
+        self.closed: CloseCode | None = None
+        self.left: LeaveReason | None = None
+        self.done = asyncio.Event()
+        self._connections = connections
+        connections.add(self)
+
+    def ping(self) -> None:
+        self.pings += 1
+        self.heard = self.alive
+        if self.pings == 3:
+            self.done.set()
+
+    def close(self, code: CloseCode, leave: LeaveReason = LeaveReason.DISCONNECTED) -> None:
+        self.closed, self.left = code, leave
+        self._connections.remove(self)
+        self.done.set()
+
+
+class Stubborn(Pinged):
+    """A connection that does not go when told to."""
+
+    def close(self, code: CloseCode, leave: LeaveReason = LeaveReason.DISCONNECTED) -> None:
+        self.closed, self.left = code, leave
+
+
+async def beat(connections: Connections, *pinged: Pinged) -> None:
+    """Let the heartbeat run until each connection is closed or was pinged three times."""
+    heart = asyncio.create_task(connections.keep_alive())
+    async with asyncio.timeout(DEADLINE):
+        for connection in pinged:
+            await connection.done.wait()
+    heart.cancel()
+    await asyncio.gather(heart, return_exceptions=True)
+
+
+async def test_the_silent_are_closed_after_one_unanswered_ping_and_the_others_stay() -> None:
+    connections = Connections(10, INTERVAL)
+    alive, dead = Pinged(connections), Pinged(connections, alive=False)
+    await beat(connections, alive, dead)
+    assert (dead.pings, dead.closed, dead.left) == (1, CloseCode.PING_TIMEOUT, LeaveReason.TIMEOUT)
+    assert alive.closed is None
+    assert len(connections) == 1
+
+
+async def test_each_of_many_is_pinged_once_a_round() -> None:
+    connections = Connections(10_000, INTERVAL)
+    many = [Pinged(connections) for _ in range(3 * SLICE + 1)]
+    await beat(connections, *many)
+    assert {connection.pings for connection in many} <= {3, 4}
+
+
+async def test_no_interval_is_no_heartbeat() -> None:
+    connections = Connections(10, 0)
+    connection = Pinged(connections, alive=False)
+    await connections.keep_alive()
+    assert connection.pings == 0
+
+
+async def test_full_is_at_the_limit() -> None:
+    connections = Connections(2, 0)
+    first = Pinged(connections)
+    states = [connections.full]
+    Pinged(connections)
+    states.append(connections.full)
+    connections.remove(first)
+    states.append(connections.full)
+    assert states == [False, True, False]
+
+
+async def test_closing_all_waits_until_they_are_gone_or_patience_ends() -> None:
+    connections = Connections(10, 0)
+    quick = Pinged(connections)
+    await connections.close_all(CloseCode.GOING_AWAY, DEADLINE)
+    assert quick.closed is CloseCode.GOING_AWAY
+    Stubborn(connections)
+    await connections.close_all(CloseCode.GOING_AWAY, 0.01)
+    assert len(connections) == 1

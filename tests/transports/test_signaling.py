@@ -1,0 +1,178 @@
+"""Peers over real sockets: what they get, what the others hear, and what a mistake costs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.client import Client
+    from tests.support.server import Server
+
+OFFER = {"type": "offer", "sdp": "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n"}
+CANDIDATE = {"candidate": "candidate:1 1 udp 1 127.0.0.1 9 typ host", "sdpMLineIndex": 0, "sdpMid": "0"}
+
+
+async def pair(server: Server) -> tuple[Client, Client]:
+    """Two peers, `a` then `b`, in room `r`, with nothing left to hear."""
+    a, b = await server.peer(), await server.peer()
+    await a.join("r", "a")
+    await b.join("r", "b")
+    await a.expect("peer-joined", peer_id="b")
+    return a, b
+
+
+@pytest.mark.parametrize("path", ["/ws/signaling/", "/ws/signaling"])
+async def test_the_messages_of_the_original_document_work_to_the_letter(server: Server, path: str) -> None:
+    first, second = await server.client(path), await server.client(path)
+    await first.send('{"type": "join", "payload": {"peer_id": "peer123"}, "room": "room123"}')
+    await first.expect("joined", peer_id="peer123", order=1)
+    await second.send('{"type": "join", "payload": {"peer_id": "peer456"}, "room": "room123"}')
+    await second.expect("joined", peer_id="peer456", order=2)
+    await first.expect("peer-joined", peer_id="peer456", order=2)
+    relayed = [
+        (
+            '{"type": "offer", "payload": {"target_peer_id": "%s", "offer": {"type": "offer", "sdp": "..."}}, '
+            '"room": "room123"}'
+        ),
+        (
+            '{"type": "answer", "payload": {"target_peer_id": "%s", "answer": {"type": "answer", "sdp": "..."}}, '
+            '"room": "room123"}'
+        ),
+        (
+            '{"type": "ice-candidate", "payload": {"target_peer_id": "%s", "candidate": '
+            '{"candidate": "...", "sdpMLineIndex": 0, "sdpMid": "0"}}, "room": "room123"}'
+        ),
+    ]
+    for template in relayed:
+        for source, name, target, other in (
+            (first, "peer123", second, "peer456"),
+            (second, "peer456", first, "peer123"),
+        ):
+            text = template % other
+            await source.send(text)
+            assert await target.hear_text() == '{"sender":"%s",%s' % (name, text[1:])
+
+
+async def test_a_join_is_answered_with_the_exact_roster_oneself_included(server: Server) -> None:
+    a, b = await server.peer(), await server.peer()
+    assert await a.join("r", "a", metadata={"name": "Ada"}) == {
+        "peer_id": "a",
+        "order": 1,
+        "peers": [{"peer_id": "a", "metadata": {"name": "Ada"}, "order": 1}],
+        "ice_servers": [],
+    }
+    joined = await b.join("r", "b")
+    assert [(peer["peer_id"], peer["order"]) for peer in joined["peers"]] == [("a", 1), ("b", 2)]
+    assert joined["peers"][0]["metadata"] == {"name": "Ada"}
+
+
+async def test_a_request_with_an_id_gets_an_answer_with_it(server: Server) -> None:
+    a, b = await server.peer(), await server.peer()
+    await a.say("join", "r", {"peer_id": "a"}, id="first")
+    assert (await a.expect("joined"))["id"] == "first"
+    await b.say("join", "r", {"peer_id": "b"}, id=2)
+    assert (await b.expect("joined"))["id"] == 2
+    await a.expect("peer-joined")
+    await b.say("offer", "r", {"target_peer_id": "a", "offer": OFFER}, id=3)
+    ack = await b.expect("ack", status="delivered")
+    assert (ack["id"], ack["room"]) == (3, "r")
+    await b.say("signal", "r", {"target_peer_id": "nobody", "data": 1}, id=4)
+    assert (await b.expect("error", code="peer-not-found"))["id"] == 4
+    await b.say("leave", "r", id=5)
+    left = await b.expect("left", peer_id="b")
+    assert left["id"] == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("offer", {"offer": OFFER}),
+        ("answer", {"answer": {"type": "answer", "sdp": "é\r\n\u2028"}}),
+        ("ice-candidate", {"candidate": CANDIDATE}),
+        ("ice-candidate", {"candidate": None}),
+        ("ice-candidate", {"candidate": ""}),
+        ("signal", {"data": [None, 1.50, {"deep": ["x"]}]}),
+        ("signal", {"data": None, "more": "fields are passed on"}),
+    ],
+)
+async def test_a_signal_reaches_its_target_alone_stamped_and_otherwise_byte_for_byte(
+    server: Server, kind: str, payload: dict[str, Any]
+) -> None:
+    a, b = await pair(server)
+    c = await server.peer()
+    await c.join("r", "c")
+    await a.expect("peer-joined")
+    await b.expect("peer-joined")
+    text = ' {\t"payload" : %s,\n "room":"r", "type":"%s" }  ' % (
+        json.dumps(payload | {"target_peer_id": "b"}, ensure_ascii=False),
+        kind,
+    )
+    await a.send(text)
+    assert await b.hear_text() == '{"sender":"a",' + text.lstrip()[1:]
+    assert await c.drain("r") == []
+
+
+async def test_a_binary_frame_is_relayed_as_text(server: Server) -> None:
+    a, b = await pair(server)
+    text = '{"type":"signal","room":"r","payload":{"target_peer_id":"b","data":"é"}}'
+    await a.send(text.encode())
+    assert await b.hear_text() == '{"sender":"a",' + text[1:]
+
+
+async def test_what_is_sent_right_behind_a_join_finds_the_peer_in_the_room(server: Server) -> None:
+    a, b = await server.peer(), await server.peer()
+    await a.join("r", "a")
+    await b.say("join", "r", {"peer_id": "b"})
+    await b.say("offer", "r", {"target_peer_id": "a", "offer": OFFER})
+    await b.say("leave", "r")
+    await b.say("join", "r", {"peer_id": "b2"})
+    heard = [(await a.hear())["type"] for _ in range(4)]
+    assert heard == ["peer-joined", "offer", "peer-left", "peer-joined"]
+    assert [(await b.hear())["type"] for _ in range(3)] == ["joined", "left", "joined"]
+
+
+async def test_leaving_and_closing_are_told_to_the_others_with_their_reasons(server: Server) -> None:
+    a, b = await pair(server)
+    c = await server.peer()
+    await c.join("r", "c")
+    await a.expect("peer-joined", peer_id="c")
+    await b.say("leave", "r")
+    await a.expect("peer-left", peer_id="b", reason="left")
+    await c.expect("peer-left", peer_id="b", reason="left")
+    await c.close()
+    await a.expect("peer-left", peer_id="c", reason="disconnected")
+    await b.expect("peer-joined")
+    await b.expect("left")
+    await b.say("leave", "r")
+    await b.expect_error("not-in-room")
+
+
+async def test_a_peer_may_be_in_several_rooms_under_an_id_of_its_own_in_each(server: Server) -> None:
+    a, b = await pair(server)
+    await a.join("other", "somebody else")
+    await b.join("other", "b")
+    await a.expect("peer-joined", peer_id="b")
+    await b.say("signal", "other", {"target_peer_id": "somebody else", "data": 1})
+    assert (await a.expect("signal"))["room"] == "other"
+    await a.close()
+    assert {(await b.expect("peer-left"))["room"] for _ in range(2)} == {"r", "other"}
+
+
+async def test_an_id_is_taken_while_its_holder_is_there_and_free_after(server: Server) -> None:
+    a, b = await pair(server)
+    thief = await server.peer()
+    await thief.say("join", "r", {"peer_id": "a"}, id=1)
+    await thief.expect_error("peer-id-taken")
+    assert await b.drain("r") == []
+    await a.close()
+    await b.expect("peer-left")
+    await thief.join("r", "a")
+
+
+@pytest.mark.settings(ice_servers=[{"urls": ["stun:127.0.0.1:3478"]}])
+async def test_ice_servers_of_the_settings_are_told_to_who_joins(server: Server) -> None:
+    peer = await server.peer()
+    assert (await peer.join("r", "a"))["ice_servers"] == [{"urls": ["stun:127.0.0.1:3478"]}]
