@@ -1,0 +1,276 @@
+/** The demo page: a call and a chat between all who have the same room in their address. */
+
+import {Call} from "./call.js";
+import {Chat} from "./chat.js";
+import {ChatPanel} from "./chat-panel.js";
+import {LocalMedia} from "./media.js";
+import {cleanName, randomId, randomName} from "./names.js";
+import {People} from "./people.js";
+import {Signaling} from "./signaling.js";
+
+const DEFAULT_ROOM = "lobby";
+
+const $ = (id) => document.getElementById(id);
+const roomInAddress = () => new URLSearchParams(location.search).get("room")?.trim() || DEFAULT_ROOM;
+
+function endpoint(path) {
+  const url = new URL(path, location.href);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url;
+}
+
+/** Session storage differs between two tabs, and may be forbidden. */
+function remembered(key, value) {
+  try {
+    if (value !== undefined) sessionStorage.setItem(key, value);
+    return sessionStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+const self = {
+  id: randomId(),
+  name: remembered("name") || randomName(),
+  joinedAs: "",
+  room: roomInAddress(),
+  inRoom: false,
+  wantsRoom: true,
+  hadCamera: false,
+};
+remembered("name", self.name);
+
+const signaling = new Signaling(endpoint("/ws/signaling/"));
+const call = new Call(signaling);
+const chat = new Chat(endpoint("/ws/mcp/"), self.id);
+const media = new LocalMedia(self.id, self.name);
+const people = new People(self.id);
+const panel = new ChatPanel(chat, people, self);
+globalThis.mcpActors = {signaling, call, chat, media};
+
+/* What the page shows of all that. */
+
+function showStatus() {
+  const state = signaling.state === "open" && !self.inRoom ? "connecting" : signaling.state;
+  const words = {
+    connecting: "Connecting",
+    open: "Connected",
+    reconnecting: call.peers.size ? "Reconnecting, the call goes on" : "Reconnecting",
+    closed: "Not in the room",
+  };
+  $("status").dataset.state = state;
+  $("status-text").textContent = words[state];
+}
+
+function showButton(id, icon, label) {
+  $(id).querySelector("use").setAttribute("href", `#icon-${icon}`);
+  $(id).querySelector("span").textContent = label;
+}
+
+function showControls() {
+  const {audio, muted, source} = media;
+  const filming = source === "camera";
+  $("mute").disabled = !audio;
+  $("mute").dataset.muted = String(Boolean(audio) && muted);
+  showButton("mute", audio && !muted ? "mic" : "mic-off", !audio ? "No mic" : muted ? "Unmute" : "Mute");
+  $("camera").dataset.source = source;
+  showButton("camera", filming ? "picture" : "camera", filming ? "Stop camera" : "Use camera");
+  $("leave").classList.toggle("danger", self.wantsRoom);
+  $("leave").classList.toggle("primary", !self.wantsRoom);
+  showButton("leave", self.wantsRoom ? "leave" : "join", self.wantsRoom ? "Leave" : "Join again");
+  panel.enabled = self.wantsRoom;
+}
+
+function showRoom() {
+  $("room-input").value = self.room;
+  $("room-go").hidden = true;
+  document.title = `${self.room} · mcp_actors call`;
+}
+
+function showInvitation() {
+  $("invitation").hidden = !(self.inRoom && people.size === 1);
+}
+
+function showAll() {
+  people.showSelf(self.name, media);
+  showStatus();
+  showControls();
+  showInvitation();
+}
+
+function showProblem(text) {
+  $("problem").textContent = text;
+  $("problem").hidden = !text;
+}
+
+let toastTimer = 0;
+function toast(text) {
+  $("toast").textContent = text;
+  $("toast").hidden = false;
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => ($("toast").hidden = true), 4000);
+}
+
+/* In and out of rooms, one step after the other. */
+
+let steps = Promise.resolve();
+const nextStep = (step) => (steps = steps.then(step).catch((error) => console.warn(error.message)));
+
+async function goIn() {
+  if (!self.wantsRoom || self.inRoom) return;
+  showProblem("");
+  try {
+    self.joinedAs = self.name;
+    await call.join(self.room, self.id, {name: self.name});
+    self.inRoom = true;
+    showAll();
+    await chat.join(self.room);
+    panel.notice(`You are in room ${self.room}.`);
+  } catch (error) {
+    if (self.wantsRoom) giveUp(`Joining did not work: ${error.message}`);
+  }
+  showAll();
+}
+
+async function goOut() {
+  self.inRoom = false;
+  await Promise.all([call.leave(), chat.leave()]);
+  showAll();
+}
+
+function enter() {
+  self.wantsRoom = true;
+  if (self.hadCamera) useCamera(false);
+  self.hadCamera = false;
+  showAll();
+  nextStep(goIn);
+}
+
+function leave() {
+  self.wantsRoom = false;
+  self.hadCamera = media.source === "camera" || media.audio !== null;
+  media.release();
+  if (signaling.state !== "open") signaling.close(); // do not wait for a connection only to leave
+  if (chat.state !== "open") chat.close();
+  nextStep(async () => {
+    await goOut();
+    if (self.wantsRoom) return;
+    signaling.close();
+    chat.close();
+    showAll();
+  });
+  showAll();
+}
+
+/** Leaves because something is wrong for good, and says what; the button to join starts anew. */
+function giveUp(text) {
+  showProblem(text);
+  leave();
+}
+
+function changeRoom(room) {
+  if (room === self.room && self.wantsRoom) return;
+  nextStep(goOut);
+  nextStep(() => {
+    self.room = room;
+    showRoom();
+  });
+  enter();
+}
+
+/* What the server and the others do. */
+
+for (const type of ["peer-added", "peer-changed"]) {
+  call.addEventListener(type, ({detail: peer}) => {
+    people.show(peer);
+    showInvitation();
+  });
+}
+call.addEventListener("peer-removed", ({detail: peer}) => {
+  people.remove(peer.id);
+  showInvitation();
+});
+
+for (const type of ["open", "reconnecting", "rejoined", "close"]) signaling.addEventListener(type, showStatus);
+for (const connection of [signaling, chat]) {
+  connection.addEventListener("close", ({detail: {code, reason}}) => {
+    if (self.wantsRoom && self.inRoom) giveUp(`The server closed the connection: ${reason || `code ${code}`}.`);
+  });
+}
+
+// A name changed after joining is told by `signal`; who comes later knows only the one we joined with.
+const tellName = (id) => signaling.signal(id, {profile: {name: self.name}}).catch(() => {});
+signaling.addEventListener("peer-joined", ({detail}) => self.name !== self.joinedAs && tellName(detail.peer_id));
+signaling.addEventListener("signal", ({detail: {sender, data}}) => {
+  const peer = call.peers.get(sender);
+  if (!peer || typeof data?.profile?.name !== "string") return;
+  peer.metadata = {...peer.metadata, name: data.profile.name};
+  people.show(peer);
+});
+
+media.addEventListener("changed", () => {
+  call.send("audio", media.audio);
+  call.send("video", media.video);
+  showAll();
+});
+
+/* What the person does. */
+
+async function useCamera(asked) {
+  $("camera").disabled = true;
+  try {
+    await media.useCamera();
+    if (!self.wantsRoom) media.release(); // left while the browser was asking
+  } catch (error) {
+    const why = error.name === "NotAllowedError" ? "The camera was not allowed." : `No camera: ${error.message}`;
+    if (asked) toast(`${why} The generated picture stays.`);
+  } finally {
+    $("camera").disabled = false;
+  }
+}
+
+async function copyLink() {
+  const link = new URL(location.pathname, location.href);
+  if (self.room !== DEFAULT_ROOM) link.searchParams.set("room", self.room);
+  try {
+    await navigator.clipboard.writeText(link.href);
+    toast("The link is copied.");
+  } catch {
+    toast(link.href); // no clipboard outside secure contexts: show it
+  }
+}
+
+$("camera").addEventListener("click", () => (media.source === "camera" ? media.useGenerated() : useCamera(true)));
+$("mute").addEventListener("click", () => media.mute(!media.muted));
+$("copy").addEventListener("click", copyLink);
+$("invite").addEventListener("click", copyLink);
+$("leave").addEventListener("click", () => (self.wantsRoom ? leave() : enter()));
+$("room-input").addEventListener("input", () => ($("room-go").hidden = $("room-input").value.trim() === self.room));
+$("room-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const room = $("room-input").value.trim();
+  if (!room) return;
+  if (room !== self.room) history.pushState(null, "", `?${new URLSearchParams({room})}`);
+  $("room-input").blur();
+  changeRoom(room);
+});
+$("name").addEventListener("change", () => {
+  self.name = cleanName($("name").value, self.name);
+  $("name").value = media.name = self.name;
+  remembered("name", self.name);
+  signaling.metadata = {name: self.name};
+  for (const id of call.peers.keys()) tellName(id);
+  people.showSelf(self.name, media);
+});
+addEventListener("popstate", () => changeRoom(roomInAddress()));
+addEventListener("pagehide", () => {
+  call.leave(); // says so at once: nobody has to find out
+  chat.leave();
+});
+addEventListener("pageshow", (event) => event.persisted && location.reload());
+
+$("name").value = self.name;
+showRoom();
+call.send("video", media.video);
+enter();
+useCamera(false);

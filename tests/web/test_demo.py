@@ -1,0 +1,213 @@
+"""The demo page in a real browser, against a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import permutations
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import Page, WebSocketRoute, expect
+
+DEADLINE = 20.0
+OpenPage = Callable[..., Page]
+
+# Resolves once more frames than given of this peer's video have been decoded, to their number then.
+DECODED = """
+async ({peerId, over, deadline}) => {
+  const end = performance.now() + deadline;
+  let frames = -1;
+  while (performance.now() < end) {
+    const peer = globalThis.mcpActors?.call.peers.get(peerId);
+    for (const entry of (await peer?.pc.getStats())?.values() ?? []) {
+      if (entry.type === "inbound-rtp" && entry.kind === "video") frames = entry.framesDecoded;
+    }
+    if (frames > over) return frames;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`${peerId}: ${frames} frames decoded`);
+}
+"""
+REFUSE_CAMERA = """
+const refuse = async () => { throw new DOMException("refused", "NotAllowedError"); };
+if (navigator.mediaDevices) navigator.mediaDevices.getUserMedia = refuse;
+"""
+NO_MEDIA_DEVICES = "Object.defineProperty(Navigator.prototype, 'mediaDevices', {value: undefined});"
+
+
+def id_of(page: Page) -> str:
+    """The peer id of this page."""
+    peer_id = page.locator(".tile.self").get_attribute("data-peer-id")
+    assert peer_id is not None
+    return peer_id
+
+
+def frames_decoded(page: Page, peer_id: str, over: int = 0) -> int:
+    """Wait until the page has decoded more than so many video frames of a peer; return how many."""
+    frames: int = page.evaluate(DECODED, {"peerId": peer_id, "over": over, "deadline": DEADLINE * 1000})
+    return frames
+
+
+def assert_everybody_sees_everybody(*pages: Page) -> None:
+    """Each page shows and decodes the video of each other."""
+    for one, other in permutations(pages, 2):
+        peer_id = id_of(other)
+        expect(one.locator(f".tile[data-peer-id='{peer_id}'] video")).to_be_visible()
+        assert frames_decoded(one, peer_id) > 0
+
+
+def assert_only_sees(page: Page, *others: Page) -> None:
+    """The page has its own tile and those of the others, no more."""
+    expect(page.locator(".tile")).to_have_count(1 + len(others))
+    for other in others:
+        expect(page.locator(f".tile[data-peer-id='{id_of(other)}']")).to_have_count(1)
+
+
+def a_room() -> str:
+    """The path of a room nobody else uses."""
+    return f"/?room=test-{uuid4().hex}"
+
+
+def test_two_pages_see_each_other_then_a_third_comes_then_one_leaves(open_page: OpenPage) -> None:
+    """Without a click, and without a room in the address."""
+    first, second = open_page("/"), open_page("/")
+    assert_everybody_sees_everybody(first, second)
+    third = open_page("/")
+    assert_everybody_sees_everybody(first, second, third)
+    assert_only_sees(third, first, second)
+
+    second.close()
+    assert_only_sees(first, third)
+    assert_only_sees(third, first)
+    for one, other in permutations((first, third)):
+        peer_id = id_of(other)
+        so_far = frames_decoded(one, peer_id)
+        assert frames_decoded(one, peer_id, over=so_far) > so_far
+
+
+def test_a_reload_replaces_the_tile_and_video_flows_again(open_page: OpenPage) -> None:
+    """The old peer goes, a new one comes."""
+    room = a_room()
+    staying, reloading = open_page(room), open_page(room)
+    assert_everybody_sees_everybody(staying, reloading)
+    before = id_of(reloading)
+    reloading.reload()
+    expect(staying.locator(f".tile[data-peer-id='{before}']")).to_have_count(0)
+    assert id_of(reloading) != before
+    assert_everybody_sees_everybody(staying, reloading)
+    assert_only_sees(staying, reloading)
+
+
+def test_leaving_and_joining_again_needs_no_reload(open_page: OpenPage) -> None:
+    """The button leaves, its other face comes back."""
+    room = a_room()
+    staying, leaving = open_page(room), open_page(room)
+    assert_everybody_sees_everybody(staying, leaving)
+    leaving.get_by_role("button", name="Leave").click()
+    assert_only_sees(staying)
+    assert_only_sees(leaving)
+    expect(leaving.locator("#status")).to_have_attribute("data-state", "closed")
+    leaving.get_by_role("button", name="Join again").click()
+    assert_everybody_sees_everybody(staying, leaving)
+
+
+def test_pages_of_different_rooms_do_not_see_each_other_until_one_changes_rooms(open_page: OpenPage) -> None:
+    """The room is the one in the address, and the one in the room field."""
+    here, there = a_room(), a_room()
+    one, two, other = open_page(here), open_page(here), open_page(there)
+    assert_everybody_sees_everybody(one, two)
+    expect(other.locator("#status")).to_have_attribute("data-state", "open")
+    assert_only_sees(one, two)
+    assert_only_sees(other)
+
+    field = two.get_by_label("Room", exact=True)
+    field.fill(there.removeprefix("/?room="))
+    field.press("Enter")
+    assert_everybody_sees_everybody(two, other)
+    assert_only_sees(one)
+    assert two.url.endswith(there)
+
+
+def test_chat_crosses_as_text_and_so_do_names(open_page: OpenPage) -> None:
+    """Nobody can put markup into the page of somebody else."""
+    room, markup = a_room(), "<img src=x onerror=alert(1)><b>bold</b>"
+    one, other = open_page(room), open_page(room)
+    name = one.get_by_label("Your name")
+    assert_everybody_sees_everybody(one, other)
+    name.fill("<i>Ada</i>")
+    name.press("Enter")
+    expect(other.locator(f".tile[data-peer-id='{id_of(one)}'] .name")).to_have_text("<i>Ada</i>")
+
+    for page in (one, other):
+        expect(page.locator("#chat-log .notice", has_text="You are in room")).to_have_count(1)
+    one.get_by_label("Message").fill(markup)
+    one.get_by_label("Message").press("Enter")
+    expect(other.locator("#chat-log .message .text")).to_have_text(markup)
+    expect(other.locator("#chat-log .message .author")).to_have_text("<i>Ada</i>")
+    other.get_by_label("Message").fill("plain & simple")
+    other.get_by_role("button", name="Send").click()
+    expect(one.locator("#chat-log .message .text")).to_have_text([markup, "plain & simple"])
+    expect(one.locator("#chat-log .message.failed")).to_have_count(0)
+    for page in (one, other):
+        expect(page.locator("#chat-log img, #chat-log b, .name i, .author i")).to_have_count(0)
+
+
+@pytest.mark.parametrize("init_script", [REFUSE_CAMERA, NO_MEDIA_DEVICES], ids=["refused", "insecure-context"])
+def test_without_a_camera_the_generated_picture_is_seen(open_page: OpenPage, init_script: str) -> None:
+    """No permission, no secure context: there is something to see all the same."""
+    room = a_room()
+    without, other = open_page(room, init_script=init_script), open_page(room)
+    assert_everybody_sees_everybody(without, other)
+    expect(without.locator("#camera")).to_have_attribute("data-source", "generated")
+    so_far = frames_decoded(other, id_of(without))
+    assert frames_decoded(other, id_of(without), over=so_far + 5) > so_far
+
+
+def test_camera_and_picture_change_places_without_negotiation(open_page: OpenPage) -> None:
+    """The same RTCPeerConnection carries both."""
+    room = a_room()
+    one, other = open_page(room), open_page(room)
+    camera = one.locator("#camera")
+    expect(camera).to_have_attribute("data-source", "camera")
+    assert_everybody_sees_everybody(one, other)
+    described = "[...mcpActors.call.peers.values()].map(({pc}) => pc.localDescription.sdp)"
+    before = one.evaluate(described)
+    for source in ("generated", "camera"):
+        camera.click()
+        expect(camera).to_have_attribute("data-source", source)
+        so_far = frames_decoded(other, id_of(one))
+        assert frames_decoded(other, id_of(one), over=so_far + 5) > so_far
+    assert one.evaluate(described) == before
+
+
+def test_media_flows_on_while_signaling_is_lost_and_found_again(open_page: OpenPage) -> None:
+    """The call goes on over the connection it has, and the newly joined roster changes nothing about it."""
+    sockets: list[WebSocketRoute] = []
+
+    def pass_through(page: Page) -> None:
+        def connect(route: WebSocketRoute) -> None:
+            route.connect_to_server()
+            sockets.append(route)
+
+        page.route_web_socket("**/ws/signaling/", connect)
+
+    room = a_room()
+    dropping, other = open_page(room, websockets=pass_through), open_page(room)
+    assert_everybody_sees_everybody(dropping, other)
+    dropping.evaluate(
+        """() => {
+            globalThis.before = [...mcpActors.call.peers.values()][0].pc;
+            mcpActors.signaling.addEventListener("rejoined", () => (globalThis.rejoined = true));
+        }"""
+    )
+    tile = other.locator(f".tile[data-peer-id='{id_of(dropping)}']")
+    so_far = frames_decoded(other, id_of(dropping))
+
+    sockets[0].close(code=4000)
+    expect(tile).to_have_attribute("data-state", "away")
+    assert frames_decoded(other, id_of(dropping), over=so_far) > so_far
+    expect(tile).to_have_attribute("data-state", "connected")
+    expect(dropping.locator("#status")).to_have_attribute("data-state", "open")
+    assert dropping.evaluate("globalThis.rejoined")
+    assert dropping.evaluate("[...mcpActors.call.peers.values()][0].pc === globalThis.before")
+    assert_everybody_sees_everybody(dropping, other)
