@@ -23,6 +23,7 @@ from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.identifiers import NodeId
 from mcp_actors.transports.access import AccessPolicy, is_loopback
 from mcp_actors.transports.connections import Connections
+from mcp_actors.transports.frames import Framer
 from mcp_actors.transports.http import HealthHandler, PageHandler
 from mcp_actors.transports.mcp import McpHandler
 from mcp_actors.transports.signaling import SignalingHandler
@@ -79,7 +80,17 @@ class App:
             max_outbox_bytes=settings.max_outbox_bytes,
             max_bad_messages=settings.max_bad_messages,
         )
-        endpoint = Endpoint(self.node, self.connections, policy, bounds, settings.ice_servers, __version__)
+        endpoint = Endpoint(
+            self.node,
+            self.connections,
+            policy,
+            bounds,
+            Framer(),
+            fast=settings.frame_loop == "fast",
+            compression=settings.compression,
+            ice_servers=settings.ice_servers,
+            version=__version__,
+        )
         page = {"policy": policy, "path": str(files("mcp_actors") / "web"), "default_filename": "index.html"}
         return Application(
             [

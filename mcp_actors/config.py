@@ -42,6 +42,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "text", "json"] = "auto"
     ping_interval: Seconds = 20.0
+    frame_loop: Literal["fast", "stock"] = "fast"
+    compression: bool = False
     max_connections: Count = 100_000
     max_rooms: Count = 250_000
     max_room_members: Count = 500
@@ -69,7 +71,9 @@ ALIASES = {
 EXAMPLES = {
     "host": "0.0.0.0 for all interfaces, or localhost",
     "port": "8000",
+    "compression": "True or False",
     "debug": "True or False",
+    "frame_loop": "fast (or stock)",
     "allowed_hosts": "localhost,127.0.0.1,.example.com",
     "cors_allowed_origins": "https://app.example.com,http://localhost:3000",
     "ice_servers": '[{"urls": "stun:stun.example.com:3478"}]',
@@ -144,6 +148,7 @@ def _convert(field: str, name: str, text: str) -> Any:
     """Turn the text of one setting into its type."""
     text = text.strip()
     parse: Callable[[str], Any] | None = {
+        "compression": _boolean,
         "debug": _boolean,
         "allowed_hosts": _listed,
         "cors_allowed_origins": _listed,

@@ -49,6 +49,8 @@ class CloseCode(IntEnum):
     """The WebSocket close codes the server sends (RFC 6455, section 7.4, and its own from 4000 on)."""
 
     GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    INVALID_DATA = 1007
     TOO_BIG = 1009
     INTERNAL = 1011
     SLOW_PEER = 4000

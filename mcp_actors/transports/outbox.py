@@ -11,20 +11,21 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable
 
+STOCK_WRITES = 64
+"""Writes under way on a stock Tornado socket before it counts as not writable; each of them is a task."""
+
 
 class Outbox:
-    """Writes frames to a socket no faster than it takes them.
+    """Writes frames to a socket while it is writable, and keeps them while it is not.
 
-    `write` starts writing one frame and returns a future for when the socket has taken it; one batch is under way at a
-    time, the rest waits here. More than `max_frames` or `max_bytes` waiting is an `overflow`: called once, nothing is
-    taken after it.
+    More than `max_frames` or `max_bytes` waiting is an `overflow`: called once, nothing is taken after it.
     """
 
-    __slots__ = ("_bytes", "_closed", "_frames", "_max_bytes", "_max_frames", "_overflow", "_write", "_writing")
+    __slots__ = ("_bytes", "_closed", "_max_bytes", "_max_frames", "_overflow", "_waiting", "_writable", "_write")
 
     def __init__(
         self,
-        write: Callable[[bytes], Future[None]],
+        write: Callable[[bytes], None],
         overflow: Callable[[], None],
         *,
         max_frames: int,
@@ -34,46 +35,70 @@ class Outbox:
         self._overflow = overflow
         self._max_frames = max_frames
         self._max_bytes = max_bytes
-        self._frames: deque[bytes] = deque()
+        self._waiting: deque[bytes] | None = None
         self._bytes = 0
-        self._writing = 0
+        self._writable = True
         self._closed = False
 
     def put(self, frame: bytes) -> bool:
         """Take one frame; False if it will not be written."""
         if self._closed:
             return False
-        if not self._writing:
-            self._write_all((frame,))
-            return not self._closed
-        if len(self._frames) >= self._max_frames or self._bytes + len(frame) > self._max_bytes:
+        if not self._writable:
+            return self._keep(frame)
+        try:
+            self._write(frame)
+        except WebSocketClosedError:
             self.close()
-            self._overflow()
             return False
-        self._frames.append(frame)
-        self._bytes += len(frame)
         return True
+
+    def on_writable(self, writable: bool) -> None:
+        """Hear whether the socket takes more; write what waits until it does not."""
+        self._writable = writable
+        while self._writable and self._waiting:
+            frame = self._waiting.popleft()
+            self._bytes -= len(frame)
+            self.put(frame)
 
     def close(self) -> None:
         """Take nothing more, and drop what waits."""
         self._closed = True
-        self._frames.clear()
+        self._waiting = None
         self._bytes = 0
 
-    def _write_all(self, frames: tuple[bytes, ...]) -> None:
-        self._writing = len(frames)
-        try:
-            for frame in frames:
-                self._write(frame).add_done_callback(self._written)
-        except WebSocketClosedError:
+    def _keep(self, frame: bytes) -> bool:
+        if self._waiting is None:
+            self._waiting = deque()
+        if len(self._waiting) >= self._max_frames or self._bytes + len(frame) > self._max_bytes:
             self.close()
+            self._overflow()
+            return False
+        self._waiting.append(frame)
+        self._bytes += len(frame)
+        return True
+
+
+class StockWriter:
+    """Writes to a stock Tornado socket, whose own buffer has no bound, and says when it has enough."""
+
+    __slots__ = ("_on_writable", "_under_way", "_write_message")
+
+    def __init__(self, write_message: Callable[[bytes], Future[None]], on_writable: Callable[[bool], None]) -> None:
+        self._write_message = write_message
+        self._on_writable = on_writable
+        self._under_way = 0
+
+    def write(self, frame: bytes) -> None:
+        """Start writing one frame. Raises `WebSocketClosedError`."""
+        self._write_message(frame).add_done_callback(self._written)
+        self._under_way += 1
+        if self._under_way == STOCK_WRITES:
+            self._on_writable(False)
 
     def _written(self, written: Future[None]) -> None:
-        self._writing -= 1
-        if written.cancelled() or written.exception() is not None:
-            self.close()
-        elif not self._writing and self._frames:
-            batch = tuple(self._frames)
-            self._frames.clear()
-            self._bytes = 0
-            self._write_all(batch)
+        self._under_way -= 1
+        if not written.cancelled():
+            written.exception()  # the connection is gone, and its handler hears so by itself
+        if not self._under_way:
+            self._on_writable(True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
+from tornado.iostream import SSLIOStream
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from mcp_actors.protocol.codec import error_frame
@@ -22,10 +23,13 @@ from mcp_actors.protocol.errors import (
 )
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import shown
-from mcp_actors.transports.outbox import Outbox
+from mcp_actors.transports.frame_loop import FastWebSocket
+from mcp_actors.transports.outbox import Outbox, StockWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from tornado.websocket import WebSocketProtocol
 
     from mcp_actors.node import Membership, Node
     from mcp_actors.protocol.codec import Decoder, Limits
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from mcp_actors.protocol.messages import PeerRequest, UserRequest
     from mcp_actors.transports.access import AccessPolicy
     from mcp_actors.transports.connections import Connections
+    from mcp_actors.transports.frames import Framer
 
 log = structlog.get_logger("mcp_actors.connection")
 
@@ -61,6 +66,9 @@ class Endpoint:
     connections: Connections
     policy: AccessPolicy
     bounds: Bounds
+    framer: Framer
+    fast: bool
+    compression: bool
     ice_servers: tuple[dict[str, Any], ...] = ()
     version: str = ""
 
@@ -68,14 +76,14 @@ class Endpoint:
 class Connection:
     """One WebSocket: the `Outlet` of its rooms, and its membership in each of them."""
 
-    def __init__(self, socket: WebSocketHandler, bounds: Bounds) -> None:
+    def __init__(self, socket: WebSocketHandler, write: Callable[[bytes], None] | None, bounds: Bounds) -> None:
         self.heard = True
         self.closed = False
         self._socket = socket
         self._max_rooms = bounds.max_rooms
         self._memberships: dict[RoomId, Membership] = {}
         self._outbox = Outbox(
-            socket.write_message,
+            write or StockWriter(socket.write_message, self.on_writable).write,
             self._too_slow,
             max_frames=bounds.max_outbox_frames,
             max_bytes=bounds.max_outbox_bytes,
@@ -86,6 +94,10 @@ class Connection:
     def put(self, frame: bytes) -> bool:
         """See `Outlet`."""
         return not self.closed and self._outbox.put(frame)
+
+    def on_writable(self, writable: bool) -> None:
+        """Hear whether the socket takes more, or has enough for now."""
+        self._outbox.on_writable(writable)
 
     def ping(self) -> None:
         """Ask the client to show that it is there."""
@@ -197,24 +209,53 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         """Bytes of the longest frame that is read at all."""
         return READ_LIMIT * self._endpoint.bounds.limits.message_bytes
 
+    def get_compression_options(self) -> dict[str, Any] | None:
+        """Compress if the operator wants it, and the client."""
+        return {} if self._endpoint.compression else None
+
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        """The fast frame loop where it can serve; Tornado's own for TLS, compression, and if the operator wants it."""
+        protocol = super().get_websocket_protocol()
+        if protocol is None or not self._endpoint.fast or self._needs_stock():
+            return protocol
+        return FastWebSocket(self, self._endpoint.framer, self.max_message_size)
+
+    def _needs_stock(self) -> bool:
+        offered = self.request.headers.get("Sec-WebSocket-Extensions", "")
+        stream = getattr(self.request.connection, "stream", None)
+        return isinstance(stream, SSLIOStream) or (self._endpoint.compression and "permessage-deflate" in offered)
+
     # ------------------------------------------------------------------------------------------------------- connection
 
     def open(self, *_args: str, **_kwargs: str) -> None:
         """The handshake is done."""
         self.set_nodelay(True)
-        self._connection = Connection(self, self._endpoint.bounds)
+        socket = self.ws_connection
+        write = socket.write if isinstance(socket, FastWebSocket) else None
+        self._connection = Connection(self, write, self._endpoint.bounds)
         self._endpoint.connections.add(self._connection)
         log.debug("opened", path=self.request.path, address=self.request.remote_ip)
 
     def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
-        """Handle one frame; text or binary, it is UTF-8 JSON."""
+        """Handle one frame, text or binary."""
+        if isinstance(message, str):
+            return self.on_frame(message.encode())
+        try:
+            message.decode()
+        except UnicodeDecodeError as error:  # relayed as text, it would break the receiver's connection
+            text = f"The binary frame is not UTF-8: {error.reason} at byte {error.start}."
+            self._answer(BadMessage(text), None)
+            return None
+        return self.on_frame(message)
+
+    def on_frame(self, frame: bytes) -> Coroutine[Any, Any, None] | None:
+        """Handle one message as UTF-8; what is returned must be done before the next is read."""
         connection = self._connection
         if connection.closed:
             return None
         connection.heard = True
         request: R | None = None
         try:
-            frame = message.encode() if isinstance(message, str) else _checked(message)
             request = self._decoder.decode(frame)
             self._bad_messages = 0
             waiting = self._receive(request, frame)
@@ -226,6 +267,10 @@ class SocketHandler(WebSocketHandler, Generic[R]):
     def on_pong(self, data: bytes) -> None:
         """The client is there."""
         self._connection.heard = True
+
+    def on_writable(self, writable: bool) -> None:
+        """The fast frame loop says whether the socket takes more."""
+        self._connection.on_writable(writable)
 
     def on_close(self) -> None:
         """The connection is gone, to the last byte."""
@@ -259,12 +304,3 @@ class SocketHandler(WebSocketHandler, Generic[R]):
                 close_code = CloseCode.BAD_MESSAGE
         if close_code is not None:
             self._connection.close(close_code)
-
-
-def _checked(message: bytes) -> bytes:
-    """A binary frame, if it is UTF-8: relayed as text, anything else would break the receiver's connection."""
-    try:
-        message.decode()
-    except UnicodeDecodeError as error:
-        raise BadMessage(f"The binary frame is not UTF-8: {error.reason} at byte {error.start}.") from None
-    return message

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from tornado.ioloop import IOLoop
 
 
-@pytest.fixture
+@pytest.fixture(params=["fast", "stock"])
 def server(request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
-    """A server with the default settings, or those of the test's marker `settings`."""
+    """A server with the default settings, or those of the test's marker `settings`, on each of both frame loops."""
     marker = request.node.get_closest_marker("settings")
-    server = Server(tmp_path, **(marker.kwargs if marker else {}))
+    server = Server(tmp_path, frame_loop=request.param, **(marker.kwargs if marker else {}))
     io_loop.run_sync(server.start)
     yield server
     io_loop.run_sync(server.stop)

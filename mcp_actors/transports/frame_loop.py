@@ -1,0 +1,284 @@
+"""The fast frame loop: after Tornado's handshake the socket moves to an asyncio transport; its frames are read in bulk.
+
+Stock Tornado reads each frame in two to four small reads and makes a task for each frame it writes. The handshake stays
+Tornado's own, and everything that it offers beyond plain frames (TLS, compression) stays with its own loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from tornado.iostream import StreamClosedError
+from tornado.websocket import WebSocketClosedError, WebSocketProtocol13, _WebSocketParams
+
+from mcp_actors.transports.frames import (
+    NORMAL,
+    PING,
+    PONG,
+    FrameError,
+    FrameReader,
+    write_close,
+    write_frame,
+)
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Coroutine
+
+    from tornado.iostream import IOStream
+
+    from mcp_actors.transports.frames import Framer
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds a client has to answer a close frame, or to go after it broke the protocol."""
+
+EARLY = 65_536
+"""Bytes taken at once of what arrived with the handshake."""
+
+
+class Receiver(Protocol):
+    """The handler of one connection."""
+
+    def on_frame(self, frame: bytes) -> Coroutine[Any, Any, None] | None:
+        """Handle a text message; while what it returns runs, nothing more is read."""
+
+    def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
+        """Handle a binary message, likewise."""
+
+    def on_pong(self, data: bytes) -> None:
+        """Handle a pong."""
+
+    def on_writable(self, writable: bool) -> None:
+        """Hear whether the socket takes more, or has enough for now."""
+
+    def on_ws_connection_close(self, close_code: int | None = None, close_reason: str | None = None) -> None:
+        """Hear that the connection is gone, and what the client said of it."""
+
+
+class FrameLoop(asyncio.Protocol):
+    """One WebSocket on an asyncio transport: the closing handshake, pings answered, and pauses."""
+
+    def __init__(self, receiver: Receiver, max_message: int, early: bytes) -> None:
+        self.closing = False
+        self._receiver = receiver
+        self._reader = FrameReader(self, max_message)
+        self._early = early
+        self._transport: asyncio.Transport | None = None
+        self._writable = True
+        self._late_pong: bytes | None = None
+        self._farewell: bytes | None = None
+        self._busy: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._close_code: int | None = None
+        self._close_reason: str | None = None
+
+    # ------------------------------------------------------------------------------------------------------- transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is ours."""
+        self._transport = cast("asyncio.Transport", transport)
+        if self._farewell is not None:
+            self.write(self._farewell)
+        early, self._early = self._early, b""
+        if early:
+            self.data_received(early)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what arrived."""
+        try:
+            self._reader.receive(data)
+        except FrameError as error:
+            self._fail(error)
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is written to."""
+        self._writable = False
+        self._receiver.on_writable(False)
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._writable = True
+        if self._late_pong is not None:
+            self.on_ping(self._late_pong)
+        self._receiver.on_writable(True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self.closing = True
+        self._transport = None
+        self._reader.end()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._receiver.on_ws_connection_close(self._close_code, self._close_reason)
+
+    # --------------------------------------------------------------------------------------------------------- incoming
+
+    def on_text(self, payload: bytes) -> None:
+        """See `Sink`."""
+        if not self.closing:
+            work = self._receiver.on_frame(payload)
+            if work is not None:
+                self._wait(work)
+
+    def on_binary(self, payload: bytes) -> None:
+        """See `Sink`."""
+        if not self.closing:
+            work = self._receiver.on_message(payload)
+            if work is not None:
+                self._wait(work)
+
+    def on_ping(self, payload: bytes) -> None:
+        """Answer, or remember the latest while the client does not read (RFC 6455, section 5.5.3)."""
+        if self._writable:
+            self._late_pong = None
+            if not self.closing:
+                self.write(write_frame(PONG, payload))
+        else:
+            self._late_pong = payload
+
+    def on_pong(self, payload: bytes) -> None:
+        """See `Sink`."""
+        self._receiver.on_pong(payload)
+
+    def on_close(self, code: int | None, reason: str) -> None:
+        """Answer the client's close frame, or take it for the answer to ours; either way the server hangs up."""
+        self._close_code, self._close_reason = code, reason
+        if not self.closing:
+            self.closing = True
+            self.write(write_close(NORMAL if code is None else code, ""))
+        if self._transport is not None:
+            self._transport.close()
+
+    def on_turn(self) -> None:
+        """Let others have theirs."""
+        self._pause()
+        asyncio.get_running_loop().call_soon(self._resume)
+
+    def _wait(self, work: Coroutine[Any, Any, None]) -> None:
+        """Read nothing more until some work is done."""
+        self._reader.paused = True
+        self._pause()
+        self._busy = asyncio.get_running_loop().create_task(work)
+        self._busy.add_done_callback(self._resume)
+
+    def _pause(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def _resume(self, _done: object = None) -> None:
+        self._busy = None
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        try:
+            self._reader.resume()
+        except FrameError as error:
+            self._fail(error)
+        if not self._reader.paused:
+            transport.resume_reading()
+
+    # --------------------------------------------------------------------------------------------------------- outgoing
+
+    def write(self, frame: bytes) -> bool:
+        """Write a frame; False if the socket is gone. uvloop gathers the writes of one turn of the loop."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        transport.write(frame)
+        return True
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame, and hang up when the client answers it or has had its time."""
+        if self.closing:
+            return
+        self.closing = True
+        if self._transport is None:
+            self._farewell = write_close(code, reason)
+        else:
+            self.write(write_close(code, reason))
+        self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
+
+    def abort(self) -> None:
+        """Hang up at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _fail(self, error: FrameError) -> None:
+        """Say what the client broke, and close when it hangs up: closed before, what it still sends would undo that."""
+        self.close(error.code, str(error))
+        if self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+
+class FastWebSocket(WebSocketProtocol13):
+    """Tornado's handshake, then a `FrameLoop`."""
+
+    def __init__(self, receiver: Receiver, framer: Framer, max_message: int) -> None:
+        params = _WebSocketParams(None, None, max_message, None)
+        super().__init__(cast("Any", receiver), mask_outgoing=False, params=params)
+        self._receiver = receiver
+        self._framer = framer
+        self._max_message = max_message
+        self._loop: FrameLoop | None = None
+
+    async def _receive_frame_loop(self) -> None:
+        """Move the socket; from here on its frames come through callbacks, and no coroutine waits for them."""
+        try:
+            await self.stream.write(b"")  # until the handshake is on its way, whole
+            moved, early = take_socket(self.stream)
+        except (StreamClosedError, OSError):
+            self._receiver.on_ws_connection_close()
+            return
+        loop = self._loop = FrameLoop(self._receiver, self._max_message, early)
+        if self.server_terminated:
+            loop.close(self.close_code or NORMAL, self.close_reason or "")
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: loop, moved)
+
+    def write(self, payload: bytes) -> None:
+        """Write a text message. Raises `WebSocketClosedError`."""
+        loop = self._loop
+        if loop is None or loop.closing or not loop.write(self._framer.text(payload)):
+            raise WebSocketClosedError
+
+    def write_ping(self, data: bytes) -> None:
+        """Write a ping."""
+        if self._loop is not None and not self._loop.closing:
+            self._loop.write(write_frame(PING, data))
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Begin the closing handshake; see `WebSocketHandler.close`."""
+        self.server_terminated = True
+        if self._loop is None:
+            self.close_code, self.close_reason = code, reason
+        else:
+            self._loop.close(NORMAL if code is None else code, reason or "")
+
+    def is_closing(self) -> bool:
+        """Whether nothing more may be written."""
+        return self.server_terminated or (self._loop is not None and self._loop.closing)
+
+    def _abort(self) -> None:
+        self.client_terminated = self.server_terminated = True
+        if self._loop is not None:
+            self._loop.abort()
+        elif self.stream is not None:
+            self.stream.close()
+
+    def start_pinging(self) -> None:
+        """One heartbeat serves all connections; see `Connections`."""
+
+
+def take_socket(stream: IOStream) -> tuple[socket.socket, bytes]:
+    """Take the socket out of a Tornado stream, with what the stream has read ahead. The stream is closed after it.
+
+    Nothing is lost: as long as the stream has bytes, or its socket has, a read of it is done at once. Raises OSError.
+    """
+    early = bytearray()
+    while (read := asyncio.ensure_future(stream.read_bytes(EARLY, partial=True))).done():
+        early += read.result()
+    read.add_done_callback(lambda closed: closed.exception())
+    moved = stream.socket.dup()
+    moved.setblocking(False)
+    stream.close()
+    return moved, bytes(early)

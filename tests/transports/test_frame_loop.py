@@ -1,0 +1,156 @@
+"""The fast frame loop on real sockets, byte for byte: what a library would hide."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from tests.support.client import DEADLINE
+from tests.support.server import Server
+from tests.transports.test_frames import CLOSING, Raw, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tornado.ioloop import IOLoop
+
+HANDSHAKE = (
+    b"GET /ws/signaling/ HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+JOIN = b'{"type":"join","room":"r","payload":{"peer_id":"%s"}}'
+
+
+@pytest.fixture
+def server(io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
+    """A server with the fast loop, and a low limit of messages."""
+    server = Server(tmp_path, max_message_bytes=1024)
+    io_loop.run_sync(server.start)
+    yield server
+    io_loop.run_sync(server.stop)
+
+
+class Socket:
+    """A TCP connection that speaks WebSocket by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def open(cls, server: Server, early: bytes = b"") -> Self:
+        """Shake hands, with frames right behind the request."""
+        socket = cls(*await asyncio.open_connection("127.0.0.1", server.app.port))
+        socket.writer.write(HANDSHAKE + early)
+        answer = await asyncio.wait_for(socket.reader.readuntil(b"\r\n\r\n"), DEADLINE)
+        assert answer.startswith(b"HTTP/1.1 101")
+        return socket
+
+    async def frame(self) -> tuple[int, bytes]:
+        """The next frame: its first byte and its payload."""
+        async with asyncio.timeout(DEADLINE):
+            first, length = await self.reader.readexactly(2)
+            if length == 126:
+                length = int.from_bytes(await self.reader.readexactly(2), "big")
+            return first, await self.reader.readexactly(length)
+
+    async def ended(self) -> bool:
+        """Whether the server hangs up, having nothing more to say."""
+        async with asyncio.timeout(DEADLINE):
+            return await self.reader.read(1) == b""
+
+    async def close(self) -> None:
+        self.writer.close()
+        await asyncio.gather(self.writer.wait_closed(), return_exceptions=True)
+
+
+async def test_frames_that_come_with_the_handshake_are_not_lost(server: Server) -> None:
+    early = b"".join(text(JOIN.replace(b'"r"', b'"room %d"' % number) % b"a") for number in range(20))
+    socket = await Socket.open(server, early)
+    for number in range(20):
+        first, payload = await socket.frame()
+        assert first == 0x81
+        assert b'"joined"' in payload
+        assert b'"room %d"' % number in payload
+    await socket.close()
+
+
+async def test_frames_may_come_one_byte_at_a_time(server: Server) -> None:
+    socket = await Socket.open(server)
+    for byte in text(JOIN % b"a"):
+        socket.writer.write(bytes((byte,)))
+        await socket.writer.drain()
+        await asyncio.sleep(0)
+    assert b'"joined"' in (await socket.frame())[1]
+    await socket.close()
+
+
+@pytest.mark.parametrize("name", [name for name in CLOSING if "too" not in name])
+async def test_what_breaks_the_rules_closes_with_its_code_and_tells_the_room(server: Server, name: str) -> None:
+    data, code = CLOSING[name]
+    watcher = await server.peer()
+    await watcher.join("r", "watcher")
+    socket = await Socket.open(server, text(JOIN % b"a"))
+    await socket.frame()
+    await watcher.expect("peer-joined")
+    socket.writer.write(data + os.urandom(1000))
+    first, payload = await socket.frame()
+    assert (first, int.from_bytes(payload[:2], "big")) == (0x88, code)
+    assert payload[2:].decode().isprintable()
+    await socket.close()
+    await watcher.expect("peer-left", peer_id="a", reason="disconnected")
+
+
+@pytest.mark.parametrize(("sent", "answered"), [(b"", 1000), (b"\x03\xe8", 1000), (b"\x0f\xa0bye", 4000)])
+async def test_a_close_frame_is_answered_in_kind_and_the_server_hangs_up(
+    server: Server, sent: bytes, answered: int
+) -> None:
+    socket = await Socket.open(server)
+    socket.writer.write(Raw(0x88, sent).encode())
+    assert await socket.frame() == (0x88, answered.to_bytes(2, "big"))
+    assert await socket.ended()
+    await socket.close()
+
+
+async def test_pings_are_answered_also_within_a_fragmented_message(server: Server) -> None:
+    socket = await Socket.open(server)
+    whole = JOIN % b"a"
+    socket.writer.write(Raw(0x01, whole[:9]).encode() + Raw(0x89, b"here?").encode() + Raw(0x80, whole[9:]).encode())
+    assert await socket.frame() == (0x8A, b"here?")
+    assert b'"joined"' in (await socket.frame())[1]
+    await socket.close()
+
+
+async def test_when_the_server_closes_it_takes_no_more_messages_and_hangs_up_on_the_answer(server: Server) -> None:
+    socket = await Socket.open(server, text(JOIN % b"a"))
+    await socket.frame()
+    stopping = asyncio.ensure_future(server.app.stop())
+    first, payload = await socket.frame()
+    assert (first, payload) == (0x88, b"\x03\xe9going-away")
+    socket.writer.write(text(JOIN % b"b") + Raw(0x88, b"\x03\xe9").encode())
+    assert await socket.ended()
+    await stopping
+    await socket.close()
+
+
+async def test_a_flood_of_pings_from_one_who_does_not_read_costs_no_memory(server: Server) -> None:
+    socket = await Socket.open(server)
+    socket.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    flood = Raw(0x89, b"x" * 125).encode() * 500
+    for _ in range(100):
+        socket.writer.write(flood)
+        await asyncio.sleep(0)
+    watcher = await server.peer()
+    await watcher.join("r", "watcher")
+    await socket.close()
+
+
+async def test_a_loud_client_leaves_turns_for_others(server: Server) -> None:
+    loud, quiet = await Socket.open(server), await server.peer()
+    await quiet.join("r", "quiet")
+    loud.writer.write(Raw(0x8A, b"").encode() * 100_000)
+    assert await quiet.drain("r") == []
+    await loud.close()
