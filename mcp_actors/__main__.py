@@ -38,7 +38,7 @@ USAGE, FAILURE = 2, 1
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status: 0, 1 if the server cannot start, 2 for a wrong setting or argument."""
     options = _parser().parse_args(arguments)
-    overrides = {"host": getattr(options, "host", None), "port": getattr(options, "port", None)}
+    overrides = {name: getattr(options, name, None) for name in ("host", "port", "echo")}
     try:
         settings = load(getattr(options, "settings", None), overrides)
     except SettingsError as error:
@@ -66,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="name or address to listen on (default: localhost; 0.0.0.0 for all interfaces)")
     serve.add_argument("--port", help="port to listen on (default: 8000; 0 lets the system choose)")
     serve.add_argument("--settings", type=Path, metavar="FILE", help="a settings file: lines of NAME=value")
+    serve.add_argument(
+        "--echo",
+        action="store_true",
+        default=None,
+        help="serve /echo too, which sends back every message (16 MiB limit)",
+    )
     return parser
 
 

@@ -23,6 +23,7 @@ from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.identifiers import NodeId
 from mcp_actors.transports.access import AccessPolicy, is_loopback
 from mcp_actors.transports.connections import Connections
+from mcp_actors.transports.echo import EchoHandler
 from mcp_actors.transports.frames import Framer
 from mcp_actors.transports.http import HealthHandler, PageHandler
 from mcp_actors.transports.mcp import McpHandler
@@ -80,20 +81,22 @@ class App:
             max_outbox_bytes=settings.max_outbox_bytes,
             max_bad_messages=settings.max_bad_messages,
         )
+        framer = Framer() if settings.frame_loop == "fast" else None
         endpoint = Endpoint(
             self.node,
             self.connections,
             policy,
             bounds,
-            Framer(),
-            fast=settings.frame_loop == "fast",
+            framer,
             compression=settings.compression,
             ice_servers=settings.ice_servers,
             version=__version__,
         )
         page = {"policy": policy, "path": str(files("mcp_actors") / "web"), "default_filename": "index.html"}
+        echo = {"policy": policy, "framer": framer, "compression": settings.compression}
         return Application(
             [
+                *([(r"/echo", EchoHandler, echo)] if settings.echo else []),
                 (r"/ws/signaling/?", SignalingHandler, {"endpoint": endpoint, "decoder": peer_decoder(limits)}),
                 (r"/ws/mcp/?", McpHandler, {"endpoint": endpoint, "decoder": user_decoder(limits)}),
                 (r"/healthz", HealthHandler, {"policy": policy}),

@@ -44,6 +44,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ping_interval: Seconds = 20.0
     frame_loop: Literal["fast", "stock"] = "fast"
     compression: bool = False
+    echo: bool = False
     max_connections: Count = 100_000
     max_rooms: Count = 250_000
     max_room_members: Count = 500
@@ -73,6 +74,7 @@ EXAMPLES = {
     "port": "8000",
     "compression": "True or False",
     "debug": "True or False",
+    "echo": "True or False",
     "frame_loop": "fast (or stock)",
     "allowed_hosts": "localhost,127.0.0.1,.example.com",
     "cors_allowed_origins": "https://app.example.com,http://localhost:3000",
@@ -150,6 +152,7 @@ def _convert(field: str, name: str, text: str) -> Any:
     parse: Callable[[str], Any] | None = {
         "compression": _boolean,
         "debug": _boolean,
+        "echo": _boolean,
         "allowed_hosts": _listed,
         "cors_allowed_origins": _listed,
         "ice_servers": _json,

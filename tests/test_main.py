@@ -139,3 +139,13 @@ async def test_no_level_logs_what_peers_say_to_each_other(tmp_path: Path) -> Non
     assert {"opened", "member joined", "error"} <= {event["event"] for event in events}
     assert any(event.get("room") == "r" and event.get("peer") == "a" for event in events)
     assert "SECRET-ADDRESS" not in err
+
+
+async def test_echo_is_served_when_asked_for(tmp_path: Path) -> None:
+    with Process(tmp_path, "serve", "--port", "0", "--echo") as server:
+        server.wait_until_serving()
+        client = await Client.open(f"ws://localhost:{server.port}/echo")
+        await client.send("back")
+        assert await client.hear_text() == "back"
+        await client.end()
+        assert server.stop() == 0

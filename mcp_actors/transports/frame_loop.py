@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from tornado.iostream import StreamClosedError
+from tornado.iostream import SSLIOStream, StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketProtocol13, _WebSocketParams
 
 from mcp_actors.transports.frames import (
+    BINARY,
     NORMAL,
     PING,
     PONG,
+    TEXT,
     FrameError,
     FrameReader,
     write_close,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from tornado.iostream import IOStream
+    from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
     from mcp_actors.transports.frames import Framer
 
@@ -40,10 +43,10 @@ EARLY = 65_536
 class Receiver(Protocol):
     """The handler of one connection."""
 
-    def on_frame(self, frame: bytes) -> Coroutine[Any, Any, None] | None:
+    def on_frame(self, frame: bytes) -> Coroutine[Any, Any, Any] | None:
         """Handle a text message; while what it returns runs, nothing more is read."""
 
-    def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
+    def on_message(self, message: str | bytes) -> Coroutine[Any, Any, Any] | None:
         """Handle a binary message, likewise."""
 
     def on_pong(self, data: bytes) -> None:
@@ -68,7 +71,7 @@ class FrameLoop(asyncio.Protocol):
         self._writable = True
         self._late_pong: bytes | None = None
         self._farewell: bytes | None = None
-        self._busy: asyncio.Task[None] | None = None
+        self._busy: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._close_code: int | None = None
         self._close_reason: str | None = None
@@ -155,7 +158,7 @@ class FrameLoop(asyncio.Protocol):
         self._pause()
         asyncio.get_running_loop().call_soon(self._resume)
 
-    def _wait(self, work: Coroutine[Any, Any, None]) -> None:
+    def _wait(self, work: Coroutine[Any, Any, Any]) -> None:
         """Read nothing more until some work is done."""
         self._reader.paused = True
         self._pause()
@@ -241,6 +244,21 @@ class FastWebSocket(WebSocketProtocol13):
         if loop is None or loop.closing or not loop.write(self._framer.text(payload)):
             raise WebSocketClosedError
 
+    def write_message(self, message: str | bytes | dict[str, Any], binary: bool = False) -> asyncio.Future[None]:
+        """Write a message as Tornado's handlers do; the future is done, `Receiver.on_writable` tells when to wait."""
+        if isinstance(message, dict):
+            raise TypeError("a message is text or bytes")
+        payload = message.encode() if isinstance(message, str) else message
+        if (
+            self.is_closing()
+            or self._loop is None
+            or not self._loop.write(write_frame(BINARY if binary else TEXT, payload))
+        ):
+            raise WebSocketClosedError
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
     def write_ping(self, data: bytes) -> None:
         """Write a ping."""
         if self._loop is not None and not self._loop.closing:
@@ -267,6 +285,20 @@ class FastWebSocket(WebSocketProtocol13):
 
     def start_pinging(self) -> None:
         """One heartbeat serves all connections; see `Connections`."""
+
+
+def fast_or_stock(
+    handler: WebSocketHandler, stock: WebSocketProtocol | None, framer: Framer | None
+) -> WebSocketProtocol | None:
+    """The protocol of one connection: ours, but Tornado's for TLS, where both want compression, and without a framer."""
+    if stock is None or framer is None:
+        return stock
+    compressed = handler.get_compression_options() is not None and "permessage-deflate" in handler.request.headers.get(
+        "Sec-WebSocket-Extensions", ""
+    )
+    if compressed or isinstance(getattr(handler.request.connection, "stream", None), SSLIOStream):
+        return stock
+    return FastWebSocket(cast("Any", handler), framer, handler.max_message_size)
 
 
 def take_socket(stream: IOStream) -> tuple[socket.socket, bytes]:

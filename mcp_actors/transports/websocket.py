@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
-from tornado.iostream import SSLIOStream
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from mcp_actors.protocol.codec import error_frame
@@ -23,7 +22,7 @@ from mcp_actors.protocol.errors import (
 )
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import shown
-from mcp_actors.transports.frame_loop import FastWebSocket
+from mcp_actors.transports.frame_loop import FastWebSocket, fast_or_stock
 from mcp_actors.transports.outbox import Outbox, StockWriter
 
 if TYPE_CHECKING:
@@ -66,8 +65,7 @@ class Endpoint:
     connections: Connections
     policy: AccessPolicy
     bounds: Bounds
-    framer: Framer
-    fast: bool
+    framer: Framer | None
     compression: bool
     ice_servers: tuple[dict[str, Any], ...] = ()
     version: str = ""
@@ -214,16 +212,8 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         return {} if self._endpoint.compression else None
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        """The fast frame loop where it can serve; Tornado's own for TLS, compression, and if the operator wants it."""
-        protocol = super().get_websocket_protocol()
-        if protocol is None or not self._endpoint.fast or self._needs_stock():
-            return protocol
-        return FastWebSocket(self, self._endpoint.framer, self.max_message_size)
-
-    def _needs_stock(self) -> bool:
-        offered = self.request.headers.get("Sec-WebSocket-Extensions", "")
-        stream = getattr(self.request.connection, "stream", None)
-        return isinstance(stream, SSLIOStream) or (self._endpoint.compression and "permessage-deflate" in offered)
+        """The fast frame loop where it can serve, or Tornado's own."""
+        return fast_or_stock(self, super().get_websocket_protocol(), self._endpoint.framer)
 
     # ------------------------------------------------------------------------------------------------------- connection
 

@@ -1,0 +1,82 @@
+"""/echo, for conformance suites and for measuring a path: sends every message back. Off unless asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from mcp_actors.transports.frame_loop import FastWebSocket, fast_or_stock
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from tornado.websocket import WebSocketProtocol
+
+    from mcp_actors.transports.access import AccessPolicy
+    from mcp_actors.transports.frames import Framer
+
+MAX_MESSAGE = 16 * 1024 * 1024
+"""Bytes of one message: what conformance suites send."""
+
+
+class EchoHandler(WebSocketHandler):
+    """Sends back what it gets, text as text and binary as binary, no faster than it is read."""
+
+    def initialize(self, policy: AccessPolicy, framer: Framer | None, *, compression: bool) -> None:
+        """Take what the route gives; no framer means Tornado's own loop."""
+        self._policy = policy
+        self._framer = framer
+        self._compression = compression
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    def prepare(self) -> None:
+        """Refuse whom the policy refuses."""
+        refusal = self._policy.refusal(self.request.headers)
+        if refusal is not None:
+            self.set_status(403)
+            self.finish(refusal + "\n")
+
+    def check_origin(self, origin: str) -> bool:
+        """Origins were checked in `prepare`."""
+        return True
+
+    @property
+    def max_message_size(self) -> int:
+        """Bytes of one message."""
+        return MAX_MESSAGE
+
+    def get_compression_options(self) -> dict[str, Any] | None:
+        """Compress if the operator wants it, and the client."""
+        return {} if self._compression else None
+
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        """The frame loop the operator chose."""
+        return fast_or_stock(self, super().get_websocket_protocol(), self._framer)
+
+    def open(self, *_args: str, **_kwargs: str) -> None:
+        """The handshake is done."""
+        self.set_nodelay(True)
+
+    def on_message(self, message: str | bytes) -> Awaitable[Any] | None:
+        """Send a message back."""
+        try:
+            written = self.write_message(message, binary=isinstance(message, bytes))
+        except WebSocketClosedError:
+            return None
+        if isinstance(self.ws_connection, FastWebSocket):
+            return None if self._writable.is_set() else self._writable.wait()
+        return written
+
+    def on_frame(self, frame: bytes) -> Awaitable[Any] | None:
+        """Send a text message back."""
+        return self.on_message(frame.decode())
+
+    def on_writable(self, writable: bool) -> None:
+        """The fast frame loop says whether the socket takes more."""
+        if writable:
+            self._writable.set()
+        else:
+            self._writable.clear()
