@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Awaitable, Sequence
 
+    from mcp_actors.actors.loop import Inbox
     from mcp_actors.actors.room import RoomActor
     from mcp_actors.broker import Broker
     from mcp_actors.protocol.messages import Message, Targeted
@@ -50,10 +51,11 @@ class Node:
 class Membership:
     """One connection in one room. Each method raises `Unavailable` if the room was lost."""
 
-    __slots__ = ("_max_inbox", "_member", "_room")
+    __slots__ = ("_inbox", "_max_inbox", "_member", "_room")
 
     def __init__(self, room: pykka.ActorRef[RoomActor], member: Member, max_inbox: int) -> None:
         self._room = room
+        self._inbox = cast("Inbox", room.actor_inbox)
         self._member = member
         self._max_inbox = max_inbox
 
@@ -88,8 +90,8 @@ class Membership:
             self._room.tell(mail)
         except pykka.ActorDeadError:
             raise _lost() from None
-        inbox = self._room.actor_inbox
-        return inbox.drained() if len(inbox) > self._max_inbox else None  # type: ignore[attr-defined, arg-type]
+        inbox = self._inbox
+        return inbox.drained() if len(inbox.envelopes) > self._max_inbox else None
 
     def _ask(self, mail: Mail) -> Awaitable[None]:
         return _answered(self._room.ask(mail, block=False))

@@ -17,6 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pykka
+from pykka import messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -31,61 +32,69 @@ TURN = 128
 """Mails handled before other callbacks of the loop get their turn."""
 
 
+PYKKA_MAIL = frozenset(
+    {messages._ActorStop, messages.ProxyCall, messages.ProxyGetAttr, messages.ProxySetAttr}  # noqa: SLF001
+)
+"""What Pykka itself tells an actor; everything else goes straight to `on_receive`."""
+
+
 class Inbox:
     """Mail in order of arrival; wakes the actor once when it becomes non-empty."""
 
-    __slots__ = ("_envelopes", "_scheduled", "_waiters", "wake")
+    __slots__ = ("_loop", "_scheduled", "_waiters", "envelopes", "wake")
 
     def __init__(self) -> None:
-        self._envelopes: deque[Envelope[Any]] = deque()
-        self._scheduled = False
-        self._waiters: list[asyncio.Future[None]] = []
+        self.envelopes: deque[Envelope[Any]] = deque()
         self.wake: Callable[[], None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self._waiters: list[asyncio.Future[None]] | None = None
 
     def __len__(self) -> int:
-        return len(self._envelopes)
+        return len(self.envelopes)
 
     def put(self, envelope: Envelope[Any], /) -> None:
         """Add one mail. Never waits; a writer that should be slowed awaits `drained`."""
-        self._envelopes.append(envelope)
-        self.schedule()
+        self.envelopes.append(envelope)
+        if not self._scheduled and self.wake is not None:
+            self._scheduled = True
+            self._loop.call_soon(self.wake)
 
     def get(self) -> Envelope[Any]:
         """Take the oldest mail; raises IndexError if there is none."""
-        return self._envelopes.popleft()
+        return self.envelopes.popleft()
 
     def empty(self) -> bool:
         """Whether no mail is left."""
-        return not self._envelopes
-
-    def schedule(self) -> None:
-        """Ask for a turn on the loop, unless one is coming."""
-        if not self._scheduled and self.wake is not None:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self.wake)
-
-    def turn_begins(self) -> None:
-        """The turn asked for has come."""
-        self._scheduled = False
+        return not self.envelopes
 
     def turn_ends(self) -> None:
-        """Let those in who waited for room, and ask for another turn if mail is left."""
-        if self._envelopes:
-            self.schedule()
-            return
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        """Ask for another turn if mail is left, or let those go on who waited for that."""
+        self._scheduled = False
+        if self.envelopes:
+            self._scheduled = True
+            if self.wake is not None:
+                self._loop.call_soon(self.wake)
+        elif self._waiters is not None:
+            waiters, self._waiters = self._waiters, None
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def drained(self) -> asyncio.Future[None]:
         """A future that is done when no mail is left: what a writer awaits to be slowed to the actor's pace."""
-        waiter = asyncio.get_running_loop().create_future()
-        if self._envelopes:
-            self._waiters.append(waiter)
-        else:
+        waiter = self._loop.create_future()
+        if not self.envelopes:
             waiter.set_result(None)
+        elif self._waiters is None:
+            self._waiters = [waiter]
+        else:
+            self._waiters.append(waiter)
         return waiter
+
+
+class NotYet(RuntimeError):
+    """The value of a future is not there yet."""
 
 
 class LoopFuture(pykka.Future[T]):
@@ -98,12 +107,12 @@ class LoopFuture(pykka.Future[T]):
     def get(self, *, timeout: float | None = None) -> Any:
         """The value, if it is there; on the loop there is no waiting for it but `await`.
 
-        Raises RuntimeError if it is not there yet, or the exception that was set.
+        Raises `NotYet`, or the exception that was set.
         """
         if self._get_hook is not None:
             return super().get(timeout=timeout)
         if not self._result.done():
-            raise RuntimeError("get() would block the event loop; await the future instead")
+            raise NotYet("get() would block the event loop; await the future instead")
         return self._result.result()
 
     def set(self, value: T | None = None) -> None:
@@ -118,6 +127,7 @@ class LoopFuture(pykka.Future[T]):
             raise RuntimeError("set_exception() needs an exception, given or being handled")
         if not self._result.cancelled():
             self._result.set_exception(error)
+            self._result.exception()  # Pykka's futures do not complain if nobody asks
 
     def set_get_hook(self, func: GetHookFunc[T]) -> None:
         """See `pykka.Future`; used by `ActorRef.stop` and the future's own `map`, `filter`, `reduce`, `join`."""
@@ -133,7 +143,7 @@ class LoopFuture(pykka.Future[T]):
         while True:  # a hook computes from other futures, and cannot say which: ask again each turn
             try:
                 return self.get()
-            except RuntimeError:
+            except NotYet:
                 yield
 
 
@@ -168,9 +178,13 @@ class LoopActor(pykka.Actor):
     def _start_actor_loop(self) -> None:
         self.actor_inbox.wake = self._turn
         self._actor_loop_setup()
+        self.actor_inbox.turn_ends()  # what it told itself before it started gets its turn
+
+    idle_matters = False
+    """Whether `on_idle` is wanted; a subclass sets it when it is, as most turns end without mail."""
 
     def on_idle(self) -> None:
-        """Run code after a turn that left no mail."""
+        """Run code after a turn that left no mail, if `idle_matters`."""
 
     def survives(self, error: Exception) -> bool:
         """Whether the actor lives on after an error in a handler that was asked; by Pykka's rule it does."""
@@ -181,23 +195,32 @@ class LoopActor(pykka.Actor):
         self._stop()
 
     def _turn(self) -> None:
-        inbox = self.actor_inbox
-        inbox.turn_begins()
-        for _ in range(TURN):
-            if self.actor_stopped.is_set() or inbox.empty():
-                break
-            self._handle(inbox.get())
-        if inbox.empty() and not self.actor_stopped.is_set():
+        inbox, stopped = self.actor_inbox, self.actor_stopped.is_set
+        envelopes = inbox.envelopes
+        try:
+            for _ in range(min(TURN, len(envelopes))):
+                self._handle(envelopes.popleft())
+                if stopped():
+                    break
+            if self.idle_matters and not envelopes and not stopped():
+                self._rest()
+        finally:
+            if stopped():
+                self._actor_loop_teardown()
+                inbox.wake = None  # else actor and inbox would keep each other until the garbage collector comes
+            inbox.turn_ends()
+
+    def _rest(self) -> None:
+        try:
             self.on_idle()
-        if self.actor_stopped.is_set():
-            self._actor_loop_teardown()
-            inbox.wake = None  # else actor and inbox would keep each other until the garbage collector comes
-        inbox.turn_ends()
+        except Exception:
+            self._fail()
 
     def _handle(self, envelope: Envelope[Any]) -> None:
         """Handle one mail by Pykka's rules: an exception goes back to the asker, or stops an actor that was told."""
+        message = envelope.message
         try:
-            response = self._handle_receive(envelope.message)
+            response = self._handle_receive(message) if type(message) in PYKKA_MAIL else self.on_receive(message)
         except Exception as error:
             if envelope.reply_to is not None:
                 envelope.reply_to.set_exception()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +25,7 @@ class Outlet(Protocol):
         """Close the connection."""
 
 
-class Enter(NamedTuple):
+class Enter(Struct, frozen=True, gc=False):
     """Asked by a connection that joins: answered with None when it is in, else with a SignalingError."""
 
     member: Member
@@ -32,7 +34,7 @@ class Enter(NamedTuple):
     ice_servers: Sequence[dict[str, Any]] = ()
 
 
-class Exit(NamedTuple):
+class Exit(Struct, frozen=True, gc=False):
     """Asked by a connection that leaves, told by one that is gone: answered with None when it is out.
 
     With `replied` the room writes the reply to the leave, as the last frame it writes to that member.
@@ -44,7 +46,7 @@ class Exit(NamedTuple):
     replied: bool = False
 
 
-class Relayed(NamedTuple):
+class Relayed(Struct, frozen=True, gc=False):
     """Told for a peer's message to one other peer; `frame` is the message's own text."""
 
     sender: Incarnation
@@ -52,7 +54,7 @@ class Relayed(NamedTuple):
     frame: bytes
 
 
-class Broadcast(NamedTuple):
+class Broadcast(Struct, frozen=True, gc=False):
     """Told for a user's message to the users of the room; `frame` is the message's own text."""
 
     sender: Incarnation
@@ -60,7 +62,7 @@ class Broadcast(NamedTuple):
     frame: bytes
 
 
-class Heard(NamedTuple):
+class Heard(Struct, frozen=True, gc=False):
     """Told by the node: what the broker says of this room."""
 
     event: Event

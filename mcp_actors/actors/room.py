@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import structlog
+from pykka import ActorDeadError
 
 from mcp_actors.actors.loop import LoopActor, LoopFuture
 from mcp_actors.actors.mail import Broadcast, Enter, Exit, Heard, Mail, Outlet, Relayed
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mcp_actors.broker import Broker
+    from mcp_actors.protocol.events import MemberJoined
     from mcp_actors.protocol.identifiers import Incarnation, RoomId
     from mcp_actors.room.effects import Relay
 
@@ -60,9 +62,8 @@ class RoomActor(LoopActor):
 
     def on_idle(self) -> None:
         """Retire an empty room: its inbox is empty too, and it leaves the directory in this same turn."""
-        if self._room.empty:
-            self._gone(self._room.id)
-            self.retire()
+        self._gone(self._room.id)
+        self.retire()
 
     def survives(self, error: Exception) -> bool:
         """A request that cannot be done is no bug; anything else is, and the room's state is not to be trusted."""
@@ -77,13 +78,14 @@ class RoomActor(LoopActor):
         for outlet in list(self._outlets.values()):
             outlet.close(CloseCode.ROOM_LOST)
         for answer in (*self._entering.values(), *self._leaving.values()):
-            answer.set(None)
+            answer.set_exception((ActorDeadError, ActorDeadError(f"{self} was lost"), None))
 
     # ------------------------------------------------------------------------------------------------------ membership
 
     def _enter(self, mail: Enter) -> LoopFuture[None]:
         incarnation = mail.member.incarnation
         self._outlets[incarnation] = mail.outlet
+        self.idle_matters = False
         self._room.enter(Entry(mail.member, mail.request_id, mail.ice_servers))
         answer = self._entering[incarnation] = LoopFuture()
         self._broker.join(self._room.id, mail.member, self._capacity)
@@ -97,10 +99,13 @@ class RoomActor(LoopActor):
         return answer
 
     def _heard(self, mail: Heard) -> None:
-        event = mail.event
-        if isinstance(event, JoinRefused):
-            self._refused(event)
-            return
+        if isinstance(mail.event, JoinRefused):
+            self._refused(mail.event)
+        else:
+            self._changed(mail.event)
+        self.idle_matters = self._room.empty
+
+    def _changed(self, event: MemberJoined | MemberLeft) -> None:
         for send in self._room.heard(event):
             self._send(send.to, send.frame)
         if isinstance(event, MemberLeft):

@@ -3,8 +3,10 @@
 The contract, which every implementation keeps and refers to:
 
 * A room asks with `join` and `leave`; neither answers. What comes of it is *heard*, by every node that has members in
-  the room, the asking one included: `MemberJoined` and `MemberLeft` in one order, whose `version` rises by one each
-  time, each exactly once. `JoinRefused` is heard by the asking node alone.
+  the room, the asking one included: `MemberJoined` and `MemberLeft` in one order, each exactly once. `JoinRefused` is
+  heard by the asking node alone.
+* `version` rises by one with each join and leave of a room. Versions never repeat: a room that was emptied begins anew
+  above where it ended.
 * A peer id is unique in its room, over all nodes. A room holds at most `capacity` members of each kind.
 * Of one node's requests for one room, the earlier comes first. Asking twice for one incarnation is asking once.
 * `leave` removes that incarnation and no other, however late it comes.

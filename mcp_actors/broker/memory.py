@@ -24,8 +24,8 @@ class _Ledger:
 
     __slots__ = ("joins", "members", "peers", "version")
 
-    def __init__(self) -> None:
-        self.version = 0
+    def __init__(self, version: int) -> None:
+        self.version = version
         self.joins = {Kind.PEER: 0, Kind.USER: 0}
         self.members: dict[Incarnation, Member] = {}
         self.peers: dict[PeerId | UserId, Member] = {}
@@ -58,6 +58,7 @@ class MemoryBroker:
 
     def __init__(self) -> None:
         self._rooms: dict[RoomId, _Ledger] = {}
+        self._last_version = 0  # of all rooms that ended: a new one starts above it
         self._listener: Listener = _nobody
 
     def listen(self, listener: Listener) -> None:
@@ -66,7 +67,9 @@ class MemoryBroker:
 
     def join(self, room: RoomId, member: Member, capacity: int) -> None:
         """See `Broker`."""
-        ledger = self._rooms.get(room) or self._rooms.setdefault(room, _Ledger())
+        ledger = self._rooms.get(room)
+        if ledger is None:
+            ledger = self._rooms[room] = _Ledger(self._last_version)
         if member.incarnation in ledger.members:
             return
         code = ledger.refusal(member, capacity)
@@ -82,6 +85,7 @@ class MemoryBroker:
             return
         event = ledger.remove(incarnation, reason)
         if not ledger.members:
+            self._last_version = max(self._last_version, ledger.version)
             del self._rooms[room]
         self._tell(room, event)
 

@@ -18,12 +18,14 @@ from mcp_actors.protocol.messages import (
     Connect,
     Error,
     ErrorPayload,
+    IceCandidate,
     Join,
     JoinRoom,
     Message,
     Offer,
     PeerRequest,
     ServerMessage,
+    Signal,
     UserRequest,
 )
 
@@ -52,6 +54,13 @@ class Limits:
     id_length: int
 
 
+MAX_METADATA_DEPTH = 32
+"""Levels of lists and objects in a peer's metadata, which the server writes anew; what it relays may be deeper."""
+
+UNCHECKED = frozenset({IceCandidate, Signal})
+"""Messages whose types say all; the most frequent ones, too."""
+
+
 class Decoder(Generic[T]):
     """Decodes and validates the frames of one endpoint."""
 
@@ -61,7 +70,7 @@ class Decoder(Generic[T]):
         self._limits = limits
 
     def decode(self, frame: bytes) -> T:
-        """Turn one frame, valid UTF-8, into a typed message.
+        """Turn one frame into a typed message. The caller checks that it is UTF-8: here, what is not decoded is not.
 
         Raises `BadMessage` or `MessageTooBig` (the frame, or its metadata), each with the room and `id` of the request
         where they could be read; never anything else.
@@ -74,11 +83,14 @@ class Decoder(Generic[T]):
             self._refuse(frame, self._explain(str(error)))
         except msgspec.DecodeError as error:
             self._refuse(frame, BadMessage(f"The message is not JSON: {error}."))
+        except UnicodeDecodeError as error:
+            self._refuse(frame, BadMessage(f"The message is not UTF-8: {error.reason} at byte {error.start}."))
         except RecursionError:
             self._refuse(frame, BadMessage("The message is nested too deeply."))
-        problem = self._check(message)
-        if problem is not None:
-            self._refuse(frame, problem)
+        if type(message) not in UNCHECKED:
+            problem = self._check(message)
+            if problem is not None:
+                self._refuse(frame, problem)
         return message  # type: ignore[no-any-return]
 
     def _check(self, message: PeerRequest | UserRequest) -> SignalingError | None:
@@ -111,10 +123,9 @@ class Decoder(Generic[T]):
         if not metadata:
             return None
         field, limit = "payload.metadata", self._limits.metadata_bytes
-        try:
-            size = len(_dumps(metadata))
-        except (OverflowError, ValueError, RecursionError):
-            return BadMessage(f"`{field}` is nested too deeply or holds a number out of range.", field=field)
+        if _deeper(metadata, MAX_METADATA_DEPTH):
+            return BadMessage(f"`{field}` is nested more than {MAX_METADATA_DEPTH} levels deep.", field=field)
+        size = len(_dumps(metadata))
         if size > limit:
             text = (
                 f"`{field}` has {size} bytes as JSON; {limit} are allowed. Send what is large to the peers themselves."
@@ -166,7 +177,7 @@ _decode_loose = msgspec.json.Decoder(_Loose).decode
 def _subject(frame: bytes) -> tuple[RoomId | None, RequestId | None]:
     try:
         loose = _decode_loose(frame)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None, None
     return _read(loose.room, RoomId), _read(loose.id, ClientRequestId)
 
@@ -174,7 +185,7 @@ def _subject(frame: bytes) -> tuple[RoomId | None, RequestId | None]:
 def _read(raw: Raw, expected: Any) -> Any:
     try:
         return msgspec.json.decode(raw, type=expected)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -182,6 +193,12 @@ def _text_problem(field: str, raw: Raw) -> BadMessage | None:
     if memoryview(raw)[0] == _QUOTE:
         return None
     return BadMessage(f"`{field}` must be a string.", field=field)
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether a JSON value is nested deeper than so many levels."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return bool(inner) and (not levels or any(_deeper(part, levels - 1) for part in inner))
 
 
 def _short(text: str, length: int = 64) -> str:
@@ -210,14 +227,18 @@ def error_frame(error: SignalingError) -> bytes:
     return encode(Error(payload=payload, id=request_id, room=error.room or UNSET))
 
 
-def stamp(sender: str, frame: bytes) -> bytes:
-    """Put the sender in front of a message's own text, which stays as it is byte for byte.
+def sender_stamp(sender: str) -> bytes:
+    """What `stamp` puts in front of the messages of one member; made once, it saves a third of stamping."""
+    return b'{"sender":' + _dumps(sender) + b","
+
+
+def stamp(sender: bytes, frame: bytes) -> bytes:
+    """Put a `sender_stamp` in front of a message's own text, which stays as it is byte for byte.
 
     `frame` is a decoded client message: an object with at least one field and none named `sender`.
     Measured on a 2.4 kB offer: 0.3 us, against 4.3 us for encoding it anew.
     """
-    start = frame.index(b"{") + 1
-    return b'{"sender":' + _dumps(sender) + b"," + frame[start:]
+    return sender + frame[frame.index(b"{") + 1 :]
 
 
 def _dumps(value: Any) -> bytes:

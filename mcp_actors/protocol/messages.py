@@ -15,7 +15,9 @@ from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import MAX_REQUEST_ID_LENGTH, PeerId, RequestId, RoomId, UserId
 
-ClientRequestId = int | Annotated[str, Meta(max_length=MAX_REQUEST_ID_LENGTH)]
+ClientRequestId = (
+    Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Annotated[str, Meta(max_length=MAX_REQUEST_ID_LENGTH)]
+)
 
 
 class Request(Struct, frozen=True, tag_field="type", forbid_unknown_fields=True, kw_only=True):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,14 +13,14 @@ if TYPE_CHECKING:
     from mcp_actors.protocol.messages import Targeted
 
 
-class Send(NamedTuple):
+class Send(Struct, frozen=True, gc=False):
     """Write a frame to each of these members."""
 
     to: Sequence[Incarnation]
     frame: bytes
 
 
-class Relay(NamedTuple):
+class Relay(Struct, frozen=True, gc=False):
     """Write a frame to one member, and tell the sender of `message` what became of it."""
 
     sender: Incarnation

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from msgspec import UNSET
 
 from mcp_actors.protocol import messages as wire
-from mcp_actors.protocol.codec import encode, stamp
+from mcp_actors.protocol.codec import encode, sender_stamp, stamp
 from mcp_actors.protocol.errors import (
     BadMessage,
     ErrorCode,
@@ -51,7 +51,7 @@ class Departure(NamedTuple):
 class Room:
     """One room as this node sees it: its roster, and what its members may do."""
 
-    __slots__ = ("_capacity", "_entering", "_leaving", "id", "roster", "version")
+    __slots__ = ("_capacity", "_entering", "_leaving", "_stamps", "id", "roster", "version")
 
     def __init__(self, room_id: RoomId, capacity: int) -> None:
         self.id = room_id
@@ -60,6 +60,7 @@ class Room:
         self._capacity = capacity
         self._entering: dict[Incarnation, Entry] = {}
         self._leaving: dict[Incarnation, Departure] = {}
+        self._stamps: dict[Incarnation, bytes] = {}
 
     @property
     def empty(self) -> bool:
@@ -108,6 +109,7 @@ class Room:
 
     def _joined(self, member: Member) -> list[Send]:
         self.roster.add(member)
+        self._stamps[member.incarnation] = sender_stamp(member.id)
         entry = self._entering.pop(member.incarnation, None)
         news = self._arrival(member)
         sends = [] if news is None else [Send(self._audience(member), encode(news))]
@@ -120,6 +122,7 @@ class Room:
         departure = self._leaving.pop(event.incarnation, None)
         if member is None:
             return []
+        del self._stamps[event.incarnation]
         news = self._farewell(member, event)
         sends = [] if news is None else [Send(self._audience(member), encode(news))]
         if departure is not None and departure.replied:
@@ -176,25 +179,26 @@ class Room:
         target = self.roster.peer(message.payload.target_peer_id)
         if target is None or target.incarnation in self._leaving:
             raise peer_not_found(message)
-        if target is source:
+        if target.incarnation == sender:
             field = "payload.target_peer_id"
             raise BadMessage(f"`{field}` is your own peer id; name another peer.", field=field)
-        return Relay(sender, target.incarnation, stamp(source.id, frame), message)
+        return Relay(sender, target.incarnation, stamp(source, frame), message)
 
     def broadcast(self, sender: Incarnation, message: wire.Message, frame: bytes) -> list[Send]:
         """Send a user's own text, stamped with its id, to every other user connection. Raises `NotInRoom`."""
         source = self._present(sender)
-        to = [m.incarnation for m in self.roster.members() if m.kind is Kind.USER and m is not source]
-        sends = [Send(to, stamp(source.id, frame))]
+        to = [m.incarnation for m in self.roster.members() if m.kind is Kind.USER and m.incarnation != sender]
+        sends = [Send(to, stamp(source, frame))]
         if message.id is not None:
             sends.append(Send((sender,), ack(message)))
         return sends
 
-    def _present(self, incarnation: Incarnation) -> Member:
-        member = self.roster.member(incarnation)
-        if member is None or incarnation in self._leaving:
+    def _present(self, incarnation: Incarnation) -> bytes:
+        """The stamp of a member who is here, and not leaving."""
+        source = self._stamps.get(incarnation)
+        if source is None or incarnation in self._leaving:
             raise NotInRoom("You are not in this room any more; join it first.")
-        return member
+        return source
 
 
 def ack(message: wire.Targeted | wire.Message) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from mcp_actors.protocol.events import Kind, Member
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from mcp_actors.protocol.identifiers import Incarnation, PeerId, UserId
 
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 class Roster:
     """The members of one room, in the order they joined; adding or removing one twice changes nothing."""
 
-    __slots__ = ("_members", "_peers", "_users")
+    __slots__ = ("_members", "_peers", "_users", "peer")
+
+    peer: Callable[[PeerId], Member | None]
+    """The peer with an id."""
 
     def __init__(self) -> None:
         self._members: dict[Incarnation, Member] = {}
         self._peers: dict[PeerId, Member] = {}
         self._users: dict[UserId, int] = {}
+        self.peer = self._peers.get
 
     def __len__(self) -> int:
         return len(self._members)
@@ -58,10 +62,6 @@ class Roster:
     def member(self, incarnation: Incarnation) -> Member | None:
         """The member with this incarnation."""
         return self._members.get(incarnation)
-
-    def peer(self, peer_id: PeerId) -> Member | None:
-        """The peer with this id."""
-        return self._peers.get(peer_id)
 
     def peers(self) -> Iterable[Member]:
         """Every peer, once, in join order."""

@@ -62,11 +62,12 @@ class Receiver(Protocol):
 class FrameLoop(asyncio.Protocol):
     """One WebSocket on an asyncio transport: the closing handshake, pings answered, and pauses."""
 
-    def __init__(self, receiver: Receiver, max_message: int, early: bytes) -> None:
+    def __init__(self, receiver: Receiver, framer: Framer, max_message: int) -> None:
         self.closing = False
+        self.early = b""
         self._receiver = receiver
+        self._framer = framer
         self._reader = FrameReader(self, max_message)
-        self._early = early
         self._transport: asyncio.Transport | None = None
         self._writable = True
         self._late_pong: bytes | None = None
@@ -83,7 +84,7 @@ class FrameLoop(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         if self._farewell is not None:
             self.write(self._farewell)
-        early, self._early = self._early, b""
+        early, self.early = self.early, b""
         if early:
             self.data_received(early)
 
@@ -191,6 +192,13 @@ class FrameLoop(asyncio.Protocol):
         transport.write(frame)
         return True
 
+    def write_text(self, payload: bytes) -> None:
+        """Write a text message. Raises `WebSocketClosedError`."""
+        transport = self._transport
+        if transport is None or self.closing or transport.is_closing():
+            raise WebSocketClosedError
+        transport.write(self._framer.text(payload))
+
     def close(self, code: int, reason: str) -> None:
         """Send a close frame, and hang up when the client answers it or has had its time."""
         if self.closing:
@@ -220,40 +228,24 @@ class FastWebSocket(WebSocketProtocol13):
     def __init__(self, receiver: Receiver, framer: Framer, max_message: int) -> None:
         params = _WebSocketParams(None, None, max_message, None)
         super().__init__(cast("Any", receiver), mask_outgoing=False, params=params)
-        self._receiver = receiver
-        self._framer = framer
-        self._max_message = max_message
-        self._loop: FrameLoop | None = None
+        self.frame_loop = FrameLoop(receiver, framer, max_message)
 
     async def _receive_frame_loop(self) -> None:
         """Move the socket; from here on its frames come through callbacks, and no coroutine waits for them."""
         try:
             await self.stream.write(b"")  # until the handshake is on its way, whole
-            moved, early = take_socket(self.stream)
+            moved, self.frame_loop.early = take_socket(self.stream)
         except (StreamClosedError, OSError):
-            self._receiver.on_ws_connection_close()
+            self.frame_loop.connection_lost(None)
             return
-        loop = self._loop = FrameLoop(self._receiver, self._max_message, early)
-        if self.server_terminated:
-            loop.close(self.close_code or NORMAL, self.close_reason or "")
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: loop, moved)
-
-    def write(self, payload: bytes) -> None:
-        """Write a text message. Raises `WebSocketClosedError`."""
-        loop = self._loop
-        if loop is None or loop.closing or not loop.write(self._framer.text(payload)):
-            raise WebSocketClosedError
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: self.frame_loop, moved)
 
     def write_message(self, message: str | bytes | dict[str, Any], binary: bool = False) -> asyncio.Future[None]:
         """Write a message as Tornado's handlers do; the future is done, `Receiver.on_writable` tells when to wait."""
         if isinstance(message, dict):
             raise TypeError("a message is text or bytes")
         payload = message.encode() if isinstance(message, str) else message
-        if (
-            self.is_closing()
-            or self._loop is None
-            or not self._loop.write(write_frame(BINARY if binary else TEXT, payload))
-        ):
+        if self.is_closing() or not self.frame_loop.write(write_frame(BINARY if binary else TEXT, payload)):
             raise WebSocketClosedError
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done.set_result(None)
@@ -261,26 +253,20 @@ class FastWebSocket(WebSocketProtocol13):
 
     def write_ping(self, data: bytes) -> None:
         """Write a ping."""
-        if self._loop is not None and not self._loop.closing:
-            self._loop.write(write_frame(PING, data))
+        if not self.is_closing():
+            self.frame_loop.write(write_frame(PING, data))
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Begin the closing handshake; see `WebSocketHandler.close`."""
-        self.server_terminated = True
-        if self._loop is None:
-            self.close_code, self.close_reason = code, reason
-        else:
-            self._loop.close(NORMAL if code is None else code, reason or "")
+        self.frame_loop.close(NORMAL if code is None else code, reason or "")
 
     def is_closing(self) -> bool:
         """Whether nothing more may be written."""
-        return self.server_terminated or (self._loop is not None and self._loop.closing)
+        return self.frame_loop.closing
 
     def _abort(self) -> None:
-        self.client_terminated = self.server_terminated = True
-        if self._loop is not None:
-            self._loop.abort()
-        elif self.stream is not None:
+        self.frame_loop.abort()
+        if self.stream is not None:
             self.stream.close()
 
     def start_pinging(self) -> None:
@@ -290,7 +276,7 @@ class FastWebSocket(WebSocketProtocol13):
 def fast_or_stock(
     handler: WebSocketHandler, stock: WebSocketProtocol | None, framer: Framer | None
 ) -> WebSocketProtocol | None:
-    """The protocol of one connection: ours, but Tornado's for TLS, where both want compression, and without a framer."""
+    """The protocol of a connection: ours, but Tornado's for TLS, where both want compression, and without a framer."""
     if stock is None or framer is None:
         return stock
     compressed = handler.get_compression_options() is not None and "permessage-deflate" in handler.request.headers.get(

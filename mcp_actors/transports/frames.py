@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Protocol
 
 from tornado.util import _websocket_mask as unmask  # the C function Tornado's own loop uses
@@ -15,7 +16,9 @@ MASKED, LENGTH = 0x80, 0x7F
 LENGTH_16, LENGTH_64 = 126, 127
 MAX_CONTROL_LENGTH = 125
 MASK_SIZE = 4
+MAX_16 = 0xFFFF
 SHORT_HEAD, HEAD_16, HEAD_64 = 2, 4, 10
+_short_head, _head_16, _head_64 = Struct("!BB").pack, Struct("!BBH").pack, Struct("!BBQ").pack
 
 FINAL_TEXT = FINAL | TEXT
 
@@ -110,7 +113,7 @@ class FrameReader:
         if at < len(data) and not self.ended:
             self._buffer += memoryview(data)[at:]
 
-    def _read_frames(self, data: bytes) -> int:
+    def _read_frames(self, data: bytes) -> int:  # noqa: C901 - the hot loop: a call per step would double its cost
         """Hand out the whole frames in `data`; return how many bytes they took, and set what the next one needs."""
         at, end, turn = 0, len(data), TURN
         while not (self.paused or self.ended):
@@ -128,8 +131,12 @@ class FrameReader:
                 if end - at < head:
                     self._need = head
                     break
-                length, body = self._long_length(data[at + SHORT_HEAD : at + head]), at + head + MASK_SIZE
-            self._check_size(first, length)
+                shortest = LENGTH_16 if length == LENGTH_16 else MAX_16 + 1
+                length, body = int.from_bytes(data[at + SHORT_HEAD : at + head], "big"), at + head + MASK_SIZE
+                if length < shortest:
+                    raise FrameError(PROTOCOL_ERROR, "a length must be written in as few bytes as it can")
+            if length > self._max_message or self._fragments is not None:
+                self._check_size(first, length)
             stop = body + length
             if stop > end:
                 self._need = stop - at
@@ -162,12 +169,6 @@ class FrameReader:
             raise FrameError(PROTOCOL_ERROR, "there is nothing to continue")
         elif opcode != CONTINUATION and self._fragments is not None:
             raise FrameError(PROTOCOL_ERROR, "the message before was not finished")
-
-    def _long_length(self, octets: bytes) -> int:
-        length = int.from_bytes(octets, "big")
-        if length < LENGTH_16 or (len(octets) > SHORT_HEAD and length <= 0xFFFF):  # noqa: PLR2004 - 16 bits
-            raise FrameError(PROTOCOL_ERROR, "a length must be written in as few bytes as it can")
-        return length
 
     def _check_size(self, first: int, length: int) -> None:
         size = length
@@ -242,10 +243,10 @@ def write_frame(opcode: int, payload: bytes) -> bytes:
     """One whole frame from the server, which does not mask."""
     length = len(payload)
     if length < LENGTH_16:
-        return bytes((FINAL | opcode, length)) + payload
-    if length <= 0xFFFF:  # noqa: PLR2004 - 16 bits
-        return bytes((FINAL | opcode, LENGTH_16, length >> 8, length & 0xFF)) + payload
-    return bytes((FINAL | opcode, LENGTH_64)) + length.to_bytes(8, "big") + payload
+        return _short_head(FINAL | opcode, length) + payload
+    if length <= MAX_16:
+        return _head_16(FINAL | opcode, LENGTH_16, length) + payload
+    return _head_64(FINAL | opcode, LENGTH_64, length) + payload
 
 
 class Framer:

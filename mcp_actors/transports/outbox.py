@@ -42,8 +42,6 @@ class Outbox:
 
     def put(self, frame: bytes) -> bool:
         """Take one frame; False if it will not be written."""
-        if self._closed:
-            return False
         if not self._writable:
             return self._keep(frame)
         try:
@@ -55,7 +53,7 @@ class Outbox:
 
     def on_writable(self, writable: bool) -> None:
         """Hear whether the socket takes more; write what waits until it does not."""
-        self._writable = writable
+        self._writable = writable and not self._closed
         while self._writable and self._waiting:
             frame = self._waiting.popleft()
             self._bytes -= len(frame)
@@ -64,10 +62,13 @@ class Outbox:
     def close(self) -> None:
         """Take nothing more, and drop what waits."""
         self._closed = True
+        self._writable = False
         self._waiting = None
         self._bytes = 0
 
     def _keep(self, frame: bytes) -> bool:
+        if self._closed:
+            return False
         if self._waiting is None:
             self._waiting = deque()
         if len(self._waiting) >= self._max_frames or self._bytes + len(frame) > self._max_bytes:

@@ -86,12 +86,9 @@ class Connection:
             max_frames=bounds.max_outbox_frames,
             max_bytes=bounds.max_outbox_bytes,
         )
+        self.put = self._outbox.put  # see `Outlet`
 
     # --------------------------------------------------------------------------------------------------------- outgoing
-
-    def put(self, frame: bytes) -> bool:
-        """See `Outlet`."""
-        return not self.closed and self._outbox.put(frame)
 
     def on_writable(self, writable: bool) -> None:
         """Hear whether the socket takes more, or has enough for now."""
@@ -221,7 +218,7 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         """The handshake is done."""
         self.set_nodelay(True)
         socket = self.ws_connection
-        write = socket.write if isinstance(socket, FastWebSocket) else None
+        write = socket.frame_loop.write_text if isinstance(socket, FastWebSocket) else None
         self._connection = Connection(self, write, self._endpoint.bounds)
         self._endpoint.connections.add(self._connection)
         log.debug("opened", path=self.request.path, address=self.request.remote_ip)

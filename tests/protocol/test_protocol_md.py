@@ -13,7 +13,7 @@ import pytest
 from mcp_actors import protocol
 from mcp_actors.config import PREFIX, Settings
 from mcp_actors.protocol import errors
-from mcp_actors.protocol.codec import Limits, peer_decoder, stamp, user_decoder
+from mcp_actors.protocol.codec import Limits, peer_decoder, sender_stamp, stamp, user_decoder
 from mcp_actors.protocol.errors import CloseCode, ErrorCode, SignalingError
 from mcp_actors.protocol.messages import PeerRequest, ServerMessage, UserRequest
 
@@ -63,7 +63,7 @@ def test_every_block_decodes(block: Block) -> None:
     elif "sender" in value:
         sender, original = value.pop("sender"), json.dumps(value)
         DECODERS[block.endpoint].decode(original.encode())
-        assert json.loads(stamp(sender, original.encode())) == json.loads(block.text)
+        assert json.loads(stamp(sender_stamp(sender), original.encode())) == json.loads(block.text)
     else:
         message = msgspec.json.decode(block.text, type=ServerMessage, strict=True)
         assert msgspec.to_builtins(message) == value, (

@@ -1,0 +1,545 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from pykka import ActorDeadError
+
+from mcp_actors.actors.directory import Directory
+from mcp_actors.actors.mail import Broadcast, Enter, Exit, Relayed
+from mcp_actors.broker.memory import MemoryBroker
+from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
+from mcp_actors.protocol.errors import CloseCode, PeerIdTaken, RoomFull
+from mcp_actors.protocol.events import Kind, LeaveReason, Member
+from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId
+from tests.support.loop import RecordingOutlet, turns, until
+
+if TYPE_CHECKING:
+    import pykka
+
+    from mcp_actors.actors.room import RoomActor
+    from mcp_actors.protocol.events import Event
+    from mcp_actors.protocol.messages import Message, Targeted
+    from mcp_actors.room.room import Room
+    from tests.conftest import ExpectedLogs
+
+ROOM = RoomId("room123")
+OTHER = RoomId("room456")
+NODE = NodeId("node")
+LIMITS = Limits(message_bytes=10_000, metadata_bytes=1000, id_length=128)
+DECODE_PEER = peer_decoder(LIMITS).decode
+DECODE_USER = user_decoder(LIMITS).decode
+
+
+class SlowBroker(MemoryBroker):
+    """A broker whose events are on their way until `arrive`, as those of one over a network are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._under_way: list[tuple[RoomId, Event]] = []
+
+    def _tell(self, room: RoomId, event: Event) -> None:
+        self._under_way.append((room, event))
+
+    def arrive(self) -> None:
+        """Let what is on its way be heard."""
+        events, self._under_way = self._under_way, []
+        for room, event in events:
+            super()._tell(room, event)
+
+
+class House:
+    """The rooms of one node, and who is in them."""
+
+    def __init__(self, capacity: int = 10, broker: MemoryBroker | None = None) -> None:
+        self.directory = Directory(broker or MemoryBroker(), capacity=capacity, max_rooms=10)
+        self.outlets: dict[Incarnation, RecordingOutlet] = {}
+
+    def ask_enter(self, kind: Kind, name: str, room: RoomId = ROOM, request_id: int | None = None) -> Guest:
+        """Ask to enter; the guest's `entered` is to be awaited."""
+        incarnation = Incarnation(f"{kind}-{name}-{len(self.outlets)}")
+        outlet = self.outlets[incarnation] = RecordingOutlet()
+        ref = self.directory.room(room)
+        mail = Enter(Member(kind, PeerId(name), incarnation, NODE, {}), outlet, request_id)
+        return Guest(ref, incarnation, outlet, ref.ask(mail, block=False))
+
+    async def enter(self, kind: Kind, name: str, room: RoomId = ROOM, request_id: int | None = None) -> Guest:
+        """Enter, and forget what was said of it."""
+        guest = self.ask_enter(kind, name, room, request_id)
+        await guest.entered
+        return guest
+
+    async def peers(self, *names: str, room: RoomId = ROOM) -> list[Guest]:
+        """Enter as peers, and forget what all were told of it."""
+        guests = [await self.enter(Kind.PEER, name, room) for name in names]
+        self.forget()
+        return guests
+
+    def forget(self) -> None:
+        """Empty everybody's record of frames."""
+        for outlet in self.outlets.values():
+            outlet.frames.clear()
+
+
+class Guest:
+    """One connection in one room."""
+
+    def __init__(
+        self,
+        ref: pykka.ActorRef[RoomActor],
+        incarnation: Incarnation,
+        outlet: RecordingOutlet,
+        entered: pykka.Future[None],
+    ) -> None:
+        self.ref = ref
+        self.incarnation = incarnation
+        self.outlet = outlet
+        self.entered = entered
+
+    def exit(self, request_id: int | None = None, *, replied: bool = True) -> pykka.Future[None]:
+        """Ask to leave."""
+        return self.ref.ask(Exit(self.incarnation, LeaveReason.LEFT, request_id, replied), block=False)
+
+    def vanish(self) -> None:
+        """Tell that the connection is gone."""
+        self.ref.tell(Exit(self.incarnation, LeaveReason.DISCONNECTED))
+
+    async def signal(self, target: str, request_id: int | None = None) -> bytes:
+        """Send a signal, and wait until the room has handled it."""
+        said: dict[str, Any] = {"type": "signal", "room": ROOM, "payload": {"target_peer_id": target, "data": [1]}}
+        frame = json.dumps(said if request_id is None else {**said, "id": request_id}).encode()
+        self.ref.tell(Relayed(self.incarnation, cast("Targeted", DECODE_PEER(frame)), frame))
+        await self.handled()
+        return frame
+
+    async def say(self, content: object, request_id: int | None = None) -> bytes:
+        """Broadcast a message, and wait until the room has handled it."""
+        said: dict[str, Any] = {"type": "message", "room": ROOM, "payload": {"content": content}}
+        frame = json.dumps(said if request_id is None else {**said, "id": request_id}).encode()
+        self.ref.tell(Broadcast(self.incarnation, cast("Message", DECODE_USER(frame)), frame))
+        await self.handled()
+        return frame
+
+    async def handled(self) -> None:
+        """Wait until the room has no mail left."""
+        await self.ref.actor_inbox.drained()  # type: ignore[attr-defined]
+
+
+def _room(guest: Guest) -> Room:
+    actor = guest.ref._actor_weakref()
+    assert actor is not None
+    return actor._room
+
+
+def _error(outlet: RecordingOutlet) -> dict[str, Any]:
+    (message,) = outlet.messages
+    assert message["type"] == "error"
+    return message
+
+
+ACK = {"type": "ack", "room": "room123", "id": 7, "payload": {"status": "delivered"}}
+
+
+# ----------------------------------------------------------------------------------------------------------- membership
+
+
+async def test_joins_and_leaves_are_heard_by_all_in_one_order() -> None:
+    house = House()
+    ana = await house.enter(Kind.PEER, "ana", request_id=1)
+    uma = await house.enter(Kind.USER, "uma", request_id=2)
+    ben = await house.enter(Kind.PEER, "ben", request_id=3)
+    await ben.exit(4)
+    await uma.exit(5)
+    assert ana.outlet.types == ["joined", "peer-joined", "peer-left"]
+    assert uma.outlet.types == ["room-joined", "peer-joined", "peer-left", "room-left"]
+    assert ben.outlet.types == ["joined", "left"]
+    assert [message.get("id") for message in uma.outlet.messages] == [2, None, None, 5]
+
+
+async def test_who_asks_is_answered_when_the_reply_is_written() -> None:
+    house = House()
+    ana = house.ask_enter(Kind.PEER, "ana")
+    await ana.entered
+    assert ana.outlet.types == ["joined"]
+    await ana.exit()
+    assert ana.outlet.types == ["joined", "left"]
+
+
+async def test_a_room_waits_for_the_brokers_answer_to_a_join() -> None:
+    broker = SlowBroker()
+    house = House(broker=broker)
+    ana = house.ask_enter(Kind.PEER, "ana")
+    await ana.handled()
+    await turns(3)
+    assert ana.ref.is_alive()
+    assert ana.outlet.frames == []
+    broker.arrive()
+    await ana.entered
+    assert ana.outlet.types == ["joined"]
+
+
+async def test_a_member_stays_until_the_broker_says_it_left_though_nobody_finds_it() -> None:
+    broker = SlowBroker()
+    house = House(broker=broker)
+    ana, ben = house.ask_enter(Kind.PEER, "ana"), house.ask_enter(Kind.PEER, "ben")
+    await ana.handled()
+    broker.arrive()
+    await ben.entered
+    house.forget()
+    left = ben.exit(1)
+    await ana.signal("ben", 7)
+    assert _error(ana.outlet)["payload"]["code"] == "peer-not-found"
+    assert ben.outlet.frames == []
+    broker.arrive()
+    await left
+    assert ben.outlet.types == ["left"]
+    assert ana.outlet.types == ["error", "peer-left"]
+
+
+async def test_the_reply_to_a_leave_is_the_last_frame() -> None:
+    house = House()
+    ana, ben = await house.peers("ana", "ben")
+    left = ana.exit(1)
+    ben.vanish()
+    ben.ref.tell(Relayed(ben.incarnation, cast("Targeted", DECODE_PEER(_offer("ana"))), _offer("ana")))
+    await left
+    await until(lambda: len(house.directory) == 0, "the room's retirement")
+    assert ana.outlet.types[-1] == "left"
+
+
+def _offer(target: str) -> bytes:
+    payload = {"target_peer_id": target, "offer": {"type": "offer", "sdp": "v=0"}}
+    return json.dumps({"type": "offer", "room": ROOM, "payload": payload}).encode()
+
+
+async def test_a_connection_that_is_gone_is_told_nothing_more() -> None:
+    house = House()
+    ana, ben = await house.peers("ana", "ben")
+    ana.vanish()
+    await ana.handled()
+    assert ana.outlet.frames == []
+    assert [m["payload"] for m in ben.outlet.messages] == [{"peer_id": "ana", "reason": "disconnected"}]
+
+
+async def test_a_refused_join_is_answered_with_the_reason_and_no_frame() -> None:
+    house = House(capacity=2)
+    (ana, _) = await house.peers("ana", "ben")
+    for name, error in (("ana", PeerIdTaken), ("cem", RoomFull)):
+        guest = house.ask_enter(Kind.PEER, name, request_id=9)
+        with pytest.raises(error) as caught:
+            await guest.entered
+        assert (caught.value.room, caught.value.id) == ("room123", 9)
+        assert guest.outlet.frames == []
+    assert ana.outlet.frames == []
+    assert ana.ref.is_alive()
+
+
+async def test_a_room_retires_after_a_refused_join_and_the_last_leave() -> None:
+    house = House()
+    (ana,) = await house.peers("ana")
+    rival = house.ask_enter(Kind.PEER, "ana")
+    with pytest.raises(PeerIdTaken):
+        await rival.entered
+    await ana.exit()
+    await until(lambda: len(house.directory) == 0, "the room's retirement")
+    assert not ana.ref.is_alive()
+
+
+async def test_leaving_while_the_join_is_under_way_answers_both() -> None:
+    house = House()
+    (ben,) = await house.peers("ben")
+    ana = house.ask_enter(Kind.PEER, "ana", request_id=1)
+    left = ana.exit(2)
+    await ana.entered
+    await left
+    assert ana.outlet.types == ["joined", "left"]
+    assert ben.outlet.types == ["peer-joined", "peer-left"]
+
+
+async def test_vanishing_while_the_join_is_under_way_leaves_nobody_behind() -> None:
+    house = House()
+    ana = house.ask_enter(Kind.PEER, "ana")
+    ana.vanish()
+    await ana.entered
+    await until(lambda: len(house.directory) == 0, "the room's retirement")
+
+
+async def test_leaving_while_the_join_is_being_refused_answers_both() -> None:
+    house = House()
+    (ana,) = await house.peers("ana")
+    rival = house.ask_enter(Kind.PEER, "ana")
+    left = rival.exit()
+    with pytest.raises(PeerIdTaken):
+        await rival.entered
+    await asyncio.wait_for(_awaited(left), 2)
+    assert ana.outlet.frames == []
+    assert rival.outlet.frames == []
+
+
+async def _awaited(future: pykka.Future[None]) -> None:
+    return await future
+
+
+async def test_leaving_twice_is_answered_twice_and_said_once() -> None:
+    house = House()
+    ana, ben = await house.peers("ana", "ben")
+    first, second = ana.exit(1), ana.exit(2)
+    await first
+    await second
+    assert [message.get("id") for message in ana.outlet.messages] == [1]
+    assert ben.outlet.types == ["peer-left"]
+
+
+async def test_the_same_peer_may_come_back() -> None:
+    house = House()
+    ana, ben = await house.peers("ana", "ben")
+    await ana.exit()
+    again = await house.enter(Kind.PEER, "ana")
+    ana.vanish()
+    await ben.signal("ana")
+    assert again.outlet.types == ["joined", "signal"]
+
+
+# ------------------------------------------------------------------------------------------------------------- messages
+
+
+async def test_a_signal_reaches_its_target_alone() -> None:
+    house = House()
+    ana, ben, cem = await house.peers("ana", "ben", "cem")
+    frame = await ana.signal("ben")
+    assert ben.outlet.frames == [b'{"sender":"ana",' + frame[1:]]
+    assert ana.outlet.frames == cem.outlet.frames == []
+
+
+async def test_signals_between_two_peers_arrive_in_the_order_sent() -> None:
+    house = House()
+    ana, ben = await house.peers("ana", "ben")
+    for number in range(300):
+        frame = _offer("ben")[:-1] + f', "id": {number}}}'.encode()
+        ana.ref.tell(Relayed(ana.incarnation, cast("Targeted", DECODE_PEER(frame)), frame))
+    await ana.handled()
+    assert [message["id"] for message in ben.outlet.messages] == list(range(300))
+    assert [message["id"] for message in ana.outlet.messages] == list(range(300))
+
+
+async def test_a_signal_with_an_id_is_acknowledged_to_its_sender() -> None:
+    house = House()
+    ana, ben = await house.peers("ana", "ben")
+    await ana.signal("ben", 7)
+    assert ana.outlet.messages == [ACK]
+    assert ben.outlet.types == ["signal"]
+
+
+async def test_delivered_is_not_said_of_a_frame_the_target_did_not_take() -> None:
+    house = House()
+    ana, ben = await house.peers("ana", "ben")
+    ben.outlet.accepts = False
+    await ana.signal("ben", 7)
+    message = _error(ana.outlet)
+    assert (message["room"], message["id"], message["payload"]["code"]) == ("room123", 7, "peer-not-found")
+
+
+async def test_a_frame_without_an_id_that_was_not_taken_is_complained_of_too() -> None:
+    house = House()
+    ana, ben = await house.peers("ana", "ben")
+    ben.outlet.accepts = False
+    await ana.signal("ben")
+    message = _error(ana.outlet)
+    assert message["payload"]["code"] == "peer-not-found"
+    assert "id" not in message
+
+
+@pytest.mark.parametrize(("target", "code"), [("nobody", "peer-not-found"), ("ana", "bad-message")])
+async def test_a_signal_that_cannot_be_relayed_is_answered_with_the_error(target: str, code: str) -> None:
+    house = House()
+    ana, ben = await house.peers("ana", "ben")
+    await ana.signal(target, 7)
+    message = _error(ana.outlet)
+    assert (message["room"], message["id"], message["payload"]["code"]) == ("room123", 7, code)
+    assert ben.outlet.frames == []
+    assert ana.ref.is_alive()
+
+
+async def test_a_peer_that_is_leaving_cannot_relay() -> None:
+    house = House()
+    ana, ben = await house.peers("ana", "ben")
+    left = ana.exit()
+    await ana.signal("ben", 7)
+    await left
+    assert ana.outlet.types == ["error", "left"]
+    assert ana.outlet.messages[0]["payload"]["code"] == "not-in-room"
+    assert ben.outlet.types == ["peer-left"]
+
+
+async def test_mail_of_a_stranger_is_answered_to_nobody() -> None:
+    house = House()
+    (ana,) = await house.peers("ana")
+    stranger = Guest(ana.ref, Incarnation("stranger"), RecordingOutlet(), ana.entered)
+    await stranger.signal("ana", 7)
+    await stranger.say("hello", 7)
+    stranger.vanish()
+    await stranger.handled()
+    assert ana.outlet.frames == []
+    assert ana.ref.is_alive()
+
+
+async def test_a_message_reaches_every_other_user_connection() -> None:
+    house = House()
+    ana = await house.enter(Kind.PEER, "ana")
+    uma, uma_too, vic = [await house.enter(Kind.USER, name) for name in ("uma", "uma", "vic")]
+    house.forget()
+    frame = await uma.say({"a": 1}, 7)
+    assert uma_too.outlet.frames == vic.outlet.frames == [b'{"sender":"uma",' + frame[1:]]
+    assert ana.outlet.frames == []
+    assert uma.outlet.messages == [ACK]
+
+
+async def test_a_user_that_is_leaving_cannot_speak() -> None:
+    house = House()
+    uma, vic = await house.enter(Kind.USER, "uma"), await house.enter(Kind.USER, "vic")
+    house.forget()
+    left = uma.exit()
+    await uma.say("x", 7)
+    await left
+    assert uma.outlet.types == ["error", "room-left"]
+    assert vic.outlet.types == ["user-left"]
+
+
+async def test_a_connection_that_takes_nothing_keeps_nobody_from_hearing() -> None:
+    house = House()
+    uma, deaf, vic = [await house.enter(Kind.USER, name) for name in ("uma", "deaf", "vic")]
+    house.forget()
+    deaf.outlet.accepts = False
+    await uma.say("x")
+    assert vic.outlet.types == ["message"]
+
+
+# ----------------------------------------------------------------------------------------------------------------- bugs
+
+
+def _bug(*_args: object) -> None:
+    raise RuntimeError("a bug")
+
+
+@pytest.fixture
+def lost(expected_logs: ExpectedLogs) -> None:
+    """A room is lost in this test, and said so."""
+    expected_logs("pykka", "Unhandled exception in room 'room123'")
+    expected_logs("mcp_actors.room", "room lost")
+
+
+def _break(monkeypatch: pytest.MonkeyPatch, guest: Guest, method: str) -> None:
+    """Put a bug into one method of one room."""
+    room = _room(guest)
+    broken = type("BrokenRoom", (type(room),), {"__slots__": (), method: _bug})
+    monkeypatch.setattr(room, "__class__", broken)
+
+
+@pytest.mark.usefixtures("lost")
+@pytest.mark.parametrize("method", ["relay", "heard"])
+async def test_a_bug_closes_the_members_of_its_room_alone(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    house = House()
+    ana, ben = await house.peers("ana", "ben")
+    (eve,) = await house.peers("eve", room=OTHER)
+    _break(monkeypatch, ana, method)
+    if method == "relay":
+        await ana.signal("ben", 7)
+    else:
+        ben.vanish()
+    await until(lambda: not ana.ref.is_alive(), "the room's end")
+    assert ana.outlet.closes == ben.outlet.closes == [CloseCode.ROOM_LOST]
+    assert eve.outlet.closes == []
+    assert eve.ref.is_alive()
+    assert len(house.directory) == 1
+
+
+@pytest.mark.usefixtures("lost")
+async def test_a_bug_does_not_close_a_connection_that_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+    (ana,) = await house.peers("ana")
+    rival = house.ask_enter(Kind.PEER, "ana")
+    with pytest.raises(PeerIdTaken):
+        await rival.entered
+    _break(monkeypatch, ana, "relay")
+    await ana.signal("ben", 7)
+    assert ana.outlet.closes == [CloseCode.ROOM_LOST]
+    assert rival.outlet.closes == []
+
+
+@pytest.mark.usefixtures("lost")
+async def test_a_bug_does_not_close_a_connection_that_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+    ana, ben = await house.peers("ana", "ben")
+    await ben.exit()
+    _break(monkeypatch, ana, "relay")
+    await ana.signal("ben", 7)
+    assert ana.outlet.closes == [CloseCode.ROOM_LOST]
+    assert ben.outlet.closes == []
+
+
+@pytest.mark.usefixtures("lost")
+async def test_a_bug_under_ask_is_answered_to_the_asker_and_closes_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+    (ana,) = await house.peers("ana")
+    _break(monkeypatch, ana, "leave")
+    with pytest.raises(RuntimeError, match="a bug"):
+        await ana.exit()
+    assert ana.outlet.closes == [CloseCode.ROOM_LOST]
+    assert not ana.ref.is_alive()
+
+
+@pytest.mark.usefixtures("lost")
+async def test_a_bug_answers_what_was_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+    (ana, ben) = await house.peers("ana", "ben")
+    _break(monkeypatch, ana, "heard")
+    left = ana.exit()
+    cem = house.ask_enter(Kind.PEER, "cem")
+    for answer in (left, cem.entered):
+        with pytest.raises(ActorDeadError):
+            await asyncio.wait_for(_awaited(answer), 2)
+    for guest in (ana, ben, cem):
+        assert guest.outlet.closes == [CloseCode.ROOM_LOST]
+
+
+@pytest.mark.usefixtures("lost")
+async def test_mail_behind_a_bug_is_answered_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+    (ana,) = await house.peers("ana")
+    _break(monkeypatch, ana, "relay")
+    ana.ref.tell(Relayed(ana.incarnation, cast("Targeted", DECODE_PEER(_offer("x"))), _offer("x")))
+    late = house.ask_enter(Kind.PEER, "late")
+    left = ana.exit()
+    for answer in (late.entered, left):
+        with pytest.raises(ActorDeadError):
+            await answer
+    assert late.outlet.closes == []
+
+
+@pytest.mark.usefixtures("lost")
+async def test_the_next_join_after_a_bug_starts_a_fresh_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+    ana, _ = await house.peers("ana", "ben")
+    _break(monkeypatch, ana, "relay")
+    await ana.signal("ben", 7)
+    await until(lambda: not ana.ref.is_alive(), "the room's end")
+    fresh = await house.enter(Kind.PEER, "ana", request_id=1)
+    assert fresh.ref is not ana.ref
+    (message,) = fresh.outlet.messages
+    assert message["type"] == "joined"
+    assert [peer["peer_id"] for peer in message["payload"]["peers"]] == ["ana"]
+
+
+@pytest.mark.usefixtures("lost")
+async def test_a_member_that_leaves_when_it_is_closed_finds_the_room_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+    ana, ben = await house.peers("ana", "ben")
+    alive: list[bool] = []
+    monkeypatch.setattr(ana.outlet, "close", lambda _code: alive.append(ana.ref.is_alive()))
+    _break(monkeypatch, ana, "relay")
+    await ana.signal("ben", 7)
+    await turns(3)
+    assert alive == [False]
+    assert ben.outlet.closes == [CloseCode.ROOM_LOST]

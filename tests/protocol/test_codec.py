@@ -1,0 +1,791 @@
+from __future__ import annotations
+
+import copy
+import json
+import math
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from mcp_actors.protocol import messages as wire
+from mcp_actors.protocol.codec import (
+    Decoder,
+    Limits,
+    encode,
+    error_frame,
+    peer_decoder,
+    sender_stamp,
+    stamp,
+    user_decoder,
+)
+from mcp_actors.protocol.errors import BadMessage, ErrorCode, Internal, MessageTooBig, SignalingError, Unavailable
+from mcp_actors.protocol.events import LeaveReason
+from mcp_actors.protocol.identifiers import PeerId, RoomId, UserId, id_problem
+
+LIMITS = Limits(message_bytes=16_384, metadata_bytes=1024, id_length=128)
+HUGE = Limits(message_bytes=10_000_000, metadata_bytes=1024, id_length=128)
+DEEP = 100_000
+SDP = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n"
+
+ENDPOINTS: dict[str, Decoder[Any]] = {"peer": peer_decoder(LIMITS), "user": user_decoder(LIMITS)}
+
+PEER_MESSAGES: list[dict[str, Any]] = [
+    {"type": "join", "room": "room123", "payload": {"peer_id": "peer123"}},
+    {"type": "join", "room": "room123", "payload": {"peer_id": "peer123", "resume": "token", "metadata": {"a": [1]}}},
+    {"type": "join", "room": "room123", "payload": {"peer_id": "peer123", "resume": None, "metadata": {}}},
+    {"type": "leave", "room": "room123", "payload": {}},
+    {"type": "leave", "room": "room123"},
+    {"type": "offer", "room": "room123", "payload": {"target_peer_id": "p", "offer": {"type": "offer", "sdp": SDP}}},
+    {"type": "offer", "room": "room123", "payload": {"target_peer_id": "p", "offer": {"sdp": ""}}},
+    {"type": "answer", "room": "room123", "payload": {"target_peer_id": "p", "answer": {"type": "answer", "sdp": SDP}}},
+    {
+        "type": "answer",
+        "room": "room123",
+        "payload": {"target_peer_id": "p", "answer": {"type": "pranswer", "sdp": ""}},
+    },
+    {"type": "answer", "room": "room123", "payload": {"target_peer_id": "p", "answer": {"sdp": SDP}}},
+    {
+        "type": "ice-candidate",
+        "room": "room123",
+        "payload": {"target_peer_id": "p", "candidate": {"candidate": "candidate:1 1 udp", "sdpMLineIndex": 0}},
+    },
+    {"type": "ice-candidate", "room": "room123", "payload": {"target_peer_id": "p", "candidate": {}}},
+    {"type": "ice-candidate", "room": "room123", "payload": {"target_peer_id": "p", "candidate": None}},
+    {"type": "ice-candidate", "room": "room123", "payload": {"target_peer_id": "p", "candidate": ""}},
+    {"type": "signal", "room": "room123", "payload": {"target_peer_id": "p", "data": {"renegotiate": True}}},
+    {"type": "signal", "room": "room123", "payload": {"target_peer_id": "p", "data": None}},
+]
+USER_MESSAGES: list[dict[str, Any]] = [
+    {"type": "connect", "payload": {"user_id": "user123"}},
+    {"type": "join-room", "room": "room123", "payload": {}},
+    {"type": "join-room", "room": "room123"},
+    {"type": "leave-room", "room": "room123", "payload": {}},
+    {"type": "leave-room", "room": "room123"},
+    {"type": "message", "room": "room123", "payload": {"content": "hello"}},
+    {"type": "message", "room": "room123", "payload": {"content": {"a": [None, False, 0, ""]}}},
+    {"type": "message", "room": "room123", "payload": {"content": False}},
+]
+VALID = [("peer", message) for message in PEER_MESSAGES] + [("user", message) for message in USER_MESSAGES]
+CLASSES: dict[str, Any] = {
+    member.__struct_config__.tag: member for member in (*get_args(wire.PeerRequest), *get_args(wire.UserRequest))
+}
+
+every_valid_message = pytest.mark.parametrize(("endpoint", "message"), VALID)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def _text(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _decode(endpoint: str, value: Any) -> Any:
+    return ENDPOINTS[endpoint].decode(value if isinstance(value, bytes) else _text(value))
+
+
+def _refusal(endpoint: str, value: Any) -> SignalingError:
+    with pytest.raises(SignalingError) as caught:
+        _decode(endpoint, value)
+    return caught.value
+
+
+def _join(metadata: bytes, decoder: Decoder[wire.PeerRequest] | None = None) -> wire.Join:
+    frame = b'{"type": "join", "room": "r", "payload": {"peer_id": "p", "metadata": ' + metadata + b"}}"
+    message = (decoder or ENDPOINTS["peer"]).decode(frame)
+    assert isinstance(message, wire.Join)
+    return message
+
+
+# ------------------------------------------------------------------------------------------------------------- decoding
+
+
+def test_the_table_of_valid_messages_has_every_type() -> None:
+    assert {message["type"] for _, message in VALID} == set(CLASSES)
+
+
+@every_valid_message
+def test_every_message_of_the_protocol_decodes(endpoint: str, message: dict[str, Any]) -> None:
+    decoded = _decode(endpoint, message)
+    assert type(decoded) is CLASSES[message["type"]]
+    assert decoded.id is None
+    assert getattr(decoded, "room", None) == message.get("room")
+
+
+@every_valid_message
+def test_every_message_may_carry_an_id(endpoint: str, message: dict[str, Any]) -> None:
+    for request_id in (0, 7, -1, 2**53, 2**63 - 1, -(2**63), "", "x", "é" * 64):
+        decoded = _decode(endpoint, {**message, "id": request_id})
+        assert (type(decoded.id), decoded.id) == (type(request_id), request_id)
+
+
+@every_valid_message
+def test_an_id_of_null_is_none(endpoint: str, message: dict[str, Any]) -> None:
+    assert _decode(endpoint, {**message, "id": None}).id is None
+
+
+@every_valid_message
+def test_payloads_may_carry_extra_fields(endpoint: str, message: dict[str, Any]) -> None:
+    payload = {
+        "extra": {"deep": [1, None]},
+        "sender": "me",
+        "type": "x",
+        "room": 1,
+        "": 0,
+        **message.get("payload", {}),
+    }
+    decoded = _decode(endpoint, {**message, "payload": payload})
+    assert type(decoded) is CLASSES[message["type"]]
+    known = set(decoded.payload.__struct_fields__)
+    assert known.isdisjoint({"extra", "sender", "type", "room", ""})
+
+
+@every_valid_message
+def test_the_order_of_fields_and_white_space_do_not_matter(endpoint: str, message: dict[str, Any]) -> None:
+    turned = dict(reversed(message.items()))
+    frame = b" \t\r\n" + json.dumps(turned, indent=3).encode() + b"\n "
+    assert type(_decode(endpoint, frame)) is CLASSES[message["type"]]
+
+
+@every_valid_message
+def test_the_other_endpoint_does_not_know_the_message(endpoint: str, message: dict[str, Any]) -> None:
+    error = _refusal("user" if endpoint == "peer" else "peer", message)
+    assert error.code is ErrorCode.BAD_MESSAGE
+    assert error.details == {"field": "type"}
+
+
+def test_what_join_says_is_read() -> None:
+    payload = {"peer_id": "péer", "metadata": {"name": "Ana", "n": [1, 2.5, None]}, "resume": "t"}
+    message = _decode("peer", {"type": "join", "room": "r", "payload": payload})
+    assert message.payload == wire.JoinPayload(PeerId("péer"), {"name": "Ana", "n": [1, 2.5, None]}, "t")
+
+
+def test_the_target_of_a_signal_is_read() -> None:
+    for message in PEER_MESSAGES:
+        if message["type"] not in {"join", "leave"}:
+            assert _decode("peer", message).payload.target_peer_id == "p"
+
+
+def test_the_metadata_of_one_join_is_not_that_of_another() -> None:
+    first, second = _decode("peer", PEER_MESSAGES[0]), _decode("peer", PEER_MESSAGES[0])
+    assert first.payload.metadata == {}
+    assert first.payload.metadata is not second.payload.metadata
+
+
+# ------------------------------------------------------------------------------------------------------ what is refused
+
+
+def _without(message: dict[str, Any], *path: str) -> dict[str, Any]:
+    message = copy.deepcopy(message)
+    inner = message
+    for key in path[:-1]:
+        inner = inner[key]
+    del inner[path[-1]]
+    return message
+
+
+def _with(message: dict[str, Any], value: object, *path: str) -> dict[str, Any]:
+    message = copy.deepcopy(message)
+    inner = message
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return message
+
+
+def _named(kind: str) -> tuple[str, dict[str, Any]]:
+    return next((endpoint, message) for endpoint, message in VALID if message["type"] == kind)
+
+
+REQUIRED = [
+    ("join", "room"), ("join", "payload"), ("join", "payload.peer_id"),
+    ("leave", "room"),
+    ("offer", "room"), ("offer", "payload"), ("offer", "payload.target_peer_id"), ("offer", "payload.offer"),
+    ("offer", "payload.offer.sdp"),
+    ("answer", "room"), ("answer", "payload"), ("answer", "payload.target_peer_id"), ("answer", "payload.answer"),
+    ("answer", "payload.answer.sdp"),
+    ("ice-candidate", "room"), ("ice-candidate", "payload"), ("ice-candidate", "payload.target_peer_id"),
+    ("ice-candidate", "payload.candidate"),
+    ("signal", "room"), ("signal", "payload"), ("signal", "payload.target_peer_id"), ("signal", "payload.data"),
+    ("connect", "payload"), ("connect", "payload.user_id"),
+    ("join-room", "room"), ("leave-room", "room"),
+    ("message", "room"), ("message", "payload"), ("message", "payload.content"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "field"), [*REQUIRED, *((kind, "type") for kind in CLASSES)])
+def test_a_missing_field_is_named(kind: str, field: str) -> None:
+    endpoint, message = _named(kind)
+    error = _refusal(endpoint, _without(message, *field.split(".")))
+    assert error.code is ErrorCode.BAD_MESSAGE
+    assert error.details == {"field": field}
+    assert str(error) == f"`{field}` is missing."
+
+
+NOT_TEXT: list[object] = [5, None, True, 1.5, [], {}]
+NOT_AN_OBJECT: list[object] = [5, None, True, "x", []]
+WRONG: list[tuple[str, str, list[object]]] = [
+    *((kind, "type", [*NOT_TEXT, "nonsense", "", kind.upper(), "joined"]) for kind in CLASSES),
+    *((kind, "room", NOT_TEXT) for kind in CLASSES if kind != "connect"),
+    *((kind, "payload", NOT_AN_OBJECT) for kind in CLASSES),
+    *((kind, "id", [True, False, 1.5, 1.0, [], {}, "x" * 65]) for kind in CLASSES),
+    ("join", "room", ["", " r", "r ", "r\n", "r" * 129, "\u200b"]),
+    ("join", "payload.peer_id", [*NOT_TEXT, "", " p", "p ", "p\x00", "p" * 129]),
+    ("join", "payload.metadata", NOT_AN_OBJECT),
+    ("join", "payload.resume", [5, True, [], {}]),
+    *((kind, "payload.target_peer_id", NOT_TEXT) for kind in ("offer", "answer", "ice-candidate", "signal")),
+    ("offer", "payload.offer", NOT_AN_OBJECT),
+    ("offer", "payload.offer.sdp", NOT_TEXT),
+    ("offer", "payload.offer.type", [*NOT_TEXT, "answer", "pranswer", "rollback", ""]),
+    ("answer", "payload.answer", NOT_AN_OBJECT),
+    ("answer", "payload.answer.sdp", NOT_TEXT),
+    ("answer", "payload.answer.type", [*NOT_TEXT, "offer", "rollback", ""]),
+    ("ice-candidate", "payload.candidate", ["x", " ", 5, True, False, 1.5, []]),
+    ("connect", "payload.user_id", [*NOT_TEXT, "", " u", "u ", "u\n", "u" * 129]),
+    ("join-room", "room", ["", " r", "r ", "r\n", "r" * 129]),
+    ("message", "payload.content", [None]),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [(kind, field, value) for kind, field, values in WRONG for value in values],
+)
+def test_a_wrong_field_is_named(kind: str, field: str, value: object) -> None:
+    endpoint, message = _named(kind)
+    error = _refusal(endpoint, _with(message, value, *field.split(".")))
+    assert error.code is ErrorCode.BAD_MESSAGE
+    assert error.details == {"field": field}
+    assert f"`{field}`" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "expected"),
+    [
+        ("leave", "payload", "an object"),
+        ("join", "payload.metadata", "an object"),
+        ("offer", "payload.offer", "an object with an `sdp` string and type offer"),
+        ("offer", "payload.offer.type", "offer"),
+        ("offer", "payload.offer.sdp", "a string"),
+        ("answer", "payload.answer", "an object with an `sdp` string and type answer"),
+        ("answer", "payload.answer.type", "answer or pranswer"),
+        ("ice-candidate", "payload.candidate", 'a candidate object, or null or "" to end the candidates'),
+    ],
+)
+def test_a_wrong_field_is_told_what_it_must_be(kind: str, field: str, expected: str) -> None:
+    endpoint, message = _named(kind)
+    assert str(_refusal(endpoint, _with(message, 5, *field.split(".")))) == f"`{field}` must be {expected}."
+
+
+@pytest.mark.parametrize("name", ["sender", "extra", "Room", "", "payload ", "пole", "a\nb", 'a"b'])
+def test_an_unknown_top_level_field_is_named(name: str) -> None:
+    for endpoint, message in VALID:
+        error = _refusal(endpoint, {**message, name: None})
+        assert error.details == {"field": name}
+        assert "is not a field of this message" in str(error)
+
+
+def test_connect_is_about_no_room() -> None:
+    error = _refusal("user", {"type": "connect", "room": "r", "payload": {"user_id": "u"}})
+    assert error.details == {"field": "room"}
+
+
+@pytest.mark.parametrize("spelling", [rb"s\u0065nder", rb"\u0073\u0065\u006e\u0064\u0065\u0072"])
+def test_nobody_smuggles_in_a_sender_under_another_spelling(spelling: bytes) -> None:
+    error = _refusal("peer", b'{"type": "leave", "room": "r", "' + spelling + b'": "victim"}')
+    assert error.details == {"field": "sender"}
+
+
+def test_a_long_field_name_is_cut_in_the_answer() -> None:
+    error = _refusal("peer", {"type": "leave", "room": "r", "x" * 5000: 1})
+    assert error.details == {"field": "x" * 63 + "…"}
+    assert len(str(error)) < 200
+
+
+@pytest.mark.parametrize("value", [[], "join", 5, None, True, 1.5])
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_a_message_that_is_no_object_is_refused(endpoint: str, value: object) -> None:
+    error = _refusal(endpoint, value)
+    assert (error.code, str(error)) == (ErrorCode.BAD_MESSAGE, "The message must be a JSON object.")
+    assert error.details == {}
+
+
+NOT_JSON = [
+    b"", b" ", b"{", b"}", b'{"type"', b"nul", b"{'type': 'leave'}", b'{"type": "leave", "room": "r",}',
+    b'{"type": "leave", "room": "r"} x', b'{"type": "leave", "room": "r"}{}',
+    b'\xef\xbb\xbf{"type": "leave", "room": "r"}',
+    b'{"type": "leave", "room": "r" // no\n}',
+    b'\x00{"type": "leave", "room": "r"}', b'\x0b{"type": "leave", "room": "r"}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("frame", NOT_JSON)
+def test_what_is_not_json_is_refused(frame: bytes) -> None:
+    error = _refusal("peer", frame)
+    assert error.code is ErrorCode.BAD_MESSAGE
+    assert str(error).startswith("The message is not JSON")
+
+
+BROKEN_VALUES = [
+    b"NaN", b"Infinity", b"-Infinity", b"01", b"+1", b"1.", b".5", b"0x1", b"1e", b"-", b"undefined", b"'x'", b"[1,]",
+    b'{"a":}', b'{"a" 1}', b"{1: 2}", b'"\x01"', b'"\n"', b'"\t"', rb'"\x41"', rb'"\u12"', rb'"\u00zz"', b'"open',
+    rb'"\ud800"', rb'"\ud800\u0041"', rb'"\udc00\ud800"', b"tru", b"nulll",
+]  # fmt: skip
+
+PLACES = {
+    "data": b'{"type": "signal", "room": "r", "payload": {"target_peer_id": "p", "data": %b}}',
+    "extra of a payload": b'{"type": "signal", "room": "r", "payload": {"target_peer_id": "p", "data": 1, "x": %b}}',
+    "extra of an offer": b'{"type": "offer", "room": "r", "payload":{"target_peer_id":"p","offer": {"sdp":"","x":%b}}}',
+    "candidate": b'{"type": "ice-candidate", "room": "r", "payload": {"target_peer_id": "p", "candidate": {"x": %b}}}',
+    "metadata": b'{"type": "join", "room": "r", "payload": {"peer_id": "p", "metadata": {"x": %b}}}',
+    "extra of an empty payload": b'{"type": "leave", "room": "r", "payload": {"x": %b}}',
+}
+
+
+@pytest.mark.parametrize("value", BROKEN_VALUES)
+def test_what_is_only_passed_on_is_json_all_the_same(value: bytes) -> None:
+    for place in PLACES.values():
+        assert _refusal("peer", place % value).code is ErrorCode.BAD_MESSAGE
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_surrogate_pairs_and_escapes_pass(place: str) -> None:
+    _decode("peer", PLACES[place] % rb'"\ud83d\ude00 \u0000 \n \/ \\ \""')
+
+
+@pytest.mark.parametrize("sdp", [b'"\x02"', rb'"\ud800"', b"null", b"1", b"{}", b'["v=0"]'])
+def test_an_sdp_is_a_json_string(sdp: bytes) -> None:
+    frame = b'{"type": "offer", "room": "r", "payload": {"target_peer_id": "p", "offer": {"sdp": %b}}}'
+    assert _refusal("peer", frame % sdp).code is ErrorCode.BAD_MESSAGE
+
+
+@pytest.mark.parametrize("space", [b"", b" ", b"\n\t\r "])
+def test_white_space_around_an_sdp_does_not_matter(space: bytes) -> None:
+    frame = b'{"type": "offer", "room": "r", "payload": {"target_peer_id": "p", "offer": {"sdp":%b"v=0"%b}}}'
+    assert isinstance(_decode("peer", frame % (space, space)), wire.Offer)
+
+
+@pytest.mark.parametrize("space", [b"", b" ", b"\n\t\r "])
+def test_white_space_does_not_hide_a_content_of_null(space: bytes) -> None:
+    error = _refusal("user", b'{"type": "message", "room": "r", "payload": {"content":%bnull%b}}' % (space, space))
+    assert error.details == {"field": "payload.content"}
+
+
+# ----------------------------------------------------------------------------------------------------- duplicate fields
+
+
+def test_of_a_repeated_field_the_last_counts_as_it_does_in_browsers() -> None:
+    assert _decode("peer", b'{"type": "leave", "room": "a", "room": "b"}').room == "b"
+    frame = b'{"type": "signal", "room": "r", "payload": {"target_peer_id": "a", "data": 1, "target_peer_id": "b"}}'
+    assert _decode("peer", frame).payload.target_peer_id == "b"
+    assert _join(b'{"a": 1, "a": 2}').payload.metadata == {"a": 2}
+
+
+def test_a_message_has_one_type() -> None:
+    error = _refusal("peer", b'{"type": "leave", "type": "join", "room": "r"}')
+    assert error.details == {"field": "type"}
+
+
+def test_every_one_of_a_repeated_payload_is_checked() -> None:
+    frame = b'{"type": "join", "room": "r", "payload": {"peer_id": 5}, "payload": {"peer_id": "p"}}'
+    assert _refusal("peer", frame).details == {"field": "payload.peer_id"}
+
+
+# ------------------------------------------------------------------------------------- what errors say of their request
+
+
+@pytest.mark.parametrize("request_id", [0, 7, -1, 2**63 - 1, -(2**63), "", "x" * 64])
+def test_an_error_echoes_room_and_id(request_id: int | str) -> None:
+    error = _refusal("peer", {"type": "nonsense", "room": "room123", "id": request_id})
+    assert (error.room, error.id) == ("room123", request_id)
+
+
+@pytest.mark.parametrize("request_id", ["x" * 65, 2**63, -(2**63) - 1, True, 1.5, None, [], {}])
+def test_an_id_that_may_not_be_is_not_echoed(request_id: object) -> None:
+    error = _refusal("peer", {"type": "nonsense", "room": "room123", "id": request_id})
+    assert (error.room, error.id) == ("room123", None)
+
+
+@pytest.mark.parametrize("room", ["", " r", "r\n", "r" * 129, 5, None, [], {}])
+def test_a_room_that_may_not_be_is_not_echoed(room: object) -> None:
+    error = _refusal("peer", {"type": "nonsense", "room": room, "id": 7})
+    assert (error.room, error.id) == (None, 7)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [b"[]", b"5", b"null", b"{}", b'{"type": "leave", "room": "r", "id": 7', b'{"id": 7, "room": "r", "type": NaN}'],
+)
+def test_an_error_about_what_cannot_be_read_echoes_nothing(frame: bytes) -> None:
+    error = _refusal("peer", frame)
+    assert (error.room, error.id) == (None, None)
+
+
+def test_errors_of_the_codecs_own_checks_echo_the_request_too() -> None:
+    error = _refusal("user", {"type": "message", "room": "r", "id": 7, "payload": {"content": None}})
+    assert (error.room, error.id) == ("r", 7)
+
+
+@pytest.mark.parametrize("digits", [20, 4299, 4301])
+def test_an_integer_id_has_64_bits(digits: int) -> None:
+    frame = b'{"type": "leave", "room": "r", "id": ' + b"9" * digits + b"}"
+    assert _refusal("peer", frame).details == {"field": "id"}
+
+
+# ---------------------------------------------------------------------------------------------------------------- depth
+
+BRACKETS = {"arrays": (b"[" * DEEP, b"]" * DEEP), "objects": (b'{"a":' * DEEP, b"}" * DEEP)}
+DEEP_PLACES = {
+    **PLACES,
+    "the message": b"%b",
+    "id": b'{"type": "leave", "room": "r", "id": %b}',
+    "room": b'{"type": "leave", "room": %b}',
+    "type": b'{"type": %b, "room": "r"}',
+    "payload": b'{"type": "leave", "room": "r", "payload": %b}',
+    "an unknown field": b'{"type": "leave", "room": "r", "x": %b}',
+    "the field before the type": b'{"payload": {"x": %b}, "type": "leave", "room": "r"}',
+    "peer id": b'{"type": "join", "room": "r", "payload": {"peer_id": %b}}',
+}
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
+@pytest.mark.parametrize("shape", BRACKETS)
+@pytest.mark.parametrize("place", DEEP_PLACES)
+def test_deep_nesting_is_refused_everywhere(place: str, shape: str, closed: bool) -> None:
+    opening, closing = BRACKETS[shape]
+    value = opening + (b"1" + closing if closed else b"")
+    with pytest.raises(BadMessage):
+        peer_decoder(HUGE).decode(DEEP_PLACES[place] % value)
+
+
+def test_deep_content_of_users_is_refused_too() -> None:
+    value = b"[" * DEEP + b"]" * DEEP
+    with pytest.raises(BadMessage):
+        user_decoder(HUGE).decode(b'{"type": "message", "room": "r", "payload": {"content": %b}}' % value)
+
+
+@pytest.mark.parametrize("depth", [1, 10, 100, 300])
+def test_what_people_nest_is_accepted(depth: int) -> None:
+    for place, template in PLACES.items():
+        if "metadata" not in place:
+            _decode("peer", template % (b"[" * depth + b"]" * depth))
+
+
+def test_a_frame_that_is_not_utf8_is_refused_with_an_error_of_the_protocol() -> None:
+    assert _refusal("peer", b'{"type":"leave","room":"\xff"}').code is ErrorCode.BAD_MESSAGE
+
+
+# ---------------------------------------------------------------------------------------------------------------- sizes
+
+
+@pytest.mark.parametrize(("extra", "accepted"), [(-1, True), (0, True), (1, False), (10_000, False)])
+def test_a_frame_may_have_as_many_bytes_as_the_limit(extra: int, accepted: bool) -> None:
+    frame = _text({"type": "leave", "room": "r", "id": 7})
+    decoder = peer_decoder(Limits(message_bytes=100, metadata_bytes=10, id_length=10))
+    frame += b" " * (100 + extra - len(frame))
+    if accepted:
+        assert decoder.decode(frame).id == 7
+        return
+    with pytest.raises(MessageTooBig) as caught:
+        decoder.decode(frame)
+    assert caught.value.details == {"limit": 100}
+    assert (caught.value.room, caught.value.id) == ("r", 7)
+    assert str(len(frame)) in str(caught.value)
+
+
+@pytest.mark.parametrize(("extra", "accepted"), [(-1, True), (0, True), (1, False), (500, False)])
+@pytest.mark.parametrize("character", ["a", "é", "😀", "/"])
+def test_metadata_may_have_as_many_bytes_of_utf8_as_the_limit(character: str, extra: int, accepted: bool) -> None:
+    width = len(character.encode())
+    value = character * 20
+    limit = len('{"a":""}') + 20 * width - extra
+    decoder = peer_decoder(Limits(message_bytes=10_000, metadata_bytes=limit, id_length=10))
+    metadata = b'{ "a"  : ' + _text(value) + b" }"  # white space is not counted
+    if accepted:
+        assert _join(metadata, decoder).payload.metadata == {"a": value}
+        return
+    with pytest.raises(MessageTooBig) as caught:
+        _join(metadata, decoder)
+    assert caught.value.details == {"field": "payload.metadata", "limit": limit}
+    assert caught.value.room == "r"
+
+
+@pytest.mark.parametrize(("length", "accepted"), [(4, True), (5, True), (6, False)])
+def test_ids_of_members_have_the_length_that_was_set(length: int, accepted: bool) -> None:
+    limits = Limits(message_bytes=1000, metadata_bytes=10, id_length=5)
+    name = "é" * length
+    frames: list[tuple[Decoder[Any], dict[str, Any], str]] = [
+        (peer_decoder(limits), {"type": "join", "room": name, "payload": {"peer_id": "p"}}, "room"),
+        (peer_decoder(limits), {"type": "join", "room": "r", "payload": {"peer_id": name}}, "payload.peer_id"),
+        (user_decoder(limits), {"type": "join-room", "room": name}, "room"),
+        (user_decoder(limits), {"type": "connect", "payload": {"user_id": name}}, "payload.user_id"),
+    ]
+    for decoder, value, field in frames:
+        if accepted:
+            decoder.decode(_text(value))
+            continue
+        with pytest.raises(BadMessage) as caught:
+            decoder.decode(_text(value))
+        assert caught.value.details == {"field": field}
+
+
+# ------------------------------------------------------------------------------------ whatever comes, one of two things
+
+
+def _check_outcome(endpoint: str, frame: bytes) -> Any:
+    """Decode; whatever is raised must be an error that can be written, and that is short."""
+    try:
+        message = ENDPOINTS[endpoint].decode(frame)
+    except SignalingError as error:
+        said = json.loads(error_frame(error))
+        assert said["payload"]["code"] in {"bad-message", "message-too-big"}
+        assert 0 < len(said["payload"]["message"]) < 300
+        assert "room" not in said or id_problem(said["room"], LIMITS.id_length) is None
+        return None
+    assert isinstance(message, get_args(wire.PeerRequest if endpoint == "peer" else wire.UserRequest))
+    assert json.loads(stamp(sender_stamp("someone"), frame)) == {"sender": "someone", **json.loads(frame)}
+    return message
+
+
+endpoints = st.sampled_from(sorted(ENDPOINTS))
+valid_messages = st.sampled_from(VALID)
+
+
+@given(endpoints, st.text())
+def test_arbitrary_text_is_refused_with_an_error_of_the_protocol(endpoint: str, text: str) -> None:
+    assert _check_outcome(endpoint, text.encode()) is None
+
+
+@given(endpoints, st.text(st.sampled_from('{}[]",:\\ \n0e-.tfn\x00é')))
+def test_almost_json_is_refused_with_an_error_of_the_protocol(endpoint: str, text: str) -> None:
+    assert _check_outcome(endpoint, text.encode()) is None
+
+
+@given(endpoints, json_values)
+def test_arbitrary_json_is_refused_with_an_error_of_the_protocol(endpoint: str, value: Any) -> None:
+    assert _check_outcome(endpoint, _text(value)) is None
+
+
+@given(endpoints, st.dictionaries(st.sampled_from(["type", "room", "payload", "id", "sender"]), json_values))
+def test_arbitrary_envelopes_are_messages_or_errors(endpoint: str, value: Any) -> None:
+    _check_outcome(endpoint, _text(value))
+
+
+@st.composite
+def mutated_messages(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    """A valid message in which fields were removed, replaced and added, at any depth."""
+    endpoint, message = draw(valid_messages)
+    message = copy.deepcopy(message)
+    for _ in range(draw(st.integers(1, 3))):
+        inner = message
+        while True:
+            objects = [value for value in inner.values() if isinstance(value, dict)]
+            if not objects or draw(st.booleans()):
+                break
+            inner = draw(st.sampled_from(objects))
+        names = st.sampled_from(sorted(inner)) if inner else st.nothing()
+        match draw(st.sampled_from(["remove", "replace", "add"])):
+            case "remove" if inner:
+                del inner[draw(names)]
+            case "replace" if inner:
+                inner[draw(names)] = draw(json_values)
+            case _:
+                inner[draw(st.sampled_from(["id", "sender", "metadata", "resume"]) | st.text())] = draw(json_values)
+    return endpoint, message
+
+
+@given(mutated_messages())
+def test_messages_with_other_fields_are_messages_or_errors(mutated: tuple[str, dict[str, Any]]) -> None:
+    endpoint, message = mutated
+    _check_outcome(endpoint, _text(message))
+
+
+@given(valid_messages, st.data())
+def test_messages_with_other_characters_are_messages_or_errors(
+    valid: tuple[str, dict[str, Any]], data: st.DataObject
+) -> None:
+    endpoint, message = valid
+    text = json.dumps(message)
+    at = data.draw(st.integers(0, len(text)))
+    to = data.draw(st.integers(at, min(len(text), at + 5)))
+    put = data.draw(
+        st.text(max_size=3) | st.sampled_from(['"', "{", "}", "[", "\\", "\\ud800", ',"room":', "null", " "])
+    )
+    _check_outcome(endpoint, (text[:at] + put + text[to:]).encode())
+
+
+@given(st.text(), st.text())
+def test_a_join_is_accepted_exactly_if_its_ids_are_well_formed(room: str, peer: str) -> None:
+    message = _check_outcome("peer", _text({"type": "join", "room": room, "payload": {"peer_id": peer}}))
+    assert (message is not None) == (id_problem(room, 128) is None and id_problem(peer, 128) is None)
+
+
+# ------------------------------------------------------------------------------------------------------------- stamping
+
+member_ids = st.text(min_size=1, max_size=128).filter(lambda text: id_problem(text, 128) is None)
+
+
+@given(member_ids, valid_messages, json_values, st.text(st.sampled_from(" \t\r\n"), max_size=4), st.booleans())
+def test_a_stamped_frame_is_the_original_plus_the_sender(
+    sender: str, valid: tuple[str, dict[str, Any]], extra: Any, space: str, escape: bool
+) -> None:
+    endpoint, message = valid
+    message = {**message, "payload": {**message.get("payload", {}), "extra": extra}}
+    body = json.dumps(message, ensure_ascii=escape).encode()
+    frame = space.encode() + body + space.encode()
+    _decode(endpoint, frame)
+    stamped = stamp(sender_stamp(sender), frame)
+    assert json.loads(stamped) == {"sender": sender, **message}
+    assert stamped.startswith(b'{"sender":')
+    assert stamped.endswith(b"," + body[1:] + space.encode())
+
+
+def test_a_stamped_frame_has_the_sender_once() -> None:
+    stamped = stamp(sender_stamp("me"), b' {"type":"leave","room":"r"}')
+    assert stamped == b'{"sender":"me","type":"leave","room":"r"}'
+
+
+@pytest.mark.parametrize("sender", ['"', "\\", '","sender":"victim', "</script>", "é", "👍🏽", "{", "a/b"])
+def test_no_member_id_breaks_out_of_the_stamp(sender: str) -> None:
+    said = json.loads(stamp(sender_stamp(sender), b'{"type":"leave","room":"r"}'), object_pairs_hook=list)
+    assert said == [("sender", sender), ("type", "leave"), ("room", "r")]
+
+
+# ------------------------------------------------------------------------------------------------------------- encoding
+
+ROOM = RoomId("room123")
+PEER = wire.PeerEntry(PeerId('pe"er'), {"name": "Ána", "tags": [1, 2.5, None, True], "deep": {"a": {}}}, 3)
+USER = wire.UserEntry(UserId("user/123"))
+SERVER_MESSAGES: list[wire.ServerMessage] = [
+    wire.Joined(room=ROOM, payload=wire.JoinedPayload(PEER.peer_id, 3, [PEER], [{"urls": ["stun:a:1"]}])),
+    wire.Left(room=ROOM, payload=wire.LeftPayload(PEER.peer_id)),
+    wire.PeerJoined(room=ROOM, payload=PEER),
+    wire.PeerLeft(room=ROOM, payload=wire.PeerLeftPayload(PEER.peer_id, LeaveReason.DISCONNECTED)),
+    wire.Connected(payload=wire.ConnectedPayload(USER.user_id, wire.ServerInfo("mcp_actors", "1"))),
+    wire.RoomJoined(room=ROOM, payload=wire.RoomJoinedPayload([USER], [PEER])),
+    wire.RoomLeft(room=ROOM, payload=USER),
+    wire.UserJoined(room=ROOM, payload=USER),
+    wire.UserLeft(room=ROOM, payload=wire.UserLeftPayload(USER.user_id, LeaveReason.TIMEOUT)),
+    wire.Ack(room=ROOM, payload=wire.AckPayload("delivered")),
+    wire.Error(payload=wire.ErrorPayload(ErrorCode.INTERNAL, "no", retryable=True)),
+    wire.Error(room=ROOM, payload=wire.ErrorPayload(ErrorCode.BAD_MESSAGE, "no", retryable=False, details={"a": 1})),
+]
+
+every_server_message = pytest.mark.parametrize("message", SERVER_MESSAGES, ids=lambda message: type(message).__name__)
+
+
+def test_the_table_of_server_messages_has_every_class() -> None:
+    assert {type(message) for message in SERVER_MESSAGES} == set(get_args(wire.ServerMessage))
+
+
+@every_server_message
+def test_every_server_message_survives_encoding(message: wire.ServerMessage) -> None:
+    for request_id in (UNSET, 0, 7, 2**63, -(2**100), "", "é\n"):
+        said = msgspec.structs.replace(message, id=request_id)
+        text = encode(said)
+        assert msgspec.json.decode(text, type=type(message)) == said
+        assert msgspec.json.decode(text, type=wire.ServerMessage) == said
+        assert json.loads(text)["type"] == type(message).__struct_config__.tag
+
+
+@every_server_message
+def test_an_id_that_was_not_given_is_absent(message: wire.ServerMessage) -> None:
+    assert "id" not in json.loads(encode(message))
+    assert json.loads(encode(msgspec.structs.replace(message, id=0)))["id"] == 0
+    assert json.loads(encode(msgspec.structs.replace(message, id="")))["id"] == ""
+
+
+def test_what_is_not_ascii_is_written_as_utf8_and_slashes_as_they_are() -> None:
+    assert "Ána".encode() in encode(SERVER_MESSAGES[2])
+    assert b"user/123" in encode(SERVER_MESSAGES[7])
+
+
+@given(st.dictionaries(st.text(max_size=10), json_values, max_size=5))
+def test_metadata_that_was_accepted_reaches_others_as_it_was_sent(metadata: dict[str, Any]) -> None:
+    try:
+        accepted = _join(_text(metadata)).payload.metadata
+    except MessageTooBig:
+        return
+    said = json.loads(encode(wire.PeerJoined(room=ROOM, payload=wire.PeerEntry(PeerId("p"), accepted, 1))))
+    assert said["payload"]["metadata"] == metadata
+
+
+@pytest.mark.parametrize(
+    "number", ["0", "-0.0", "1e308", "5e-324", "0.1", "1e22", "123456789.123456789", "18446744073709551616", "-1e-7"]
+)
+def test_numbers_in_metadata_stay_what_they_are(number: str) -> None:
+    accepted = _join(b'{"n": ' + number.encode() + b"}").payload.metadata
+    said = json.loads(encode(wire.PeerJoined(room=ROOM, payload=wire.PeerEntry(PeerId("p"), accepted, 1))))
+    value, expected = said["payload"]["metadata"]["n"], json.loads(number)
+    assert (value, math.copysign(1, value)) == (expected, math.copysign(1, expected))
+
+
+@pytest.mark.parametrize("number", [b"1e309", b"-1e309", b"9" * 5000])
+def test_numbers_out_of_range_are_refused_in_metadata(number: bytes) -> None:
+    with pytest.raises(SignalingError):
+        _join(b'{"n": ' + number + b"}")
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"":', b"}")])
+def test_metadata_may_be_32_levels_deep_and_what_was_accepted_can_be_written(opening: bytes, closing: bytes) -> None:
+    decoder = peer_decoder(Limits(message_bytes=65_536, metadata_bytes=65_536, id_length=128))
+    join = b'{"type":"join","room":"r","payload":{"peer_id":"p","metadata":{"a":%b}}}'
+    accepted = decoder.decode(join % (opening * 31 + b"1" + closing * 31))
+    assert isinstance(accepted, wire.Join)
+    entry = wire.PeerEntry(PeerId("p"), accepted.payload.metadata, 1)
+    text = encode(wire.Joined(room=ROOM, payload=wire.JoinedPayload(PeerId("p"), 1, [entry], [])))
+    assert opening * 31 in text
+    for depth in (32, 900, 1000, 5000):
+        with pytest.raises(BadMessage) as error:
+            decoder.decode(join % (opening * depth + b"1" + closing * depth))
+        assert error.value.details in ({"field": "payload.metadata"}, {})
+
+
+# --------------------------------------------------------------------------------------------------------- error frames
+
+
+def test_an_error_frame_says_what_the_error_is() -> None:
+    error = BadMessage("`room` is missing.", field="room").about(ROOM, 7)
+    assert json.loads(error_frame(error)) == {
+        "type": "error",
+        "room": "room123",
+        "id": 7,
+        "payload": {
+            "code": "bad-message",
+            "message": "`room` is missing.",
+            "retryable": False,
+            "details": {"field": "room"},
+        },
+    }
+
+
+@pytest.mark.parametrize("error", [Internal("no"), Unavailable("no"), BadMessage("no")])
+def test_what_an_error_does_not_know_is_absent(error: SignalingError) -> None:
+    payload = {"code": error.code, "message": "no", "retryable": error.retryable}
+    assert json.loads(error_frame(error)) == {"type": "error", "payload": payload}
+
+
+@pytest.mark.parametrize("request_id", [0, "", -1, 2**70])
+def test_an_id_that_is_falsy_or_huge_is_echoed_too(request_id: int | str) -> None:
+    said = json.loads(error_frame(BadMessage("no").about(None, request_id)))
+    assert said["id"] == request_id
+    assert "room" not in said
+
+
+@pytest.mark.parametrize("error_class", SignalingError.__subclasses__())
+@given(message=st.text(), room=st.none() | member_ids, request_id=st.none() | st.integers() | st.text(max_size=64))
+def test_every_error_frame_is_an_error_message(
+    error_class: type[SignalingError], message: str, room: str | None, request_id: int | str | None
+) -> None:
+    error = error_class(message, limit=5).about(None if room is None else RoomId(room), request_id)
+    said = msgspec.json.decode(error_frame(error), type=wire.Error)
+    assert said.payload == wire.ErrorPayload(error.code, message, error.retryable, {"limit": 5})
+    assert said.room == (UNSET if room is None else room)
+    assert said.id == (UNSET if request_id is None else request_id)

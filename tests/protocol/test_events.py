@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from mcp_actors.protocol.errors import ErrorCode
+from mcp_actors.protocol.events import Event, JoinRefused, Kind, LeaveReason, Member, MemberJoined, MemberLeft
+from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId
+
+MEMBER = Member(Kind.PEER, PeerId("peer123"), Incarnation("node.1"), NodeId("node"), {"name": "Ana"})
+
+
+def test_a_member_has_no_order_until_the_broker_gives_one() -> None:
+    assert MEMBER.order == 0
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        MemberJoined(1, MEMBER),
+        MemberLeft(2, Incarnation("node.1"), LeaveReason.DISCONNECTED),
+        JoinRefused(Incarnation("node.1"), ErrorCode.ROOM_FULL),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_an_event_is_frozen_and_survives_the_way_between_nodes(event: Event) -> None:
+    with pytest.raises(AttributeError):
+        event.version = 9  # type: ignore[union-attr, misc]
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(event), type=type(event)) == event
+
+
+def test_kinds_and_reasons_are_the_words_of_the_wire() -> None:
+    assert set(Kind) == {"peer", "user"}
+    assert set(LeaveReason) == {"left", "disconnected", "timeout"}

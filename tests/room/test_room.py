@@ -1,0 +1,648 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_actors.broker.memory import MemoryBroker
+from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
+from mcp_actors.protocol.errors import (
+    BadMessage,
+    ErrorCode,
+    NotInRoom,
+    PeerIdTaken,
+    PeerNotFound,
+    RoomFull,
+    Unavailable,
+)
+from mcp_actors.protocol.events import JoinRefused, Kind, LeaveReason, Member, MemberJoined, MemberLeft
+from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RequestId, RoomId
+from mcp_actors.room.room import Departure, Entry, Room, ack, peer_not_found
+
+if TYPE_CHECKING:
+    from mcp_actors.protocol.errors import SignalingError
+    from mcp_actors.protocol.events import Event
+    from mcp_actors.protocol.messages import Message, Targeted
+    from mcp_actors.room.effects import Relay, Send
+
+ROOM = RoomId("room123")
+NODE = NodeId("node")
+LIMITS = Limits(message_bytes=10_000, metadata_bytes=1000, id_length=128)
+DECODE_PEER = peer_decoder(LIMITS).decode
+DECODE_USER = user_decoder(LIMITS).decode
+
+
+class World:
+    """A room, the broker that orders it, and what each of its members was sent."""
+
+    def __init__(self, capacity: int = 10) -> None:
+        self.room = Room(ROOM, capacity)
+        self.sent: dict[Incarnation, list[dict[str, Any]]] = {}
+        self.refusals: dict[Incarnation, SignalingError] = {}
+        self.events: list[Event] = []
+        self._capacity = capacity
+        self._broker = MemoryBroker()
+        self._broker.listen(lambda _room, event: self.events.append(event))
+
+    def ask_join(
+        self, kind: Kind, name: str, request_id: RequestId | None = None, metadata: dict[str, Any] | None = None
+    ) -> Incarnation:
+        """Ask to join; nobody hears of it yet."""
+        incarnation = Incarnation(f"{kind}-{name}-{len(self.sent)}")
+        self.sent[incarnation] = []
+        member = Member(kind, PeerId(name), incarnation, NODE, metadata or {})
+        self.room.enter(Entry(member, request_id, ({"urls": "stun:stun.test"},)))
+        self._broker.join(ROOM, member, self._capacity)
+        return incarnation
+
+    def ask_leave(
+        self,
+        incarnation: Incarnation,
+        request_id: RequestId | None = None,
+        reason: LeaveReason = LeaveReason.LEFT,
+        *,
+        replied: bool = True,
+    ) -> bool:
+        """Ask to leave; nobody hears of it yet."""
+        asked = self.room.leave(incarnation, Departure(request_id, replied))
+        if asked:
+            self._broker.leave(ROOM, incarnation, reason)
+        return asked
+
+    def hear_one(self) -> None:
+        """Apply the oldest thing the broker said."""
+        event = self.events.pop(0)
+        if isinstance(event, JoinRefused):
+            self.refusals[event.incarnation] = self.room.refused(event)
+        else:
+            self.deliver(self.room.heard(event))
+
+    def hear(self) -> None:
+        """Apply all the broker said."""
+        while self.events:
+            self.hear_one()
+
+    def deliver(self, sends: list[Send]) -> None:
+        for send in sends:
+            for incarnation in send.to:
+                self.sent[incarnation].append(json.loads(send.frame))
+
+    def join(self, kind: Kind, name: str, **how: Any) -> Incarnation:
+        incarnation = self.ask_join(kind, name, **how)
+        self.hear()
+        return incarnation
+
+    def peer(self, name: str, **how: Any) -> Incarnation:
+        return self.join(Kind.PEER, name, **how)
+
+    def user(self, name: str, **how: Any) -> Incarnation:
+        return self.join(Kind.USER, name, **how)
+
+    def leave(self, incarnation: Incarnation, **how: Any) -> None:
+        self.ask_leave(incarnation, **how)
+        self.hear()
+
+    def forget(self) -> None:
+        """Empty everybody's record of what was sent."""
+        for messages in self.sent.values():
+            messages.clear()
+
+
+def _signal(target: str, request_id: int | None = None) -> tuple[Targeted, bytes]:
+    said = {"type": "signal", "room": ROOM, "payload": {"target_peer_id": target, "data": 1, "x": [1]}}
+    frame = json.dumps(said if request_id is None else {**said, "id": request_id}).encode()
+    return cast("Targeted", DECODE_PEER(frame)), frame
+
+
+def _message(content: object, request_id: int | None = None) -> tuple[Message, bytes]:
+    said = {"type": "message", "room": ROOM, "payload": {"content": content}}
+    frame = json.dumps(said if request_id is None else {**said, "id": request_id}).encode()
+    return cast("Message", DECODE_USER(frame)), frame
+
+
+def _relay(world: World, sender: Incarnation, target: str, request_id: int | None = None) -> Relay:
+    return world.room.relay(sender, *_signal(target, request_id))
+
+
+def _entry(name: str, order: int, metadata: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"peer_id": name, "metadata": metadata or {}, "order": order}
+
+
+# -------------------------------------------------------------------------------------------------------------- joining
+
+
+def test_nobody_is_in_the_room_before_the_broker_says_so() -> None:
+    world = World()
+    ana = world.ask_join(Kind.PEER, "ana")
+    assert ana not in world.room.roster
+    assert world.sent[ana] == []
+    world.hear()
+    assert ana in world.room.roster
+
+
+def test_the_first_peer_is_told_that_it_is_alone() -> None:
+    world = World()
+    ana = world.peer("ana", request_id=7, metadata={"name": "Ana"})
+    assert world.sent[ana] == [
+        {
+            "type": "joined",
+            "room": "room123",
+            "id": 7,
+            "payload": {
+                "peer_id": "ana",
+                "order": 1,
+                "peers": [_entry("ana", 1, {"name": "Ana"})],
+                "ice_servers": [{"urls": "stun:stun.test"}],
+            },
+        }
+    ]
+
+
+def test_a_peer_is_told_of_every_peer_in_join_order_itself_included() -> None:
+    world = World()
+    for name in ("cem", "ana"):
+        world.peer(name, metadata={"n": name})
+    world.user("uma")
+    ben = world.peer("ben")
+    payload = world.sent[ben][0]["payload"]
+    assert payload["peers"] == [_entry("cem", 1, {"n": "cem"}), _entry("ana", 2, {"n": "ana"}), _entry("ben", 3)]
+    assert payload["order"] == 3
+
+
+def test_a_user_is_told_of_every_user_once_and_of_every_peer() -> None:
+    world = World()
+    world.user("uma")
+    world.peer("ana", metadata={"a": 1})
+    world.user("uma")
+    vic = world.user("vic", request_id="x")
+    assert world.sent[vic] == [
+        {
+            "type": "room-joined",
+            "room": "room123",
+            "id": "x",
+            "payload": {"users": [{"user_id": "uma"}, {"user_id": "vic"}], "peers": [_entry("ana", 1, {"a": 1})]},
+        }
+    ]
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_reply_to_a_join_without_an_id_has_none(kind: Kind) -> None:
+    world = World()
+    assert "id" not in world.sent[world.join(kind, "ana")][0]
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("request_id", [0, ""])
+def test_an_id_that_is_falsy_is_echoed_all_the_same(kind: Kind, request_id: RequestId) -> None:
+    world = World()
+    member = world.join(kind, "ana", request_id=request_id)
+    world.leave(member, request_id=request_id)
+    assert [message["id"] for message in world.sent[member]] == [request_id, request_id]
+
+
+def test_a_new_peer_is_announced_to_all_others_once() -> None:
+    world = World()
+    others = [world.peer("ana"), world.user("uma"), world.user("uma")]
+    world.forget()
+    ben = world.peer("ben", metadata={"b": 1})
+    for other in others:
+        assert world.sent[other] == [{"type": "peer-joined", "room": "room123", "payload": _entry("ben", 2, {"b": 1})}]
+    assert [message["type"] for message in world.sent[ben]] == ["joined"]
+
+
+def test_a_new_user_is_announced_to_the_other_users_alone() -> None:
+    world = World()
+    ana, uma, uma_too = world.peer("ana"), world.user("uma"), world.user("uma")
+    world.forget()
+    vic = world.user("vic")
+    announcement = {"type": "user-joined", "room": "room123", "payload": {"user_id": "vic"}}
+    assert world.sent[uma] == world.sent[uma_too] == [announcement]
+    assert world.sent[ana] == []
+    assert [message["type"] for message in world.sent[vic]] == ["room-joined"]
+
+
+def test_only_the_first_connection_of_a_user_is_announced() -> None:
+    world = World()
+    uma, vic = world.user("uma"), world.user("vic")
+    world.forget()
+    again = world.user("vic")
+    assert world.sent[uma] == world.sent[vic] == []
+    assert [message["type"] for message in world.sent[again]] == ["room-joined"]
+
+
+def test_the_reply_to_a_join_comes_before_anything_else() -> None:
+    world = World()
+    world.peer("ana")
+    ben = world.ask_join(Kind.PEER, "ben")
+    world.ask_join(Kind.PEER, "cem")
+    world.hear()
+    assert [message["type"] for message in world.sent[ben]] == ["joined", "peer-joined"]
+
+
+def test_members_of_other_nodes_are_announced_and_welcomed_by_nobody_here() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.forget()
+    elsewhere = Member(Kind.PEER, PeerId("ben"), Incarnation("far.1"), NodeId("far"), {}, 2)
+    sends = world.room.heard(MemberJoined(2, elsewhere))
+    assert [list(send.to) for send in sends] == [[ana]]
+
+
+# ------------------------------------------------------------------------------------------------------------- refusals
+
+
+def test_a_peer_id_in_use_is_refused() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.forget()
+    second = world.peer("ana", request_id=7)
+    error = world.refusals[second]
+    assert isinstance(error, PeerIdTaken)
+    assert str(error) == "Peer id 'ana' is in use in this room; join under another one."
+    assert (error.room, error.id) == ("room123", 7)
+    assert world.sent[ana] == world.sent[second] == []
+    assert second not in world.room.roster
+
+
+@pytest.mark.parametrize(("kind", "word"), [(Kind.PEER, "peers"), (Kind.USER, "users")])
+def test_a_full_room_is_refused_per_kind(kind: Kind, word: str) -> None:
+    world = World(capacity=2)
+    world.join(kind, "a")
+    world.join(kind, "b")
+    third = world.join(kind, "c", request_id="x")
+    error = world.refusals[third]
+    assert isinstance(error, RoomFull)
+    assert error.details == {"limit": 2}
+    assert str(error) == f"The room is full: it holds 2 {word}."
+    assert (error.room, error.id) == ("room123", "x")
+    world.join(Kind.USER if kind is Kind.PEER else Kind.PEER, "d")
+    assert len(world.refusals) == 1
+
+
+def test_any_other_refusal_may_be_tried_again() -> None:
+    world = World()
+    ana = world.ask_join(Kind.PEER, "ana")
+    error = world.room.refused(JoinRefused(ana, ErrorCode.UNAVAILABLE))
+    assert isinstance(error, Unavailable)
+    assert error.retryable
+
+
+def test_a_long_hostile_peer_id_does_not_fill_the_refusal() -> None:
+    world = World()
+    name = "\u0301" * 128
+    world.peer(name)
+    assert len(str(world.refusals[world.peer(name)])) < 500
+
+
+def test_a_refused_join_leaves_nothing_behind() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.peer("ana")
+    world.leave(ana)
+    assert world.room.empty
+
+
+def test_a_refused_join_that_was_being_left_leaves_nothing_behind() -> None:
+    world = World()
+    ana = world.peer("ana")
+    second = world.ask_join(Kind.PEER, "ana")
+    assert world.ask_leave(second)
+    world.hear()
+    world.leave(ana)
+    assert world.room.empty
+    assert not world.ask_leave(second)
+    assert not world.room._leaving
+
+
+# -------------------------------------------------------------------------------------------------------------- leaving
+
+
+def test_a_peer_that_leaves_is_answered_and_the_others_are_told() -> None:
+    world = World()
+    ana, ben, uma = world.peer("ana"), world.peer("ben"), world.user("uma")
+    world.forget()
+    world.leave(ben, request_id=7)
+    assert world.sent[ben] == [{"type": "left", "room": "room123", "id": 7, "payload": {"peer_id": "ben"}}]
+    news = {"type": "peer-left", "room": "room123", "payload": {"peer_id": "ben", "reason": "left"}}
+    assert world.sent[ana] == world.sent[uma] == [news]
+
+
+def test_a_user_that_leaves_is_answered_and_the_other_users_are_told() -> None:
+    world = World()
+    ana, uma, vic = world.peer("ana"), world.user("uma"), world.user("vic")
+    world.forget()
+    world.leave(uma, request_id="x")
+    assert world.sent[uma] == [{"type": "room-left", "room": "room123", "id": "x", "payload": {"user_id": "uma"}}]
+    news = {"type": "user-left", "room": "room123", "payload": {"user_id": "uma", "reason": "left"}}
+    assert world.sent[vic] == [news]
+    assert world.sent[ana] == []
+
+
+@pytest.mark.parametrize("reason", LeaveReason)
+def test_the_reason_of_a_leave_is_told(reason: LeaveReason) -> None:
+    world = World()
+    uma, ben, vic = world.user("uma"), world.peer("ben"), world.user("vic")
+    world.forget()
+    world.leave(ben, reason=reason, replied=False)
+    world.leave(vic, reason=reason, replied=False)
+    assert [message["payload"]["reason"] for message in world.sent[uma]] == [reason, reason]
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_member_that_is_gone_is_not_answered(kind: Kind) -> None:
+    world = World()
+    gone = world.join(kind, "gone")
+    world.forget()
+    world.leave(gone, reason=LeaveReason.DISCONNECTED, replied=False)
+    assert world.sent[gone] == []
+
+
+def test_only_the_last_connection_of_a_user_is_missed() -> None:
+    world = World()
+    uma, first, second = world.user("uma"), world.user("vic"), world.user("vic")
+    world.forget()
+    world.leave(first)
+    assert world.sent[uma] == world.sent[second] == []
+    world.leave(second, reason=LeaveReason.TIMEOUT)
+    assert [message["type"] for message in world.sent[uma]] == ["user-left"]
+    assert world.sent[uma][0]["payload"]["reason"] == "timeout"
+
+
+def test_a_leave_without_an_id_is_answered_without_one() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.leave(ana)
+    assert world.sent[ana][-1] == {"type": "left", "room": "room123", "payload": {"peer_id": "ana"}}
+
+
+def test_leaving_twice_is_leaving_once() -> None:
+    world = World()
+    ana = world.peer("ana")
+    assert world.ask_leave(ana, request_id=1)
+    assert not world.ask_leave(ana, request_id=2)
+    world.hear()
+    assert not world.ask_leave(ana)
+    assert [message.get("id") for message in world.sent[ana] if message["type"] == "left"] == [1]
+
+
+def test_a_stranger_has_nothing_to_leave() -> None:
+    assert not World().ask_leave(Incarnation("stranger"))
+
+
+def test_who_leaves_while_entering_is_welcomed_and_dismissed() -> None:
+    world = World()
+    uma = world.user("uma")
+    world.forget()
+    ana = world.ask_join(Kind.PEER, "ana")
+    assert world.ask_leave(ana)
+    world.hear()
+    assert [message["type"] for message in world.sent[ana]] == ["joined", "left"]
+    assert [message["type"] for message in world.sent[uma]] == ["peer-joined", "peer-left"]
+    assert ana not in world.room.roster
+
+
+def test_a_late_leave_of_an_old_incarnation_does_not_remove_the_new_one() -> None:
+    world = World()
+    old = world.peer("ana")
+    ben = world.peer("ben")
+    world.leave(old)
+    new = world.peer("ana")
+    world.forget()
+    assert world.room.heard(MemberLeft(world.room.version + 1, old, LeaveReason.DISCONNECTED)) == []
+    assert new in world.room.roster
+    assert _relay(world, ben, "ana").to == new
+
+
+# -------------------------------------------------------------------------------------------------- versions, emptiness
+
+
+def test_an_event_heard_twice_changes_nothing() -> None:
+    world = World()
+    ana = world.ask_join(Kind.PEER, "ana")
+    event = cast("MemberJoined", world.events[0])
+    world.hear()
+    assert world.room.heard(event) == []
+    world.peer("ben")
+    world.leave(ana)
+    assert world.room.heard(event) == []
+    assert ana not in world.room.roster
+
+
+def test_an_event_older_than_the_last_changes_nothing() -> None:
+    world = World()
+    world.peer("ana")
+    ben = world.peer("ben")
+    assert world.room.heard(MemberLeft(1, ben, LeaveReason.LEFT)) == []
+    assert ben in world.room.roster
+    assert world.room.version == 2
+
+
+def test_the_version_is_that_of_the_last_event() -> None:
+    world = World()
+    assert world.room.version == 0
+    ana = world.peer("ana")
+    world.peer("ben")
+    assert world.room.version == 2
+    world.leave(ana)
+    assert world.room.version == 3
+
+
+def test_a_room_is_empty_when_nobody_is_here_or_on_the_way_in() -> None:
+    world = World()
+    empty = [world.room.empty]
+    ana = world.ask_join(Kind.PEER, "ana")
+    empty.append(world.room.empty)
+    world.hear()
+    empty.append(world.room.empty)
+    world.ask_leave(ana)
+    empty.append(world.room.empty)
+    world.hear()
+    empty.append(world.room.empty)
+    assert empty == [True, False, False, False, True]
+
+
+# ------------------------------------------------------------------------------------------------------------- relaying
+
+
+def test_a_signal_goes_to_its_target_alone_as_it_was_with_the_sender() -> None:
+    world = World()
+    ana, ben, _ = world.peer("ana"), world.peer("ben"), world.peer("cem")
+    message, frame = _signal("ben", 7)
+    relay = world.room.relay(ana, message, frame)
+    assert (relay.sender, relay.to, relay.message) == (ana, ben, message)
+    assert relay.frame == b'{"sender":"ana",' + frame[1:]
+
+
+def test_a_peer_cannot_relay_before_joining() -> None:
+    world = World()
+    world.peer("ben")
+    ana = world.ask_join(Kind.PEER, "ana")
+    for sender in (ana, Incarnation("stranger")):
+        with pytest.raises(NotInRoom):
+            _relay(world, sender, "ben")
+
+
+def test_a_peer_cannot_relay_after_leaving() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.peer("ben")
+    world.ask_leave(ana)
+    with pytest.raises(NotInRoom):
+        _relay(world, ana, "ben")
+    world.hear()
+    with pytest.raises(NotInRoom):
+        _relay(world, ana, "ben")
+
+
+def test_a_target_nobody_knows_is_not_found() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.user("uma")
+    world.ask_join(Kind.PEER, "cem")
+    for target in ("nobody", "", "uma", "cem", "ANA", "x" * 5000):
+        with pytest.raises(PeerNotFound) as caught:
+            _relay(world, ana, target)
+        assert len(str(caught.value)) < 100
+
+
+def test_a_target_that_is_leaving_is_not_found() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.peer("ben")
+    world.ask_leave(ben)
+    with pytest.raises(PeerNotFound):
+        _relay(world, ana, "ben")
+    world.hear()
+    with pytest.raises(PeerNotFound):
+        _relay(world, ana, "ben")
+
+
+def test_a_peer_does_not_talk_to_itself() -> None:
+    world = World()
+    ana = world.peer("ana")
+    with pytest.raises(BadMessage) as caught:
+        _relay(world, ana, "ana")
+    assert caught.value.details == {"field": "payload.target_peer_id"}
+
+
+def test_the_target_of_a_signal_names_it_in_the_error() -> None:
+    assert str(peer_not_found(_signal("peer456")[0])) == "No peer 'peer456' in this room."
+
+
+def test_an_ack_carries_room_id_and_status() -> None:
+    said = json.loads(ack(_signal("ben", 0)[0]))
+    assert said == {"type": "ack", "room": "room123", "id": 0, "payload": {"status": "delivered"}}
+
+
+# --------------------------------------------------------------------------------------------------------- broadcasting
+
+
+def test_a_message_goes_to_every_other_connection_of_every_user() -> None:
+    world = World()
+    ana, uma, uma_too, vic = world.peer("ana"), world.user("uma"), world.user("uma"), world.user("vic")
+    world.forget()
+    message, frame = _message({"hello": 1})
+    world.deliver(world.room.broadcast(uma, message, frame))
+    assert world.sent[uma_too] == world.sent[vic] == [{"sender": "uma", **json.loads(frame)}]
+    assert world.sent[ana] == world.sent[uma] == []
+
+
+def test_a_message_is_encoded_once_for_all() -> None:
+    world = World()
+    senders = [world.user(name) for name in "abc"]
+    assert len(world.room.broadcast(senders[0], *_message(1))) == 1
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_message_with_an_id_is_acknowledged_to_its_sender_alone(alone: bool) -> None:
+    world = World()
+    uma = world.user("uma")
+    if not alone:
+        world.user("vic")
+    world.forget()
+    world.deliver(world.room.broadcast(uma, *_message("x", 0)))
+    acknowledgement = {"type": "ack", "room": "room123", "id": 0, "payload": {"status": "delivered"}}
+    assert world.sent[uma] == [acknowledgement]
+
+
+def test_a_user_cannot_speak_before_joining_or_after_leaving() -> None:
+    world = World()
+    uma = world.user("uma")
+    vic = world.ask_join(Kind.USER, "vic")
+    with pytest.raises(NotInRoom):
+        world.room.broadcast(vic, *_message("x"))
+    world.ask_leave(uma)
+    with pytest.raises(NotInRoom):
+        world.room.broadcast(uma, *_message("x"))
+    world.hear()
+    with pytest.raises(NotInRoom):
+        world.room.broadcast(uma, *_message("x"))
+
+
+# ------------------------------------------------------------------------------------------------------------ any order
+
+STEPS = st.sampled_from(["peer", "peer", "user", "leave", "leave", "vanish", "hear", "hear", "hear"])
+
+
+class Replay:
+    """What a client that believes what it is told takes for the room's roster."""
+
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        self.peers: list[str] = []
+        self.users: list[str] = []
+        for message in messages:
+            self._apply(message["type"], message["payload"])
+
+    def _apply(self, kind: str, payload: dict[str, Any]) -> None:
+        match kind:
+            case "joined" | "room-joined":
+                self.peers = [peer["peer_id"] for peer in payload["peers"]]
+                self.users = [user["user_id"] for user in payload.get("users", [])]
+            case "peer-joined":
+                assert payload["peer_id"] not in self.peers
+                self.peers.append(payload["peer_id"])
+            case "peer-left":
+                self.peers.remove(payload["peer_id"])
+            case "user-joined":
+                assert payload["user_id"] not in self.users
+                self.users.append(payload["user_id"])
+            case "user-left":
+                self.users.remove(payload["user_id"])
+
+
+@given(st.data())
+def test_whatever_the_order_what_members_are_told_adds_up_to_the_roster(data: st.DataObject) -> None:
+    world = World(capacity=4)
+    asked: list[Incarnation] = []
+    for step in data.draw(st.lists(STEPS, max_size=40)):
+        match step:
+            case "peer" | "user":
+                name = data.draw(st.sampled_from(["a", "b", "c", "d", "e"]))
+                asked.append(world.ask_join(Kind(step), name, request_id=1))
+            case "leave" | "vanish" if asked:
+                world.ask_leave(data.draw(st.sampled_from(asked)), request_id=2, replied=step == "leave")
+            case "hear" if world.events:
+                world.hear_one()
+        _check(world)
+    world.hear()
+    _check(world)
+    for member in list(world.room.roster.members()):
+        world.ask_leave(member.incarnation)
+    world.hear()
+    assert world.room.empty
+
+
+def _check(world: World) -> None:
+    roster = world.room.roster
+    for member in roster.members():
+        messages = world.sent[member.incarnation]
+        assert messages[0]["type"] in {"joined", "room-joined"}
+        assert messages[0].get("id") == 1
+        replay = Replay(messages)
+        assert replay.peers == [peer.id for peer in roster.peers()]
+        if member.kind is Kind.USER:
+            assert sorted(replay.users) == sorted(roster.users())
+    orders = [peer.order for peer in roster.peers()]
+    assert orders == sorted(set(orders))

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_actors.protocol.events import Kind, Member
+from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, UserId
+from mcp_actors.room.roster import Roster
+
+NODE = NodeId("node")
+
+
+def _peer(name: str, incarnation: str) -> Member:
+    return Member(Kind.PEER, PeerId(name), Incarnation(incarnation), NODE, {})
+
+
+def _user(name: str, incarnation: str) -> Member:
+    return Member(Kind.USER, UserId(name), Incarnation(incarnation), NODE, {})
+
+
+def test_a_new_roster_is_empty() -> None:
+    roster = Roster()
+    assert not roster
+    assert len(roster) == 0
+    assert not [*roster.members(), *roster.peers(), *roster.users()]
+
+
+def test_peers_are_found_by_id_and_by_incarnation() -> None:
+    roster, ana = Roster(), _peer("ana", "1")
+    roster.add(ana)
+    assert roster.peer(PeerId("ana")) is ana
+    assert roster.member(Incarnation("1")) is ana
+    assert Incarnation("1") in roster
+    assert roster.peer(PeerId("ben")) is None
+    assert roster.member(Incarnation("2")) is None
+
+
+def test_members_come_in_the_order_they_joined() -> None:
+    roster = Roster()
+    members = [_peer("c", "3"), _user("x", "1"), _peer("a", "2"), _peer("b", "4")]
+    for member in members:
+        roster.add(member)
+    assert list(roster.members()) == members
+    assert [peer.id for peer in roster.peers()] == ["c", "a", "b"]
+
+
+def test_adding_a_member_twice_changes_nothing() -> None:
+    roster = Roster()
+    for member in (_user("u", "1"), _peer("p", "2"), _user("u", "1"), _peer("p", "2")):
+        roster.add(member)
+    assert len(roster) == 2
+    assert roster.connections_of(UserId("u")) == 1
+
+
+def test_removing_a_member_twice_changes_nothing() -> None:
+    roster, ana = Roster(), _peer("ana", "1")
+    roster.add(ana)
+    assert roster.remove(Incarnation("1")) is ana
+    assert roster.remove(Incarnation("1")) is None
+    assert not roster
+
+
+def test_a_late_remove_of_an_old_incarnation_leaves_the_new_one() -> None:
+    roster, old, new = Roster(), _peer("ana", "1"), _peer("ana", "2")
+    roster.add(old)
+    roster.add(new)
+    assert roster.peer(PeerId("ana")) is new
+    assert roster.remove(Incarnation("1")) is old
+    assert roster.peer(PeerId("ana")) is new
+    assert list(roster.peers()) == [new]
+
+
+def test_a_user_with_several_connections_is_listed_once_until_the_last_is_gone() -> None:
+    roster = Roster()
+    for member in (_user("u", "1"), _user("v", "2"), _user("u", "3")):
+        roster.add(member)
+    assert list(roster.users()) == ["u", "v"]
+    assert roster.connections_of(UserId("u")) == 2
+    roster.remove(Incarnation("1"))
+    assert list(roster.users()) == ["u", "v"]
+    roster.remove(Incarnation("3"))
+    assert list(roster.users()) == ["v"]
+    assert roster.connections_of(UserId("u")) == 0
+
+
+def test_a_peer_and_a_user_may_have_the_same_id() -> None:
+    roster = Roster()
+    roster.add(_peer("same", "1"))
+    roster.add(_user("same", "2"))
+    assert [peer.id for peer in roster.peers()] == ["same"]
+    assert list(roster.users()) == ["same"]
+    roster.remove(Incarnation("2"))
+    assert roster.peer(PeerId("same")) is not None
+
+
+# A list of members is all the model there is: what comes of it is computed anew each time.
+
+incarnations = st.integers(1, 6).map(str)
+members = st.builds(
+    lambda kind, name, incarnation: Member(kind, name, Incarnation(f"{kind}{name}{incarnation}"), NODE, {}),
+    st.sampled_from(Kind),
+    st.sampled_from(["a", "b", "c"]),
+    incarnations,
+)
+steps = st.lists(st.tuples(st.sampled_from(["add", "remove"]), members), max_size=40)
+
+
+@given(steps)
+def test_a_roster_is_what_a_list_of_its_members_says(schedule: list[tuple[str, Member]]) -> None:
+    roster = Roster()
+    model: list[Member] = []
+    for step, member in schedule:
+        if step == "remove":
+            assert roster.remove(member.incarnation) == (member if member in model else None)
+            model = [other for other in model if other != member]
+        elif not _taken(member, model):
+            roster.add(member)
+            if member not in model:
+                model.append(member)
+        _compare(roster, model)
+
+
+def _taken(member: Member, model: list[Member]) -> bool:
+    """Whether the broker would refuse the member: of one peer id it lets one incarnation in at a time."""
+    rivals = [other for other in model if other.kind is member.kind is Kind.PEER and other.id == member.id]
+    return bool(rivals) and member not in rivals
+
+
+def _compare(roster: Roster, model: list[Member]) -> None:
+    assert list(roster.members()) == model
+    assert len(roster) == len(model)
+    peers = [m for m in model if m.kind is Kind.PEER]
+    users = [UserId(m.id) for m in model if m.kind is Kind.USER]
+    assert list(roster.peers()) == peers
+    assert sorted(roster.users()) == sorted(set(users))
+    for name in ("a", "b", "c"):
+        assert roster.connections_of(UserId(name)) == users.count(UserId(name))
+        assert roster.peer(PeerId(name)) == next((peer for peer in peers if peer.id == name), None)
+
+
+@given(steps)
+def test_of_several_incarnations_of_a_peer_the_latest_is_found(schedule: list[tuple[str, Member]]) -> None:
+    """Only the broker keeps a second one out; a roster that hears of it goes by the latest."""
+    roster = Roster()
+    latest: dict[str, Member] = {}
+    for step, member in schedule:
+        if member.kind is Kind.USER:
+            continue
+        if step == "add":
+            if member.incarnation not in roster:
+                latest[member.id] = member
+            roster.add(member)
+        else:
+            roster.remove(member.incarnation)
+            if latest.get(member.id) == member:
+                del latest[member.id]
+    for name in ("a", "b", "c"):
+        assert roster.peer(PeerId(name)) == latest.get(name)
