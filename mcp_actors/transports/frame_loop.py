@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from tornado.httputil import HTTPHeaders
 from tornado.iostream import SSLIOStream, StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketProtocol13, _WebSocketParams
 
@@ -43,6 +44,8 @@ EARLY = 65_536
 class Receiver(Protocol):
     """The handler of one connection."""
 
+    request: Any
+
     def on_frame(self, frame: bytes) -> Coroutine[Any, Any, Any] | None:
         """Handle a text message; while what it returns runs, nothing more is read."""
 
@@ -61,6 +64,11 @@ class Receiver(Protocol):
 
 class FrameLoop(asyncio.Protocol):
     """One WebSocket on an asyncio transport: the closing handshake, pings answered, and pauses."""
+
+    __slots__ = (
+        *("_busy", "_close_code", "_close_reason", "_farewell", "_framer", "_late_pong", "_reader"),
+        *("_receiver", "_timer", "_transport", "_writable", "closing", "early"),
+    )
 
     def __init__(self, receiver: Receiver, framer: Framer, max_message: int) -> None:
         self.closing = False
@@ -228,6 +236,7 @@ class FastWebSocket(WebSocketProtocol13):
     def __init__(self, receiver: Receiver, framer: Framer, max_message: int) -> None:
         params = _WebSocketParams(None, None, max_message, None)
         super().__init__(cast("Any", receiver), mask_outgoing=False, params=params)
+        self._receiver = receiver
         self.frame_loop = FrameLoop(receiver, framer, max_message)
 
     async def _receive_frame_loop(self) -> None:
@@ -238,7 +247,15 @@ class FastWebSocket(WebSocketProtocol13):
         except (StreamClosedError, OSError):
             self.frame_loop.connection_lost(None)
             return
+        self._forget_handshake()
         await asyncio.get_running_loop().connect_accepted_socket(lambda: self.frame_loop, moved)
+
+    def _forget_handshake(self) -> None:
+        """Let go of the HTTP connection and the stream: the larger half of an idle connection's memory."""
+        request = self._receiver.request
+        request.connection = request.server_connection = None
+        request.headers = HTTPHeaders()
+        self.stream = cast("IOStream", None)
 
     def write_message(self, message: str | bytes | dict[str, Any], binary: bool = False) -> asyncio.Future[None]:
         """Write a message as Tornado's handlers do; the future is done, `Receiver.on_writable` tells when to wait."""

@@ -74,6 +74,8 @@ class Endpoint:
 class Connection:
     """One WebSocket: the `Outlet` of its rooms, and its membership in each of them."""
 
+    __slots__ = ("_max_rooms", "_memberships", "_outbox", "_socket", "closed", "heard", "put")
+
     def __init__(self, socket: WebSocketHandler, write: Callable[[bytes], None] | None, bounds: Bounds) -> None:
         self.heard = True
         self.closed = False
