@@ -21,6 +21,9 @@ check: .venv/dev  ## format, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+bench: .venv/bench  ## a short tour of the bench suite; for all of it: python -m bench --help
+	$(BIN)/python -m bench all --quick --against tornado,ws
+
 format: .venv/dev  ## put the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -39,4 +42,8 @@ clean:  ## remove what the other targets made
 
 .venv/dev: .venv/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ .venv/run
+
+.venv/bench: .venv/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@ .venv/run

@@ -24,6 +24,9 @@ class Pinged(Protocol):
     def close(self, code: CloseCode, leave: LeaveReason = LeaveReason.DISCONNECTED) -> None:
         """Close the connection; `leave` is the reason its rooms hear."""
 
+    def abort(self) -> None:
+        """Hang up at once."""
+
 
 class Connections:
     """All open connections, at most `limit`; one heartbeat serves them all.
@@ -80,11 +83,12 @@ class Connections:
             connection.close(CloseCode.PING_TIMEOUT, LeaveReason.TIMEOUT)
 
     async def close_all(self, code: CloseCode, patience: float) -> None:
-        """Close every connection and wait until all are gone, or for `patience` seconds."""
+        """Close every connection, wait `patience` seconds for the clients to answer, and hang up on the rest."""
         for connection in tuple(self._open):
             connection.close(code)
         try:
             async with asyncio.timeout(patience):
                 await self._all_gone.wait()
         except TimeoutError:
-            pass
+            for connection in tuple(self._open):
+                connection.abort()

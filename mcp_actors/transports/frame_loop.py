@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT = 5.0
 """Seconds a client has to answer a close frame, or to go after it broke the protocol."""
 
+BREATHER = 0.001
+"""Seconds that a client waits after each full turn of frames: a flood then takes a part of the CPU, not all of it."""
+
 EARLY = 65_536
 """Bytes taken at once of what arrived with the handshake."""
 
@@ -163,9 +166,9 @@ class FrameLoop(asyncio.Protocol):
             self._transport.close()
 
     def on_turn(self) -> None:
-        """Let others have theirs."""
+        """Let others have theirs: a client that sends more than a turn at once is slowed at its own socket."""
         self._pause()
-        asyncio.get_running_loop().call_soon(self._resume)
+        asyncio.get_running_loop().call_later(0 if self.closing else BREATHER, self._resume)
 
     def _wait(self, work: Coroutine[Any, Any, Any]) -> None:
         """Read nothing more until some work is done."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import structlog
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
@@ -74,21 +74,27 @@ class Endpoint:
 class Connection:
     """One WebSocket: the `Outlet` of its rooms, and its membership in each of them."""
 
-    __slots__ = ("_max_rooms", "_memberships", "_outbox", "_socket", "closed", "heard", "put")
+    __slots__ = ("_max_rooms", "_memberships", "_outbox", "_protocol", "_socket", "closed", "heard", "put")
 
-    def __init__(self, socket: WebSocketHandler, write: Callable[[bytes], None] | None, bounds: Bounds) -> None:
+    def __init__(self, socket: WebSocketHandler, protocol: WebSocketProtocol, bounds: Bounds) -> None:
         self.heard = True
         self.closed = False
         self._socket = socket
+        self._protocol = protocol
         self._max_rooms = bounds.max_rooms
         self._memberships: dict[RoomId, Membership] = {}
         self._outbox = Outbox(
-            write or StockWriter(socket.write_message, self.on_writable).write,
+            self._writer(),
             self._too_slow,
             max_frames=bounds.max_outbox_frames,
             max_bytes=bounds.max_outbox_bytes,
         )
         self.put = self._outbox.put  # see `Outlet`
+
+    def _writer(self) -> Callable[[bytes], None]:
+        if isinstance(self._protocol, FastWebSocket):
+            return self._protocol.frame_loop.write_text
+        return StockWriter(self._socket.write_message, self.on_writable).write
 
     # --------------------------------------------------------------------------------------------------------- outgoing
 
@@ -110,6 +116,10 @@ class Connection:
         log.debug("closing", code=int(code), reason=code.reason, address=self._socket.request.remote_ip)
         self.end(leave)
         self._socket.close(code, code.reason)
+
+    def abort(self) -> None:
+        """Hang up at once."""
+        self._protocol.on_connection_close()
 
     def end(self, reason: LeaveReason) -> None:
         """Leave all rooms and write nothing more."""
@@ -219,9 +229,7 @@ class SocketHandler(WebSocketHandler, Generic[R]):
     def open(self, *_args: str, **_kwargs: str) -> None:
         """The handshake is done."""
         self.set_nodelay(True)
-        socket = self.ws_connection
-        write = socket.frame_loop.write_text if isinstance(socket, FastWebSocket) else None
-        self._connection = Connection(self, write, self._endpoint.bounds)
+        self._connection = Connection(self, cast("WebSocketProtocol", self.ws_connection), self._endpoint.bounds)
         self._endpoint.connections.add(self._connection)
         log.debug("opened", path=self.request.path, address=self.request.remote_ip)
 

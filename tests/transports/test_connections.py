@@ -36,6 +36,9 @@ class Pinged:
         self._connections.remove(self)
         self.done.set()
 
+    def abort(self) -> None:
+        self._connections.remove(self)
+
 
 class Stubborn(Pinged):
     """A connection that does not go when told to."""
@@ -93,6 +96,7 @@ async def test_closing_all_waits_until_they_are_gone_or_patience_ends() -> None:
     quick = Pinged(connections)
     await connections.close_all(CloseCode.GOING_AWAY, DEADLINE)
     assert quick.closed is CloseCode.GOING_AWAY
-    Stubborn(connections)
+    stubborn = Stubborn(connections)
     await connections.close_all(CloseCode.GOING_AWAY, 0.01)
-    assert len(connections) == 1
+    assert stubborn.closed is CloseCode.GOING_AWAY
+    assert len(connections) == 0

@@ -1,0 +1,111 @@
+"""What the kernel says a process and its children have used: CPU in nanoseconds, resident memory in bytes."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.plan import Latency, Outcome, percentiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROC = Path("/proc")
+TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+UTIME, STIME = 11, 12
+"""Fields of /proc/PID/stat, counted after the command's name."""
+
+
+def cpu_ns(pid: int) -> int:
+    """CPU time of a process and its children, all threads. Raises ProcessLookupError if it is gone."""
+    return sum(_cpu_ns_of(process) for process in family(pid))
+
+
+def rss_bytes(pid: int) -> int:
+    """Resident memory of a process and its children. Raises ProcessLookupError if it is gone."""
+    return sum(_rss_bytes_of(process) for process in family(pid))
+
+
+def family(pid: int) -> list[int]:
+    """A process and all its descendants. Raises ProcessLookupError if it is gone."""
+    if not (PROC / str(pid)).is_dir():
+        raise ProcessLookupError(f"process {pid} is gone")
+    children: dict[int, list[int]] = {}
+    for child, parent in _parents():
+        children.setdefault(parent, []).append(child)
+    found = [pid]
+    for process in found:
+        found.extend(children.get(process, ()))
+    return found
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    for entry in PROC.iterdir():
+        if entry.name.isdigit():
+            fields = _stat(int(entry.name))
+            if fields:
+                yield int(entry.name), int(fields[1])
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat after the command's name, which may hold spaces; none if the process is gone."""
+    try:
+        return (PROC / str(pid) / "stat").read_text().rpartition(") ")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _cpu_ns_of(pid: int) -> int:
+    tasks = PROC / str(pid) / "task"
+    try:
+        return sum(_on_cpu(task) for task in tasks.iterdir())
+    except FileNotFoundError:  # a kernel without schedstat counts in ticks
+        fields = _stat(pid)
+        return (int(fields[UTIME]) + int(fields[STIME])) * TICK_NS if fields else 0
+
+
+def _on_cpu(task: Path) -> int:
+    try:
+        return int((task / "schedstat").read_text().split()[0])
+    except ProcessLookupError:  # the thread ended just now
+        return 0
+
+
+def _rss_bytes_of(pid: int) -> int:
+    for name, key in (("smaps_rollup", "Rss:"), ("status", "VmRSS:")):
+        try:
+            lines = (PROC / str(pid) / name).read_text().splitlines()
+        except (OSError, ProcessLookupError):
+            continue
+        for line in lines:
+            if line.startswith(key):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+class Window:
+    """A measured stretch of time: what it cost the server, and how busy this process was."""
+
+    def __init__(self, server: int) -> None:
+        self._server = server
+        self._began = self._cpu = self._own = 0
+
+    def begin(self) -> None:
+        """Start to measure."""
+        self._cpu, self._own, self._began = cpu_ns(self._server), time.process_time_ns(), time.monotonic_ns()
+
+    def end(self, operations: int, latencies: list[int] | None = None, **extra: float) -> Outcome:
+        """Sum up. `latencies` in nanoseconds."""
+        elapsed = time.monotonic_ns() - self._began
+        own = time.process_time_ns() - self._own
+        return Outcome(
+            operations=operations,
+            seconds=elapsed / 1e9,
+            cpu_ns=cpu_ns(self._server) - self._cpu,
+            rss_bytes=rss_bytes(self._server),
+            latency=percentiles(latencies) if latencies else Latency(),
+            load_busy=own / elapsed,
+            extra=extra,
+        )

@@ -1,0 +1,143 @@
+"""What a client says to each kind of server: how it joins, and how it writes a signal."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from typing import Any
+
+from bench.payloads import PAYLOADS, Template, blank_stamp
+
+TYPES = {"candidate": "ice-candidate", "offer": "offer", "answer": "answer"}
+CONTENT = "The quick brown fox jumps over the lazy dog, and the lazy dog lets it, as ever."
+
+
+class Dialect(ABC):
+    """One kind of server. `joined` is in the frame that says a member is in."""
+
+    joined: bytes
+
+    @abstractmethod
+    def path(self, member: str) -> str:
+        """Where a member connects to."""
+
+    @abstractmethod
+    def opening(self, room: str, member: str) -> list[bytes]:
+        """What is sent when the connection opens."""
+
+    @abstractmethod
+    def signal(self, kind: str, room: str, sender: int, target: str) -> Template:
+        """A candidate, offer or answer for the member `target`."""
+
+    def broadcast(self, room: str, sender: int) -> Template:
+        """A message for all others in the room."""
+        raise NotImplementedError
+
+    def reply(self, frame: bytes, room: str, member: str) -> bytes | None:
+        """What the protocol answers to a frame that is no relayed message."""
+        return None
+
+
+class Peers(Dialect):
+    """PROTOCOL.md, /ws/signaling/: ours, and that of the relays in bench/peers."""
+
+    joined = b'joined"'
+
+    def path(self, member: str) -> str:
+        """See `Dialect`."""
+        return "/ws/signaling/"
+
+    def opening(self, room: str, member: str) -> list[bytes]:
+        """See `Dialect`."""
+        return [_text({"type": "join", "room": room, "payload": {"peer_id": member}})]
+
+    def signal(self, kind: str, room: str, sender: int, target: str) -> Template:
+        """See `Dialect`."""
+        payload = {"target_peer_id": target, "at": blank_stamp(kind, sender)} | PAYLOADS[kind]
+        return Template(_text({"type": TYPES[kind], "room": room, "payload": payload}).decode())
+
+
+class Users(Dialect):
+    """PROTOCOL.md, /ws/mcp/."""
+
+    joined = b'room-joined"'
+
+    def path(self, member: str) -> str:
+        """See `Dialect`."""
+        return "/ws/mcp/"
+
+    def opening(self, room: str, member: str) -> list[bytes]:
+        """See `Dialect`."""
+        connect = {"type": "connect", "payload": {"user_id": member}}
+        return [_text(connect), _text({"type": "join-room", "room": room, "payload": {}})]
+
+    def signal(self, kind: str, room: str, sender: int, target: str) -> Template:
+        """Users send no signals."""
+        raise NotImplementedError
+
+    def broadcast(self, room: str, sender: int) -> Template:
+        """See `Dialect`."""
+        payload = {"content": CONTENT, "at": blank_stamp("message", sender)}
+        return Template(_text({"type": "message", "room": room, "payload": payload}).decode())
+
+
+class PeerJs(Dialect):
+    """The PeerJS server: one id space, no rooms."""
+
+    joined = b'"OPEN"'
+
+    def path(self, member: str) -> str:
+        """See `Dialect`."""
+        return f"/peerjs?key=peerjs&id={member}&token=t"
+
+    def opening(self, room: str, member: str) -> list[bytes]:
+        """Connecting is joining."""
+        return []
+
+    def signal(self, kind: str, room: str, sender: int, target: str) -> Template:
+        """See `Dialect`."""
+        payload = {"at": blank_stamp(kind, sender)} | PAYLOADS[kind]
+        return Template(_text({"type": kind.upper(), "dst": target, "payload": payload}).decode())
+
+
+class SocketIo(Dialect):
+    """Engine.IO 4 over a WebSocket, and Socket.IO events in it."""
+
+    joined = b'42["joined"'
+
+    def path(self, member: str) -> str:
+        """See `Dialect`."""
+        return "/socket.io/?EIO=4&transport=websocket"
+
+    def opening(self, room: str, member: str) -> list[bytes]:
+        """The server speaks first."""
+        return []
+
+    def reply(self, frame: bytes, room: str, member: str) -> bytes | None:
+        """Open the namespace, join when it is open, answer pings."""
+        if frame.startswith(b"0{"):
+            return b"40"
+        if frame.startswith(b"40"):
+            return _event("join", {"room": room, "peer_id": member})
+        return b"3" if frame == b"2" else None
+
+    def signal(self, kind: str, room: str, sender: int, target: str) -> Template:
+        """See `Dialect`."""
+        payload = {"target_peer_id": target, "at": blank_stamp(kind, sender)} | PAYLOADS[kind]
+        return Template(_event(TYPES[kind], {"room": room, "payload": payload}).decode())
+
+    def broadcast(self, room: str, sender: int) -> Template:
+        """See `Dialect`."""
+        payload = {"content": CONTENT, "at": blank_stamp("message", sender)}
+        return Template(_event("message", {"room": room, "payload": payload}).decode())
+
+
+def _text(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def _event(name: str, data: dict[str, Any]) -> bytes:
+    return b"42" + json.dumps([name, data], separators=(",", ":")).encode()
+
+
+DIALECTS: dict[str, Dialect] = {"peers": Peers(), "users": Users(), "peerjs": PeerJs(), "socketio": SocketIo()}

@@ -1,0 +1,59 @@
+"""What the suite must show, and whether a run showed it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.results import OURS
+
+if TYPE_CHECKING:
+    from bench.results import Results
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A quantity of ours that must not exceed `most`: by itself, or as a ratio to another contender or variant."""
+
+    scenario: str
+    variant: str
+    quantity: str
+    most: float
+    to: str = ""
+    to_variant: str = ""
+
+    def value(self, results: Results) -> float | None:
+        """What the run showed; None where it did not ask."""
+        if self.to:
+            return results.ratio(self.scenario, self.variant, self.to, self.quantity)
+        ours = results.figure(self.scenario, self.variant, OURS, self.quantity)
+        if ours is None:
+            return None
+        if not self.to_variant:
+            return ours.median
+        base = results.figure(self.scenario, self.to_variant, OURS, self.quantity)
+        return ours.median / base.median if base else None
+
+    def __str__(self) -> str:
+        than = self.to or self.to_variant
+        return " ".join(filter(None, (self.scenario, self.variant, self.quantity, f"to {than}" if than else "")))
+
+
+GOALS = (
+    Goal("relay", "candidate", "cpu_us", 0.40, to="tornado"),
+    Goal("relay", "candidate", "cpu_us", 1.0, to="ws"),
+    Goal("relay", "candidate", "cpu_us", 0.06, to="channels"),
+    Goal("relay", "offer", "cpu_us", 0.35, to="tornado"),
+    Goal("relay", "offer", "cpu_us", 0.75, to="ws"),
+    Goal("relay", "offer", "cpu_us", 0.06, to="channels"),
+    Goal("idle", "", "bytes_per_connection", 14 * 1024),
+    Goal("broadcast", "", "cpu_us", 1.1, to="ws"),
+    Goal("churn", "in process", "create_us_max", 60),
+    Goal("churn", "in process", "retire_us_max", 60),
+    Goal("isolation", "loud", "latency_p99_us", 2.0, to_variant="quiet"),
+)
+
+
+def judge(results: Results) -> list[tuple[Goal, float]]:
+    """The goals that this run can judge, each with what it showed."""
+    return [(goal, value) for goal in GOALS if (value := goal.value(results)) is not None]

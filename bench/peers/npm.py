@@ -1,0 +1,50 @@
+"""The packages of the relays on Node, installed into a cache outside the repository."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).parent
+INSTALL_PATIENCE = 180.0
+
+
+def script(name: str) -> Path:
+    """Where a script runs from: beside its packages, as ES modules are found by place alone."""
+    return _cache() / name
+
+
+@cache
+def missing() -> str | None:
+    """Install what is not there yet; why it cannot be, or None."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        return "node and npm are not installed"
+    place = _cache()
+    place.mkdir(parents=True, exist_ok=True)
+    for path in (*HERE.glob("*.mjs"), HERE / "package.json"):
+        shutil.copy(path, place)
+    if (place / "installed").exists():
+        return None
+    command = [npm, "install", "--omit=dev", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    try:
+        subprocess.run(  # noqa: S603 - our own command
+            command, cwd=place, check=True, capture_output=True, timeout=INSTALL_PATIENCE
+        )
+    except subprocess.CalledProcessError as error:
+        return f"npm install failed: {error.stderr.decode(errors='replace').strip()[-300:]}"
+    except subprocess.TimeoutExpired:
+        return f"npm install took more than {INSTALL_PATIENCE:.0f} s"
+    (place / "installed").touch()
+    return None
+
+
+def _cache() -> Path:
+    """A directory per set of pinned versions."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    pinned = hashlib.sha256((HERE / "package.json").read_bytes()).hexdigest()[:12]
+    return base / "mcp_actors-bench" / pinned

@@ -1,0 +1,106 @@
+"""The plots: CPU per message by contender, memory per connection, latency against load."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.results import OURS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.results import Results
+
+
+class Bars(NamedTuple):
+    """One quantity of one scenario, a bar for each contender."""
+
+    file: str
+    title: str
+    scenario: str
+    variant: str
+    quantity: str
+    unit: float = 1
+
+
+BARS = (
+    Bars("cpu-candidate.png", "Server CPU per candidate, microseconds", "relay", "candidate", "cpu_us"),
+    Bars("cpu-offer.png", "Server CPU per offer, microseconds", "relay", "offer", "cpu_us"),
+    Bars("cpu-broadcast.png", "Server CPU per delivery of a broadcast, microseconds", "broadcast", "", "cpu_us"),
+    Bars("memory.png", "Memory per joined connection, KiB", "idle", "", "bytes_per_connection", 1024),
+)
+ACCENT, MUTED = "#0b6e99", "#b8c4cc"
+
+
+def draw(results: Results, directory: Path) -> list[Path]:
+    """Draw what there are numbers for; the files drawn. Raises ImportError where matplotlib is missing."""
+    import matplotlib as mpl  # noqa: PLC0415 - heavy, and absent where only tests run
+
+    mpl.use("Agg")
+    drawn = []
+    for plot in BARS:
+        drawn += _bars(results, plot, directory)
+    return drawn + _load(results, directory)
+
+
+def _bars(results: Results, plot: Bars, directory: Path) -> list[Path]:
+    found = {
+        one.contender: figure
+        for one in results.measured
+        if (one.scenario, one.variant) == (plot.scenario, plot.variant) and (figure := one.figures.get(plot.quantity))
+    }
+    if not found:
+        return []
+    names = sorted(found, key=lambda contender: -found[contender].median)
+    figure, axes = _figure(plot.title, 0.45 * len(names) + 1.2)
+    values = [found[contender].median / plot.unit for contender in names]
+    below = [(found[contender].median - found[contender].least) / plot.unit for contender in names]
+    above = [(found[contender].most - found[contender].median) / plot.unit for contender in names]
+    colors = [ACCENT if contender == OURS else MUTED for contender in names]
+    bars = axes.barh(names, values, xerr=[below, above], color=colors, ecolor="#555555", capsize=3)
+    axes.bar_label(bars, fmt="%.1f", padding=6)
+    axes.margins(x=0.12)
+    return [_saved(figure, directory / plot.file)]
+
+
+def _load(results: Results, directory: Path) -> list[Path]:
+    if not results.load_points:
+        return []
+    figure, axes = _figure("Latency of a candidate against load, p50 (dashed) and p99", 5)
+    names = sorted({point.contender for point in results.load_points}, key=lambda name: (name != OURS, name))
+    for contender in names:
+        points = [point for point in results.load_points if point.contender == contender]
+        points.sort(key=lambda point: point.rate)
+        rates = [point.rate for point in points]
+        (line,) = axes.plot(
+            rates,
+            [point.outcome.latency.p99 / 1000 for point in points],
+            marker="o",
+            markersize=4,
+            linewidth=2.5 if contender == OURS else 1.3,
+            label=contender,
+        )
+        p50 = [point.outcome.latency.p50 / 1000 for point in points]
+        axes.plot(rates, p50, linestyle="--", linewidth=1, color=line.get_color())
+    axes.set(xlabel="messages per second", ylabel="milliseconds", yscale="log")
+    axes.grid(visible=True, which="major", alpha=0.3)
+    axes.legend(frameon=False)
+    return [_saved(figure, directory / "latency.png")]
+
+
+def _figure(title: str, height: float) -> tuple[Any, Any]:
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    figure, axes = plt.subplots(figsize=(8, height))
+    axes.set_title(title, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _saved(figure: Any, path: Path) -> Path:
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    return path

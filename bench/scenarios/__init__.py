@@ -1,0 +1,21 @@
+"""The scenarios, one file each; what each asks is its module's docstring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.scenarios.broadcast import Broadcast
+from bench.scenarios.churn import Churn
+from bench.scenarios.idle import Idle
+from bench.scenarios.isolation import Isolation
+from bench.scenarios.mesh import Meshes
+from bench.scenarios.relay import Relay
+from bench.scenarios.storm import Storm
+
+if TYPE_CHECKING:
+    from bench.scenarios.scenario import Scenario
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario for scenario in (Relay(), Broadcast(), Meshes(), Storm(), Idle(), Churn(), Isolation())
+}
+"""By name, in the order in which `all` runs them."""

@@ -1,0 +1,106 @@
+"""Runs scenarios over contenders in interleaved rounds, and says how it goes."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from bench.contender import ContenderError
+from bench.results import LoadPoint, Measured, Results
+from bench.runner import LoadError, run_load
+from bench.scenarios.relay import Relay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bench.contender import Contender
+    from bench.plan import Outcome
+    from bench.scenarios.scenario import Options, Scenario
+
+SATURATED = 0.95
+"""A load process that takes so much of a core may be what limits the throughput; costs per message hold."""
+
+
+class Tour:
+    """One run of the suite over some contenders, ours among them."""
+
+    def __init__(
+        self, contenders: Sequence[Contender], options: Options, results: Results, say: Callable[[str], None]
+    ) -> None:
+        self._options = options
+        self._results = results
+        self._say = say
+        self._contenders = [contender for contender in contenders if self._present(contender)]
+
+    def _present(self, contender: Contender) -> bool:
+        reason = contender.missing()
+        if reason:
+            self._say(f"{contender.name} is skipped: {reason}")
+            self._results.measured.append(Measured("", "", contender.name, skipped=reason))
+        return not reason
+
+    def run(self, scenario: Scenario) -> None:
+        """Measure all variants: each round goes through all contenders, so that a noisy minute is shared."""
+        self._say(f"\n{scenario.name}: {scenario.question}")
+        for variant in scenario.variants:
+            entries = [(contender, self._entry(scenario, variant, contender)) for contender in self._contenders]
+            for number in range(1, self._options.rounds + 1):
+                for contender, entry in entries:
+                    if not entry.skipped and not entry.failed:
+                        self._round(scenario, contender, entry, number)
+
+    def _entry(self, scenario: Scenario, variant: str, contender: Contender) -> Measured:
+        entry = Measured(scenario.name, variant, contender.name, skipped=scenario.unfit(contender, variant) or "")
+        self._results.measured.append(entry)
+        return entry
+
+    def _round(self, scenario: Scenario, contender: Contender, entry: Measured, number: int) -> None:
+        label = f"{scenario.name} {entry.variant}".strip()
+        what = f"  {label:<22} round {number}/{self._options.rounds}  {contender.name:<15}"
+        began = time.monotonic()
+        try:
+            outcome = scenario.measure(contender, entry.variant, self._options)
+        except (LoadError, ContenderError) as error:
+            entry.failed = str(error)
+            self._results.failures.append(f"{label} of {contender.name}: {error}")
+            self._say(f"{what} FAILED: {error}")
+            return
+        entry.outcomes.append(outcome)
+        self._say(f"{what} {_brief(outcome, scenario.operation)}  ({time.monotonic() - began:.0f} s)")
+
+    def sweep(self, shares: Sequence[int]) -> None:
+        """Relay candidates at such percentages of what each contender did in the closed loop."""
+        relay = Relay()
+        self._say(
+            "\nrelay under load: how does latency grow with the load, in percent of the closed loop's throughput?"
+        )
+        for share in shares:
+            for contender in self._contenders:
+                full = self._results.figure(relay.name, "candidate", contender.name, "throughput")
+                if full is not None:
+                    self._load_point(relay, contender, share, full.median * share / 100)
+
+    def _load_point(self, relay: Relay, contender: Contender, share: int, rate: float) -> None:
+        what = f"  {share:3d} % = {rate:7.0f}/s  {contender.name:<15}"
+        try:
+            with contender.serve() as server:
+                outcome = run_load(relay.plan(server, "candidate", self._options, rate))
+        except (LoadError, ContenderError) as error:
+            self._results.failures.append(f"relay at {share} % of {contender.name}: {error}")
+            self._say(f"{what} FAILED: {error}")
+            return
+        self._results.load_points.append(LoadPoint(contender.name, share, rate, outcome))
+        self._say(f"{what} p50 {outcome.latency.p50:.0f} us, p99 {outcome.latency.p99:.0f} us")
+
+
+def _brief(outcome: Outcome, operation: str) -> str:
+    said = []
+    if outcome.operations:
+        said += [f"{outcome.cpu_us:8.1f} us of CPU per {operation}", f"{outcome.throughput:.0f}/s"]
+    if outcome.latency.count:
+        said.append(f"p99 {outcome.latency.p99 / 1000:.2f} ms")
+    if "bytes_per_connection" in outcome.extra:
+        said.append(f"{outcome.extra['bytes_per_connection'] / 1024:.1f} KiB per connection")
+    if outcome.load_busy > SATURATED:
+        said.append(f"the load process took {outcome.load_busy:.0%} of a core")
+    return ", ".join(said)

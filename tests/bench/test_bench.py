@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.__main__ import main
+from bench.contender import Contender, ContenderError
+from bench.peers import OURS
+from bench.runner import LoadError, run_load
+from bench.scenarios import SCENARIOS
+from bench.scenarios.scenario import Options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_relay_is_measured_beside_the_stock_tornado_relay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["relay", "--against", "tornado", "--seconds", "0.5", "--rounds", "1", "--out", str(tmp_path)]
+    assert main(arguments) == 0, capsys.readouterr().out
+    results = json.loads((tmp_path / "relay" / "results.json").read_bytes())
+    assert results["failures"] == []
+    assert {"cpu", "cores", "commit", "versions"} <= results["machine"].keys()
+    measured = {(one["variant"], one["contender"]): one for one in results["measured"]}
+    contenders = ("mcp_actors", "tornado")
+    assert measured.keys() == {(variant, name) for variant in ("candidate", "offer") for name in contenders}
+    for one in measured.values():
+        (found,) = one["rounds"]
+        assert found["operations"] > 100
+        assert found["latency_count"] >= found["operations"]
+        assert 1 < found["cpu_us"] < 5000
+        assert found["cpu_us"] * found["throughput"] < 1.1e6, "a server of one thread cannot use more than one core"
+        assert 0 < found["latency_p50_us"] <= found["latency_p99_us"] <= found["latency_max_us"]
+        assert 5 < found["rss_mib"] < 500
+    assert measured["candidate", "tornado"]["ours_to_this"]["cpu_us"] > 0
+
+
+def test_a_server_that_does_not_start_says_why() -> None:
+    broken = Contender("broken", "", lambda _port: ["sh", "-c", "echo no such luck; exit 3"])
+    with pytest.raises(ContenderError, match="no such luck"), broken.serve():
+        pass
+
+
+def test_a_load_without_a_server_fails() -> None:
+    class Nowhere:
+        pid, url = 1, "ws://127.0.0.1:1"
+        contender = Contender("nowhere", "", lambda _port: [])
+
+    plan = SCENARIOS["relay"].plan(Nowhere(), "candidate", Options(quick=True))  # type: ignore[arg-type]
+    with pytest.raises(LoadError, match="could not connect"):
+        run_load(plan)
+
+
+@pytest.mark.parametrize("name", ["broadcast", "mesh", "storm"])
+def test_scenarios_run_small(name: str) -> None:
+    outcome = SCENARIOS[name].measure(OURS, "", Options(seconds=0.2, connections=8))
+    assert outcome.operations >= 8
+    assert outcome.latency.count
+
+
+def test_isolation_runs_beside_loud_peers() -> None:
+    outcome = SCENARIOS["isolation"].measure(OURS, "loud", Options(seconds=0.5, connections=8))
+    assert outcome.latency.count > 100
+
+
+def test_every_scenario_asks_its_question() -> None:
+    assert all(scenario.question.endswith(".") for scenario in SCENARIOS.values())
+
+
+def test_an_unknown_contender_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["relay", "--against", "tornado,nobody"])
+    assert "nobody: not known" in capsys.readouterr().err

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from bench.dialects import DIALECTS
+from bench.loud import masked
+from bench.payloads import SDP, STAMP, Stamp, read_stamp
+from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
+
+LIMITS = Limits(65_536, 1024, 128)
+NOW = 1_234_567_890_123
+
+
+@pytest.mark.parametrize(("kind", "size"), [("candidate", 278), ("offer", 2386), ("answer", 2389)])
+def test_signals_are_valid_and_of_the_size_browsers_send(kind: str, size: int) -> None:
+    frame = DIALECTS["peers"].signal(kind, "room-000001", 7, "peer-000002").at(NOW)
+    assert peer_decoder(LIMITS).decode(frame)
+    assert len(frame) == size
+
+
+def test_what_users_send_is_valid() -> None:
+    users = DIALECTS["users"]
+    for frame in (*users.opening("room-000001", "user-1"), users.broadcast("room-000001", 7).at(NOW)):
+        assert user_decoder(LIMITS).decode(frame)
+
+
+@pytest.mark.parametrize("dialect", ["peers", "peerjs", "socketio"])
+def test_a_stamp_is_read_from_any_dialect(dialect: str) -> None:
+    frame = DIALECTS[dialect].signal("offer", "room-000001", 7, "peer-000002").at(NOW)
+    assert read_stamp(frame, frame.index(STAMP.encode())) == Stamp(NOW, "o", 7)
+    assert STAMP not in SDP
+
+
+@pytest.mark.parametrize(("length", "head"), [(125, 6), (126, 8), (65_535, 8)])
+def test_the_loud_peers_mask_their_frames(length: int, head: int) -> None:
+    frame = masked(b"x" * length)
+    assert len(frame) == head + length
+    assert frame[1] & 0x80
