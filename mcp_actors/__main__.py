@@ -37,7 +37,10 @@ USAGE, FAILURE = 2, 1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status: 0, 1 if the server cannot start, 2 for a wrong setting or argument."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0].startswith("-") and words[0] not in ("-h", "--help", "--version"):
+        words.insert(0, "serve")
+    options = _parser().parse_args(words)
     overrides = {name: getattr(options, name, None) for name in ("host", "port", "echo")}
     try:
         settings = load(getattr(options, "settings", None), overrides)

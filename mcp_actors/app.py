@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import secrets
 import signal
@@ -79,7 +80,13 @@ class App:
             max_inbox=settings.max_room_inbox,
         )
         self.connections = Connections(settings.max_connections, settings.ping_interval)
-        self._server = HTTPServer(self._routes(), max_header_size=16_384)
+        self._server = HTTPServer(
+            self._routes(),
+            max_header_size=settings.max_request_bytes,
+            max_body_size=settings.max_request_bytes,
+            idle_connection_timeout=settings.request_timeout,
+            body_timeout=settings.request_timeout,
+        )
 
     @property
     def port(self) -> int:
@@ -88,7 +95,9 @@ class App:
 
     def _routes(self) -> Application:
         settings = self._settings
-        policy = AccessPolicy(settings.allowed_hosts, settings.cors_allowed_origins)
+        policy = AccessPolicy(
+            settings.allowed_hosts, settings.cors_allowed_origins, loopback=is_loopback(settings.host)
+        )
         limits = Limits(settings.max_message_bytes, settings.max_metadata_bytes, settings.max_id_length)
         bounds = Bounds(
             limits=limits,
@@ -115,7 +124,7 @@ class App:
                 *([(r"/echo", EchoHandler, echo)] if settings.echo else []),
                 (r"/ws/signaling/?", SignalingHandler, {"endpoint": endpoint, "decoder": peer_decoder(limits)}),
                 (r"/ws/mcp/?", McpHandler, {"endpoint": endpoint, "decoder": user_decoder(limits)}),
-                (r"/healthz", HealthHandler, {"policy": policy}),
+                (r"/healthz", HealthHandler),
                 (r"/(.*)", PageHandler, page),
             ],
             log_function=_log_request,
@@ -127,10 +136,12 @@ class App:
         try:
             self._sockets = bind_sockets(settings.port, settings.host, backlog=1024)
         except OSError as error:
-            raise StartError(
-                f"Cannot listen on {settings.host} port {settings.port}: {error.strerror or error}."
-                " Is another server running there? Choose another port with --port, or another address with --host."
-            ) from None
+            where = f"{settings.host} port {settings.port}"
+            if error.errno == errno.EADDRINUSE:
+                hint = f"Is another server running there? Choose another port: --port {settings.port + 1}, or PORT=."
+            else:
+                hint = "Choose another address with --host, such as localhost or 0.0.0.0, or another port with --port."
+            raise StartError(f"Cannot listen on {where}: {error.strerror or error}. {hint}") from None
         self._server.add_sockets(self._sockets)
         self._heartbeat = asyncio.create_task(self.connections.keep_alive())
         log.info("listening", host=settings.host, port=self.port, node=self.node.id, version=__version__)

@@ -7,7 +7,10 @@ defaults below, `.env` in the working directory, the file given with --settings,
 from __future__ import annotations
 
 import difflib
+import io
+import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -55,6 +58,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_outbox_bytes: Count = 1_048_576
     max_outbox_messages: Count = 4096
     max_room_inbox: Count = 4096
+    max_request_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 16_384
+    request_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     max_bad_messages: Count = 16
 
 
@@ -84,6 +89,12 @@ EXAMPLES = {
     "ping_interval": "20 (seconds; 0 for none)",
 }
 
+NEVER_EMPTY = {"host", "port"}
+"""Settings whose empty value means that they are not set, as of a variable that a container was given without one."""
+
+_INJECTED = re.compile(r"MCP_ACTORS_(SERVICE_|PORT_\d)")
+"""Variables that Kubernetes sets for a service named mcp-actors; it sets MCP_ACTORS_PORT=tcp://... too."""
+
 _TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", ""}
 
 
@@ -109,7 +120,8 @@ def load(
     sources.append(environ)
     for source in sources:
         for name, field in _recognized(source):
-            values[field], names[field] = source[name], name
+            if source[name].strip() or field not in NEVER_EMPTY:
+                values[field], names[field] = source[name], name
     typed = {field: _convert(field, names[field], value) for field, value in values.items()}
     typed |= {
         field: _check(field, f"--{field}", value) for field, value in (overrides or {}).items() if value is not None
@@ -119,11 +131,14 @@ def load(
 
 def _read_file(path: Path) -> dict[str, str]:
     try:
-        with path.open(encoding="utf-8") as stream:
-            found = dotenv_values(stream=stream, interpolate=False)
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(f"Settings file {path} cannot be read: {reason}.") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#") and "=" not in line:
+            raise SettingsError(f"Line {number} of settings file {path} is {line!r}, not NAME=value.")
+    found = dotenv_values(stream=io.StringIO(text), interpolate=False)
     return {name: value or "" for name, value in found.items()}
 
 
@@ -131,7 +146,7 @@ def _recognized(source: Mapping[str, str]) -> list[tuple[str, str]]:
     """The settings in a source as (name, field), so that a later one wins over an earlier."""
     found = [(name, field) for name, field in ALIASES.items() if name in source]
     for name in source:
-        if not name.startswith(PREFIX):
+        if not name.startswith(PREFIX) or _INJECTED.match(name) or source[name].startswith("tcp://"):
             continue
         field = name.removeprefix(PREFIX).lower()
         if field not in Settings.__struct_fields__:
@@ -141,7 +156,7 @@ def _recognized(source: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _unknown(name: str) -> str:
-    known = [PREFIX + field.upper() for field in Settings.__struct_fields__]
+    known = [PREFIX + field.upper() for field in Settings.__struct_fields__ if field != "redis_host"]
     close = difflib.get_close_matches(name, known, n=1)
     return f"{name} is not a setting." + (f" Did you mean {close[0]}?" if close else "")
 
@@ -156,6 +171,8 @@ def _convert(field: str, name: str, text: str) -> Any:
         "allowed_hosts": _listed,
         "cors_allowed_origins": _listed,
         "ice_servers": _json,
+        "log_format": str.lower,
+        "log_level": str.lower,
     }.get(field)
     try:
         value = parse(text) if parse else text
@@ -188,12 +205,25 @@ def _check_together(settings: Settings, names: Mapping[str, str]) -> Settings:
             f"{name} is {settings.redis_host!r}, but this version has no Redis adapter yet: it serves all rooms from"
             f" one process and needs no other server. Remove {name} to run it so."
         )
+    for host in settings.allowed_hosts:
+        if "/" in host or (":" in host and not _is_address(host)):
+            problem = "a host is a name or an address, without scheme and port"
+            name = names.get("allowed_hosts", "ALLOWED_HOSTS")
+            raise SettingsError(_complaint("allowed_hosts", name, host, problem))
     for origin in settings.cors_allowed_origins:
         if origin not in ("*", "null") and "://" not in origin:
             name = names.get("cors_allowed_origins", "CORS_ALLOWED_ORIGINS")
             problem = "an origin is scheme://host or scheme://host:port"
             raise SettingsError(_complaint("cors_allowed_origins", name, origin, problem))
     return settings
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _boolean(text: str) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
-import pykka
-
 from mcp_actors.actors.directory import Directory
+from mcp_actors.actors.loop import ActorDeadError
 from mcp_actors.actors.mail import Broadcast, Enter, Exit, Mail, Outlet, Relayed
 from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.protocol.events import Kind, LeaveReason, Member
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Awaitable, Sequence
 
-    from mcp_actors.actors.loop import Inbox
+    from mcp_actors.actors.loop import ActorRef, Inbox
     from mcp_actors.actors.room import RoomActor
     from mcp_actors.broker import Broker
     from mcp_actors.protocol.messages import Message, Targeted
@@ -53,7 +52,7 @@ class Membership:
 
     __slots__ = ("_inbox", "_max_inbox", "_member", "_room")
 
-    def __init__(self, room: pykka.ActorRef[RoomActor], member: Member, max_inbox: int) -> None:
+    def __init__(self, room: ActorRef[RoomActor], member: Member, max_inbox: int) -> None:
         self._room = room
         self._inbox = cast("Inbox", room.actor_inbox)
         self._member = member
@@ -88,7 +87,7 @@ class Membership:
     def _tell(self, mail: Mail) -> Future[None] | None:
         try:
             self._room.tell(mail)
-        except pykka.ActorDeadError:
+        except ActorDeadError:
             raise _lost() from None
         inbox = self._inbox
         return inbox.drained() if len(inbox.envelopes) > self._max_inbox else None
@@ -97,10 +96,10 @@ class Membership:
         return _answered(self._room.ask(mail, block=False))
 
 
-async def _answered(answer: pykka.Future[None]) -> None:
+async def _answered(answer: Awaitable[None]) -> None:
     try:
         await answer
-    except pykka.ActorDeadError:
+    except ActorDeadError:
         raise _lost() from None
 
 

@@ -73,7 +73,9 @@ def test_the_full_name_wins_over_the_second_in_one_source(tmp_path: Path) -> Non
     [
         ("PORT", "eighty", "Expected `int`"),
         ("MCP_ACTORS_PORT", "70000", "<= 65535"),
-        ("MCP_ACTORS_PORT", "", "Expected `int`"),
+        ("MCP_ACTORS_MAX_ROOMS", "", "Expected `int`"),
+        ("ALLOWED_HOSTS", "https://a.example", "without scheme and port"),
+        ("ALLOWED_HOSTS", "a.example:8000", "without scheme and port"),
         ("DJANGO_DEBUG", "maybe", "neither true nor false"),
         ("MCP_ACTORS_LOG_LEVEL", "loud", "Invalid enum value"),
         ("MCP_ACTORS_MAX_ROOMS", "0", ">= 1"),
@@ -94,6 +96,30 @@ def test_a_wrong_value_names_the_setting_the_problem_and_an_example(
     assert text.startswith(f"{name} is {value!r}")
     assert problem in text
     assert re.search(r"An example: \S", text)
+
+
+def test_an_empty_host_or_port_is_not_set(tmp_path: Path) -> None:
+    assert read(tmp_path, MCP_ACTORS_HOST="", PORT=" ") == read(tmp_path)
+
+
+def test_what_kubernetes_injects_is_no_setting(tmp_path: Path) -> None:
+    injected = {
+        "MCP_ACTORS_PORT": "tcp://10.0.0.1:8000",
+        "MCP_ACTORS_PORT_8000_TCP_ADDR": "10.0.0.1",
+        "MCP_ACTORS_SERVICE_HOST": "10.0.0.1",
+        "MCP_ACTORS_SERVICE_PORT": "8000",
+    }
+    assert read(tmp_path, **injected) == read(tmp_path)
+
+
+def test_levels_may_be_written_in_capitals(tmp_path: Path) -> None:
+    assert read(tmp_path, MCP_ACTORS_LOG_LEVEL="DEBUG").log_level == "debug"
+
+
+def test_a_line_that_is_no_setting_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("# fine\nPORT=1\nwhat is this\n")
+    with pytest.raises(SettingsError, match=r"Line 3 .*what is this"):
+        read(tmp_path)
 
 
 def test_an_unknown_setting_is_named_with_what_was_meant(tmp_path: Path) -> None:

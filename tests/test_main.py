@@ -141,6 +141,12 @@ async def test_no_level_logs_what_peers_say_to_each_other(tmp_path: Path) -> Non
     assert "SECRET-ADDRESS" not in err
 
 
+def test_options_of_serve_need_no_command(tmp_path: Path) -> None:
+    with Process(tmp_path, "--port", "0") as server:
+        server.wait_until_serving()
+        assert server.stop() == 0
+
+
 async def test_echo_is_served_when_asked_for(tmp_path: Path) -> None:
     with Process(tmp_path, "serve", "--port", "0", "--echo") as server:
         server.wait_until_serving()

@@ -14,21 +14,21 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from itertools import count
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import pykka
-from pykka import messages
+from pykka import ActorDeadError, ActorRef, messages
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Generator
 
     from pykka._envelope import Envelope
-    from pykka._future import GetHookFunc
     from pykka._types import OptExcInfo
 
 T = TypeVar("T")
+
+__all__ = ["ActorDeadError", "ActorRef", "Flag", "Inbox", "LoopActor", "LoopFuture", "NotYet"]
 
 TURN = 128
 """Mails handled before other callbacks of the loop get their turn."""
@@ -131,10 +131,6 @@ class LoopFuture(pykka.Future[T]):
             self._result.set_exception(error)
             self._result.exception()  # Pykka's futures do not complain if nobody asks
 
-    def set_get_hook(self, func: GetHookFunc[T]) -> None:
-        """See `pykka.Future`; used by `ActorRef.stop` and the future's own `map`, `filter`, `reduce`, `join`."""
-        super().set_get_hook(func)
-
     def pipe(self, to: pykka.Future[T]) -> None:
         """Hand the outcome on to another future."""
         self._result.add_done_callback(lambda done: _settle(to, done))
@@ -155,9 +151,6 @@ def _settle(to: pykka.Future[T], done: asyncio.Future[T | None]) -> None:
         to.set_exception((type(error), error, error.__traceback__))
     else:
         to.set(None if done.cancelled() else done.result())
-
-
-_numbers = count(1)
 
 
 class Flag:
@@ -187,7 +180,7 @@ class LoopActor(pykka.Actor):
 
         Its `threading.Event` and random URN are 1.3 KiB and a fifth of the time of starting a room.
         """
-        self.actor_urn = f"urn:loop-actor:{next(_numbers)}"
+        self.actor_urn = f"urn:loop-actor:{id(self):x}"
         self.actor_inbox = self._create_actor_inbox()
         self.actor_stopped = cast("threading.Event", Flag())
         self._actor_ref = pykka.ActorRef(self)
@@ -208,8 +201,8 @@ class LoopActor(pykka.Actor):
         return LoopFuture()
 
     def _start_actor_loop(self) -> None:
-        self.actor_inbox.wake = self._turn
         self._actor_loop_setup()
+        self.actor_inbox.wake = self._turn
         self.actor_inbox.turn_ends()  # what it told itself before it started gets its turn
 
     idle_matters = False

@@ -21,18 +21,20 @@ MAX_REQUEST_ID_LENGTH = 64
 """Characters in a request `id` that is a string."""
 
 _SHOWN = 40
+_JOINERS = {0x200C: None, 0x200D: None}
 
 
 def id_problem(value: str, max_length: int) -> str | None:
     """Say what is wrong with a room, peer or user id, or None if it is well formed.
 
-    An id has 1 to `max_length` printable characters and neither starts nor ends with a space.
+    An id has 1 to `max_length` printable characters and neither starts nor ends with a space. The zero-width joiner and
+    non-joiner count as printable: emoji, Persian and Indic scripts are written with them.
     """
     if not value:
         return "must not be empty"
     if len(value) > max_length:
         return f"must have at most {max_length} characters, not {len(value)}"
-    if not value.isprintable():
+    if not value.isprintable() and not value.translate(_JOINERS).isprintable():
         return "must have printable characters only"
     if value[0] == " " or value[-1] == " ":
         return "must not start or end with a space"

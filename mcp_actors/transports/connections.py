@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+import structlog
+
 from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.events import LeaveReason
 
-SLICE = 250
-"""Connections looked at in one go: some 2 ms of pings."""
+log = structlog.get_logger("mcp_actors.connection")
+
+SLOTS = 200
+"""Parts of an interval. Each connection is looked at in its own, and not all of them at once."""
 
 
 class Pinged(Protocol):
@@ -31,14 +35,17 @@ class Pinged(Protocol):
 class Connections:
     """All open connections, at most `limit`; one heartbeat serves them all.
 
-    Each connection is pinged once per `interval` seconds; one that was silent for a whole interval after its ping is
+    Each connection is pinged once per `interval` seconds; one that was silent for the whole interval after its ping is
     closed, so a dead one is found within two. An `interval` of 0 turns the heartbeat off.
     """
 
     def __init__(self, limit: int, interval: float) -> None:
         self._limit = limit
         self._interval = interval
-        self._open: dict[Pinged, None] = {}
+        self._open: dict[Pinged, int] = {}
+        self._slots: list[dict[Pinged, None]] = [{} for _ in range(SLOTS)]
+        self._next_slot = 0
+        self._closing = False
         self._all_gone = asyncio.Event()
         self._all_gone.set()
 
@@ -46,18 +53,26 @@ class Connections:
         return len(self._open)
 
     @property
-    def full(self) -> bool:
-        """Whether one more would be too many."""
-        return len(self._open) >= self._limit
+    def refusal(self) -> str | None:
+        """Why no more connections are taken; None while they are."""
+        if self._closing:
+            return "The server is stopping; try again in a moment."
+        if len(self._open) >= self._limit:
+            return "The server holds as many connections as it may; try again later."
+        return None
 
     def add(self, connection: Pinged) -> None:
         """A connection has opened."""
-        self._open[connection] = None
+        self._next_slot = (self._next_slot + 1) % SLOTS
+        self._open[connection] = self._next_slot
+        self._slots[self._next_slot][connection] = None
         self._all_gone.clear()
 
     def remove(self, connection: Pinged) -> None:
         """A connection is closed, to the last byte."""
-        self._open.pop(connection, None)
+        slot = self._open.pop(connection, None)
+        if slot is not None:
+            del self._slots[slot][connection]
         if not self._open:
             self._all_gone.set()
 
@@ -65,25 +80,29 @@ class Connections:
         """Ping and look after all connections, for ever."""
         if not self._interval:
             return
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         while True:
-            connections = tuple(self._open)
-            slices = len(connections) // SLICE + 1
-            for index in range(slices):
-                for connection in connections[index::slices]:
-                    self._look_after(connection)
-                await asyncio.sleep(self._interval / slices)
+            for slot in self._slots:
+                for connection in tuple(slot):
+                    if connection in slot:
+                        self._look_after(connection)
+                due = max(due + self._interval / SLOTS, loop.time())
+                await asyncio.sleep(due - loop.time())
 
     def _look_after(self, connection: Pinged) -> None:
-        if connection not in self._open:
-            return
-        if connection.heard:
-            connection.heard = False
-            connection.ping()
-        else:
-            connection.close(CloseCode.PING_TIMEOUT, LeaveReason.TIMEOUT)
+        try:
+            if connection.heard:
+                connection.heard = False
+                connection.ping()
+            else:
+                connection.close(CloseCode.PING_TIMEOUT, LeaveReason.TIMEOUT)
+        except Exception:
+            log.exception("heartbeat failed on a connection")
 
     async def close_all(self, code: CloseCode, patience: float) -> None:
-        """Close every connection, wait `patience` seconds for the clients to answer, and hang up on the rest."""
+        """Take no more, close every connection, wait `patience` seconds for the answers, and hang up on the rest."""
+        self._closing = True
         for connection in tuple(self._open):
             connection.close(code)
         try:

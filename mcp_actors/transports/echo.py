@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
+from mcp_actors.transports.access import refuse
 from mcp_actors.transports.frame_loop import FastWebSocket, fast_or_stock
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ class EchoHandler(WebSocketHandler):
         """Refuse whom the policy refuses."""
         refusal = self._policy.refusal(self.request.headers)
         if refusal is not None:
-            self.set_status(403)
-            self.finish(refusal + "\n")
+            refuse(self, 403, refusal)
 
     def check_origin(self, origin: str) -> bool:
         """Origins were checked in `prepare`."""

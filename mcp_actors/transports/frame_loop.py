@@ -43,6 +43,9 @@ BREATHER = 0.001
 EARLY = 65_536
 """Bytes taken at once of what arrived with the handshake."""
 
+MAX_EARLY = 1_048_576
+"""Bytes a client may send before it has read the answer to its handshake."""
+
 
 class Receiver(Protocol):
     """The handler of one connection."""
@@ -69,8 +72,8 @@ class FrameLoop(asyncio.Protocol):
     """One WebSocket on an asyncio transport: the closing handshake, pings answered, and pauses."""
 
     __slots__ = (
-        *("_busy", "_close_code", "_close_reason", "_farewell", "_framer", "_late_pong", "_reader"),
-        *("_receiver", "_timer", "_transport", "_writable", "closing", "early"),
+        *("_busy", "_close_code", "_close_reason", "_farewell", "_framer", "_late_pong", "_reader", "_receiver"),
+        *("_rest", "_timer", "_transport", "_writable", "closing", "early", "heard"),
     )
 
     def __init__(self, receiver: Receiver, framer: Framer, max_message: int) -> None:
@@ -84,6 +87,8 @@ class FrameLoop(asyncio.Protocol):
         self._late_pong: bytes | None = None
         self._farewell: bytes | None = None
         self._busy: asyncio.Task[Any] | None = None
+        self._rest: asyncio.TimerHandle | None = None
+        self.heard = True
         self._timer: asyncio.TimerHandle | None = None
         self._close_code: int | None = None
         self._close_reason: str | None = None
@@ -101,6 +106,7 @@ class FrameLoop(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what arrived."""
+        self.heard = True
         try:
             self._reader.receive(data)
         except FrameError as error:
@@ -123,9 +129,11 @@ class FrameLoop(asyncio.Protocol):
         self.closing = True
         self._transport = None
         self._reader.end()
-        if self._timer is not None:
-            self._timer.cancel()
+        for handle in (self._timer, self._rest):
+            if handle is not None:
+                handle.cancel()
         self._receiver.on_ws_connection_close(self._close_code, self._close_reason)
+        del self._receiver, self._reader  # else the handler and this would keep each other for the garbage collector
 
     # --------------------------------------------------------------------------------------------------------- incoming
 
@@ -162,27 +170,36 @@ class FrameLoop(asyncio.Protocol):
         if not self.closing:
             self.closing = True
             self.write(write_close(NORMAL if code is None else code, ""))
+            self._hang_up_in_time()
         if self._transport is not None:
             self._transport.close()
 
     def on_turn(self) -> None:
         """Let others have theirs: a client that sends more than a turn at once is slowed at its own socket."""
         self._pause()
-        asyncio.get_running_loop().call_later(0 if self.closing else BREATHER, self._resume)
+        self._rest = asyncio.get_running_loop().call_later(0 if self.closing else BREATHER, self._rested)
+
+    def _rested(self) -> None:
+        self._rest = None
+        self._resume()
 
     def _wait(self, work: Coroutine[Any, Any, Any]) -> None:
         """Read nothing more until some work is done."""
         self._reader.paused = True
         self._pause()
         self._busy = asyncio.get_running_loop().create_task(work)
-        self._busy.add_done_callback(self._resume)
+        self._busy.add_done_callback(self._worked)
+
+    def _worked(self, _done: object) -> None:
+        self._busy = None
+        self._resume()
 
     def _pause(self) -> None:
         if self._transport is not None:
             self._transport.pause_reading()
 
-    def _resume(self, _done: object = None) -> None:
-        self._busy = None
+    def _resume(self) -> None:
+        """Read on. The reader is paused for one reason at a time, a rest or some work; this is called when it ends."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -219,6 +236,10 @@ class FrameLoop(asyncio.Protocol):
             self._farewell = write_close(code, reason)
         else:
             self.write(write_close(code, reason))
+        self._hang_up_in_time()
+
+    def _hang_up_in_time(self) -> None:
+        """Abort where the client neither answers nor reads what is still to be written."""
         self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
 
     def abort(self) -> None:
@@ -247,11 +268,10 @@ class FastWebSocket(WebSocketProtocol13):
         try:
             await self.stream.write(b"")  # until the handshake is on its way, whole
             moved, self.frame_loop.early = take_socket(self.stream)
+            self._forget_handshake()
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: self.frame_loop, moved)
         except (StreamClosedError, OSError):
             self.frame_loop.connection_lost(None)
-            return
-        self._forget_handshake()
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: self.frame_loop, moved)
 
     def _forget_handshake(self) -> None:
         """Let go of the HTTP connection and the stream: the larger half of an idle connection's memory."""
@@ -310,11 +330,15 @@ def fast_or_stock(
 def take_socket(stream: IOStream) -> tuple[socket.socket, bytes]:
     """Take the socket out of a Tornado stream, with what the stream has read ahead. The stream is closed after it.
 
-    Nothing is lost: as long as the stream has bytes, or its socket has, a read of it is done at once. Raises OSError.
+    Nothing is lost: as long as the stream has bytes, or its socket has, a read of it is done at once. Raises OSError,
+    or StreamClosedError when the client is gone or sent more than `MAX_EARLY`.
     """
     early = bytearray()
     while (read := asyncio.ensure_future(stream.read_bytes(EARLY, partial=True))).done():
         early += read.result()
+        if len(early) > MAX_EARLY:
+            stream.close()
+            raise StreamClosedError
     read.add_done_callback(lambda closed: closed.exception())
     moved = stream.socket.dup()
     moved.setblocking(False)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
+from mcp_actors.transports.access import refuse
+
 if TYPE_CHECKING:
     from mcp_actors.transports.access import AccessPolicy
 
@@ -25,9 +27,7 @@ class GuardedHandler(RequestHandler):
         """Refuse whom the policy refuses; let the pages it allows read the answer."""
         refusal = self._policy.refusal(self.request.headers)
         if refusal is not None:
-            self.set_status(403)
-            self.set_header("Content-Type", "text/plain; charset=utf-8")
-            self.finish(refusal + "\n")
+            refuse(self, 403, refusal)
             return
         self.set_header("Vary", "Origin")
         origin = self.request.headers.get("Origin")
@@ -45,13 +45,17 @@ class GuardedHandler(RequestHandler):
         self.set_status(204)
 
 
-class HealthHandler(GuardedHandler):
-    """/healthz: the process is up and its loop turns."""
+class HealthHandler(RequestHandler):
+    """/healthz: the process is up and its loop turns. Open to any host name, as probes call by address."""
 
     def get(self) -> None:
         """Say so."""
         self.set_header("Cache-Control", "no-store")
         self.finish({"status": "ok"})
+
+    def head(self) -> None:
+        """Say so, without a body."""
+        self.get()
 
 
 class PageHandler(GuardedHandler, StaticFileHandler):

@@ -15,6 +15,14 @@ STOCK_WRITES = 64
 """Writes under way on a stock Tornado socket before it counts as not writable; each of them is a task."""
 
 
+def _write_nothing(_frame: bytes) -> None:
+    raise WebSocketClosedError
+
+
+def _do_nothing() -> None:
+    return
+
+
 class Outbox:
     """Writes frames to a socket while it is writable, and keeps them while it is not.
 
@@ -60,8 +68,10 @@ class Outbox:
             self.put(frame)
 
     def close(self) -> None:
-        """Take nothing more, and drop what waits."""
+        """Take nothing more, drop what waits, and let go of the socket."""
         self._closed = True
+        self._write = _write_nothing
+        self._overflow = _do_nothing
         self._writable = False
         self._waiting = None
         self._bytes = 0
@@ -72,8 +82,9 @@ class Outbox:
         if self._waiting is None:
             self._waiting = deque()
         if len(self._waiting) >= self._max_frames or self._bytes + len(frame) > self._max_bytes:
+            overflow = self._overflow
             self.close()
-            self._overflow()
+            overflow()
             return False
         self._waiting.append(frame)
         self._bytes += len(frame)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -22,6 +21,7 @@ from mcp_actors.protocol.errors import (
 )
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import shown
+from mcp_actors.transports.access import refuse
 from mcp_actors.transports.frame_loop import FastWebSocket, fast_or_stock
 from mcp_actors.transports.outbox import Outbox, StockWriter
 
@@ -74,11 +74,11 @@ class Endpoint:
 class Connection:
     """One WebSocket: the `Outlet` of its rooms, and its membership in each of them."""
 
-    __slots__ = ("_max_rooms", "_memberships", "_outbox", "_protocol", "_socket", "closed", "heard", "put")
+    __slots__ = ("_heard", "_max_rooms", "_memberships", "_outbox", "_protocol", "_socket", "closed", "put")
 
     def __init__(self, socket: WebSocketHandler, protocol: WebSocketProtocol, bounds: Bounds) -> None:
-        self.heard = True
         self.closed = False
+        self._heard = True
         self._socket = socket
         self._protocol = protocol
         self._max_rooms = bounds.max_rooms
@@ -89,7 +89,7 @@ class Connection:
             max_frames=bounds.max_outbox_frames,
             max_bytes=bounds.max_outbox_bytes,
         )
-        self.put = self._outbox.put  # see `Outlet`
+        self.put: Callable[[bytes], bool] = self._outbox.put  # see `Outlet`
 
     def _writer(self) -> Callable[[bytes], None]:
         if isinstance(self._protocol, FastWebSocket):
@@ -117,9 +117,26 @@ class Connection:
         self.end(leave)
         self._socket.close(code, code.reason)
 
+    @property
+    def heard(self) -> bool:
+        """Whether anything arrived since this was last set to False."""
+        if isinstance(self._protocol, FastWebSocket):
+            return self._protocol.frame_loop.heard
+        return self._heard
+
+    @heard.setter
+    def heard(self, heard: bool) -> None:
+        if isinstance(self._protocol, FastWebSocket):
+            self._protocol.frame_loop.heard = heard
+        self._heard = heard
+
     def abort(self) -> None:
         """Hang up at once."""
         self._protocol.on_connection_close()
+
+    def forget(self) -> None:
+        """Let go of the socket, which is gone: else they would keep each other for the garbage collector."""
+        del self._socket, self._protocol
 
     def end(self, reason: LeaveReason) -> None:
         """Leave all rooms and write nothing more."""
@@ -158,14 +175,16 @@ class Connection:
         ice_servers: tuple[dict[str, Any], ...] = (),
     ) -> Awaitable[None]:
         """Join a room. Nothing is read from the client meanwhile: what it sent after its join finds it in the room."""
-        return self._entered(room, membership, membership.enter(self, request_id, ice_servers))
+        entered = membership.enter(self, request_id, ice_servers)
+        self._memberships[room] = membership
+        return self._entered(room, entered)
 
-    async def _entered(self, room: RoomId, membership: Membership, entered: Awaitable[None]) -> None:
-        await entered
-        if self.closed:
-            membership.end(LeaveReason.DISCONNECTED)
-        else:
-            self._memberships[room] = membership
+    async def _entered(self, room: RoomId, entered: Awaitable[None]) -> None:
+        try:
+            await entered
+        except Exception:
+            self._memberships.pop(room, None)
+            raise
 
     async def leave(self, room: RoomId, request_id: RequestId | None) -> None:
         """Leave a room. Raises `NotInRoom`."""
@@ -197,15 +216,10 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         refusal = self._endpoint.policy.refusal(self.request.headers)
         if refusal is not None:
             log.info("handshake refused", reason=refusal, address=self.request.remote_ip)
-            self._reject(403, refusal)
-        elif self._endpoint.connections.full:
-            log.warning("handshake refused", reason="too many connections", address=self.request.remote_ip)
-            self._reject(503, "The server holds as many connections as it may; try again later.")
-
-    def _reject(self, status: int, reason: str) -> None:
-        self.set_status(status)
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(reason + "\n")
+            refuse(self, 403, refusal)
+        elif (unavailable := self._endpoint.connections.refusal) is not None:
+            log.warning("handshake refused", reason=unavailable, address=self.request.remote_ip)
+            refuse(self, 503, unavailable)
 
     def check_origin(self, origin: str) -> bool:
         """Origins were checked in `prepare`, by the same policy as for plain HTTP."""
@@ -235,6 +249,7 @@ class SocketHandler(WebSocketHandler, Generic[R]):
 
     def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
         """Handle one frame, text or binary."""
+        self._connection.heard = True
         if isinstance(message, str):
             return self.on_frame(message.encode())
         try:
@@ -250,12 +265,11 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         connection = self._connection
         if connection.closed:
             return None
-        connection.heard = True
         request: R | None = None
         try:
             request = self._decoder.decode(frame)
-            self._bad_messages = 0
             waiting = self._receive(request, frame)
+            self._bad_messages = 0
         except Exception as error:
             self._answer(error, request)
             return None
@@ -271,18 +285,18 @@ class SocketHandler(WebSocketHandler, Generic[R]):
 
     def on_close(self) -> None:
         """The connection is gone, to the last byte."""
-        self._endpoint.connections.remove(self._connection)
-        if not self._connection.closed:
+        connection = self._connection
+        self._endpoint.connections.remove(connection)
+        if not connection.closed:
             log.debug("closed", code=self.close_code, address=self.request.remote_ip)
-            self._connection.end(LeaveReason.DISCONNECTED)
+            connection.end(LeaveReason.DISCONNECTED)
+        connection.forget()
 
     # ----------------------------------------------------------------------------------------------------------- errors
 
     async def _finish(self, waiting: Awaitable[None], request: R) -> None:
         try:
             await waiting
-        except asyncio.CancelledError:
-            raise
         except Exception as error:
             self._answer(error, request)
 

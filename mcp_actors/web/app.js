@@ -7,8 +7,11 @@ import {LocalMedia} from "./media.js";
 import {cleanName, randomId, randomName} from "./names.js";
 import {People} from "./people.js";
 import {Signaling} from "./signaling.js";
+import {Unreached} from "./unreached.js";
 
 const DEFAULT_ROOM = "lobby";
+const RETRY_PAUSE = 1000; // milliseconds
+const CONNECTING_TAKES = 3000;
 
 const $ = (id) => document.getElementById(id);
 const roomInAddress = () => new URLSearchParams(location.search).get("room")?.trim() || DEFAULT_ROOM;
@@ -37,6 +40,9 @@ const self = {
   inRoom: false,
   wantsRoom: true,
   hadCamera: false,
+  hadMicrophone: false,
+  askingForCamera: false,
+  problem: "",
 };
 remembered("name", self.name);
 
@@ -45,6 +51,7 @@ const call = new Call(signaling);
 const chat = new Chat(endpoint("/ws/mcp/"), self.id);
 const media = new LocalMedia(self.id, self.name);
 const people = new People(self.id);
+const unreached = new Unreached(call);
 const panel = new ChatPanel(chat, people, self);
 globalThis.mcpActors = {signaling, call, chat, media};
 
@@ -73,6 +80,7 @@ function showControls() {
   $("mute").disabled = !audio;
   $("mute").dataset.muted = String(Boolean(audio) && muted);
   showButton("mute", audio && !muted ? "mic" : "mic-off", !audio ? "No mic" : muted ? "Unmute" : "Mute");
+  $("camera").disabled = self.askingForCamera || !self.wantsRoom;
   $("camera").dataset.source = source;
   showButton("camera", filming ? "picture" : "camera", filming ? "Stop camera" : "Use camera");
   $("leave").classList.toggle("danger", self.wantsRoom);
@@ -92,14 +100,23 @@ function showInvitation() {
 }
 
 function showAll() {
-  people.showSelf(self.name, media);
+  people.showSelf(self.name, media, self.inRoom);
   showStatus();
   showControls();
   showInvitation();
+  showProblem();
 }
 
-function showProblem(text) {
-  $("problem").textContent = text;
+function unreachedInWords() {
+  if (!unreached.peers.size || !self.inRoom || signaling.state !== "open") return "";
+  const names = [...unreached.peers].map(({id}) => people.nameOf(id));
+  const who = names.slice(0, 3).join(", ") + (names.length > 3 ? " and others" : "");
+  return `Connected to the server, but not to ${who} yet: networks that hide addresses need camera permission, mDNS or a TURN server.`;
+}
+
+function showProblem() {
+  const text = self.problem || unreachedInWords();
+  if ($("problem").textContent !== text) $("problem").textContent = text; // it is read out
   $("problem").hidden = !text;
 }
 
@@ -116,15 +133,28 @@ function toast(text) {
 let steps = Promise.resolve();
 const nextStep = (step) => (steps = steps.then(step).catch((error) => console.warn(error.message)));
 
+/** Does again what fails for the moment only, as when the connection is lost just now. */
+async function insist(action) {
+  for (;;) {
+    try {
+      return await action();
+    } catch (error) {
+      if (!error.retryable) throw error;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE));
+      if (!self.wantsRoom) throw error;
+    }
+  }
+}
+
 async function goIn() {
   if (!self.wantsRoom || self.inRoom) return;
-  showProblem("");
+  self.problem = "";
   try {
     self.joinedAs = self.name;
-    await call.join(self.room, self.id, {name: self.name});
+    await insist(() => call.join(self.room, self.id, {name: self.name}));
     self.inRoom = true;
     showAll();
-    await chat.join(self.room);
+    await insist(() => chat.join(self.room));
     panel.notice(`You are in room ${self.room}.`);
   } catch (error) {
     if (self.wantsRoom) giveUp(`Joining did not work: ${error.message}`);
@@ -140,15 +170,16 @@ async function goOut() {
 
 function enter() {
   self.wantsRoom = true;
-  if (self.hadCamera) useCamera(false);
-  self.hadCamera = false;
+  if (self.hadCamera || self.hadMicrophone) useCamera(false, self.hadCamera);
+  self.hadCamera = self.hadMicrophone = false;
   showAll();
   nextStep(goIn);
 }
 
 function leave() {
   self.wantsRoom = false;
-  self.hadCamera = media.source === "camera" || media.audio !== null;
+  self.hadCamera = media.source === "camera";
+  self.hadMicrophone = media.audio !== null;
   media.release();
   if (signaling.state !== "open") signaling.close(); // do not wait for a connection only to leave
   if (chat.state !== "open") chat.close();
@@ -164,7 +195,7 @@ function leave() {
 
 /** Leaves because something is wrong for good, and says what; the button to join starts anew. */
 function giveUp(text) {
-  showProblem(text);
+  self.problem = text;
   leave();
 }
 
@@ -191,7 +222,14 @@ call.addEventListener("peer-removed", ({detail: peer}) => {
   showInvitation();
 });
 
-for (const type of ["open", "reconnecting", "rejoined", "close"]) signaling.addEventListener(type, showStatus);
+unreached.addEventListener("changed", showProblem);
+people.addEventListener("named", showProblem);
+
+for (const type of ["open", "reconnecting", "rejoined", "close"]) {
+  signaling.addEventListener(type, showStatus);
+  signaling.addEventListener(type, showProblem);
+  chat.addEventListener(type, () => panel.refresh());
+}
 for (const connection of [signaling, chat]) {
   connection.addEventListener("close", ({detail: {code, reason}}) => {
     if (self.wantsRoom && self.inRoom) giveUp(`The server closed the connection: ${reason || `code ${code}`}.`);
@@ -216,16 +254,19 @@ media.addEventListener("changed", () => {
 
 /* What the person does. */
 
-async function useCamera(asked) {
-  $("camera").disabled = true;
+async function useCamera(asked, filming = true) {
+  self.askingForCamera = true;
+  showControls();
   try {
-    await media.useCamera();
+    await media.useCamera(filming);
     if (!self.wantsRoom) media.release(); // left while the browser was asking
+    setTimeout(() => call.retry(), CONNECTING_TAKES); // the permission shows the browser addresses it had to hide
   } catch (error) {
     const why = error.name === "NotAllowedError" ? "The camera was not allowed." : `No camera: ${error.message}`;
     if (asked) toast(`${why} The generated picture stays.`);
   } finally {
-    $("camera").disabled = false;
+    self.askingForCamera = false;
+    showControls();
   }
 }
 
@@ -244,7 +285,14 @@ $("camera").addEventListener("click", () => (media.source === "camera" ? media.u
 $("mute").addEventListener("click", () => media.mute(!media.muted));
 $("copy").addEventListener("click", copyLink);
 $("invite").addEventListener("click", copyLink);
-$("leave").addEventListener("click", () => (self.wantsRoom ? leave() : enter()));
+$("leave").addEventListener("click", ({detail: clicks}) => {
+  if (clicks > 1) return; // a double click does not leave and come back
+  if (self.wantsRoom) leave();
+  else enter();
+});
+addEventListener("keydown", (event) => {
+  if (event.repeat && event.target.closest?.("button")) event.preventDefault(); // nor does a key held down
+});
 $("room-input").addEventListener("input", () => ($("room-go").hidden = $("room-input").value.trim() === self.room));
 $("room-form").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -260,7 +308,7 @@ $("name").addEventListener("change", () => {
   remembered("name", self.name);
   signaling.metadata = {name: self.name};
   for (const id of call.peers.keys()) tellName(id);
-  people.showSelf(self.name, media);
+  people.showSelf(self.name, media, self.inRoom);
 });
 addEventListener("popstate", () => changeRoom(roomInAddress()));
 addEventListener("pagehide", () => {
@@ -272,5 +320,12 @@ addEventListener("pageshow", (event) => event.persisted && location.reload());
 $("name").value = self.name;
 showRoom();
 call.send("video", media.video);
-enter();
-useCamera(false);
+showAll();
+
+// A video still without a picture holds the page's own "load" back, for ever where its peer cannot be reached: so let it load first.
+function start() {
+  if (self.wantsRoom) enter();
+  if (self.wantsRoom) useCamera(false);
+}
+if (document.readyState === "complete") start();
+else addEventListener("load", start, {once: true});

@@ -25,7 +25,7 @@ async function deliver(send) {
     } catch (error) {
       // Without a connection there is nothing to try: rejoining compares notes with everybody anyway.
       if (!error.retryable || error.code === "connection-lost" || attempt === DELIVERY_ATTEMPTS) return undefined;
-      await sleep(error.details?.retry_after_ms ?? 500 * attempt);
+      await sleep(500 * attempt);
     }
   }
 }
@@ -76,6 +76,11 @@ export class Peer {
     } else if (this.pc.signalingState === "have-local-offer") {
       this.#tell("offer", this.pc.localDescription); // it was lost, or its answer was
     }
+  }
+
+  /** Starts over where no connection has come about. */
+  retry() {
+    if (this.#attached && this.state !== "connected") this.offer();
   }
 
   /** Takes a description or a candidate from the peer; they are handled one after the other. */
@@ -150,10 +155,11 @@ export class Peer {
       this.#reopen();
       if (description.type === "answer") return this.#attach();
     }
-    const pc = this.pc;
-    const glare = description.type === "offer" && (this.#offering || pc.signalingState !== "stable");
+    const glare = description.type === "offer" && (this.#offering || this.pc.signalingState !== "stable");
     this.#ignoring = glare && !this.polite;
     if (this.#ignoring) return undefined;
+    if (glare && this.#session === undefined) this.#reopen(); // rolling a first offer back would leave its transceivers behind
+    const pc = this.pc;
     await pc.setRemoteDescription(description); // rolls our own offer back where there is one
     this.#session = session;
     for (const candidate of this.#held.splice(0)) await this.#takeCandidate(candidate);
@@ -230,6 +236,11 @@ export class Call extends EventTarget {
   async send(kind, track) {
     this.tracks[kind] = track;
     await Promise.all([...this.peers.values()].map((peer) => peer.send(kind, track)));
+  }
+
+  /** Starts over with everybody not connected: the camera's permission, say, shows the browser addresses it did not know. */
+  retry() {
+    for (const peer of this.peers.values()) peer.retry();
   }
 
   /** For Peer: something about it changed. */

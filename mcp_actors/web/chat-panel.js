@@ -10,6 +10,8 @@ export class ChatPanel {
   #chat;
   #people;
   #self;
+  #enabled = false;
+  #interrupted = false;
   #log = document.getElementById("chat-log");
 
   /**
@@ -24,11 +26,14 @@ export class ChatPanel {
     chat.addEventListener("message", ({detail: {sender, content}}) => this.#show(sender, content));
     chat.addEventListener("user-joined", ({detail}) => this.notice("joined.", detail.user_id));
     chat.addEventListener("user-left", ({detail}) => this.notice("left.", detail.user_id));
+    chat.addEventListener("reconnecting", () => this.#tellInterruption(true));
+    chat.addEventListener("rejoined", () => this.#tellInterruption(false));
     people.addEventListener("named", ({detail}) => this.#rename(detail.id, detail.name));
 
     const input = document.getElementById("chat-input");
     document.getElementById("chat-form").addEventListener("submit", (event) => {
       event.preventDefault();
+      if (!chat.ready) return; // what is typed stays
       const text = input.value.trim();
       input.value = "";
       if (text) this.#say(text);
@@ -37,7 +42,15 @@ export class ChatPanel {
 
   /** Lets the person type, or not. */
   set enabled(enabled) {
-    for (const element of document.getElementById("chat-form").elements) element.disabled = !enabled;
+    this.#enabled = enabled;
+    if (!enabled) this.#interrupted = false;
+    this.refresh();
+  }
+
+  /** Typing goes on while the chat is away, sending does not. */
+  refresh() {
+    document.getElementById("chat-input").disabled = !this.#enabled;
+    document.getElementById("chat-send").disabled = !this.#enabled || !this.#chat.ready;
   }
 
   /** Shows a remark, about somebody or in general. */
@@ -46,6 +59,13 @@ export class ChatPanel {
     if (userId !== undefined) this.#sign(entry, userId, userId);
     entry.querySelector(".text").textContent = text;
     this.#append(entry);
+  }
+
+  #tellInterruption(interrupted) {
+    this.refresh();
+    if (interrupted === this.#interrupted || this.#chat.room === null) return;
+    this.#interrupted = interrupted;
+    this.notice(interrupted ? "The chat has lost its connection and tries to come back." : "The chat is back.");
   }
 
   async #say(text) {

@@ -2,15 +2,21 @@
 
 import {Connection, emit} from "./signaling.js";
 
+const AWAY_FOR = 45_000; // milliseconds in which others come back after the server was away: longer than they pause
+
 /**
  * One user in one room.
  *
- * Events: "message" {sender, content}, "user-joined" {user_id}, "user-left" {user_id, reason}, "rejoined" (the `room-joined`
- * payload), and those of Connection. Content and ids come from strangers.
+ * Events: "message" {sender, content}, "user-joined" {user_id}, "user-left" {user_id}, "rejoined" (the `room-joined` payload),
+ * and those of Connection. Content and ids come from strangers. Who was here before our connection was lost and is, or soon
+ * comes, back after it, has not joined; who does not, has left.
  */
 export class Chat extends Connection {
   #userId;
   #room = null;
+  #users = new Set();
+  #awaited = [];
+  #timer = 0;
 
   /**
    * @param {string | URL} url of /ws/mcp/
@@ -35,13 +41,20 @@ export class Chat extends Connection {
     await this.connect();
     const joined = await this.request("join-room", room);
     this.#room = room;
+    this.#users = new Set(joined.users.map((user) => user.user_id));
     return joined;
+  }
+
+  /** Whether what is said now reaches the room. */
+  get ready() {
+    return this.state === "open" && this.#room !== null;
   }
 
   /** Leaves the room; the connection stays open. */
   async leave() {
     const room = this.#room;
     this.#room = null;
+    this.#forgetAwaited();
     if (room !== null) await this.request("leave-room", room).catch(() => {});
   }
 
@@ -59,13 +72,44 @@ export class Chat extends Connection {
     const room = this.#room;
     if (room === null) return undefined;
     const joined = await this.request("join-room", room);
-    return room === this.#room ? new CustomEvent("rejoined", {detail: joined}) : undefined;
+    if (room !== this.#room) return undefined;
+    this.#compare(joined.users.map((user) => user.user_id));
+    return new CustomEvent("rejoined", {detail: joined});
   }
 
   /** @override */
   receive({type, room, sender, payload}) {
     if (room !== this.#room) return;
     if (type === "message") emit(this, "message", {sender, content: payload.content});
-    else if (type === "user-joined" || type === "user-left") emit(this, type, payload);
+    else if (type === "user-joined") this.#came(payload.user_id);
+    else if (type === "user-left") this.#went(payload.user_id);
+  }
+
+  #came(userId) {
+    this.#awaited = this.#awaited.filter((awaited) => awaited !== userId);
+    if (this.#users.has(userId)) return;
+    this.#users.add(userId);
+    emit(this, "user-joined", {user_id: userId});
+  }
+
+  #went(userId) {
+    if (this.#users.delete(userId)) emit(this, "user-left", {user_id: userId});
+  }
+
+  /** Tells what has changed while we were away; others may have lost their connections too, and get some time. */
+  #compare(present) {
+    this.#forgetAwaited();
+    const awaited = new Set(this.#users);
+    for (const userId of present) {
+      awaited.delete(userId);
+      this.#came(userId);
+    }
+    this.#awaited = [...awaited];
+    this.#timer = setTimeout(() => this.ready && this.#awaited.splice(0).forEach((userId) => this.#went(userId)), AWAY_FOR);
+  }
+
+  #forgetAwaited() {
+    clearTimeout(this.#timer);
+    this.#awaited = [];
   }
 }

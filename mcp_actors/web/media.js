@@ -135,10 +135,11 @@ export class LocalMedia extends EventTarget {
 
   /**
    * Asks for camera and microphone, whichever there are, and uses them.
+   * @param {boolean} [filming] false asks for the microphone only
    * @throws {DOMException | Error} where there are none or they are refused; what was used before stays in use
    */
-  async useCamera() {
-    const stream = await this.#ask();
+  async useCamera(filming = true) {
+    const stream = await this.#ask(filming);
     this.#drop();
     this.#camera = stream;
     for (const track of stream.getTracks()) track.onended = () => this.#lost(stream, track);
@@ -169,11 +170,12 @@ export class LocalMedia extends EventTarget {
     this.#changed();
   }
 
-  async #ask() {
+  async #ask(filming) {
     if (!navigator.mediaDevices?.getUserMedia) {
       throw new Error("Browsers give access to the camera only on https: pages and on localhost.");
     }
     const ask = (constraints) => navigator.mediaDevices.getUserMedia(constraints);
+    if (!filming) return ask({audio: MICROPHONE});
     try {
       return await ask({audio: MICROPHONE, video: CAMERA});
     } catch (error) {

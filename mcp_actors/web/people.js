@@ -26,6 +26,7 @@ export class People extends EventTarget {
   #lines = new Map();
   #names = new Map();
   #selfId;
+  #selfIsHere = false;
 
   /** @param {string} selfId our own peer id */
   constructor(selfId) {
@@ -35,9 +36,9 @@ export class People extends EventTarget {
     addEventListener("keydown", () => this.#playWithSound());
   }
 
-  /** How many are shown. */
+  /** How many are in the room. */
   get size() {
-    return this.#tiles.size;
+    return this.#tiles.size - (this.#tiles.has(this.#selfId) && !this.#selfIsHere ? 1 : 0);
   }
 
   /** The name of somebody who is, or was, here; undefined for others. */
@@ -45,11 +46,14 @@ export class People extends EventTarget {
     return this.#names.get(id);
   }
 
-  /** Shows us, and what we send. */
-  showSelf(name, media) {
+  /** Shows us and what we send or, while we are not in the room, would send. */
+  showSelf(name, media, here) {
     const tile = this.#tileOf(this.#selfId);
     const video = tile.querySelector("video");
     this.#dress(this.#selfId, name, "you");
+    this.#lines.get(this.#selfId).hidden = !here;
+    this.#selfIsHere = here;
+    this.#showCount();
     tile.classList.add("self");
     tile.classList.toggle("mirrored", media.source === "camera");
     tile.querySelector(".state").textContent = !media.audio ? "" : media.muted ? "Muted" : "Microphone on";
@@ -104,7 +108,7 @@ export class People extends EventTarget {
   }
 
   #showCount() {
-    document.getElementById("tiles").dataset.count = Math.min(this.size, 10);
+    document.getElementById("tiles").dataset.count = Math.min(this.#tiles.size, 10);
     document.getElementById("people-count").textContent = this.size;
   }
 

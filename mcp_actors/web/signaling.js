@@ -12,12 +12,14 @@
 
 const REPLY_TIMEOUT = 15_000; // milliseconds
 const STABLE_AFTER = 10_000;
-const TAKEN_ATTEMPTS = 12; // about a minute: the server may have to find out that our old connection is dead
+const LONGEST_PAUSE = 30_000;
+const TAKEN_FOR = 40_000; // the server may have to find out that our old connection is dead
+const TAKEN_PAUSE = 5_000;
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** Jittered exponential backoff, so that the clients of a restarted server do not all come back at once. */
-const backoff = (attempt) => 100 + Math.random() * Math.min(15_000, 500 * 2 ** attempt);
+/** How long to wait after so many attempts; random, so that the clients of a restarted server do not all come back at once. */
+const backoff = (attempt) => (0.5 + Math.random() / 2) * Math.min(LONGEST_PAUSE, 500 * 2 ** attempt);
 
 /** Dispatches a CustomEvent. */
 export const emit = (target, type, detail) => target.dispatchEvent(new CustomEvent(type, {detail}));
@@ -118,9 +120,9 @@ export class Connection extends EventTarget {
         return;
       } catch (error) {
         if (socket !== this.#socket) return;
-        const taken = error.code === "peer-id-taken" && attempt < TAKEN_ATTEMPTS;
+        const taken = error.code === "peer-id-taken" && Date.now() - this.#openedAt < TAKEN_FOR;
         if (!error.retryable && !taken) return this.#finish(4500, error.code ?? "failed", error);
-        await sleep(error.details?.retry_after_ms ?? backoff(attempt));
+        await sleep(taken ? Math.min(backoff(attempt), TAKEN_PAUSE) : backoff(attempt));
       }
     }
   }

@@ -663,7 +663,7 @@ def test_this_actor_type_replaces_nothing_else_of_pykkas() -> None:
     own = {name for name in vars(LoopActor) if not name.startswith("__") and hasattr(pykka.Actor, name)}
     assert own - {"_abc_impl"} == {"start", "_create_actor_inbox", "_create_future", "_start_actor_loop"}
     futures = {name for name in vars(LoopFuture) if not name.startswith("__") and hasattr(pykka.Future, name)}
-    assert futures - {"_is_protocol"} == {"get", "set", "set_exception", "set_get_hook"}
+    assert futures - {"_is_protocol"} == {"get", "set", "set_exception"}
 
 
 async def test_pykkas_envelopes_references_and_futures_have_what_this_actor_type_uses() -> None:

@@ -44,6 +44,8 @@ def refused(hosts: list[str], origins: list[str], host: str, origin: str | None)
         ("localhost:8000", "http://[broken", False),
         ("call.example", "https://call.example", True),
         ("call.example", "https://CALL.example", True),
+        ("call.example:443", "https://call.example", True),
+        ("call.example", "http://call.example:80", True),
         ("call.example:444", "https://call.example", False),
     ],
 )
@@ -56,7 +58,26 @@ def test_with_nothing_set_the_same_origin_and_this_machine_may_connect(
 @pytest.mark.parametrize(
     ("host", "allowed"),
     [
+        ("localhost:8000", True),
+        ("127.0.0.1", True),
+        ("[::1]:8000", True),
+        ("app.localhost", True),
+        ("rebound.example:8000", False),
+        ("", False),
+    ],
+)
+def test_a_server_of_this_machine_alone_is_called_by_names_of_this_machine(host: str, allowed: bool) -> None:
+    headers = HTTPHeaders({"Host": host, "Origin": f"http://{host}"})
+    refusal = AccessPolicy([], [], loopback=True).refusal(headers)
+    assert (refusal is None) is allowed
+    assert AccessPolicy(["*"], ["*"], loopback=True).refusal(headers) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
         ("call.example", True),
+        ("call.example.", True),
         ("CALL.example:8000", True),
         ("a.team.example", True),
         ("team.example", True),
@@ -68,7 +89,7 @@ def test_with_nothing_set_the_same_origin_and_this_machine_may_connect(
     ],
 )
 def test_allowed_hosts_name_hosts_domains_and_addresses(host: str, allowed: bool) -> None:
-    refusal = refused(["call.example", ".team.example", "::1"], [], host, None)
+    refusal = refused(["call.example", ".team.example", "[::1]"], [], host, None)
     assert (refusal is None) is allowed
     if not allowed:
         assert refusal is not None
@@ -122,7 +143,7 @@ async def test_the_handshake_is_refused_with_a_reason(server: Server, path: str)
 
 
 @pytest.mark.settings(allowed_hosts=["127.0.0.1"], cors_allowed_origins=["http://app.example"])
-@pytest.mark.parametrize("path", ["/", "/healthz", "/signaling.js"])
+@pytest.mark.parametrize("path", ["/", "/signaling.js"])
 async def test_plain_http_follows_the_same_rules(server: Server, path: str) -> None:
     client = AsyncHTTPClient()
     for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):

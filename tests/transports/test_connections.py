@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.events import LeaveReason
-from mcp_actors.transports.connections import SLICE, Connections
+from mcp_actors.transports.connections import SLOTS, Connections
 from tests.support.client import DEADLINE
+
+if TYPE_CHECKING:
+    from tests.conftest import ExpectedLogs
 
 INTERVAL = 0.02
 
@@ -68,9 +72,42 @@ async def test_the_silent_are_closed_after_one_unanswered_ping_and_the_others_st
 
 async def test_each_of_many_is_pinged_once_a_round() -> None:
     connections = Connections(10_000, INTERVAL)
-    many = [Pinged(connections) for _ in range(3 * SLICE + 1)]
+    many = [Pinged(connections) for _ in range(3 * SLOTS + 1)]
     await beat(connections, *many)
     assert {connection.pings for connection in many} <= {3, 4}
+
+
+async def test_comings_and_goings_bring_nobody_forward() -> None:
+    connections = Connections(10_000, 10 * INTERVAL)
+    steady = [Pinged(connections) for _ in range(SLOTS // 2)]
+    looks: dict[Pinged, list[float]] = {connection: [] for connection in steady}
+    loop = asyncio.get_running_loop()
+    for connection in steady:
+        connection.ping = lambda seen=looks[connection]: seen.append(loop.time())  # type: ignore[method-assign, misc]
+    heart = asyncio.create_task(connections.keep_alive())
+    async with asyncio.timeout(DEADLINE):
+        while any(len(seen) < 2 for seen in looks.values()):
+            for connection in steady:
+                connection.heard = True
+            for _ in range(7):
+                connections.remove(Pinged(connections))
+            Pinged(connections)
+            await asyncio.sleep(INTERVAL / 4)
+    heart.cancel()
+    await asyncio.gather(heart, return_exceptions=True)
+    assert min(seen[1] - seen[0] for seen in looks.values()) > 5 * INTERVAL
+
+
+async def test_a_connection_that_fails_does_not_stop_the_heartbeat_of_others(expected_logs: ExpectedLogs) -> None:
+    expected_logs("mcp_actors.connection", "heartbeat failed")
+
+    class Failing(Pinged):
+        def ping(self) -> None:
+            raise ValueError("a bug")
+
+    connections = Connections(10, INTERVAL)
+    Failing(connections)
+    await beat(connections, Pinged(connections))
 
 
 async def test_no_interval_is_no_heartbeat() -> None:
@@ -83,12 +120,12 @@ async def test_no_interval_is_no_heartbeat() -> None:
 async def test_full_is_at_the_limit() -> None:
     connections = Connections(2, 0)
     first = Pinged(connections)
-    states = [connections.full]
+    refusals = [connections.refusal]
     Pinged(connections)
-    states.append(connections.full)
+    refusals.append(connections.refusal)
     connections.remove(first)
-    states.append(connections.full)
-    assert states == [False, True, False]
+    refusals.append(connections.refusal)
+    assert refusals == [None, "The server holds as many connections as it may; try again later.", None]
 
 
 async def test_closing_all_waits_until_they_are_gone_or_patience_ends() -> None:
@@ -96,6 +133,7 @@ async def test_closing_all_waits_until_they_are_gone_or_patience_ends() -> None:
     quick = Pinged(connections)
     await connections.close_all(CloseCode.GOING_AWAY, DEADLINE)
     assert quick.closed is CloseCode.GOING_AWAY
+    assert "stopping" in str(connections.refusal)
     stubborn = Stubborn(connections)
     await connections.close_all(CloseCode.GOING_AWAY, 0.01)
     assert stubborn.closed is CloseCode.GOING_AWAY

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import inspect
+import json
 import os
+import weakref
 from typing import TYPE_CHECKING, Self
 
 import pytest
+from tornado.util import _websocket_mask
+from tornado.websocket import WebSocketProtocol13, _WebSocketParams
 
+from mcp_actors.transports import frame_loop
+from mcp_actors.transports.frames import TURN
 from tests.support.client import DEADLINE
 from tests.support.server import Server
 from tests.transports.test_frames import CLOSING, Raw, text
@@ -136,7 +144,71 @@ async def test_when_the_server_closes_it_takes_no_more_messages_and_hangs_up_on_
     await socket.close()
 
 
-async def test_a_flood_of_pings_from_one_who_does_not_read_costs_no_memory(server: Server) -> None:
+@pytest.mark.parametrize("before", range(2 * TURN + 1))
+async def test_what_is_pipelined_is_handled_in_order_wherever_a_turn_ends(server: Server, before: int) -> None:
+    watcher = await server.peer()
+    await watcher.join("r", "watcher")
+    said = [
+        JOIN % b"a",
+        b'{"type":"signal","room":"r","payload":{"target_peer_id":"watcher","data":1}}',
+        b'{"type":"leave","room":"r"}',
+        JOIN % b"b",
+        b'{"type":"leave","room":"r"}',
+    ]
+    socket = await Socket.open(server)
+    socket.writer.write(Raw(0x8A, b"").encode() * before + b"".join(map(text, said)))
+    answers = [json.loads((await socket.frame())[1])["type"] for _ in range(4)]
+    assert answers == ["joined", "left", "joined", "left"]
+    heard = [(await watcher.hear())["type"] for _ in range(5)]
+    assert heard == ["peer-joined", "signal", "peer-left", "peer-joined", "peer-left"]
+    await socket.close()
+
+
+async def test_one_who_closes_and_does_not_read_is_hung_up_on_in_time(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frame_loop, "CLOSE_TIMEOUT", 0.1)
+    socket = await Socket.open(server, text(JOIN % b"deaf"))
+    await socket.frame()
+    other = await server.peer()
+    await other.join("r", "other")
+    socket.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    for _ in range(3000):
+        await other.say("signal", "r", {"target_peer_id": "deaf", "data": "x" * 900})
+    await other.drain("r")
+    socket.writer.write(Raw(0x88, b"").encode())
+    await other.expect("peer-left", peer_id="deaf")
+    await socket.close()
+
+
+async def test_a_connection_that_is_gone_is_freed_without_the_garbage_collector(server: Server) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        peers = [await server.peer() for _ in range(5)]
+        for number, peer in enumerate(peers):
+            await peer.join("r", str(number))
+        handlers = [weakref.ref(connection._socket) for connection in server.app.connections._open]  # type: ignore[attr-defined]
+        assert len(handlers) == 5
+        for peer in peers[:3]:
+            await peer.close()
+        async with asyncio.timeout(DEADLINE):
+            while sum(handler() is not None for handler in handlers) > 2:
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
+
+
+def test_tornado_has_the_hooks_that_this_loop_takes() -> None:
+    for name in ("_receive_frame_loop", "_abort", "accept_connection", "write_message", "write_ping", "close"):
+        assert callable(getattr(WebSocketProtocol13, name))
+    assert list(inspect.signature(_WebSocketParams).parameters) == [
+        *("ping_interval", "ping_timeout", "max_message_size", "compression_options")
+    ]
+    assert _websocket_mask(b"\x01\x02\x03\x04", b"\x00" * 6) == b"\x01\x02\x03\x04\x01\x02"
+
+
+async def test_a_flood_of_pings_from_one_who_does_not_read_does_not_stop_others(server: Server) -> None:
     socket = await Socket.open(server)
     socket.writer.transport.pause_reading()  # type: ignore[attr-defined]
     flood = Raw(0x89, b"x" * 125).encode() * 500
