@@ -70,7 +70,7 @@ class RoomActor(LoopActor):
         return isinstance(error, SignalingError)
 
     def on_failure(self, *_failure: type[BaseException] | BaseException | TracebackType | None) -> None:
-        """Close this room's members, who may reconnect into a fresh room; no other room is touched."""
+        """Close the connections of this room's members, who may come back into a fresh room; of nobody else."""
         log.error("room lost", room=self._room.id, members=len(self._outlets))
         self._gone(self._room.id)
         for incarnation in list(self._outlets):
