@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"mcp_actors {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND")
+    commands = parser.add_subparsers(metavar="[COMMAND]", title="commands")
     serve = commands.add_parser("serve", help="run the server (what happens without a command, too)")
     serve.add_argument("--host", help="name or address to listen on (default: localhost; 0.0.0.0 for all interfaces)")
     serve.add_argument("--port", help="port to listen on (default: 8000; 0 lets the system choose)")

@@ -135,13 +135,13 @@ class App:
         settings = self._settings
         try:
             self._sockets = bind_sockets(settings.port, settings.host, backlog=1024)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             where = f"{settings.host} port {settings.port}"
-            if error.errno == errno.EADDRINUSE:
+            if getattr(error, "errno", None) == errno.EADDRINUSE:
                 hint = f"Is another server running there? Choose another port: --port {settings.port + 1}, or PORT=."
             else:
                 hint = "Choose another address with --host, such as localhost or 0.0.0.0, or another port with --port."
-            raise StartError(f"Cannot listen on {where}: {error.strerror or error}. {hint}") from None
+            raise StartError(f"Cannot listen on {where}: {getattr(error, 'strerror', None) or error}. {hint}") from None
         self._server.add_sockets(self._sockets)
         self._heartbeat = asyncio.create_task(self.connections.keep_alive())
         log.info("listening", host=settings.host, port=self.port, node=self.node.id, version=__version__)

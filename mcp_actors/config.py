@@ -11,6 +11,7 @@ import io
 import ipaddress
 import os
 import re
+import reprlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -57,7 +58,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_id_length: Annotated[int, Meta(ge=1, le=1024)] = 128
     max_outbox_bytes: Count = 1_048_576
     max_outbox_messages: Count = 4096
-    max_room_inbox: Count = 4096
+    max_room_inbox: Count = 256
     max_request_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 16_384
     request_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     max_bad_messages: Count = 16
@@ -91,6 +92,11 @@ EXAMPLES = {
 
 NEVER_EMPTY = {"host", "port"}
 """Settings whose empty value means that they are not set, as of a variable that a container was given without one."""
+
+MIN_PING_INTERVAL = 0.1
+
+MAX_SHOWN = 200
+"""Characters of a value that an error shows whole."""
 
 _INJECTED = re.compile(r"MCP_ACTORS_(SERVICE_|PORT_\d)")
 """Variables that Kubernetes sets for a service named mcp-actors; it sets MCP_ACTORS_PORT=tcp://... too."""
@@ -194,7 +200,7 @@ def _type_of(field: str) -> Any:
 
 def _complaint(field: str, name: str, value: Any, problem: str) -> str:
     default = next(info.default for info in msgspec.structs.fields(Settings) if info.name == field)
-    shown = "***" if field == "secret_key" else repr(value)
+    shown = "***" if field == "secret_key" else reprlib.repr(value) if len(repr(value)) > MAX_SHOWN else repr(value)
     return f"{name} is {shown}, which is wrong: {problem}. An example: {EXAMPLES.get(field, default)}"
 
 
@@ -205,6 +211,14 @@ def _check_together(settings: Settings, names: Mapping[str, str]) -> Settings:
             f"{name} is {settings.redis_host!r}, but this version has no Redis adapter yet: it serves all rooms from"
             f" one process and needs no other server. Remove {name} to run it so."
         )
+    if 0 < settings.ping_interval < MIN_PING_INTERVAL:
+        name = names.get("ping_interval", "MCP_ACTORS_PING_INTERVAL")
+        problem = f"it is 0, for no pings, or at least {MIN_PING_INTERVAL} seconds"
+        raise SettingsError(_complaint("ping_interval", name, settings.ping_interval, problem))
+    for server in settings.ice_servers:
+        if not server.get("urls"):
+            name = names.get("ice_servers", "MCP_ACTORS_ICE_SERVERS")
+            raise SettingsError(_complaint("ice_servers", name, server, "an ICE server has `urls`"))
     for host in settings.allowed_hosts:
         if "/" in host or (":" in host and not _is_address(host)):
             problem = "a host is a name or an address, without scheme and port"
@@ -243,5 +257,5 @@ def _json(text: str) -> Any:
         return []
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"it is not JSON ({error})") from None

@@ -101,6 +101,8 @@ async def _answered(answer: Awaitable[None]) -> None:
         await answer
     except ActorDeadError:
         raise _lost() from None
+    finally:
+        del answer  # else an error, its traceback and the future that holds it would keep each other
 
 
 def _lost() -> Unavailable:

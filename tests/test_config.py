@@ -82,8 +82,10 @@ def test_the_full_name_wins_over_the_second_in_one_source(tmp_path: Path) -> Non
         ("MCP_ACTORS_MAX_ROOMS", "-1", ">= 1"),
         ("MCP_ACTORS_PING_INTERVAL", "-1", ">= 0"),
         ("MCP_ACTORS_PING_INTERVAL", "nan", ">= 0"),
+        ("MCP_ACTORS_PING_INTERVAL", "0.01", "at least 0.1"),
         ("MCP_ACTORS_ICE_SERVERS", "stun:stun.example.com", "not JSON"),
         ("MCP_ACTORS_ICE_SERVERS", '["stun:stun.example.com"]', "Expected `object`"),
+        ("MCP_ACTORS_ICE_SERVERS", '[{"url": "stun:x"}]', "has `urls`"),
         ("CORS_ALLOWED_ORIGINS", "app.example.com", "scheme://host"),
     ],
 )
@@ -93,9 +95,17 @@ def test_a_wrong_value_names_the_setting_the_problem_and_an_example(
     with pytest.raises(SettingsError) as error:
         read(tmp_path, **{name: value})
     text = str(error.value)
-    assert text.startswith(f"{name} is {value!r}")
+    assert text.startswith(f"{name} is ")
+    assert value[1:-1] in text.replace("'", '"')
     assert problem in text
     assert re.search(r"An example: \S", text)
+
+
+def test_a_long_value_is_shown_short(tmp_path: Path) -> None:
+    for value in ("9" * 5000, "[" * 20_000):
+        with pytest.raises(SettingsError) as error:
+            read(tmp_path, MCP_ACTORS_ICE_SERVERS=value)
+        assert len(str(error.value)) < 500
 
 
 def test_an_empty_host_or_port_is_not_set(tmp_path: Path) -> None:

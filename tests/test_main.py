@@ -87,6 +87,15 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("host", ["nosuch.invalid", "a" * 100, "é..x"])
+def test_a_host_that_cannot_be_listened_on_is_named(tmp_path: Path, host: str) -> None:
+    status, _, err = Process(tmp_path, "serve", "--host", host, "--port", "0").finish()
+    assert status == 1
+    assert err.startswith(f"mcp-actors: Cannot listen on {host}")
+    assert "--host" in err
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_closes_every_connection_with_1001_and_exits_0_in_two_seconds(
     tmp_path: Path, number: int

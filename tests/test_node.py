@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from typing import TYPE_CHECKING, cast
 
@@ -213,3 +214,21 @@ async def test_a_join_in_the_same_turn_as_the_last_leave_is_not_stranded() -> No
     await second.leave(2)
     assert ben.types == ["joined", "left"]
     await until(lambda: len(node.rooms) == 0, "the room's retirement")
+
+
+async def test_a_refused_join_keeps_nothing_for_the_garbage_collector() -> None:
+    node = _node()
+    await node.membership(ROOM, Kind.PEER, PeerId("ana")).enter(RecordingOutlet(), None)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            try:
+                await node.membership(ROOM, Kind.PEER, PeerId("ana")).enter(RecordingOutlet(), None)
+            except PeerIdTaken:
+                continue
+            raise AssertionError("it is taken")
+        await asyncio.sleep(0)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

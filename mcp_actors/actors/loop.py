@@ -31,7 +31,7 @@ T = TypeVar("T")
 __all__ = ["ActorDeadError", "ActorRef", "Flag", "Inbox", "LoopActor", "LoopFuture", "NotYet"]
 
 TURN = 128
-"""Mails handled before other callbacks of the loop get their turn."""
+"""Mails of usual cost handled before other callbacks of the loop get their turn."""
 
 
 PYKKA_MAIL = frozenset(
@@ -136,8 +136,9 @@ class LoopFuture(pykka.Future[T]):
         self._result.add_done_callback(lambda done: _settle(to, done))
 
     def __await__(self) -> Generator[Any, None, Any]:
-        if self._get_hook is None:
-            return (yield from self._result.__await__())
+        return self._result.__await__() if self._get_hook is None else self._await_hook()
+
+    def _await_hook(self) -> Generator[Any, None, Any]:
         while True:  # a hook computes from other futures, and cannot say which: ask again each turn
             try:
                 return self.get()
@@ -205,6 +206,9 @@ class LoopActor(pykka.Actor):
         self.actor_inbox.wake = self._turn
         self.actor_inbox.turn_ends()  # what it told itself before it started gets its turn
 
+    effort = 0
+    """What the mail being handled costs beyond a usual one, in usual ones; a subclass sets it."""
+
     idle_matters = False
     """Whether `on_idle` is wanted; a subclass sets it when it is, as most turns end without mail."""
 
@@ -223,8 +227,11 @@ class LoopActor(pykka.Actor):
         inbox, stopped = self.actor_inbox, self.actor_stopped.is_set
         envelopes = inbox.envelopes
         try:
-            for _ in range(min(TURN, len(envelopes))):
+            done = 0
+            while envelopes and done < TURN:
                 self._handle(envelopes.popleft())
+                done += 1 + self.effort
+                self.effort = 0
                 if stopped():
                     break
             if self.idle_matters and not envelopes and not stopped():

@@ -154,6 +154,7 @@ class RoomActor(LoopActor):
             self._send(send.to, send.frame)
 
     def _send(self, to: Sequence[Incarnation], frame: bytes) -> None:
+        self.effort += len(to)
         for incarnation in to:
             self._outlets[incarnation].put(frame)
 

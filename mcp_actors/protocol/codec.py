@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import ujson
@@ -75,23 +75,27 @@ class Decoder(Generic[T]):
         Raises `BadMessage` or `MessageTooBig` (the frame, or its metadata), each with the room and `id` of the request
         where they could be read; never anything else.
         """
-        if len(frame) > self._limits.message_bytes:
-            self._refuse(frame, self._too_big(len(frame)))
+        problem: SignalingError | None
         try:
-            message = self._decode(frame)
+            if len(frame) > self._limits.message_bytes:
+                problem = self._too_big(len(frame))
+            else:
+                message = self._decode(frame)
+                problem = None if type(message) in UNCHECKED else self._check(message)
         except msgspec.ValidationError as error:
-            self._refuse(frame, self._explain(str(error)))
+            problem = self._explain(str(error))
         except msgspec.DecodeError as error:
-            self._refuse(frame, BadMessage(f"The message is not JSON: {error}."))
+            problem = BadMessage(f"The message is not JSON: {error}.")
         except UnicodeDecodeError as error:
-            self._refuse(frame, BadMessage(f"The message is not UTF-8: {error.reason} at byte {error.start}."))
+            problem = BadMessage(f"The message is not UTF-8: {error.reason} at byte {error.start}.")
         except RecursionError:
-            self._refuse(frame, BadMessage("The message is nested too deeply."))
-        if type(message) not in UNCHECKED:
-            problem = self._check(message)
-            if problem is not None:
-                self._refuse(frame, problem)
-        return message  # type: ignore[no-any-return]
+            problem = BadMessage("The message is nested too deeply.")
+        if problem is None:
+            return message  # type: ignore[no-any-return]
+        try:
+            raise self._about(problem, frame)
+        finally:
+            del problem  # else the error, its traceback and this frame would keep each other, and the message
 
     def _check(self, message: PeerRequest | UserRequest) -> SignalingError | None:
         """What the types do not say. Ids of relayed messages need no check: only those of members are ever found."""
@@ -157,11 +161,11 @@ class Decoder(Generic[T]):
             return BadMessage(f"`{path}` must be {_EXPECTED[path]}.", field=path)
         return BadMessage(f"`{_short(path)}` is wrong: {_short(problem, 120)}.", field=_short(path))
 
-    def _refuse(self, frame: bytes, error: SignalingError) -> NoReturn:
+    def _about(self, error: SignalingError, frame: bytes) -> SignalingError:
         room, request_id = _subject(frame)
         if room is not None and id_problem(room, self._limits.id_length):
             room = None
-        raise error.about(room, request_id) from None
+        return error.about(room, request_id)
 
 
 class _Loose(Struct):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
     from tornado.httputil import HTTPHeaders
     from tornado.web import RequestHandler
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^\s/?#@\\:\[\]]+)(:\d+)?")
 
 
 def refuse(handler: RequestHandler, status: int, reason: str) -> None:
@@ -49,6 +53,8 @@ class AccessPolicy:
     def origin_allowed(self, origin: str, host: str) -> bool:
         """Whether a page of this origin may use the server it called `host`."""
         origin = origin.lower()
+        if not _ORIGIN.fullmatch(origin):
+            return "*" in self._origins or origin in self._origins
         if "*" in self._origins or origin in self._origins or _same_host(origin, host.lower()):
             return True
         return self._loopback_pages and is_loopback(_hostname(origin))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from mcp_actors.transports.access import refuse
-from mcp_actors.transports.frame_loop import FastWebSocket, fast_or_stock
+from mcp_actors.transports.frame_loop import FastWebSocket, fast_or_stock, understood
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -49,8 +49,9 @@ class EchoHandler(WebSocketHandler):
         return MAX_MESSAGE
 
     def get_compression_options(self) -> dict[str, Any] | None:
-        """Compress if the operator wants it, and the client."""
-        return {} if self._compression else None
+        """Compress if the operator wants it, and the client offers it in words that are understood."""
+        offer = self.request.headers.get("Sec-WebSocket-Extensions", "")
+        return {} if self._compression and understood(offer) else None
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         """The frame loop the operator chose."""
@@ -73,6 +74,9 @@ class EchoHandler(WebSocketHandler):
     def on_frame(self, frame: bytes) -> Awaitable[Any] | None:
         """Send a text message back."""
         return self.on_message(frame.decode())
+
+    def on_closing(self) -> None:
+        """Write nothing more; the fast frame loop sees to that by itself."""
 
     def on_writable(self, writable: bool) -> None:
         """The fast frame loop says whether the socket takes more."""

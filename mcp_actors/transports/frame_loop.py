@@ -7,6 +7,8 @@ Tornado's own, and everything that it offers beyond plain frames (TLS, compressi
 from __future__ import annotations
 
 import asyncio
+import re
+import zlib
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tornado.httputil import HTTPHeaders
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
     from mcp_actors.transports.frames import Framer
+
+_PARAMETER = r"(server|client)_no_context_takeover|client_max_window_bits|(server|client)_max_window_bits=(9|1[0-5])"
+_OFFER = re.compile(rf"permessage-deflate( *; *({_PARAMETER}))*")
 
 CLOSE_TIMEOUT = 5.0
 """Seconds a client has to answer a close frame, or to go after it broke the protocol."""
@@ -63,6 +68,9 @@ class Receiver(Protocol):
 
     def on_writable(self, writable: bool) -> None:
         """Hear whether the socket takes more, or has enough for now."""
+
+    def on_closing(self) -> None:
+        """Hear that the client closes, or broke the protocol: nothing that is written from now on reaches it."""
 
     def on_ws_connection_close(self, close_code: int | None = None, close_reason: str | None = None) -> None:
         """Hear that the connection is gone, and what the client said of it."""
@@ -171,6 +179,7 @@ class FrameLoop(asyncio.Protocol):
             self.closing = True
             self.write(write_close(NORMAL if code is None else code, ""))
             self._hang_up_in_time()
+            self._receiver.on_closing()
         if self._transport is not None:
             self._transport.close()
 
@@ -249,7 +258,9 @@ class FrameLoop(asyncio.Protocol):
 
     def _fail(self, error: FrameError) -> None:
         """Say what the client broke, and close when it hangs up: closed before, what it still sends would undo that."""
-        self.close(error.code, str(error))
+        if not self.closing:
+            self.close(error.code, str(error))
+            self._receiver.on_closing()
         if self._transport is not None and self._transport.can_write_eof():
             self._transport.write_eof()
 
@@ -313,16 +324,36 @@ class FastWebSocket(WebSocketProtocol13):
         """One heartbeat serves all connections; see `Connections`."""
 
 
+class StockWebSocket(WebSocketProtocol13):
+    """Tornado's own loop, but a compressed message that cannot be read ends its connection, not in an error log."""
+
+    async def _receive_frame_loop(self) -> None:
+        try:
+            await super()._receive_frame_loop()
+        except zlib.error:
+            self._abort()
+
+
+def wants_compression(handler: WebSocketHandler) -> bool:
+    """Whether a client offers compression, and the handler has options for it."""
+    offer = handler.request.headers.get("Sec-WebSocket-Extensions", "")
+    return handler.get_compression_options() is not None and "permessage-deflate" in offer
+
+
+def understood(offer: str) -> bool:
+    """Whether Tornado can read an offer of extensions, which it does without checking."""
+    return all(_OFFER.fullmatch(part.strip()) for part in offer.split(","))
+
+
 def fast_or_stock(
     handler: WebSocketHandler, stock: WebSocketProtocol | None, framer: Framer | None
 ) -> WebSocketProtocol | None:
     """The protocol of a connection: ours, but Tornado's for TLS, where both want compression, and without a framer."""
-    if stock is None or framer is None:
-        return stock
-    compressed = handler.get_compression_options() is not None and "permessage-deflate" in handler.request.headers.get(
-        "Sec-WebSocket-Extensions", ""
-    )
-    if compressed or isinstance(getattr(handler.request.connection, "stream", None), SSLIOStream):
+    if stock is None:
+        return None
+    if framer is None or wants_compression(handler):
+        return StockWebSocket(handler, mask_outgoing=False, params=cast("WebSocketProtocol13", stock).params)
+    if isinstance(getattr(handler.request.connection, "stream", None), SSLIOStream):
         return stock
     return FastWebSocket(cast("Any", handler), framer, handler.max_message_size)
 

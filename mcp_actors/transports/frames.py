@@ -69,7 +69,10 @@ class FrameReader:
     While `paused`, which the sink may set at any time, what arrives is kept and nothing is handed out.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_max_message", "_need", "_opcode", "_sink", "ended", "paused")
+    __slots__ = (
+        *("_at", "_buffer", "_fragments", "_held", "_later", "_max_message", "_need", "_opcode", "_sink"),
+        *("ended", "paused"),
+    )
 
     def __init__(self, sink: Sink, max_message: int) -> None:
         self.paused = False
@@ -78,6 +81,8 @@ class FrameReader:
         self._max_message = max_message
         self._buffer = bytearray()
         self._need = 0
+        self._held, self._at = b"", 0
+        self._later = bytearray()
         self._fragments: bytearray | None = None
         self._opcode = 0
 
@@ -85,40 +90,53 @@ class FrameReader:
         """Take bytes as they arrive. Raises `FrameError`, after which nothing more is read."""
         if self.ended:
             return
-        if self._buffer or self.paused:
+        if self.paused:
+            self._later += data
+            return
+        if self._buffer:
             self._buffer += data
-            if self.paused or len(self._buffer) < self._need:
+            if len(self._buffer) < self._need:
                 return
             data = bytes(self._buffer)
             self._buffer.clear()
-        self._read(data)
+        self._read(data, 0)
 
     def resume(self) -> None:
         """Go on after a pause. Raises `FrameError`."""
         self.paused = False
-        data = bytes(self._buffer)
-        self._buffer.clear()
-        if data and not self.ended:
-            self._read(data)
+        held, self._held = self._held, b""
+        if not self.ended:
+            self._read(held, self._at)
+        if self._later and not self.paused:
+            later = bytes(self._later)
+            self._later.clear()
+            self.receive(later)
 
     def end(self) -> None:
         """Read nothing more."""
         self.ended = True
-        self._buffer.clear()
+        self._held = b""
         self._fragments = None
+        self._buffer.clear()
+        self._later.clear()
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, data: bytes, at: int) -> None:
+        """Read `data` from `at` on; keep what is left: whole frames as they are while paused, else the begin of one."""
         try:
-            at = self._read_frames(data)
+            at = self._read_frames(data, at)
         except FrameError:
             self.end()
             raise
-        if at < len(data) and not self.ended:
+        if self.ended:
+            return
+        if self.paused:
+            self._held, self._at = data, at
+        elif at < len(data):
             self._buffer += memoryview(data)[at:]
 
-    def _read_frames(self, data: bytes) -> int:  # noqa: C901 - the hot loop: a call per step would double its cost
-        """Hand out the whole frames in `data`; return how many bytes they took, and set what the next one needs."""
-        at, end, turn = 0, len(data), TURN
+    def _read_frames(self, data: bytes, at: int) -> int:  # noqa: C901 - the hot loop: a call per step would double its cost
+        """Hand out the whole frames in `data` from `at` on; return where they end, and set what the next one needs."""
+        end, turn = len(data), TURN
         while not (self.paused or self.ended):
             if end - at < SHORT_HEAD:
                 self._need = SHORT_HEAD

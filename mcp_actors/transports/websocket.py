@@ -22,7 +22,7 @@ from mcp_actors.protocol.errors import (
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import shown
 from mcp_actors.transports.access import refuse
-from mcp_actors.transports.frame_loop import FastWebSocket, fast_or_stock
+from mcp_actors.transports.frame_loop import FastWebSocket, fast_or_stock, understood
 from mcp_actors.transports.outbox import Outbox, StockWriter
 
 if TYPE_CHECKING:
@@ -231,8 +231,9 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         return READ_LIMIT * self._endpoint.bounds.limits.message_bytes
 
     def get_compression_options(self) -> dict[str, Any] | None:
-        """Compress if the operator wants it, and the client."""
-        return {} if self._endpoint.compression else None
+        """Compress if the operator wants it, and the client offers it in words that are understood."""
+        offer = self.request.headers.get("Sec-WebSocket-Extensions", "")
+        return {} if self._endpoint.compression and understood(offer) else None
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         """The fast frame loop where it can serve, or Tornado's own."""
@@ -282,6 +283,10 @@ class SocketHandler(WebSocketHandler, Generic[R]):
     def on_writable(self, writable: bool) -> None:
         """The fast frame loop says whether the socket takes more."""
         self._connection.on_writable(writable)
+
+    def on_closing(self) -> None:
+        """The client closes: leave the rooms now, not when it has read what was written to it before."""
+        self._connection.end(LeaveReason.DISCONNECTED)
 
     def on_close(self) -> None:
         """The connection is gone, to the last byte."""

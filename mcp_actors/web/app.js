@@ -58,7 +58,8 @@ globalThis.mcpActors = {signaling, call, chat, media};
 /* What the page shows of all that. */
 
 function showStatus() {
-  const state = signaling.state === "open" && !self.inRoom ? "connecting" : signaling.state;
+  const joining = !self.inRoom && signaling.state !== "reconnecting";
+  const state = !self.wantsRoom ? "closed" : joining ? "connecting" : signaling.state;
   const words = {
     connecting: "Connecting",
     open: "Connected",
@@ -111,7 +112,8 @@ function unreachedInWords() {
   if (!unreached.peers.size || !self.inRoom || signaling.state !== "open") return "";
   const names = [...unreached.peers].map(({id}) => people.nameOf(id));
   const who = names.slice(0, 3).join(", ") + (names.length > 3 ? " and others" : "");
-  return `Connected to the server, but not to ${who} yet: networks that hide addresses need camera permission, mDNS or a TURN server.`;
+  const why = "networks that hide addresses need camera permission, mDNS or a TURN server";
+  return `Connected to the server, but not to ${who} yet: ${why}.`;
 }
 
 function showProblem() {
@@ -320,9 +322,8 @@ addEventListener("pageshow", (event) => event.persisted && location.reload());
 $("name").value = self.name;
 showRoom();
 call.send("video", media.video);
-showAll();
 
-// A video still without a picture holds the page's own "load" back, for ever where its peer cannot be reached: so let it load first.
+// A video without a picture yet holds the page's "load" back, for ever where its peer cannot be reached: let that come first.
 function start() {
   if (self.wantsRoom) enter();
   if (self.wantsRoom) useCamera(false);

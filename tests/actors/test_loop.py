@@ -622,6 +622,20 @@ async def test_stopping_what_is_dead_without_waiting_for_it_is_quiet() -> None:
     ref.stop(block=False)
 
 
+async def test_a_mail_of_more_effort_takes_more_of_a_turn() -> None:
+    class Toiling(Recorder):
+        def on_receive(self, message: Any) -> Any:
+            self.effort += TURN // 2
+            return super().on_receive(message)
+
+    ref = Toiling.start()
+    for number in range(10):
+        ref.tell(number)
+    await turns(1)
+    assert len(_actor(ref).got) == 2
+    await until(lambda: len(_actor(ref).got) == 10, "the rest, in later turns")
+
+
 async def test_an_error_in_on_idle_fails_the_actor(expected_logs: ExpectedLogs) -> None:
     expected_logs(PYKKA, "Unhandled exception in Restless")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import math
 from typing import Any, get_args
@@ -789,3 +790,20 @@ def test_every_error_frame_is_an_error_message(
     assert said.payload == wire.ErrorPayload(error.code, message, error.retryable, {"limit": 5})
     assert said.room == (UNSET if room is None else room)
     assert said.id == (UNSET if request_id is None else request_id)
+
+
+def test_a_refusal_keeps_nothing_for_the_garbage_collector() -> None:
+    frames = [b"x", b"{}", b'{"type":"leave"}', b'{"type":"leave","room":"\xff"}', b"[" * DEEP, b" " * 20_000]
+    frames.append(b'{"type":"join","room":"r","payload":{"peer_id":" x"}}')
+    gc.collect()
+    gc.disable()
+    try:
+        for frame in frames:
+            try:
+                ENDPOINTS["peer"].decode(frame)
+            except SignalingError:
+                continue
+            raise AssertionError(frame)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -73,6 +73,33 @@ async def test_compression_is_served_where_both_want_it(server: Server) -> None:
             assert await socket.recv() == "x" * 100_000
 
 
+OFFERS = ["client_max_window_bits=99", "foo=1", "server_max_window_bits=8", "server_max_window_bits=x", ";;;="]
+
+
+@pytest.mark.settings(echo=True, compression=True)
+@pytest.mark.parametrize("offer", OFFERS)
+async def test_an_offer_of_compression_that_makes_no_sense_is_not_taken_up(server: Server, offer: str) -> None:
+    headers = {"Sec-WebSocket-Extensions": f"permessage-deflate; {offer}"}
+    async with asyncio.timeout(DEADLINE):
+        socket = await connect(
+            server.url("/echo"), compression=None, additional_headers=headers, max_size=None, proxy=None
+        )
+        await socket.send("x")
+        assert await socket.recv() == "x"
+        await socket.close()
+
+
+@pytest.mark.settings(echo=True, compression=True)
+async def test_a_compressed_message_that_cannot_be_read_ends_its_connection_alone(server: Server) -> None:
+    async with asyncio.timeout(DEADLINE), await open_echo(server, "deflate") as other:
+        async with await open_echo(server, "deflate") as socket:
+            socket.transport.write(bytes((0xC1, 0x84)) + bytes(4) + b"\xff\xff\xff\xff")
+            with pytest.raises(ConnectionClosed):
+                await socket.recv()
+        await other.send("x")
+        assert await other.recv() == "x"
+
+
 async def test_it_is_off_by_default(server: Server) -> None:
     with pytest.raises(InvalidStatus) as refused:
         await open_echo(server)

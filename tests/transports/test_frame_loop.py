@@ -181,6 +181,22 @@ async def test_one_who_closes_and_does_not_read_is_hung_up_on_in_time(
     await socket.close()
 
 
+async def test_what_is_sent_to_a_peer_after_its_close_frame_is_not_found(server: Server) -> None:
+    socket = await Socket.open(server, text(JOIN % b"deaf"))
+    await socket.frame()
+    other = await server.peer()
+    await other.join("r", "other")
+    socket.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    for _ in range(3000):
+        await other.say("signal", "r", {"target_peer_id": "deaf", "data": "x" * 900})
+    await other.drain("r")
+    socket.writer.write(Raw(0x88, b"").encode())
+    await other.expect("peer-left", peer_id="deaf", reason="disconnected")
+    await other.say("signal", "r", {"target_peer_id": "deaf", "data": 1}, id=1)
+    await other.expect_error("peer-not-found")
+    await socket.close()
+
+
 async def test_a_connection_that_is_gone_is_freed_without_the_garbage_collector(server: Server) -> None:
     gc.collect()
     gc.disable()

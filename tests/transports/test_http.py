@@ -67,7 +67,7 @@ async def test_modules_are_served_as_javascript_and_nothing_outside_the_page_is_
     client = AsyncHTTPClient()
     module = await client.fetch(server.url("/signaling.js", "http"))
     assert "javascript" in module.headers["Content-Type"]
-    for path in ("/nothing.js", "/../config.py", "/%2e%2e/config.py", "/..%2fconfig.py"):
+    for path in ("/nothing.js", "/../config.py", "/%2e%2e/config.py", "/..%2fconfig.py", "/%00", "/a%00b"):
         response = await client.fetch(server.url(path, "http"), raise_error=False)
         assert response.code in (403, 404)
         assert b"import" not in response.body

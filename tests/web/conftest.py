@@ -12,12 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 20.0
@@ -43,7 +44,7 @@ FAKE_CAMERA = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-st
 class Watch:
     """What the pages of one test did that they should not."""
 
-    host: str
+    hosts: set[str]
     complaints: list[str] = field(default_factory=list)
 
     def over(self, context: BrowserContext) -> None:
@@ -59,7 +60,7 @@ class Watch:
 
     def _asked(self, url: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("data", "blob") and parts.netloc != self.host:
+        if parts.scheme not in ("data", "blob") and parts.netloc not in self.hosts:
             self.complaints.append(f"asked another host: {url}")
 
 
@@ -104,21 +105,20 @@ def _wait_until_it_answers(port: int, server: subprocess.Popen[bytes]) -> None:
     pytest.fail(f"the server did not answer on port {port} within {DEADLINE} s")
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a running server, without a slash at its end; the server must end well."""
+@contextmanager
+def serving(port: int, directory: Path) -> Iterator[None]:
+    """Run a server on this port; it must end well."""
     environment = {
         name: value for name, value in os.environ.items() if name != "PORT" and not name.startswith(OUR_VARIABLES)
     }
-    port = _free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "mcp_actors", "serve", "--host", "127.0.0.1", "--port", str(port)],
-        cwd=tmp_path_factory.mktemp("server"),
+        cwd=directory,
         env={**environment, "PYTHONPATH": str(ROOT)},
     )
     try:
         _wait_until_it_answers(port, server)
-        yield f"http://127.0.0.1:{port}"
+        yield
         server.send_signal(signal.SIGTERM)
         assert server.wait(DEADLINE) == 0
     finally:
@@ -128,19 +128,54 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """One browser for all tests; its cameras are fakes that say yes."""
-    path = _find_chromium()
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running server, without a slash at its end."""
+    port = _free_port()
+    with serving(port, tmp_path_factory.mktemp("server")):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def restartable_site(tmp_path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The address of a server of one test's own, and what restarts it."""
+    port = _free_port()
+    with ExitStack() as running:
+        running.enter_context(serving(port, tmp_path))
+
+        def restart() -> None:
+            running.pop_all().close()
+            running.enter_context(serving(port, tmp_path))
+
+        yield f"http://127.0.0.1:{port}", restart
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    """What drives the browsers."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *FAKE_CAMERA])
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    """One browser for nearly all tests; its cameras are fakes that say yes."""
+    browser = playwright.chromium.launch(executable_path=_find_chromium(), args=[*FLAGS, *FAKE_CAMERA])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def hiding_chromium(playwright: Playwright) -> Iterator[Browser]:
+    """A browser without camera: it hides its addresses behind mDNS names, which nobody here can look up."""
+    browser = playwright.chromium.launch(executable_path=_find_chromium(), args=FLAGS)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture
 def watch(site: str) -> Watch:
     """What went wrong on the pages."""
-    return Watch(urlsplit(site).netloc)
+    return Watch({urlsplit(site).netloc})
 
 
 @pytest.fixture
@@ -149,9 +184,12 @@ def open_page(chromium: Browser, site: str, watch: Watch) -> Iterator[OpenPage]:
     contexts: list[BrowserContext] = []
 
     def open_it(
-        path: str = "/", init_script: str | None = None, websockets: Callable[[Page], None] | None = None
+        path: str = "/",
+        init_script: str | None = None,
+        websockets: Callable[[Page], None] | None = None,
+        browser: Browser = chromium,
     ) -> Page:
-        context = chromium.new_context()
+        context = browser.new_context()
         contexts.append(context)
         context.set_default_timeout(DEADLINE * 1000)
         watch.over(context)
@@ -160,7 +198,7 @@ def open_page(chromium: Browser, site: str, watch: Watch) -> Iterator[OpenPage]:
         page = context.new_page()
         if websockets is not None:
             websockets(page)
-        page.goto(site + path)
+        page.goto(urljoin(site, path))
         return page
 
     yield open_it

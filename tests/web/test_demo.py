@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from itertools import permutations
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Browser, Page, WebSocketRoute, expect
+
+if TYPE_CHECKING:
+    from tests.web.conftest import Watch
 
 DEADLINE = 20.0
 OpenPage = Callable[..., Page]
@@ -107,8 +113,26 @@ def test_leaving_and_joining_again_needs_no_reload(open_page: OpenPage) -> None:
     assert_only_sees(staying)
     assert_only_sees(leaving)
     expect(leaving.locator("#status")).to_have_attribute("data-state", "closed")
+    expect(leaving.locator("#people-count")).to_have_text("0")
+    expect(leaving.locator("#roster li:visible")).to_have_count(0)
     leaving.get_by_role("button", name="Join again").click()
     assert_everybody_sees_everybody(staying, leaving)
+    expect(leaving.locator("#people-count")).to_have_text("2")
+
+
+def test_a_double_click_on_leave_leaves(open_page: OpenPage) -> None:
+    """It does not come back with its second half, and what was off stays off."""
+    page = open_page(a_room())
+    expect(page.locator("#status")).to_have_attribute("data-state", "open")
+    expect(page.locator("#camera")).to_have_attribute("data-source", "camera")
+    page.locator("#camera").click()
+    page.get_by_role("button", name="Leave").dblclick()
+    expect(page.locator("#status")).to_have_attribute("data-state", "closed")
+    expect(page.locator("#camera")).to_be_disabled()
+    page.get_by_role("button", name="Join again").click()
+    expect(page.locator("#status")).to_have_attribute("data-state", "open")
+    expect(page.locator("#mute")).to_be_enabled()
+    expect(page.locator("#camera")).to_have_attribute("data-source", "generated")
 
 
 def test_pages_of_different_rooms_do_not_see_each_other_until_one_changes_rooms(open_page: OpenPage) -> None:
@@ -211,3 +235,47 @@ def test_media_flows_on_while_signaling_is_lost_and_found_again(open_page: OpenP
     assert dropping.evaluate("globalThis.rejoined")
     assert dropping.evaluate("[...mcpActors.call.peers.values()][0].pc === globalThis.before")
     assert_everybody_sees_everybody(dropping, other)
+
+
+def test_a_page_loads_and_says_why_it_cannot_reach_others(open_page: OpenPage, hiding_chromium: Browser) -> None:
+    """Browsers that hide their addresses from each other: until one is allowed to use its camera."""
+    room = a_room()
+    one = open_page(room, browser=hiding_chromium)
+    began = time.monotonic()
+    other = open_page(room, browser=hiding_chromium)
+    assert time.monotonic() - began < 5
+    assert other.evaluate("document.readyState") == "complete"
+    tile = other.locator(f".tile[data-peer-id='{id_of(one)}']")
+    expect(tile.locator(".cover-state")).to_have_text("Waiting")
+    name = tile.locator(".name").text_content()
+    for page in (one, other):
+        expect(page.locator("#problem")).to_contain_text("but not to", timeout=DEADLINE * 1000)
+    expect(other.locator("#problem")).to_contain_text(f"Connected to the server, but not to {name} yet")
+
+    other.context.grant_permissions(["camera", "microphone"])
+    other.evaluate("mcpActors.call.retry()")
+    assert_everybody_sees_everybody(one, other)
+    for page in (one, other):
+        expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_a_restarted_server_makes_nobody_join_again(
+    open_page: OpenPage, watch: Watch, restartable_site: tuple[str, Callable[[], None]]
+) -> None:
+    """The chat says that it was away, keeps what is being typed, and goes on."""
+    site, restart = restartable_site
+    watch.hosts.add(urlsplit(site).netloc)
+    one, other = open_page(site), open_page(site)
+    assert_everybody_sees_everybody(one, other)
+    expect(one.locator("#chat-log .notice", has_text="joined.")).to_have_count(1)
+    one.get_by_label("Message").fill("typed meanwhile")
+    restart()
+    for page in (one, other):
+        expect(page.locator("#chat-log .notice").last).to_have_text("The chat is back.")
+    expect(one.get_by_label("Message")).to_have_value("typed meanwhile")
+    one.get_by_label("Message").press("Enter")
+    expect(other.locator("#chat-log .message .text")).to_have_text("typed meanwhile")
+    expect(one.locator("#chat-log .notice", has_text="joined.")).to_have_count(1)
+    expect(other.locator("#chat-log .notice", has_text="joined.")).to_have_count(0)
+    expect(one.locator("#chat-log .notice", has_text="left.")).to_have_count(0)
+    watch.complaints[:] = [complaint for complaint in watch.complaints if "WebSocket connection to" not in complaint]
