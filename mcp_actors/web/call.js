@@ -17,9 +17,12 @@ const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 /** The session id in an SDP's origin line: another one means another RTCPeerConnection. */
 const sessionOf = (description) => /^o=\S+ (\d+)/m.exec(description.sdp)?.[1];
 
+/** That line whole, with its version: another one means another description. */
+const originOf = (description) => /^o=.*$/m.exec(description?.sdp)?.[0];
+
 /** Sends what the server refuses for the moment only (rate limit, room on the move) again. */
-async function deliver(send) {
-  for (let attempt = 1; ; attempt++) {
+async function deliver(send, wanted) {
+  for (let attempt = 1; wanted(); attempt++) {
     try {
       return await send();
     } catch (error) {
@@ -28,6 +31,7 @@ async function deliver(send) {
       await sleep(500 * attempt);
     }
   }
+  return undefined; // overtaken by a later description
 }
 
 /** Another peer of the call. */
@@ -162,7 +166,9 @@ export class Peer {
     const pc = this.pc;
     await pc.setRemoteDescription(description); // rolls our own offer back where there is one
     this.#session = session;
-    for (const candidate of this.#held.splice(0)) await this.#takeCandidate(candidate);
+    for (const candidate of this.#held.splice(0)) {
+      await this.#takeCandidate(candidate).catch((error) => console.warn(`candidate of ${this.id} not used: ${error.name}`));
+    }
     if (description.type !== "offer") return undefined;
     if (!this.#attached) this.#attach();
     await pc.setLocalDescription();
@@ -181,7 +187,9 @@ export class Peer {
   }
 
   #tell(what, value) {
-    deliver(() => this.#call.signaling[what](this.id, value));
+    const {pc} = this;
+    const wanted = () => pc === this.pc && (what === "candidate" || originOf(pc.localDescription) === originOf(value));
+    deliver(() => this.#call.signaling[what](this.id, value), wanted);
   }
 
   #stateChanged(pc) {

@@ -84,7 +84,11 @@ export class Connection extends EventTarget {
     }
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
-      const late = () => this.#settle(id, null, new SignalingError("timeout", `No reply to ${type}.`, true));
+      const socket = this.#socket;
+      const late = () => {
+        this.#settle(id, null, new SignalingError("timeout", `No reply to ${type}.`, true));
+        this.#drop(socket);
+      };
       this.#pending.set(id, {resolve, reject, timer: setTimeout(late, REPLY_TIMEOUT)});
       this.#socket.send(JSON.stringify({type, room, payload, id}));
     });
@@ -109,6 +113,13 @@ export class Connection extends EventTarget {
     socket.onopen = () => this.#opened(socket);
     socket.onmessage = ({data}) => socket === this.#socket && this.#received(JSON.parse(data));
     socket.onclose = ({code, reason}) => socket === this.#socket && this.#lost(code, reason);
+  }
+
+  /** Gives up a connection that does not answer, though nothing has closed it, and dials anew. */
+  #drop(socket) {
+    if (socket !== this.#socket) return;
+    socket.close();
+    this.#lost(1006, "no reply");
   }
 
   async #opened(socket) {
