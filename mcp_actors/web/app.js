@@ -11,7 +11,7 @@ import {Unreached} from "./unreached.js";
 
 const DEFAULT_ROOM = "lobby";
 const RETRY_PAUSE = 1000; // milliseconds
-const CONNECTING_TAKES = 3000;
+const CONNECTING_TAKES = 10_000;
 
 const $ = (id) => document.getElementById(id);
 const roomInAddress = () => new URLSearchParams(location.search).get("room")?.trim() || DEFAULT_ROOM;
