@@ -51,6 +51,7 @@ GOALS = (
     Goal("churn", "in process", "create_us_max", 60),
     Goal("churn", "in process", "retire_us_max", 60),
     Goal("isolation", "loud", "latency_p99_us", 2.0, to_variant="quiet"),
+    Goal("isolation", "loud", "latency_p99_us", 2.0, to_variant="elsewhere"),
 )
 
 

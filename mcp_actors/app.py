@@ -57,7 +57,7 @@ def spare_the_collector() -> None:
     """Keep the garbage collector from going through all rooms again and again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 20, 20)
+    gc.set_threshold(YOUNG_OBJECTS, 5, 100)
 
 
 class StartError(Exception):

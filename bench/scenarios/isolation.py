@@ -2,7 +2,8 @@
 
 Quiet pairs exchange candidates at a steady, low rate. `quiet`: alone. `loud`: in other rooms, one peer is sent offers
 and never reads, and one floods another as fast as the server takes it. The loud ones are in a third process
-(bench/loud.py).
+(bench/loud.py). `elsewhere`: the same loud peers, at another server beside ours. That tells what the machine's two
+cores do to latency when four processes share them, whatever the server; what is beyond it is the server's.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Isolation(Scenario):
     name = "isolation"
     operation = "quiet message"
     columns = ("latency_p50_us", "latency_p95_us", "latency_p99_us", "latency_max_us", "latency_count", "rss_mib")
-    variants = ("quiet", "loud")
+    variants = ("quiet", "elsewhere", "loud")
 
     def unfit(self, contender: Contender, variant: str) -> str | None:
         """See `Scenario`."""
@@ -48,6 +49,9 @@ class Isolation(Scenario):
         """See `Scenario`."""
         if plan.variant == "quiet":
             return super().carry_out(server, plan)
+        if plan.variant == "elsewhere":
+            with server.contender.serve() as other, Loud(other.port):
+                return super().carry_out(server, plan)
         with Loud(server.port):
             return super().carry_out(server, plan)
 

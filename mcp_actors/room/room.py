@@ -111,8 +111,7 @@ class Room:
         self.roster.add(member)
         self._stamps[member.incarnation] = sender_stamp(member.id)
         entry = self._entering.pop(member.incarnation, None)
-        news = self._arrival(member)
-        sends = [] if news is None else [Send(self._audience(member), encode(news))]
+        sends = self._tell(self._audience(member), self._arrival(member))
         if entry is not None:
             sends.insert(0, Send((member.incarnation,), encode(self._welcome(member, entry))))
         return sends
@@ -123,11 +122,14 @@ class Room:
         if member is None:
             return []
         del self._stamps[event.incarnation]
-        news = self._farewell(member, event)
-        sends = [] if news is None else [Send(self._audience(member), encode(news))]
+        sends = self._tell(self._audience(member), self._farewell(member, event))
         if departure is not None and departure.replied:
             sends.insert(0, Send((member.incarnation,), encode(self._goodbye(member, departure))))
         return sends
+
+    @staticmethod
+    def _tell(to: list[Incarnation], news: wire.ServerMessage | None) -> list[Send]:
+        return [Send(to, encode(news))] if to and news is not None else []
 
     def _audience(self, member: Member) -> list[Incarnation]:
         """Who hears of a member's coming and going: of peers everybody, of users the users."""

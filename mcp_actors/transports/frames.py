@@ -26,10 +26,10 @@ NORMAL, PROTOCOL_ERROR, INVALID_DATA, TOO_BIG = 1000, 1002, 1007, 1009
 SENDABLE_CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
 """Close codes that may stand in a close frame (RFC 6455, section 7.4, and the registry it founded)."""
 
-TURN = 16
+TURN = 8
 """Frames handled before others get their turn: a read of 256 KiB can hold 40,000 of them.
 
-Beside a flood, p99 of other rooms was 26 to 32 ms with turns of 256 frames, and 5 to 7 ms with 16.
+Beside a flood, p99 of other rooms was 26 to 32 ms with turns of 256 frames, and 5 to 7 ms with 16, on a busy machine.
 """
 
 
