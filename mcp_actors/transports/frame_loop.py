@@ -45,8 +45,8 @@ CLOSE_TIMEOUT = 5.0
 BREATHER = 0.001
 """Seconds that a client waits after each full turn of frames: a flood then takes a part of the CPU, not all of it.
 
-It limits one connection to 8,000 messages a second. Beside a flood, p99 of other rooms was 2.5 to 4.7 ms without it, and
-0.7 to 1.9 ms with it.
+It limits one connection to 8,000 messages a second. Beside a flood, p99 of other rooms was 2.5 to 4.7 ms without
+it, and 0.7 to 1.9 ms with it.
 """
 
 EARLY = 65_536
