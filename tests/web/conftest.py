@@ -46,6 +46,8 @@ class Watch:
 
     hosts: set[str]
     complaints: list[str] = field(default_factory=list)
+    server_may_be_away: bool = False
+    """Whether a test stops its server: the browser then complains of each attempt to reach it."""
 
     def over(self, context: BrowserContext) -> None:
         """Watch every page of this context."""
@@ -55,7 +57,8 @@ class Watch:
         context.on("page", lambda page: page.on("websocket", lambda websocket: self._asked(websocket.url)))
 
     def _heard(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        away = self.server_may_be_away and message.text.startswith("WebSocket connection to")
+        if message.type == "error" and not away:
             self.complaints.append(f"console: {message.text}")
 
     def _asked(self, url: str) -> None:
