@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from mcp_actors.transports.access import refuse
-from mcp_actors.transports.frame_loop import FastWebSocket, fast_or_stock, understood
+from mcp_actors.transports.upgrade import FastWebSocket, fast_or_stock, understood
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

@@ -1,26 +1,18 @@
-"""The fast frame loop: after Tornado's handshake the socket moves to an asyncio transport; its frames are read in bulk.
+"""The fast frame loop: one WebSocket on an asyncio transport, whose frames are read in bulk.
 
-Stock Tornado reads each frame in two to four small reads and makes a task for each frame it writes. The handshake stays
-Tornado's own, and everything that it offers beyond plain frames (TLS, compression) stays with its own loop.
+Stock Tornado reads each frame in two to four small reads and makes a task for each frame it writes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-import zlib
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from tornado.httputil import HTTPHeaders
-from tornado.iostream import SSLIOStream, StreamClosedError
-from tornado.websocket import WebSocketClosedError, WebSocketProtocol13, _WebSocketParams
+from tornado.websocket import WebSocketClosedError
 
 from mcp_actors.transports.frames import (
-    BINARY,
     NORMAL,
-    PING,
     PONG,
-    TEXT,
     FrameError,
     FrameReader,
     write_close,
@@ -28,16 +20,9 @@ from mcp_actors.transports.frames import (
 )
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Coroutine
 
-    from tornado.iostream import IOStream
-    from tornado.websocket import WebSocketHandler, WebSocketProtocol
-
     from mcp_actors.transports.frames import Framer
-
-_PARAMETER = r"(server|client)_no_context_takeover|client_max_window_bits|(server|client)_max_window_bits=(9|1[0-5])"
-_OFFER = re.compile(rf"permessage-deflate( *; *({_PARAMETER}))*")
 
 CLOSE_TIMEOUT = 5.0
 """Seconds a client has to answer a close frame, or to go after it broke the protocol."""
@@ -48,12 +33,6 @@ BREATHER = 0.001
 It limits one connection to 8,000 messages a second. Beside a flood, p99 of other rooms was 2.5 to 4.7 ms without
 it, and 0.7 to 1.9 ms with it.
 """
-
-EARLY = 65_536
-"""Bytes taken at once of what arrived with the handshake."""
-
-MAX_EARLY = 1_048_576
-"""Bytes a client may send before it has read the answer to its handshake."""
 
 
 class Receiver(Protocol):
@@ -267,115 +246,3 @@ class FrameLoop(asyncio.Protocol):
             self._receiver.on_closing()
         if self._transport is not None and self._transport.can_write_eof():
             self._transport.write_eof()
-
-
-class FastWebSocket(WebSocketProtocol13):
-    """Tornado's handshake, then a `FrameLoop`."""
-
-    def __init__(self, receiver: Receiver, framer: Framer, max_message: int) -> None:
-        params = _WebSocketParams(None, None, max_message, None)
-        super().__init__(cast("Any", receiver), mask_outgoing=False, params=params)
-        self._receiver = receiver
-        self.frame_loop = FrameLoop(receiver, framer, max_message)
-
-    async def _receive_frame_loop(self) -> None:
-        """Move the socket; from here on its frames come through callbacks, and no coroutine waits for them."""
-        try:
-            await self.stream.write(b"")  # until the handshake is on its way, whole
-            moved, self.frame_loop.early = take_socket(self.stream)
-            self._forget_handshake()
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: self.frame_loop, moved)
-        except (StreamClosedError, OSError):
-            self.frame_loop.connection_lost(None)
-
-    def _forget_handshake(self) -> None:
-        """Let go of the HTTP connection and the stream: the larger half of an idle connection's memory."""
-        request = self._receiver.request
-        request.connection = request.server_connection = None
-        request.headers = HTTPHeaders()
-        self.stream = cast("IOStream", None)
-
-    def write_message(self, message: str | bytes | dict[str, Any], binary: bool = False) -> asyncio.Future[None]:
-        """Write a message as Tornado's handlers do; the future is done, `Receiver.on_writable` tells when to wait."""
-        if isinstance(message, dict):
-            raise TypeError("a message is text or bytes")
-        payload = message.encode() if isinstance(message, str) else message
-        if self.is_closing() or not self.frame_loop.write(write_frame(BINARY if binary else TEXT, payload)):
-            raise WebSocketClosedError
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
-
-    def write_ping(self, data: bytes) -> None:
-        """Write a ping."""
-        if not self.is_closing():
-            self.frame_loop.write(write_frame(PING, data))
-
-    def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """Begin the closing handshake; see `WebSocketHandler.close`."""
-        self.frame_loop.close(NORMAL if code is None else code, reason or "")
-
-    def is_closing(self) -> bool:
-        """Whether nothing more may be written."""
-        return self.frame_loop.closing
-
-    def _abort(self) -> None:
-        self.frame_loop.abort()
-        if self.stream is not None:
-            self.stream.close()
-
-    def start_pinging(self) -> None:
-        """One heartbeat serves all connections; see `Connections`."""
-
-
-class StockWebSocket(WebSocketProtocol13):
-    """Tornado's own loop, but a compressed message that cannot be read ends its connection, not in an error log."""
-
-    async def _receive_frame_loop(self) -> None:
-        try:
-            await super()._receive_frame_loop()
-        except zlib.error:
-            self._abort()
-
-
-def wants_compression(handler: WebSocketHandler) -> bool:
-    """Whether a client offers compression, and the handler has options for it."""
-    offer = handler.request.headers.get("Sec-WebSocket-Extensions", "")
-    return handler.get_compression_options() is not None and "permessage-deflate" in offer
-
-
-def understood(offer: str) -> bool:
-    """Whether Tornado can read an offer of extensions, which it does without checking."""
-    return all(_OFFER.fullmatch(part.strip()) for part in offer.split(","))
-
-
-def fast_or_stock(
-    handler: WebSocketHandler, stock: WebSocketProtocol | None, framer: Framer | None
-) -> WebSocketProtocol | None:
-    """The protocol of a connection: ours, but Tornado's for TLS, where both want compression, and without a framer."""
-    if stock is None:
-        return None
-    if framer is None or wants_compression(handler):
-        return StockWebSocket(handler, mask_outgoing=False, params=cast("WebSocketProtocol13", stock).params)
-    if isinstance(getattr(handler.request.connection, "stream", None), SSLIOStream):
-        return stock
-    return FastWebSocket(cast("Any", handler), framer, handler.max_message_size)
-
-
-def take_socket(stream: IOStream) -> tuple[socket.socket, bytes]:
-    """Take the socket out of a Tornado stream, with what the stream has read ahead. The stream is closed after it.
-
-    Nothing is lost: as long as the stream has bytes, or its socket has, a read of it is done at once. Raises OSError,
-    or StreamClosedError when the client is gone or sent more than `MAX_EARLY`.
-    """
-    early = bytearray()
-    while (read := asyncio.ensure_future(stream.read_bytes(EARLY, partial=True))).done():
-        early += read.result()
-        if len(early) > MAX_EARLY:
-            stream.close()
-            raise StreamClosedError
-    read.add_done_callback(lambda closed: closed.exception())
-    moved = stream.socket.dup()
-    moved.setblocking(False)
-    stream.close()
-    return moved, bytes(early)

@@ -22,8 +22,8 @@ from mcp_actors.protocol.errors import (
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import shown
 from mcp_actors.transports.access import refuse
-from mcp_actors.transports.frame_loop import FastWebSocket, fast_or_stock, understood
 from mcp_actors.transports.outbox import Outbox, StockWriter
+from mcp_actors.transports.upgrade import FastWebSocket, fast_or_stock, understood
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine

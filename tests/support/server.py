@@ -51,6 +51,14 @@ class Server:
         """A connection to /ws/mcp/."""
         return await self.client("/ws/mcp/", **headers)
 
+    async def pair(self) -> tuple[Client, Client]:
+        """Peers `a` and `b`, joined in this order, in room `r`, with nothing left to hear."""
+        a, b = await self.peer(), await self.peer()
+        await a.join("r", "a")
+        await b.join("r", "b")
+        await a.expect("peer-joined", peer_id="b")
+        return a, b
+
 
 class Process:
     """`mcp-actors` as a user starts it: in an empty directory, with no settings but those given."""

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import inspect
 import json
 import os
-import weakref
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
-from tornado.util import _websocket_mask
-from tornado.websocket import WebSocketProtocol13, _WebSocketParams
 
 from mcp_actors.transports import frame_loop
 from mcp_actors.transports.frames import TURN
-from tests.support.client import DEADLINE
 from tests.support.server import Server
+from tests.support.socket import JOIN, Socket
 from tests.transports.test_frames import CLOSING, Raw, text
 
 if TYPE_CHECKING:
@@ -26,11 +21,7 @@ if TYPE_CHECKING:
 
     from tornado.ioloop import IOLoop
 
-HANDSHAKE = (
-    b"GET /ws/signaling/ HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
-JOIN = b'{"type":"join","room":"r","payload":{"peer_id":"%s"}}'
+    from tests.support.client import Client
 
 
 @pytest.fixture
@@ -42,48 +33,17 @@ def server(io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
     io_loop.run_sync(server.stop)
 
 
-class Socket:
-    """A TCP connection that speaks WebSocket by hand."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    @classmethod
-    async def open(cls, server: Server, early: bytes = b"") -> Self:
-        """Shake hands, with frames right behind the request."""
-        socket = cls(*await asyncio.open_connection("127.0.0.1", server.app.port))
-        socket.writer.write(HANDSHAKE + early)
-        answer = await asyncio.wait_for(socket.reader.readuntil(b"\r\n\r\n"), DEADLINE)
-        assert answer.startswith(b"HTTP/1.1 101")
-        return socket
-
-    async def frame(self) -> tuple[int, bytes]:
-        """The next frame: its first byte and its payload."""
-        async with asyncio.timeout(DEADLINE):
-            first, length = await self.reader.readexactly(2)
-            if length == 126:
-                length = int.from_bytes(await self.reader.readexactly(2), "big")
-            return first, await self.reader.readexactly(length)
-
-    async def ended(self) -> bool:
-        """Whether the server hangs up, having nothing more to say."""
-        async with asyncio.timeout(DEADLINE):
-            return await self.reader.read(1) == b""
-
-    async def close(self) -> None:
-        self.writer.close()
-        await asyncio.gather(self.writer.wait_closed(), return_exceptions=True)
-
-
-async def test_frames_that_come_with_the_handshake_are_not_lost(server: Server) -> None:
-    early = b"".join(text(JOIN.replace(b'"r"', b'"room %d"' % number) % b"a") for number in range(20))
-    socket = await Socket.open(server, early)
-    for number in range(20):
-        first, payload = await socket.frame()
-        assert first == 0x81
-        assert b'"joined"' in payload
-        assert b'"room %d"' % number in payload
-    await socket.close()
+async def deaf_and_other(server: Server) -> tuple[Socket, Client]:
+    """A peer `deaf` that does not read, with more waiting for it than the kernel takes, and another of its room."""
+    deaf = await Socket.open(server, text(JOIN % b"deaf"))
+    await deaf.frame()
+    other = await server.peer()
+    await other.join("r", "other")
+    deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    for _ in range(3000):
+        await other.say("signal", "r", {"target_peer_id": "deaf", "data": "x" * 900})
+    await other.drain("r")
+    return deaf, other
 
 
 async def test_frames_may_come_one_byte_at_a_time(server: Server) -> None:
@@ -168,60 +128,19 @@ async def test_one_who_closes_and_does_not_read_is_hung_up_on_in_time(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frame_loop, "CLOSE_TIMEOUT", 0.1)
-    socket = await Socket.open(server, text(JOIN % b"deaf"))
-    await socket.frame()
-    other = await server.peer()
-    await other.join("r", "other")
-    socket.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    for _ in range(3000):
-        await other.say("signal", "r", {"target_peer_id": "deaf", "data": "x" * 900})
-    await other.drain("r")
+    socket, other = await deaf_and_other(server)
     socket.writer.write(Raw(0x88, b"").encode())
     await other.expect("peer-left", peer_id="deaf")
     await socket.close()
 
 
 async def test_what_is_sent_to_a_peer_after_its_close_frame_is_not_found(server: Server) -> None:
-    socket = await Socket.open(server, text(JOIN % b"deaf"))
-    await socket.frame()
-    other = await server.peer()
-    await other.join("r", "other")
-    socket.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    for _ in range(3000):
-        await other.say("signal", "r", {"target_peer_id": "deaf", "data": "x" * 900})
-    await other.drain("r")
+    socket, other = await deaf_and_other(server)
     socket.writer.write(Raw(0x88, b"").encode())
     await other.expect("peer-left", peer_id="deaf", reason="disconnected")
     await other.say("signal", "r", {"target_peer_id": "deaf", "data": 1}, id=1)
     await other.expect_error("peer-not-found")
     await socket.close()
-
-
-async def test_a_connection_that_is_gone_is_freed_without_the_garbage_collector(server: Server) -> None:
-    gc.collect()
-    gc.disable()
-    try:
-        peers = [await server.peer() for _ in range(5)]
-        for number, peer in enumerate(peers):
-            await peer.join("r", str(number))
-        handlers = [weakref.ref(connection._socket) for connection in server.app.connections._open]  # type: ignore[attr-defined]
-        assert len(handlers) == 5
-        for peer in peers[:3]:
-            await peer.close()
-        async with asyncio.timeout(DEADLINE):
-            while sum(handler() is not None for handler in handlers) > 2:
-                await asyncio.sleep(0.01)
-    finally:
-        gc.enable()
-
-
-def test_tornado_has_the_hooks_that_this_loop_takes() -> None:
-    for name in ("_receive_frame_loop", "_abort", "accept_connection", "write_message", "write_ping", "close"):
-        assert callable(getattr(WebSocketProtocol13, name))
-    assert list(inspect.signature(_WebSocketParams).parameters) == [
-        *("ping_interval", "ping_timeout", "max_message_size", "compression_options")
-    ]
-    assert _websocket_mask(b"\x01\x02\x03\x04", b"\x00" * 6) == b"\x01\x02\x03\x04\x01\x02"
 
 
 async def test_a_flood_of_pings_from_one_who_does_not_read_does_not_stop_others(server: Server) -> None:

@@ -8,20 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.support.client import Client
     from tests.support.server import Server
 
 OFFER = {"type": "offer", "sdp": "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n"}
 CANDIDATE = {"candidate": "candidate:1 1 udp 1 127.0.0.1 9 typ host", "sdpMLineIndex": 0, "sdpMid": "0"}
-
-
-async def pair(server: Server) -> tuple[Client, Client]:
-    """Two peers, `a` then `b`, in room `r`, with nothing left to hear."""
-    a, b = await server.peer(), await server.peer()
-    await a.join("r", "a")
-    await b.join("r", "b")
-    await a.expect("peer-joined", peer_id="b")
-    return a, b
 
 
 @pytest.mark.parametrize("path", ["/ws/signaling/", "/ws/signaling"])
@@ -101,7 +91,7 @@ async def test_a_request_with_an_id_gets_an_answer_with_it(server: Server) -> No
 async def test_a_signal_reaches_its_target_alone_stamped_and_otherwise_byte_for_byte(
     server: Server, kind: str, payload: dict[str, Any]
 ) -> None:
-    a, b = await pair(server)
+    a, b = await server.pair()
     c = await server.peer()
     await c.join("r", "c")
     await a.expect("peer-joined")
@@ -116,7 +106,7 @@ async def test_a_signal_reaches_its_target_alone_stamped_and_otherwise_byte_for_
 
 
 async def test_a_binary_frame_is_relayed_as_text(server: Server) -> None:
-    a, b = await pair(server)
+    a, b = await server.pair()
     text = '{"type":"signal","room":"r","payload":{"target_peer_id":"b","data":"é"}}'
     await a.send(text.encode())
     assert await b.hear_text() == '{"sender":"a",' + text[1:]
@@ -135,7 +125,7 @@ async def test_what_is_sent_right_behind_a_join_finds_the_peer_in_the_room(serve
 
 
 async def test_leaving_and_closing_are_told_to_the_others_with_their_reasons(server: Server) -> None:
-    a, b = await pair(server)
+    a, b = await server.pair()
     c = await server.peer()
     await c.join("r", "c")
     await a.expect("peer-joined", peer_id="c")
@@ -151,7 +141,7 @@ async def test_leaving_and_closing_are_told_to_the_others_with_their_reasons(ser
 
 
 async def test_a_peer_may_be_in_several_rooms_under_an_id_of_its_own_in_each(server: Server) -> None:
-    a, b = await pair(server)
+    a, b = await server.pair()
     await a.join("other", "somebody else")
     await b.join("other", "b")
     await a.expect("peer-joined", peer_id="b")
@@ -162,7 +152,7 @@ async def test_a_peer_may_be_in_several_rooms_under_an_id_of_its_own_in_each(ser
 
 
 async def test_an_id_is_taken_while_its_holder_is_there_and_free_after(server: Server) -> None:
-    a, b = await pair(server)
+    a, b = await server.pair()
     thief = await server.peer()
     await thief.say("join", "r", {"peer_id": "a"}, id=1)
     await thief.expect_error("peer-id-taken")

@@ -10,7 +10,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 from websockets.exceptions import InvalidStatus
 
-from tests.support.client import DEADLINE, Client
+from tests.support.client import DEADLINE
 
 if TYPE_CHECKING:
     from tests.conftest import ExpectedLogs
@@ -23,15 +23,6 @@ def signal(data: object = 0, **fields: object) -> str:
     """A signal to peer `b` of room `r`."""
     payload = {"target_peer_id": "b", "data": data}
     return json.dumps({"type": "signal", "room": "r", "payload": payload, **fields})
-
-
-async def pair(server: Server) -> tuple[Client, Client]:
-    """Peers `a` and `b` in room `r`, with nothing left to hear."""
-    a, b = await server.peer(), await server.peer()
-    await a.join("r", "a")
-    await b.join("r", "b")
-    await a.expect("peer-joined", peer_id="b")
-    return a, b
 
 
 MISUSE: dict[str, tuple[str | bytes, str, str | None]] = {
@@ -97,7 +88,7 @@ MISUSE: dict[str, tuple[str | bytes, str, str | None]] = {
 @pytest.mark.parametrize("name", MISUSE)
 async def test_a_mistake_costs_one_error_and_nothing_else(server: Server, name: str) -> None:
     frame, code, field = MISUSE[name]
-    a, b = await pair(server)
+    a, b = await server.pair()
     await a.send(frame)
     error = await a.expect_error(code)
     assert error.get("details", {}).get("field") == field
@@ -108,14 +99,14 @@ async def test_a_mistake_costs_one_error_and_nothing_else(server: Server, name: 
 
 
 async def test_an_error_names_the_request_it_answers(server: Server) -> None:
-    a, _ = await pair(server)
+    a, _ = await server.pair()
     await a.send('{"type": "shout", "room": "r", "payload": {}, "id": "mine"}')
     error = await a.expect("error")
     assert (error["id"], error["room"]) == ("mine", "r")
 
 
 async def test_a_message_of_exactly_the_limit_passes(server: Server) -> None:
-    a, b = await pair(server)
+    a, b = await server.pair()
     text = signal("x" * (LIMIT - len(signal(""))))
     assert len(text) == LIMIT
     await a.send(text)
@@ -123,7 +114,7 @@ async def test_a_message_of_exactly_the_limit_passes(server: Server) -> None:
 
 
 async def test_a_frame_far_beyond_the_limit_closes_its_connection_alone(server: Server) -> None:
-    a, b = await pair(server)
+    a, b = await server.pair()
     await a.send(signal("x" * LIMIT * 4))
     await a.expect_close(1009)
     await b.expect("peer-left", peer_id="a", reason="disconnected")
@@ -131,7 +122,7 @@ async def test_a_frame_far_beyond_the_limit_closes_its_connection_alone(server: 
 
 @pytest.mark.settings(max_bad_messages=3)
 async def test_a_connection_that_sends_nothing_but_bad_messages_is_closed_for_good(server: Server) -> None:
-    a, b = await pair(server)
+    a, b = await server.pair()
     for frame in ("bad", "worse", signal(), "bad", "worse"):
         await a.send(frame)
     for _ in range(4):
@@ -157,7 +148,7 @@ async def test_a_connection_is_in_as_many_rooms_as_it_may(server: Server) -> Non
 
 @pytest.mark.settings(max_room_members=2)
 async def test_a_full_room_refuses_peers_and_users_each_by_their_own_number(server: Server) -> None:
-    await pair(server)
+    await server.pair()
     late = await server.peer()
     await late.say("join", "r", {"peer_id": "late"})
     assert (await late.expect_error("room-full"))["details"] == {"limit": 2}
@@ -195,7 +186,7 @@ async def test_one_connection_too_many_is_refused_in_the_handshake(server: Serve
 
 @pytest.mark.settings(max_outbox_bytes=200_000, max_outbox_messages=50)
 async def test_a_peer_that_does_not_read_is_closed_and_its_room_goes_on(server: Server) -> None:
-    a, b = await pair(server)
+    a, b = await server.pair()
     deaf = await server.peer()
     await deaf.join("r", "deaf")
     await a.expect("peer-joined")
@@ -214,14 +205,14 @@ async def test_a_peer_that_does_not_read_is_closed_and_its_room_goes_on(server: 
 
 @pytest.mark.settings(ping_interval=0.1)
 async def test_a_silent_connection_is_found_and_one_that_answers_pings_stays(server: Server) -> None:
-    a, b = await pair(server)
+    a, b = await server.pair()
     b.stop_reading()
     await a.expect("peer-left", peer_id="b", reason="timeout")
     assert await a.drain("r") == []
 
 
 async def test_a_client_that_vanishes_without_a_word_is_told_to_the_others(server: Server) -> None:
-    a, b = await pair(server)
+    a, b = await server.pair()
     b.vanish()
     await a.expect("peer-left", peer_id="b", reason="disconnected")
 

@@ -1,0 +1,148 @@
+"""After the handshake: which frame loop a connection gets, and how its socket moves to ours.
+
+The handshake is Tornado's own; what it offers beyond plain frames (TLS, compression) stays with its own loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from typing import TYPE_CHECKING, Any, cast
+
+from tornado.httputil import HTTPHeaders
+from tornado.iostream import SSLIOStream, StreamClosedError
+from tornado.websocket import WebSocketClosedError, WebSocketProtocol13, _WebSocketParams
+
+from mcp_actors.transports.frame_loop import FrameLoop
+from mcp_actors.transports.frames import BINARY, NORMAL, PING, TEXT, write_frame
+
+if TYPE_CHECKING:
+    import socket
+
+    from tornado.iostream import IOStream
+    from tornado.websocket import WebSocketHandler, WebSocketProtocol
+
+    from mcp_actors.transports.frame_loop import Receiver
+    from mcp_actors.transports.frames import Framer
+
+_PARAMETER = r"(server|client)_no_context_takeover|client_max_window_bits|(server|client)_max_window_bits=(9|1[0-5])"
+_OFFER = re.compile(rf"permessage-deflate( *; *({_PARAMETER}))*")
+
+EARLY = 65_536
+"""Bytes taken at once of what arrived with the handshake."""
+
+MAX_EARLY = 1_048_576
+"""Bytes a client may send before it has read the answer to its handshake."""
+
+
+class FastWebSocket(WebSocketProtocol13):
+    """Tornado's handshake, then a `FrameLoop`."""
+
+    def __init__(self, receiver: Receiver, framer: Framer, max_message: int) -> None:
+        params = _WebSocketParams(None, None, max_message, None)
+        super().__init__(cast("Any", receiver), mask_outgoing=False, params=params)
+        self._receiver = receiver
+        self.frame_loop = FrameLoop(receiver, framer, max_message)
+
+    async def _receive_frame_loop(self) -> None:
+        """Move the socket; from here on its frames come through callbacks, and no coroutine waits for them."""
+        try:
+            await self.stream.write(b"")  # until the handshake is on its way, whole
+            moved, self.frame_loop.early = take_socket(self.stream)
+            self._forget_handshake()
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: self.frame_loop, moved)
+        except (StreamClosedError, OSError):
+            self.frame_loop.connection_lost(None)
+
+    def _forget_handshake(self) -> None:
+        """Let go of the HTTP connection and the stream: the larger half of an idle connection's memory."""
+        request = self._receiver.request
+        request.connection = request.server_connection = None
+        request.headers = HTTPHeaders()
+        self.stream = cast("IOStream", None)
+
+    def write_message(self, message: str | bytes | dict[str, Any], binary: bool = False) -> asyncio.Future[None]:
+        """Write a message as Tornado's handlers do; the future is done, `Receiver.on_writable` tells when to wait."""
+        if isinstance(message, dict):
+            raise TypeError("a message is text or bytes")
+        payload = message.encode() if isinstance(message, str) else message
+        if self.is_closing() or not self.frame_loop.write(write_frame(BINARY if binary else TEXT, payload)):
+            raise WebSocketClosedError
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    def write_ping(self, data: bytes) -> None:
+        """Write a ping."""
+        if not self.is_closing():
+            self.frame_loop.write(write_frame(PING, data))
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Begin the closing handshake; see `WebSocketHandler.close`."""
+        self.frame_loop.close(NORMAL if code is None else code, reason or "")
+
+    def is_closing(self) -> bool:
+        """Whether nothing more may be written."""
+        return self.frame_loop.closing
+
+    def _abort(self) -> None:
+        self.frame_loop.abort()
+        if self.stream is not None:
+            self.stream.close()
+
+    def start_pinging(self) -> None:
+        """One heartbeat serves all connections; see `Connections`."""
+
+
+class StockWebSocket(WebSocketProtocol13):
+    """Tornado's own loop, but a compressed message that cannot be read ends its connection, not in an error log."""
+
+    async def _receive_frame_loop(self) -> None:
+        try:
+            await super()._receive_frame_loop()
+        except zlib.error:
+            self._abort()
+
+
+def wants_compression(handler: WebSocketHandler) -> bool:
+    """Whether a client offers compression, and the handler has options for it."""
+    offer = handler.request.headers.get("Sec-WebSocket-Extensions", "")
+    return handler.get_compression_options() is not None and "permessage-deflate" in offer
+
+
+def understood(offer: str) -> bool:
+    """Whether Tornado can read an offer of extensions, which it does without checking."""
+    return all(_OFFER.fullmatch(part.strip()) for part in offer.split(","))
+
+
+def fast_or_stock(
+    handler: WebSocketHandler, stock: WebSocketProtocol | None, framer: Framer | None
+) -> WebSocketProtocol | None:
+    """The protocol of a connection: ours, but Tornado's for TLS, where both want compression, and without a framer."""
+    if stock is None:
+        return None
+    if framer is None or wants_compression(handler):
+        return StockWebSocket(handler, mask_outgoing=False, params=cast("WebSocketProtocol13", stock).params)
+    if isinstance(getattr(handler.request.connection, "stream", None), SSLIOStream):
+        return stock
+    return FastWebSocket(cast("Any", handler), framer, handler.max_message_size)
+
+
+def take_socket(stream: IOStream) -> tuple[socket.socket, bytes]:
+    """Take the socket out of a Tornado stream, with what the stream has read ahead. The stream is closed after it.
+
+    Nothing is lost: as long as the stream has bytes, or its socket has, a read of it is done at once. Raises OSError,
+    or StreamClosedError when the client is gone or sent more than `MAX_EARLY`.
+    """
+    early = bytearray()
+    while (read := asyncio.ensure_future(stream.read_bytes(EARLY, partial=True))).done():
+        early += read.result()
+        if len(early) > MAX_EARLY:
+            stream.close()
+            raise StreamClosedError
+    read.add_done_callback(lambda closed: closed.exception())
+    moved = stream.socket.dup()
+    moved.setblocking(False)
+    stream.close()
+    return moved, bytes(early)

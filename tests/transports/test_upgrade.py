@@ -1,0 +1,101 @@
+"""After the handshake: the socket moves to our frame loop whole, and takes nothing with it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from tornado.util import _websocket_mask
+from tornado.websocket import WebSocketProtocol13, _WebSocketParams
+
+from mcp_actors.transports import upgrade
+from mcp_actors.transports.upgrade import understood
+from tests.support.client import DEADLINE
+from tests.support.server import Server
+from tests.support.socket import JOIN, Socket
+from tests.transports.test_frames import Raw, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tornado.ioloop import IOLoop
+
+
+@pytest.fixture
+def server(io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
+    """A server with the fast loop."""
+    server = Server(tmp_path)
+    io_loop.run_sync(server.start)
+    yield server
+    io_loop.run_sync(server.stop)
+
+
+async def test_frames_that_come_with_the_handshake_are_not_lost(server: Server) -> None:
+    early = b"".join(text(JOIN.replace(b'"r"', b'"room %d"' % number) % b"a") for number in range(20))
+    socket = await Socket.open(server, early)
+    for number in range(20):
+        first, payload = await socket.frame()
+        assert first == 0x81
+        assert b'"joined"' in payload
+        assert b'"room %d"' % number in payload
+    await socket.close()
+
+
+def test_tornado_has_the_hooks_that_this_loop_takes() -> None:
+    for name in ("_receive_frame_loop", "_abort", "accept_connection", "write_message", "write_ping", "close"):
+        assert callable(getattr(WebSocketProtocol13, name))
+    assert list(inspect.signature(_WebSocketParams).parameters) == [
+        *("ping_interval", "ping_timeout", "max_message_size", "compression_options")
+    ]
+    assert _websocket_mask(b"\x01\x02\x03\x04", b"\x00" * 6) == b"\x01\x02\x03\x04\x01\x02"
+
+
+async def test_a_connection_that_is_gone_is_freed_without_the_garbage_collector(server: Server) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        peers = [await server.peer() for _ in range(5)]
+        for number, peer in enumerate(peers):
+            await peer.join("r", str(number))
+        handlers = [weakref.ref(connection._socket) for connection in server.app.connections._open]  # type: ignore[attr-defined]
+        assert len(handlers) == 5
+        for peer in peers[:3]:
+            await peer.close()
+        async with asyncio.timeout(DEADLINE):
+            while sum(handler() is not None for handler in handlers) > 2:
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
+
+
+async def test_one_who_sends_too_much_before_it_has_read_the_handshake_is_hung_up_on(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upgrade, "MAX_EARLY", 1000)
+    socket = await Socket.open(server, Raw(0x8A, b"x" * 100).encode() * 100)
+    with suppress(ConnectionResetError):  # the same, heard otherwise
+        assert await socket.ended()
+    assert len(server.app.connections) == 0
+    await socket.close()
+
+
+@pytest.mark.parametrize(
+    ("offer", "known"),
+    [
+        ("permessage-deflate", True),
+        ("permessage-deflate; client_max_window_bits", True),
+        ("permessage-deflate; server_max_window_bits=10; client_no_context_takeover, permessage-deflate", True),
+        ("permessage-deflate; server_max_window_bits=8", False),
+        ("permessage-deflate; foo=1", False),
+        ("x-webkit-deflate-frame", False),
+        (";;;=", False),
+    ],
+)
+def test_offers_of_compression_are_taken_up_only_in_words_that_tornado_knows(offer: str, known: bool) -> None:
+    assert understood(offer) is known
