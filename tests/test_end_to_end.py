@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 CALL_DEADLINE = 20.0
 
 
-@pytest.fixture
-def server(io_loop: IOLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+@pytest.fixture(params=["fast", "stock"])
+def server(
+    request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Server]:
     """A server, on a machine whose only network is the loopback, which aioice leaves out on its own."""
     monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda *_args, **_kwargs: ["127.0.0.1"])
-    server = Server(tmp_path)
+    server = Server(tmp_path, frame_loop=request.param)
     io_loop.run_sync(server.start)
     yield server
     io_loop.run_sync(server.stop)

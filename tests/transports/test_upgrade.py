@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import gc
 import inspect
+import ipaddress
+import ssl
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
 from tornado.util import _websocket_mask
 from tornado.websocket import WebSocketProtocol13, _WebSocketParams
+from websockets.asyncio.client import connect
 
 from mcp_actors.transports import upgrade
-from mcp_actors.transports.upgrade import understood
-from tests.support.client import DEADLINE
+from mcp_actors.transports.upgrade import FastWebSocket, understood
+from tests.support.client import DEADLINE, Client
 from tests.support.server import Server
 from tests.support.socket import JOIN, Socket
 from tests.transports.test_frames import Raw, text
@@ -99,3 +109,52 @@ async def test_one_who_sends_too_much_before_it_has_read_the_handshake_is_hung_u
 )
 def test_offers_of_compression_are_taken_up_only_in_words_that_tornado_knows(offer: str, known: bool) -> None:
     assert understood(offer) is known
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A key and a certificate of its own for 127.0.0.1, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "server.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+async def test_tls_connections_are_served_by_tornados_own_loop(server: Server, certificate: Path) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    sockets = bind_sockets(0, "127.0.0.1")
+    encrypted = HTTPServer(server.app._server.request_callback, ssl_options=context)
+    encrypted.add_sockets(sockets)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    url = f"wss://127.0.0.1:{sockets[0].getsockname()[1]}/ws/signaling/"
+    async with asyncio.timeout(DEADLINE):
+        peers = [Client(await connect(url, ssl=trusting, compression=None, proxy=None)) for _ in range(2)]
+        await peers[0].join("r", "a")
+        await peers[1].join("r", "b")
+        await peers[0].expect("peer-joined", peer_id="b")
+        await peers[0].say("signal", "r", {"target_peer_id": "b", "data": "x" * 60_000}, id=1)
+        await peers[1].expect("signal", data="x" * 60_000)
+        await peers[0].expect("ack")
+        protocols = {type(connection._protocol) for connection in server.app.connections._open}  # type: ignore[attr-defined]
+        assert FastWebSocket not in protocols
+        for peer in peers:
+            await peer.close()
+    encrypted.stop()
+    await encrypted.close_all_connections()
