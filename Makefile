@@ -13,6 +13,7 @@ serve: .venv/run  ## run the server on http://localhost:8000
 	@exec $(BIN)/mcp-actors serve
 
 test: check  ## check, then run all tests
+	$(BIN)/pytest --loop asyncio tests/transports
 	$(BIN)/pytest
 
 check: .venv/dev  ## format, lint, types, import rules

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import structlog
+import uvloop
 from hypothesis import HealthCheck, settings
 from pykka import ActorRegistry
 from tornado.ioloop import IOLoop
@@ -46,6 +47,13 @@ structlog.configure(
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = (
+        "event loop of the tests in this process: uvloop, as in production, or the one that serves where it is missing"
+    )
+    parser.addoption("--loop", choices=["uvloop", "asyncio"], default="uvloop", help=text)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.async_test_timeout is None:
         config.option.async_test_timeout = TEST_DEADLINE
@@ -67,9 +75,10 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture
-def io_loop() -> Iterator[IOLoop]:
+def io_loop(pytestconfig: pytest.Config) -> Iterator[IOLoop]:
     """A fresh loop for each test."""
-    loop = IOLoop(make_current=False)
+    made = uvloop.new_event_loop() if pytestconfig.getoption("--loop") == "uvloop" else asyncio.new_event_loop()
+    loop = IOLoop(asyncio_loop=made, make_current=False)
     yield loop
     loop.close(all_fds=True)
 

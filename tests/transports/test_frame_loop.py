@@ -83,6 +83,14 @@ async def test_a_close_frame_is_answered_in_kind_and_the_server_hangs_up(
     await socket.close()
 
 
+async def test_a_close_frame_behind_more_than_a_turn_of_others_is_answered_too(server: Server) -> None:
+    socket = await Socket.open(server)
+    socket.writer.write(Raw(0x8A, b"").encode() * (2 * TURN + 1) + Raw(0x88, b"\x03\xe8").encode() + text(b"late"))
+    assert await socket.frame() == (0x88, b"\x03\xe8")
+    assert await socket.ended()
+    await socket.close()
+
+
 async def test_pings_are_answered_also_within_a_fragmented_message(server: Server) -> None:
     socket = await Socket.open(server)
     whole = JOIN % b"a"
