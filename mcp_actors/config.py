@@ -14,13 +14,16 @@ import re
 import reprlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import quote
 
 import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta, Struct
 
+from mcp_actors import redis_url
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 PREFIX = "MCP_ACTORS_"
 
@@ -41,7 +44,18 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     secret_key: str = ""
     allowed_hosts: tuple[str, ...] = ()
     cors_allowed_origins: tuple[str, ...] = ()
+    redis_url: str = ""
     redis_host: str = ""
+    redis_port: Annotated[int, Meta(ge=1, le=65_535)] = 6379
+    redis_password: str = ""
+    redis_prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "mcp-actors"
+    redis_buckets: Annotated[int, Meta(ge=0, le=64)] = 0
+    redis_timeout: Annotated[float, Meta(gt=0, le=60)] = 2.0
+    node_lease: Annotated[float, Meta(ge=0.5, le=600)] = 6.0
+    outage_joins: Literal["refuse", "local"] = "refuse"
+    outage_patience: Annotated[float, Meta(ge=0, le=60)] = 2.0
+    replay_seconds: Annotated[float, Meta(ge=0, le=60)] = 10.0
+    processes: Annotated[int, Meta(ge=1, le=256)] = 1
     ice_servers: tuple[dict[str, Any], ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "text", "json"] = "auto"
@@ -59,9 +73,23 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_outbox_bytes: Count = 1_048_576
     max_outbox_messages: Count = 4096
     max_room_inbox: Count = 256
+    max_remote_messages: Count = 20_000
+    max_remote_bytes: Count = 33_554_432
+    max_replay_bytes: Count = 67_108_864
+    max_inbox_entries: Count = 50_000
+    max_room_unanswered: Count = 4096
     max_request_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 16_384
     request_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     max_bad_messages: Count = 16
+
+    @property
+    def broker_url(self) -> str:
+        """Where the Redis is that joins the nodes, for `redis_url.parse`; empty: there is none, and one process."""
+        if self.redis_url or not self.redis_host:
+            return self.redis_url
+        login = f":{quote(self.redis_password, safe='')}@" if self.redis_password else ""
+        host = self.redis_host.strip("[]")
+        return f"redis://{login}{f'[{host}]' if ':' in host else host}:{self.redis_port}"
 
 
 ALIASES = {
@@ -70,7 +98,10 @@ ALIASES = {
     "DJANGO_ALLOWED_HOSTS": "allowed_hosts",
     "ALLOWED_HOSTS": "allowed_hosts",
     "CORS_ALLOWED_ORIGINS": "cors_allowed_origins",
+    "REDIS_URL": "redis_url",
     "REDIS_HOST": "redis_host",
+    "REDIS_PORT": "redis_port",
+    "REDIS_PASSWORD": "redis_password",
     "PORT": "port",
 }
 """Second names; where both are set in one source, the `MCP_ACTORS_` name wins."""
@@ -88,9 +119,22 @@ EXAMPLES = {
     "log_level": "info (or debug, warning, error)",
     "log_format": "auto (or text, json)",
     "ping_interval": "20 (seconds; 0 for none)",
+    "redis_url": "redis://localhost:6379/0",
+    "redis_host": "localhost",
+    "redis_prefix": "mcp-actors (up to 64 letters, digits, dots, hyphens and underscores)",
+    "redis_buckets": "0 (the server chooses; the same for all nodes)",
+    "redis_timeout": "2 (seconds)",
+    "node_lease": "6 (seconds)",
+    "outage_joins": "refuse (or local)",
+    "outage_patience": "2 (seconds)",
+    "replay_seconds": "10 (seconds; 0 for none)",
+    "processes": "4",
 }
 
-NEVER_EMPTY = {"host", "port"}
+SECRETS = {"secret_key", "redis_password"}
+"""Settings that no error shows."""
+
+NEVER_EMPTY = {"host", "port", "redis_url", "redis_host", "redis_port", "redis_password"}
 """Settings whose empty value means that they are not set, as of a variable that a container was given without one."""
 
 MIN_PING_INTERVAL = 0.1
@@ -98,8 +142,8 @@ MIN_PING_INTERVAL = 0.1
 MAX_SHOWN = 200
 """Characters of a value that an error shows whole."""
 
-_INJECTED = re.compile(r"MCP_ACTORS_(SERVICE_|PORT_\d)")
-"""Variables that Kubernetes sets for a service named mcp-actors; it sets MCP_ACTORS_PORT=tcp://... too."""
+_INJECTED = re.compile(r"MCP_ACTORS_(\w+_)?(SERVICE_(HOST|PORT)|PORT_\d)")
+"""Variables that Kubernetes sets for services named mcp-actors or mcp-actors-redis; it sets ..._PORT=tcp://... too."""
 
 _TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", ""}
 
@@ -132,6 +176,7 @@ def load(
     typed |= {
         field: _check(field, f"--{field}", value) for field, value in (overrides or {}).items() if value is not None
     }
+    names |= {field: f"--{field}" for field, value in (overrides or {}).items() if value is not None}
     return _check_together(Settings(**typed), names)
 
 
@@ -150,9 +195,11 @@ def _read_file(path: Path) -> dict[str, str]:
 
 def _recognized(source: Mapping[str, str]) -> list[tuple[str, str]]:
     """The settings in a source as (name, field), so that a later one wins over an earlier."""
-    found = [(name, field) for name, field in ALIASES.items() if name in source]
+    found = [
+        (name, field) for name, field in ALIASES.items() if name in source and not _is_injected(name, source[name])
+    ]
     for name in source:
-        if not name.startswith(PREFIX) or _INJECTED.match(name) or source[name].startswith("tcp://"):
+        if not name.startswith(PREFIX) or _is_injected(name, source[name]):
             continue
         field = name.removeprefix(PREFIX).lower()
         if field not in Settings.__struct_fields__:
@@ -161,8 +208,12 @@ def _recognized(source: Mapping[str, str]) -> list[tuple[str, str]]:
     return found
 
 
+def _is_injected(name: str, value: str) -> bool:
+    return bool(_INJECTED.match(name)) or (name.endswith("PORT") and value.strip().startswith("tcp://"))
+
+
 def _unknown(name: str) -> str:
-    known = [PREFIX + field.upper() for field in Settings.__struct_fields__ if field != "redis_host"]
+    known = [PREFIX + field.upper() for field in Settings.__struct_fields__]
     close = difflib.get_close_matches(name, known, n=1)
     return f"{name} is not a setting." + (f" Did you mean {close[0]}?" if close else "")
 
@@ -179,6 +230,7 @@ def _convert(field: str, name: str, text: str) -> Any:
         "ice_servers": _json,
         "log_format": str.lower,
         "log_level": str.lower,
+        "outage_joins": str.lower,
     }.get(field)
     try:
         value = parse(text) if parse else text
@@ -200,36 +252,61 @@ def _type_of(field: str) -> Any:
 
 def _complaint(field: str, name: str, value: Any, problem: str) -> str:
     default = next(info.default for info in msgspec.structs.fields(Settings) if info.name == field)
-    shown = "***" if field == "secret_key" else reprlib.repr(value) if len(repr(value)) > MAX_SHOWN else repr(value)
-    return f"{name} is {shown}, which is wrong: {problem}. An example: {EXAMPLES.get(field, default)}"
+    return f"{name} is {_shown(field, value)}, which is wrong: {problem}. An example: {EXAMPLES.get(field, default)}"
+
+
+def _shown(field: str, value: Any) -> str:
+    """A value as an error may show it: no secret, and not too long."""
+    if field in SECRETS:
+        return "***"
+    if field == "redis_url" or (field == "redis_host" and set("@/") & set(str(value))):
+        value = redis_url.mask(str(value))
+    return reprlib.repr(value) if len(repr(value)) > MAX_SHOWN else repr(value)
 
 
 def _check_together(settings: Settings, names: Mapping[str, str]) -> Settings:
-    if settings.redis_host:
-        name = names.get("redis_host", "REDIS_HOST")
-        raise SettingsError(
-            f"{name} is {settings.redis_host!r}, but this version has no Redis adapter yet: it serves all rooms from"
-            f" one process and needs no other server. Remove {name} to run it so."
-        )
+    """Check what the types do not say."""
+    for field, value, problem in _problems(settings):
+        name = names.get(field, next((name for name in ALIASES if ALIASES[name] == field), PREFIX + field.upper()))
+        raise SettingsError(_complaint(field, name, value, problem))
+    return settings
+
+
+def _problems(settings: Settings) -> Iterator[tuple[str, Any, str]]:
+    """What is wrong: (field, its value or the part of it that is meant, why)."""
     if 0 < settings.ping_interval < MIN_PING_INTERVAL:
-        name = names.get("ping_interval", "MCP_ACTORS_PING_INTERVAL")
         problem = f"it is 0, for no pings, or at least {MIN_PING_INTERVAL} seconds"
-        raise SettingsError(_complaint("ping_interval", name, settings.ping_interval, problem))
+        yield "ping_interval", settings.ping_interval, problem
     for server in settings.ice_servers:
         if not server.get("urls"):
-            name = names.get("ice_servers", "MCP_ACTORS_ICE_SERVERS")
-            raise SettingsError(_complaint("ice_servers", name, server, "an ICE server has `urls`"))
+            yield "ice_servers", server, "an ICE server has `urls`"
     for host in settings.allowed_hosts:
-        if "/" in host or (":" in host and not _is_address(host)):
-            problem = "a host is a name or an address, without scheme and port"
-            name = names.get("allowed_hosts", "ALLOWED_HOSTS")
-            raise SettingsError(_complaint("allowed_hosts", name, host, problem))
+        if not _is_host(host):
+            yield "allowed_hosts", host, "a host is a name or an address, without scheme and port"
     for origin in settings.cors_allowed_origins:
         if origin not in ("*", "null") and "://" not in origin:
-            name = names.get("cors_allowed_origins", "CORS_ALLOWED_ORIGINS")
-            problem = "an origin is scheme://host or scheme://host:port"
-            raise SettingsError(_complaint("cors_allowed_origins", name, origin, problem))
-    return settings
+            yield "cors_allowed_origins", origin, "an origin is scheme://host or scheme://host:port"
+    yield from _problems_of_redis(settings)
+
+
+def _problems_of_redis(settings: Settings) -> Iterator[tuple[str, Any, str]]:
+    if settings.redis_host and ("@" in settings.redis_host or not _is_host(settings.redis_host)):
+        problem = "a host is a name or an address; a port goes into REDIS_PORT, a whole URL into REDIS_URL"
+        yield "redis_host", settings.redis_host, problem
+    try:
+        if settings.broker_url:
+            redis_url.parse(settings.broker_url)
+    except ValueError as error:
+        field = "redis_url" if settings.redis_url else "redis_host"
+        yield field, getattr(settings, field), str(error)
+    if settings.processes > 1 and not settings.broker_url:
+        problem = "rooms span processes through Redis alone, so set REDIS_URL too, such as redis://localhost:6379/0"
+        yield "processes", settings.processes, problem
+
+
+def _is_host(text: str) -> bool:
+    """Whether it is a name or an address, with neither scheme nor port."""
+    return "/" not in text and (":" not in text or _is_address(text))
 
 
 def _is_address(host: str) -> bool:

@@ -40,17 +40,21 @@ def test_the_original_environment_file_works_unchanged(tmp_path: Path) -> None:
     assert settings.cors_allowed_origins == ("http://localhost:3000",)
 
 
-@pytest.mark.parametrize("name", ["REDIS_HOST", "MCP_ACTORS_REDIS_HOST"])
-def test_redis_is_refused_while_there_is_no_adapter_for_it(tmp_path: Path, name: str) -> None:
-    (tmp_path / ".env").write_text(f"{ORIGINAL}{name}=localhost\n")
-    with pytest.raises(SettingsError, match=f"^{name} .*no Redis adapter yet.*Remove {name}"):
-        read(tmp_path)
+VALUES = {
+    "port": "81",
+    "debug": "yes",
+    "cors_allowed_origins": "http://a.example",
+    "redis_url": "redis://a.example",
+    "redis_port": "81",
+}
 
 
-@pytest.mark.parametrize("name", [name for name in ALIASES if name != "REDIS_HOST"])
+@pytest.mark.parametrize("name", ALIASES)
 def test_second_names_mean_the_same_as_the_first(tmp_path: Path, name: str) -> None:
-    value = {"port": "81", "debug": "yes", "cors_allowed_origins": "http://a.example"}.get(ALIASES[name], "a")
-    assert read(tmp_path, **{name: value}) == read(tmp_path, **{PREFIX + ALIASES[name].upper(): value})
+    value = VALUES.get(ALIASES[name], "a")
+    settings = read(tmp_path, **{name: value})
+    assert settings == read(tmp_path, **{PREFIX + ALIASES[name].upper(): value})
+    assert settings != read(tmp_path)
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
@@ -87,6 +91,21 @@ def test_the_full_name_wins_over_the_second_in_one_source(tmp_path: Path) -> Non
         ("MCP_ACTORS_ICE_SERVERS", '["stun:stun.example.com"]', "Expected `object`"),
         ("MCP_ACTORS_ICE_SERVERS", '[{"url": "stun:x"}]', "has `urls`"),
         ("CORS_ALLOWED_ORIGINS", "app.example.com", "scheme://host"),
+        ("REDIS_URL", "http://localhost", "starts with redis://"),
+        ("MCP_ACTORS_REDIS_URL", "redis://a,b", "names one host"),
+        ("REDIS_HOST", "localhost:6379", "a port goes into REDIS_PORT"),
+        ("REDIS_HOST", "my redis", "name or an address"),
+        ("REDIS_PORT", "0", ">= 1"),
+        ("MCP_ACTORS_REDIS_PREFIX", "{a}", "matching regex"),
+        ("MCP_ACTORS_REDIS_PREFIX", "a" * 65, "matching regex"),
+        ("MCP_ACTORS_REDIS_BUCKETS", "65", "<= 64"),
+        ("MCP_ACTORS_REDIS_TIMEOUT", "0", "> 0"),
+        ("MCP_ACTORS_NODE_LEASE", "0.4", ">= 0.5"),
+        ("MCP_ACTORS_OUTAGE_JOINS", "allow", "Invalid enum value"),
+        ("MCP_ACTORS_OUTAGE_PATIENCE", "61", "<= 60"),
+        ("MCP_ACTORS_REPLAY_SECONDS", "inf", "<= 60"),
+        ("MCP_ACTORS_PROCESSES", "257", "<= 256"),
+        ("MCP_ACTORS_PROCESSES", "2", "set REDIS_URL"),
     ],
 )
 def test_a_wrong_value_names_the_setting_the_problem_and_an_example(
@@ -120,6 +139,61 @@ def test_what_kubernetes_injects_is_no_setting(tmp_path: Path) -> None:
         "MCP_ACTORS_SERVICE_PORT": "8000",
     }
     assert read(tmp_path, **injected) == read(tmp_path)
+
+
+def test_what_kubernetes_injects_for_a_service_of_redis_is_no_setting(tmp_path: Path) -> None:
+    injected = {
+        "REDIS_PORT": "tcp://10.0.0.2:6379",
+        "REDIS_SERVICE_HOST": "10.0.0.2",
+        "MCP_ACTORS_REDIS_PORT": "tcp://10.0.0.2:6379",
+        "MCP_ACTORS_REDIS_PORT_6379_TCP": "tcp://10.0.0.2:6379",
+        "MCP_ACTORS_REDIS_SERVICE_HOST": "10.0.0.2",
+    }
+    assert read(tmp_path, REDIS_HOST="redis", **injected).broker_url == "redis://redis:6379"
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({}, ""),
+        ({"REDIS_URL": "", "REDIS_HOST": " "}, ""),
+        ({"REDIS_PORT": "7000", "REDIS_PASSWORD": "p"}, ""),
+        ({"REDIS_HOST": "localhost", "REDIS_PORT": "", "REDIS_PASSWORD": ""}, "redis://localhost:6379"),
+        ({"REDIS_HOST": "10.0.0.1", "REDIS_PORT": "7000"}, "redis://10.0.0.1:7000"),
+        ({"REDIS_HOST": "::1"}, "redis://[::1]:6379"),
+        ({"REDIS_HOST": "a", "REDIS_PASSWORD": "p@:/% s"}, "redis://:p%40%3A%2F%25%20s@a:6379"),
+        ({"REDIS_HOST": "a", "REDIS_URL": "rediss://b/3"}, "rediss://b/3"),
+        ({"MCP_ACTORS_REDIS_URL": "", "REDIS_URL": "redis://b"}, "redis://b"),
+    ],
+)
+def test_redis_is_named_by_a_url_or_in_parts(tmp_path: Path, environ: dict[str, str], url: str) -> None:
+    assert read(tmp_path, **environ).broker_url == url
+
+
+def test_several_processes_need_a_redis(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^--processes is 4, .*set REDIS_URL too, such as redis://"):
+        load(overrides={"processes": "4"}, environ={}, directory=tmp_path)
+    environ = {"REDIS_HOST": "localhost"}
+    assert load(overrides={"processes": "4"}, environ=environ, directory=tmp_path).processes == 4
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"REDIS_URL": "redis://:hidden@a,b"},
+        {"REDIS_URL": "redis://user:hidden"},
+        {"REDIS_URL": "redis://host/0?password=hidden"},
+        {"REDIS_URL": "redis:/user:hidden@host"},
+        {"REDIS_URL": "hidden"},
+        {"REDIS_HOST": "redis://:hidden@host"},
+        {"REDIS_HOST": "user:hidden@host"},
+        {"REDIS_HOST": "a:b", "REDIS_PASSWORD": "hidden"},
+    ],
+)
+def test_the_password_of_redis_is_not_shown_in_an_error(tmp_path: Path, environ: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=r"^REDIS_\w+ is '.*An example: ") as error:
+        read(tmp_path, **environ)
+    assert "hidden" not in str(error.value)
 
 
 def test_levels_may_be_written_in_capitals(tmp_path: Path) -> None:
@@ -168,7 +242,7 @@ def test_the_development_profile_shows_every_setting_at_its_default(tmp_path: Pa
     profile = ROOT / "settings" / "development.env"
     shown = dotenv_values(profile)
     fields: tuple[str, ...] = Settings.__struct_fields__
-    assert set(shown) == {PREFIX + field.upper() for field in fields if field != "redis_host"}
+    assert set(shown) == {PREFIX + field.upper() for field in fields}
     loaded = load(profile, environ={}, directory=tmp_path)
     changed: dict[str, Any] = {
         name: getattr(loaded, name) for name in fields if getattr(loaded, name) != _default(name)
