@@ -83,7 +83,7 @@ def codec() -> Iterator[Micro]:
 
 def room() -> Iterator[Micro]:
     """The rules alone."""
-    rules = Room(ROOM, 500)
+    rules = Room(ROOM, 500, 100)
     for number, peer_id in enumerate((ADA, GRACE), 1):
         member = Member(Kind.PEER, peer_id, Incarnation(peer_id), NodeId("bench"), {}, number)
         rules.heard(MemberJoined(number, member))
@@ -118,7 +118,7 @@ def _told(tell: Callable[[object], object], count: int) -> Callable[[int], Await
 
 async def room_actor() -> list[Micro]:
     """Node, mailbox, rules and outlet together."""
-    node = Node(NodeId("bench"), MemoryBroker(), room_capacity=500, max_rooms=10, max_inbox=4096)
+    node = Node(NodeId("bench"), MemoryBroker(), room_capacity=500, max_rooms=10, max_inbox=4096, max_unanswered=100)
     members = [node.membership(ROOM, Kind.PEER, peer_id) for peer_id in (ADA, GRACE)]
     for member in members:
         await member.enter(Nobody(), None)

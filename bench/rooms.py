@@ -48,7 +48,9 @@ class Rooms:
     """Rooms of one node, each with one peer in it."""
 
     def __init__(self, live: int) -> None:
-        self._node = Node(NodeId("bench"), MemoryBroker(), room_capacity=500, max_rooms=2 * live, max_inbox=4096)
+        self._node = Node(
+            NodeId("bench"), MemoryBroker(), room_capacity=500, max_rooms=2 * live, max_inbox=4096, max_unanswered=100
+        )
         self._members: deque[Membership] = deque()
         self._outlet = Nobody()
         self._number = 0

@@ -26,12 +26,29 @@ class Node:
     """What a transport needs of this process: memberships in its rooms.
 
     `room_capacity`: members of each kind in one room. `max_rooms`: rooms of this process. `max_inbox`: mails that may
-    wait for a room before those who send to it are slowed.
+    wait for a room before those who send to it are slowed. `max_unanswered`: messages with an `id` of one room that may
+    wait for the receipts of other nodes.
     """
 
-    def __init__(self, node_id: NodeId, broker: Broker, *, room_capacity: int, max_rooms: int, max_inbox: int) -> None:
+    def __init__(
+        self,
+        node_id: NodeId,
+        broker: Broker,
+        *,
+        room_capacity: int,
+        max_rooms: int,
+        max_inbox: int,
+        max_unanswered: int,
+    ) -> None:
         self.id = node_id
-        self.rooms = Directory(broker, capacity=room_capacity, max_rooms=max_rooms)
+        self.broker = broker
+        self.rooms = Directory(
+            broker,
+            capacity=room_capacity,
+            max_rooms=max_rooms,
+            max_unanswered=max_unanswered,
+            max_inbox=max_inbox,
+        )
         self._max_inbox = max_inbox
         self._memberships = count(1)
 

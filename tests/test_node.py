@@ -28,7 +28,14 @@ MAX_INBOX = 10
 
 
 def _node(*, room_capacity: int = 10, max_rooms: int = 10) -> Node:
-    return Node(NodeId("node"), MemoryBroker(), room_capacity=room_capacity, max_rooms=max_rooms, max_inbox=MAX_INBOX)
+    return Node(
+        NodeId("node"),
+        MemoryBroker(),
+        room_capacity=room_capacity,
+        max_rooms=max_rooms,
+        max_inbox=MAX_INBOX,
+        max_unanswered=100,
+    )
 
 
 async def _enter(node: Node, name: str, kind: Kind = Kind.PEER) -> tuple[Membership, RecordingOutlet]:
@@ -81,7 +88,10 @@ async def test_entering_asks_at_once_and_before_it_is_awaited() -> None:
 
 
 async def test_every_membership_is_an_incarnation_of_its_own() -> None:
-    node, other = _node(), Node(NodeId("other"), MemoryBroker(), room_capacity=1, max_rooms=1, max_inbox=1)
+    node, other = (
+        _node(),
+        Node(NodeId("other"), MemoryBroker(), room_capacity=1, max_rooms=1, max_inbox=1, max_unanswered=1),
+    )
     members = [node.membership(ROOM, Kind.PEER, PeerId("ana"))._member for _ in range(3)]
     members.append(other.membership(ROOM, Kind.PEER, PeerId("ana"))._member)
     assert len({member.incarnation for member in members}) == 4

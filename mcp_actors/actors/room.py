@@ -11,7 +11,18 @@ from mcp_actors.actors.loop import LoopActor, LoopFuture
 from mcp_actors.actors.mail import Broadcast, Enter, Exit, Heard, Mail, Outlet, Relayed
 from mcp_actors.protocol.codec import error_frame
 from mcp_actors.protocol.errors import CloseCode, SignalingError
-from mcp_actors.protocol.events import JoinRefused, LeaveReason, MemberLeft
+from mcp_actors.protocol.events import (
+    Announced,
+    FramesLost,
+    JoinRefused,
+    MemberJoined,
+    MemberLeft,
+    Receipt,
+    Signalled,
+    Vacated,
+)
+from mcp_actors.protocol.messages import Message
+from mcp_actors.room.effects import Publish, Send
 from mcp_actors.room.room import Departure, Entry, Room, ack, peer_not_found
 
 if TYPE_CHECKING:
@@ -19,7 +30,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mcp_actors.broker import Broker
-    from mcp_actors.protocol.events import MemberJoined
     from mcp_actors.protocol.identifiers import Incarnation, RoomId
     from mcp_actors.room.effects import Relay
 
@@ -32,9 +42,11 @@ class RoomActor(LoopActor):
     `gone` is called once, when the room retires or fails, with no mail left that it will handle.
     """
 
-    def __init__(self, room_id: RoomId, broker: Broker, capacity: int, gone: Callable[[RoomId], None]) -> None:
+    def __init__(
+        self, room_id: RoomId, broker: Broker, capacity: int, max_unanswered: int, gone: Callable[[RoomId], None]
+    ) -> None:
         super().__init__()
-        self._room = Room(room_id, capacity)
+        self._room = Room(room_id, capacity, max_unanswered)
         self._broker = broker
         self._capacity = capacity
         self._gone = gone
@@ -73,8 +85,7 @@ class RoomActor(LoopActor):
         """Close the connections of this room's members, who may come back into a fresh room; of nobody else."""
         log.error("room lost", room=self._room.id, members=len(self._outlets))
         self._gone(self._room.id)
-        for incarnation in list(self._outlets):
-            self._broker.leave(self._room.id, incarnation, LeaveReason.DISCONNECTED)
+        self._broker.abandon(self._room.id)
         for outlet in list(self._outlets.values()):
             outlet.close(CloseCode.ROOM_LOST)
         for answer in (*self._entering.values(), *self._leaving.values()):
@@ -99,19 +110,32 @@ class RoomActor(LoopActor):
         return answer
 
     def _heard(self, mail: Heard) -> None:
-        if isinstance(mail.event, JoinRefused):
-            self._refused(mail.event)
-        else:
-            self._changed(mail.event)
+        event = mail.event
+        match event:
+            case Signalled():
+                self._signalled(event)
+            case Announced():
+                self._announced(event)
+            case Receipt():
+                self._perform(self._room.receipt(event))
+            case FramesLost():
+                self._close(event.target)
+            case MemberJoined() | MemberLeft():
+                self._changed(event)
+            case JoinRefused():
+                self._refused(event)
+            case Vacated():
+                self._room.vacated()
         self.idle_matters = self._room.empty
 
     def _changed(self, event: MemberJoined | MemberLeft) -> None:
-        for send in self._room.heard(event):
-            self._send(send.to, send.frame)
+        self._perform(self._room.heard(event))
         if isinstance(event, MemberLeft):
             log.debug("member left", room=self._room.id, member=event.incarnation, reason=event.reason)
-            self._outlets.pop(event.incarnation, None)
             answer = self._leaving.pop(event.incarnation, None)
+            if answer is None:
+                self._close(event.incarnation)  # it did not ask to: the other nodes took this one for lost
+            self._outlets.pop(event.incarnation, None)
         else:
             member = event.member
             log.debug("member joined", room=self._room.id, member=member.incarnation, **{member.kind: member.id})
@@ -121,21 +145,30 @@ class RoomActor(LoopActor):
 
     def _refused(self, event: JoinRefused) -> None:
         error = self._room.refused(event)
+        if error is None:
+            return
         self._outlets.pop(event.incarnation, None)
         self._entering.pop(event.incarnation).set_exception((type(error), error, None))
         departed = self._leaving.pop(event.incarnation, None)
         if departed is not None:
             departed.set(None)
 
+    def _close(self, incarnation: Incarnation) -> None:
+        outlet = self._outlets.get(incarnation)
+        if outlet is not None:
+            outlet.close(CloseCode.ROOM_LOST)
+
     # -------------------------------------------------------------------------------------------------------- messages
 
     def _relay(self, mail: Relayed) -> None:
         try:
-            relay = self._room.relay(mail.sender, mail.message, mail.frame)
+            effect = self._room.relay(mail.sender, mail.message, mail.frame)
+            if isinstance(effect, Publish):
+                self._publish(effect)
+            else:
+                self._deliver(effect)
         except SignalingError as error:
             self._complain(mail.sender, error.about(mail.message.room, mail.message.id))
-            return
-        self._deliver(relay)
 
     def _deliver(self, relay: Relay) -> None:
         message = relay.message
@@ -146,17 +179,49 @@ class RoomActor(LoopActor):
 
     def _broadcast(self, mail: Broadcast) -> None:
         try:
-            sends = self._room.broadcast(mail.sender, mail.message, mail.frame)
+            self._perform(self._room.broadcast(mail.sender, mail.message, mail.frame))
         except SignalingError as error:
             self._complain(mail.sender, error.about(mail.message.room, mail.message.id))
-            return
-        for send in sends:
-            self._send(send.to, send.frame)
+
+    def _perform(self, effects: Sequence[Send | Publish]) -> None:
+        for effect in effects:
+            if isinstance(effect, Publish):
+                self._publish(effect)
+            else:
+                self._send(effect.to, effect.frame)
+
+    def _publish(self, publish: Publish) -> None:
+        room, sender, ticket = self._room.id, publish.sender, publish.ticket
+        try:
+            if isinstance(publish.message, Message):
+                self._broker.announce(room, sender, publish.to, publish.frame, ticket)
+            else:
+                self._broker.relay(room, sender, publish.to[0], publish.frame, ticket)
+        except SignalingError:
+            self._room.forget_receipts(ticket)
+            raise
+
+    def _signalled(self, event: Signalled) -> None:
+        outlet = self._outlets.get(event.target) if self._room.signalled(event.target) else None
+        delivered = outlet is not None and outlet.put(event.frame)
+        if event.ticket or not delivered:
+            self._confirm(event, delivered=delivered)
+
+    def _announced(self, event: Announced) -> None:
+        self._perform([self._room.announced(event.frame)])
+        if event.ticket:
+            self._confirm(event, delivered=True)
+
+    def _confirm(self, event: Signalled | Announced, *, delivered: bool) -> None:
+        sender = self._room.roster.member(event.sender)
+        if sender is not None:
+            self._broker.confirm(self._room.id, sender, event.target, event.ticket, delivered=delivered)
 
     def _send(self, to: Sequence[Incarnation], frame: bytes) -> None:
         self.effort += len(to)
+        outlets = self._outlets
         for incarnation in to:
-            self._outlets[incarnation].put(frame)
+            outlets[incarnation].put(frame)
 
     def _complain(self, sender: Incarnation, error: SignalingError) -> None:
         log.debug("error", code=error.code, room=self._room.id, member=sender)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from msgspec import structs
 
 from mcp_actors.protocol.errors import ErrorCode
-from mcp_actors.protocol.events import JoinRefused, Kind, MemberJoined, MemberLeft
+from mcp_actors.protocol.events import JoinRefused, Kind, LeaveReason, MemberJoined, MemberLeft, Vacated
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mcp_actors.broker import Listener
-    from mcp_actors.protocol.events import Event, LeaveReason, Member
+    from mcp_actors.protocol.events import Event, Member
     from mcp_actors.protocol.identifiers import Incarnation, PeerId, RoomId, UserId
 
 
@@ -65,6 +67,21 @@ class MemoryBroker:
         """See `Broker`."""
         self._listener = listener
 
+    async def start(self) -> None:
+        """See `Broker`."""
+
+    async def stop(self) -> None:
+        """See `Broker`."""
+
+    @property
+    def ready(self) -> bool:
+        """See `Broker`."""
+        return True
+
+    def health(self) -> Mapping[str, Any]:
+        """See `Broker`."""
+        return {"broker": "memory", "rooms": len(self._rooms)}
+
     def join(self, room: RoomId, member: Member, capacity: int) -> None:
         """See `Broker`."""
         ledger = self._rooms.get(room)
@@ -88,6 +105,30 @@ class MemoryBroker:
             self._last_version = max(self._last_version, ledger.version)
             del self._rooms[room]
         self._tell(room, event)
+        if not ledger.members:
+            self._tell(room, Vacated())
+
+    def abandon(self, room: RoomId) -> None:
+        """See `Broker`."""
+        ledger = self._rooms.get(room)
+        for incarnation in list(ledger.members) if ledger is not None else ():
+            self.leave(room, incarnation, LeaveReason.DISCONNECTED)
+
+    def relay(self, room: RoomId, sender: Incarnation, target: Member, frame: bytes, ticket: int) -> None:
+        """See `Broker`."""
+        self._no_other_node()
+
+    def announce(self, room: RoomId, sender: Incarnation, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
+        """See `Broker`."""
+        self._no_other_node()
+
+    def confirm(self, room: RoomId, sender: Member, target: Incarnation, ticket: int, *, delivered: bool) -> None:
+        """See `Broker`."""
+        self._no_other_node()
+
+    @staticmethod
+    def _no_other_node() -> NoReturn:
+        raise RuntimeError("no member is on another node")
 
     def _tell(self, room: RoomId, event: Event) -> None:
         self._listener(room, event)

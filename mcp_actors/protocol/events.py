@@ -1,4 +1,4 @@
-"""What nodes tell each other of a room, in the one order the broker gives: membership, and who was refused."""
+"""What a room is told by the broker: who came and went, in one order for all nodes; what members of others say."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class LeaveReason(StrEnum):
     LEFT = "left"
     DISCONNECTED = "disconnected"
     TIMEOUT = "timeout"
+    NODE_LOST = "node-lost"
 
 
 class Member(Struct, frozen=True):
@@ -62,4 +63,44 @@ class JoinRefused(Struct, frozen=True):
     code: ErrorCode
 
 
-Event = MemberJoined | MemberLeft | JoinRefused
+class Vacated(Struct, frozen=True):
+    """This node has no member in the room any more and hears no more of it; what it knew of others is void."""
+
+
+class Signalled(Struct, frozen=True, gc=False):
+    """A frame from a member on another node for a member on this one.
+
+    `ticket` names it in the receipt; 0 where its sender wants to know of a failure alone.
+    """
+
+    sender: Incarnation
+    target: Incarnation
+    frame: bytes
+    ticket: int
+
+
+class Announced(Struct, frozen=True, gc=False):
+    """A frame from a user on another node for all users on this one; `target` is one of them, for the receipt."""
+
+    sender: Incarnation
+    target: Incarnation
+    frame: bytes
+    ticket: int
+
+
+class Receipt(Struct, frozen=True, gc=False):
+    """What became of a frame that a member here sent to another node: whether it was written to the target."""
+
+    sender: Incarnation
+    target: Incarnation
+    ticket: int
+    delivered: bool
+
+
+class FramesLost(Struct, frozen=True, gc=False):
+    """Frames for a member on this node were lost on the way, and cannot be had again."""
+
+    target: Incarnation
+
+
+Event = MemberJoined | MemberLeft | JoinRefused | Vacated | Signalled | Announced | Receipt | FramesLost

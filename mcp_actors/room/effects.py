@@ -9,8 +9,9 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mcp_actors.protocol.events import Member
     from mcp_actors.protocol.identifiers import Incarnation
-    from mcp_actors.protocol.messages import Targeted
+    from mcp_actors.protocol.messages import Message, Targeted
 
 
 class Send(Struct, frozen=True, gc=False):
@@ -27,3 +28,16 @@ class Relay(Struct, frozen=True, gc=False):
     to: Incarnation
     frame: bytes
     message: Targeted
+
+
+class Publish(Struct, frozen=True, gc=False):
+    """Send a frame to members on other nodes: to one peer, or to one user of each node for all of its users.
+
+    `ticket` is what their receipts will name; 0 if the sender wants to hear of a failure alone.
+    """
+
+    sender: Incarnation
+    to: Sequence[Member]
+    frame: bytes
+    message: Targeted | Message
+    ticket: int

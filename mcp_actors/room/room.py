@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from msgspec import UNSET
 
 from mcp_actors.protocol import messages as wire
-from mcp_actors.protocol.codec import encode, sender_stamp, stamp
+from mcp_actors.protocol.codec import encode, error_frame, sender_stamp, stamp
 from mcp_actors.protocol.errors import (
     BadMessage,
     ErrorCode,
@@ -23,14 +23,14 @@ from mcp_actors.protocol.errors import (
 )
 from mcp_actors.protocol.events import Kind, Member, MemberJoined, MemberLeft
 from mcp_actors.protocol.identifiers import PeerId, UserId, shown
-from mcp_actors.room.effects import Relay, Send
+from mcp_actors.room.effects import Publish, Relay, Send
 from mcp_actors.room.roster import Roster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mcp_actors.protocol.events import JoinRefused
-    from mcp_actors.protocol.identifiers import Incarnation, RequestId, RoomId
+    from mcp_actors.protocol.events import JoinRefused, Receipt
+    from mcp_actors.protocol.identifiers import Incarnation, NodeId, RequestId, RoomId
 
 
 class Entry(NamedTuple):
@@ -48,24 +48,50 @@ class Departure(NamedTuple):
     replied: bool
 
 
+class Unanswered(NamedTuple):
+    """A message with an `id` that went to other nodes: whose receipt is awaited, and whether all were good so far."""
+
+    sender: Incarnation
+    message: wire.Targeted | wire.Message
+    awaited: set[Incarnation]
+
+
 class Room:
-    """One room as this node sees it: its roster, and what its members may do."""
+    """One room as this node sees it: its roster, and what its members may do.
 
-    __slots__ = ("_capacity", "_entering", "_leaving", "_stamps", "id", "roster", "version")
+    Of the roster, those are *here* who entered on this node. `max_unanswered`: messages with an `id` that may wait for
+    receipts of other nodes.
+    """
 
-    def __init__(self, room_id: RoomId, capacity: int) -> None:
+    __slots__ = (
+        "_capacity",
+        "_entering",
+        "_here",
+        "_leaving",
+        "_max_unanswered",
+        "_ticket",
+        "_unanswered",
+        "id",
+        "roster",
+        "version",
+    )
+
+    def __init__(self, room_id: RoomId, capacity: int, max_unanswered: int) -> None:
         self.id = room_id
         self.roster = Roster()
         self.version = 0
         self._capacity = capacity
+        self._max_unanswered = max_unanswered
         self._entering: dict[Incarnation, Entry] = {}
         self._leaving: dict[Incarnation, Departure] = {}
-        self._stamps: dict[Incarnation, bytes] = {}
+        self._here: dict[Incarnation, bytes] = {}  # with the stamp of each
+        self._unanswered: dict[int, Unanswered] | None = None  # most rooms never need it
+        self._ticket = 0
 
     @property
     def empty(self) -> bool:
         """Whether nobody is here and nobody is on the way in."""
-        return not self.roster and not self._entering
+        return not self._here and not self._entering
 
     # ------------------------------------------------------------------------------------------------------ membership
 
@@ -84,17 +110,21 @@ class Room:
         return True
 
     def heard(self, event: MemberJoined | MemberLeft) -> list[Send]:
-        """Apply what the broker says, once and in its order, and say who is to hear of it."""
-        if event.version <= self.version:
-            return []
+        """Apply what the broker says, and say who is to hear of it."""
         self.version = event.version
         if isinstance(event, MemberJoined):
             return self._joined(event.member)
         return self._left(event)
 
-    def refused(self, event: JoinRefused) -> SignalingError:
-        """Forget a join the broker refused; the error is for whoever asked."""
-        entry = self._entering.pop(event.incarnation)
+    def vacated(self) -> None:
+        """Forget those on other nodes: with nobody here, this node hears no more of them."""
+        self.roster = Roster()
+
+    def refused(self, event: JoinRefused) -> SignalingError | None:
+        """Forget a join the broker refused; the error is for whoever asked, if anybody still does."""
+        entry = self._entering.pop(event.incarnation, None)
+        if entry is None:
+            return None
         self._leaving.pop(event.incarnation, None)
         return self._refusal(event.code, entry.member).about(self.id, entry.request_id)
 
@@ -108,11 +138,13 @@ class Room:
         return Unavailable("The room cannot be joined now; try again.")
 
     def _joined(self, member: Member) -> list[Send]:
+        if member.incarnation in self.roster:
+            return []
         self.roster.add(member)
-        self._stamps[member.incarnation] = sender_stamp(member.id)
-        entry = self._entering.pop(member.incarnation, None)
         sends = self._tell(self._audience(member), self._arrival(member))
+        entry = self._entering.pop(member.incarnation, None)
         if entry is not None:
+            self._here[member.incarnation] = sender_stamp(member.id)
             sends.insert(0, Send((member.incarnation,), encode(self._welcome(member, entry))))
         return sends
 
@@ -121,8 +153,10 @@ class Room:
         departure = self._leaving.pop(event.incarnation, None)
         if member is None:
             return []
-        del self._stamps[event.incarnation]
+        self._here.pop(event.incarnation, None)
         sends = self._tell(self._audience(member), self._farewell(member, event))
+        if self._unanswered:
+            sends += self._gone(event.incarnation)
         if departure is not None and departure.replied:
             sends.insert(0, Send((member.incarnation,), encode(self._goodbye(member, departure))))
         return sends
@@ -132,12 +166,14 @@ class Room:
         return [Send(to, encode(news))] if to and news is not None else []
 
     def _audience(self, member: Member) -> list[Incarnation]:
-        """Who hears of a member's coming and going: of peers everybody, of users the users."""
-        return [
-            other.incarnation
-            for other in self.roster.members()
-            if other is not member and (member.kind is Kind.PEER or other.kind is Kind.USER)
-        ]
+        """Who hears of a member's coming and going: of peers everybody here, of users the users."""
+        if member.kind is Kind.PEER:
+            return [one for one in self._here if one != member.incarnation]
+        return [one for one in self._users_here() if one != member.incarnation]
+
+    def _users_here(self) -> list[Incarnation]:
+        kind_of = self.roster.kind
+        return [one for one in self._here if kind_of(one) is Kind.USER]
 
     def _arrival(self, member: Member) -> wire.ServerMessage | None:
         if member.kind is Kind.PEER:
@@ -156,7 +192,7 @@ class Room:
         return wire.UserLeft(room=self.id, payload=wire.UserLeftPayload(user, event.reason))
 
     def _welcome(self, member: Member, entry: Entry) -> wire.ServerMessage:
-        peers = [_peer_entry(peer) for peer in self.roster.peers()]
+        peers = [_peer_entry(peer) for peer in sorted(self.roster.peers(), key=_order)]
         request_id = UNSET if entry.request_id is None else entry.request_id
         if member.kind is Kind.USER:
             users = [wire.UserEntry(user) for user in self.roster.users()]
@@ -172,10 +208,10 @@ class Room:
 
     # -------------------------------------------------------------------------------------------------------- messages
 
-    def relay(self, sender: Incarnation, message: wire.Targeted, frame: bytes) -> Relay:
+    def relay(self, sender: Incarnation, message: wire.Targeted, frame: bytes) -> Relay | Publish:
         """Send a peer's own text, stamped with its id, to one other peer.
 
-        Raises `NotInRoom`, `PeerNotFound`, or `BadMessage` for a message to oneself.
+        Raises `NotInRoom`, `PeerNotFound`, `Unavailable`, or `BadMessage` for a message to oneself.
         """
         source = self._present(sender)
         target = self.roster.peer(message.payload.target_peer_id)
@@ -184,20 +220,107 @@ class Room:
         if target.incarnation == sender:
             field = "payload.target_peer_id"
             raise BadMessage(f"`{field}` is your own peer id; name another peer.", field=field)
-        return Relay(sender, target.incarnation, stamp(source, frame), message)
+        if target.incarnation in self._here:
+            return Relay(sender, target.incarnation, stamp(source, frame), message)
+        to = (target,)
+        return Publish(sender, to, stamp(source, frame), message, self._await_receipts(sender, message, to))
 
-    def broadcast(self, sender: Incarnation, message: wire.Message, frame: bytes) -> list[Send]:
-        """Send a user's own text, stamped with its id, to every other user connection. Raises `NotInRoom`."""
+    def broadcast(self, sender: Incarnation, message: wire.Message, frame: bytes) -> list[Send | Publish]:
+        """Send a user's own text, stamped with its id, to every other user connection.
+
+        Raises `NotInRoom` and `Unavailable`.
+        """
         source = self._present(sender)
-        to = [m.incarnation for m in self.roster.members() if m.kind is Kind.USER and m.incarnation != sender]
-        sends = [Send(to, stamp(source, frame))]
-        if message.id is not None:
-            sends.append(Send((sender,), ack(message)))
+        stamped = stamp(source, frame)
+        effects: list[Send | Publish] = [Send([one for one in self._users_here() if one != sender], stamped)]
+        elsewhere = self._users_elsewhere()
+        if elsewhere:
+            ticket = self._await_receipts(sender, message, elsewhere)
+            effects.insert(0, Publish(sender, elsewhere, stamped, message, ticket))
+        elif message.id is not None:
+            effects.append(Send((sender,), ack(message)))
+        return effects
+
+    def _users_elsewhere(self) -> list[Member]:
+        """One user of each other node that has users in the room."""
+        if len(self.roster) == len(self._here):
+            return []
+        found: dict[NodeId, Member] = {}
+        for member in self.roster.members():
+            if member.kind is Kind.USER and member.incarnation not in self._here:
+                found.setdefault(member.node, member)
+        return list(found.values())
+
+    # --------------------------------------------------------------------------------------------------- other nodes
+
+    def signalled(self, target: Incarnation) -> bool:
+        """Whether a frame of another node for a member can be written to it."""
+        return target in self._here and target not in self._leaving
+
+    def announced(self, frame: bytes) -> Send:
+        """Write a frame of another node to all users here."""
+        return Send(self._users_here(), frame)
+
+    def receipt(self, receipt: Receipt) -> list[Send]:
+        """Answer the sender of what went to another node, once all that is awaited has come."""
+        if not receipt.ticket:
+            return [self._not_delivered(receipt.sender, None)] if receipt.sender in self._here else []
+        unanswered = (self._unanswered or {}).get(receipt.ticket)
+        if unanswered is None:
+            return []
+        if not receipt.delivered and not isinstance(unanswered.message, wire.Message):
+            return self._settled(receipt.ticket, self._not_delivered(unanswered.sender, unanswered.message))
+        unanswered.awaited.discard(receipt.target)
+        if unanswered.awaited:
+            return []
+        return self._settled(receipt.ticket, Send((unanswered.sender,), ack(unanswered.message)))
+
+    def forget_receipts(self, ticket: int) -> None:
+        """What the receipts were for could not be sent."""
+        if self._unanswered is not None:
+            self._unanswered.pop(ticket, None)
+
+    def _await_receipts(self, sender: Incarnation, message: wire.Targeted | wire.Message, to: Sequence[Member]) -> int:
+        if message.id is None:
+            return 0
+        if self._unanswered is None:
+            self._unanswered = {}
+        if len(self._unanswered) >= self._max_unanswered:
+            text = f"{self._max_unanswered} messages of this room wait for other servers' answers; try again later."
+            raise Unavailable(text)
+        self._ticket += 1
+        self._unanswered[self._ticket] = Unanswered(sender, message, {member.incarnation for member in to})
+        return self._ticket
+
+    def _gone(self, incarnation: Incarnation) -> list[Send]:
+        """Answer what waited for a member that has left, and forget what it waited for itself."""
+        sends: list[Send] = []
+        for ticket, unanswered in list((self._unanswered or {}).items()):
+            if unanswered.sender == incarnation:
+                self.forget_receipts(ticket)
+            elif incarnation in unanswered.awaited:
+                unanswered.awaited.discard(incarnation)
+                if not isinstance(unanswered.message, wire.Message):
+                    sends += self._settled(ticket, self._not_delivered(unanswered.sender, unanswered.message))
+                elif not unanswered.awaited:
+                    sends += self._settled(ticket, Send((unanswered.sender,), ack(unanswered.message)))
         return sends
+
+    def _settled(self, ticket: int, answer: Send) -> list[Send]:
+        self.forget_receipts(ticket)
+        return [answer]
+
+    def _not_delivered(self, sender: Incarnation, message: wire.Targeted | None) -> Send:
+        if message is None:
+            error = PeerNotFound("The peer you sent a message to has just left this room.").about(self.id, None)
+        else:
+            error = peer_not_found(message)
+            error.about(self.id, message.id)
+        return Send((sender,), error_frame(error))
 
     def _present(self, incarnation: Incarnation) -> bytes:
         """The stamp of a member who is here, and not leaving."""
-        source = self._stamps.get(incarnation)
+        source = self._here.get(incarnation)
         if source is None or incarnation in self._leaving:
             raise NotInRoom("You are not in this room any more; join it first.")
         return source
@@ -213,6 +336,10 @@ def ack(message: wire.Targeted | wire.Message) -> bytes:
 def peer_not_found(message: wire.Targeted) -> PeerNotFound:
     """The answer to a message whose target is not here, or is going."""
     return PeerNotFound(f"No peer {shown(message.payload.target_peer_id)} in this room.")
+
+
+def _order(member: Member) -> int:
+    return member.order
 
 
 def _peer_entry(member: Member) -> wire.PeerEntry:

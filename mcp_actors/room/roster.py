@@ -63,6 +63,11 @@ class Roster:
         """The member with this incarnation."""
         return self._members.get(incarnation)
 
+    def kind(self, incarnation: Incarnation) -> Kind | None:
+        """In which roster an incarnation is."""
+        member = self._members.get(incarnation)
+        return None if member is None else member.kind
+
     def peers(self) -> Iterable[Member]:
         """Every peer, once, in join order."""
         return self._peers.values()

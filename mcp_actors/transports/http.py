@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
 from mcp_actors.transports.access import refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcp_actors.transports.access import AccessPolicy
 
 CONTENT_SECURITY_POLICY = (
@@ -45,17 +47,43 @@ class GuardedHandler(RequestHandler):
         self.set_status(204)
 
 
+class Reporting(Protocol):
+    """The broker, as probes see it."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether joins can be done now."""
+
+    def health(self) -> Mapping[str, Any]:
+        """What an operator may want to know, as JSON."""
+
+
 class HealthHandler(RequestHandler):
     """/healthz: the process is up and its loop turns. Open to any host name, as probes call by address."""
 
+    def initialize(self, broker: Reporting) -> None:
+        """Take what the route gives."""
+        self._broker = broker
+
     def get(self) -> None:
-        """Say so."""
+        """Say so, and how it stands with the other nodes."""
         self.set_header("Cache-Control", "no-store")
-        self.finish({"status": "ok"})
+        self.finish({"status": "ok", "ready": self._broker.ready, **self._broker.health()})
 
     def head(self) -> None:
         """Say so, without a body."""
         self.get()
+
+
+class ReadyHandler(HealthHandler):
+    """/readyz: joins can be done here, now."""
+
+    def get(self) -> None:
+        """Say so, with 200 or 503."""
+        self.set_header("Cache-Control", "no-store")
+        ready = self._broker.ready
+        self.set_status(200 if ready else 503)
+        self.finish({"ready": ready})
 
 
 class PageHandler(GuardedHandler, StaticFileHandler):

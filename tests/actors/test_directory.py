@@ -25,7 +25,7 @@ MANY = 10_000
 
 
 def _directory(*, capacity: int = 10, max_rooms: int = MANY) -> Directory:
-    return Directory(MemoryBroker(), capacity=capacity, max_rooms=max_rooms)
+    return Directory(MemoryBroker(), capacity=capacity, max_rooms=max_rooms, max_unanswered=100, max_inbox=100)
 
 
 def _peer(name: str, incarnation: str = "") -> Member:
@@ -117,7 +117,7 @@ async def test_a_room_that_retired_makes_place_for_another() -> None:
 
 async def test_what_the_broker_says_of_a_room_that_is_not_here_is_nobodys_business() -> None:
     broker = MemoryBroker()
-    directory = Directory(broker, capacity=10, max_rooms=10)
+    directory = Directory(broker, capacity=10, max_rooms=10, max_unanswered=100, max_inbox=100)
     broker.join(ROOM, _peer("ana"), 10)
     broker.leave(ROOM, Incarnation("ana"), LeaveReason.LEFT)
     assert len(directory) == 0
@@ -125,7 +125,7 @@ async def test_what_the_broker_says_of_a_room_that_is_not_here_is_nobodys_busine
 
 async def test_what_the_broker_says_reaches_its_room_alone() -> None:
     broker = MemoryBroker()
-    directory = Directory(broker, capacity=10, max_rooms=10)
+    directory = Directory(broker, capacity=10, max_rooms=10, max_unanswered=100, max_inbox=100)
     here, there = directory.room(ROOM), directory.room(OTHER)
     directory._tell(ROOM, MemberLeft(1, Incarnation("nobody"), LeaveReason.LEFT))
     assert len(here.actor_inbox) == 1  # type: ignore[arg-type]

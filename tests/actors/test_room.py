@@ -10,13 +10,15 @@ from pykka import ActorDeadError
 from mcp_actors.actors.directory import Directory
 from mcp_actors.actors.mail import Broadcast, Enter, Exit, Relayed
 from mcp_actors.broker.memory import MemoryBroker
-from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
-from mcp_actors.protocol.errors import CloseCode, PeerIdTaken, RoomFull
-from mcp_actors.protocol.events import Kind, LeaveReason, Member
+from mcp_actors.protocol.codec import Limits, peer_decoder, sender_stamp, stamp, user_decoder
+from mcp_actors.protocol.errors import CloseCode, PeerIdTaken, RoomFull, Unavailable
+from mcp_actors.protocol.events import Announced, FramesLost, Kind, LeaveReason, Member, Receipt, Signalled
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId
 from tests.support.loop import RecordingOutlet, turns, until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pykka
 
     from mcp_actors.actors.room import RoomActor
@@ -54,7 +56,9 @@ class House:
     """The rooms of one node, and who is in them."""
 
     def __init__(self, capacity: int = 10, broker: MemoryBroker | None = None) -> None:
-        self.directory = Directory(broker or MemoryBroker(), capacity=capacity, max_rooms=10)
+        self.directory = Directory(
+            broker or MemoryBroker(), capacity=capacity, max_rooms=10, max_unanswered=100, max_inbox=100
+        )
         self.outlets: dict[Incarnation, RecordingOutlet] = {}
 
     def ask_enter(self, kind: Kind, name: str, room: RoomId = ROOM, request_id: int | None = None) -> Guest:
@@ -543,3 +547,126 @@ async def test_a_member_that_leaves_when_it_is_closed_finds_the_room_dead(monkey
     await turns(3)
     assert alive == [False]
     assert ben.outlet.closes == [CloseCode.ROOM_LOST]
+
+
+# ---------------------------------------------------------------------------------------------------------- other nodes
+
+
+class Elsewhere(MemoryBroker):
+    """A broker whose other nodes are the test: it keeps what is sent to them, and lets them be heard."""
+
+    def __init__(self, *, full: bool = False) -> None:
+        super().__init__()
+        self.full = full
+        self.sent: list[tuple[Any, ...]] = []
+
+    def relay(self, room: RoomId, sender: Incarnation, target: Member, frame: bytes, ticket: int) -> None:
+        if self.full:
+            raise Unavailable("full")
+        self.sent.append((sender, target.incarnation, frame, ticket))
+
+    def announce(self, room: RoomId, sender: Incarnation, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
+        for target in targets:
+            self.relay(room, sender, target, frame, ticket)
+
+    def confirm(self, room: RoomId, sender: Member, target: Incarnation, ticket: int, *, delivered: bool) -> None:
+        self.sent.append((sender.incarnation, target, ticket, delivered))
+
+    def come(self, kind: Kind, name: str) -> Incarnation:
+        """Somebody joins on another node."""
+        incarnation = Incarnation(f"other-{name}")
+        self.join(ROOM, Member(kind, PeerId(name), incarnation, NodeId("other"), {}), 10)
+        return incarnation
+
+    def say(self, event: Event) -> None:
+        """Let an event be heard."""
+        self._tell(ROOM, event)
+
+
+async def test_a_signal_for_another_node_goes_to_the_broker_and_its_receipt_to_the_sender() -> None:
+    broker = Elsewhere()
+    house = House(broker=broker)
+    (ana,) = await house.peers("ana")
+    ben = broker.come(Kind.PEER, "ben")
+    frame = await ana.signal("ben", 7)
+    ((sender, target, sent, ticket),) = broker.sent
+    assert (sender, target, sent) == (ana.incarnation, ben, stamp(sender_stamp("ana"), frame))
+    house.forget()
+    broker.say(Receipt(ana.incarnation, ben, ticket, delivered=True))
+    await ana.handled()
+    assert ana.outlet.types == ["ack"]
+
+
+async def test_a_broker_that_takes_no_more_is_told_to_the_sender_and_nothing_waits() -> None:
+    house = House(broker=(broker := Elsewhere(full=True)))
+    (ana,) = await house.peers("ana")
+    broker.come(Kind.PEER, "ben")
+    house.forget()
+    await ana.signal("ben", 7)
+    assert ana.outlet.last()["payload"]["code"] == "unavailable"
+    assert ana.outlet.last()["id"] == 7
+    assert not _room(ana)._unanswered
+
+
+@pytest.mark.parametrize(("ticket", "accepts", "confirmed"), [(0, True, []), (5, True, [True]), (0, False, [False])])
+async def test_a_signal_of_another_node_is_written_and_confirmed(
+    ticket: int, accepts: bool, confirmed: list[bool]
+) -> None:
+    house = House(broker=(broker := Elsewhere()))
+    (ana,) = await house.peers("ana")
+    ben = broker.come(Kind.PEER, "ben")
+    await ana.handled()
+    house.forget()
+    ana.outlet.accepts = accepts
+    broker.say(Signalled(ben, ana.incarnation, b'{"type":"signal"}', ticket))
+    await ana.handled()
+    assert ana.outlet.types == (["signal"] if accepts else [])
+    assert broker.sent == [(ben, ana.incarnation, ticket, delivered) for delivered in confirmed]
+
+
+async def test_a_signal_of_another_node_for_somebody_who_left_is_not_confirmed_as_delivered() -> None:
+    house = House(broker=(broker := Elsewhere()))
+    ana, amy = await house.peers("ana", "amy")
+    ben = broker.come(Kind.PEER, "ben")
+    await amy.exit()
+    broker.say(Signalled(ben, amy.incarnation, b"{}", 0))
+    await ana.handled()
+    assert broker.sent == [(ben, amy.incarnation, 0, False)]
+
+
+async def test_a_message_of_another_node_reaches_every_user_here() -> None:
+    house = House(broker=(broker := Elsewhere()))
+    uma, vic = await house.enter(Kind.USER, "uma"), await house.enter(Kind.USER, "vic")
+    wim = broker.come(Kind.USER, "wim")
+    await uma.handled()
+    house.forget()
+    broker.say(Announced(wim, uma.incarnation, b'{"type":"message"}', 4))
+    await uma.handled()
+    assert uma.outlet.types == vic.outlet.types == ["message"]
+    assert broker.sent == [(wim, uma.incarnation, 4, True)]
+
+
+async def test_a_member_that_leaves_unasked_has_its_connection_closed_to_join_again() -> None:
+    house = House(broker=(broker := Elsewhere()))
+    ana, amy = await house.peers("ana", "amy")
+    broker.leave(ROOM, ana.incarnation, LeaveReason.NODE_LOST)
+    await amy.handled()
+    assert ana.outlet.closes == [CloseCode.ROOM_LOST]
+    assert amy.outlet.last()["payload"] == {"peer_id": "ana", "reason": "node-lost"}
+
+
+async def test_a_member_whose_frames_were_lost_has_its_connection_closed_to_join_again() -> None:
+    house = House(broker=(broker := Elsewhere()))
+    ana, amy = await house.peers("ana", "amy")
+    broker.say(FramesLost(ana.incarnation))
+    await amy.handled()
+    assert ana.outlet.closes == [CloseCode.ROOM_LOST]
+    assert amy.outlet.closes == []
+
+
+async def test_a_room_with_members_on_other_nodes_alone_retires() -> None:
+    house = House(broker=(broker := Elsewhere()))
+    (ana,) = await house.peers("ana")
+    broker.come(Kind.PEER, "ben")
+    await ana.exit()
+    await until(lambda: not len(house.directory), "the end of the room")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import strategies as st
 
 from mcp_actors.protocol.errors import ErrorCode
-from mcp_actors.protocol.events import JoinRefused, Kind, LeaveReason, Member, MemberJoined, MemberLeft
+from mcp_actors.protocol.events import JoinRefused, Kind, LeaveReason, Member, MemberJoined, MemberLeft, Vacated
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId
 from tests.support.loop import until
 
@@ -31,14 +31,19 @@ CAPACITY = 1000
 class Ear:
     """The listener of one node: what it heard of each room, in order."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, node: NodeId = NODE) -> None:
         self.broker = broker
+        self.node = node
+        self.vacated = 0
         self._heard: dict[RoomId, list[Event]] = {}
         self._names = count(1)
         broker.listen(self._hear)
 
     def _hear(self, room: RoomId, event: Event) -> None:
-        self._heard.setdefault(room, []).append(event)
+        if isinstance(event, Vacated):
+            self.vacated += 1
+        else:
+            self._heard.setdefault(room, []).append(event)
 
     def join(self, kind: Kind, name: str, *, room: RoomId = ROOM, capacity: int = CAPACITY) -> Incarnation:
         """Ask for a new incarnation to be let in."""
@@ -48,8 +53,8 @@ class Ear:
 
     def member(self, kind: Kind, name: str) -> Member:
         """A new incarnation, whose metadata names it."""
-        incarnation = Incarnation(f"node.{next(self._names)}")
-        return Member(kind, PeerId(name), incarnation, NODE, {"incarnation": incarnation})
+        incarnation = Incarnation(f"{self.node}.{next(self._names)}")
+        return Member(kind, PeerId(name), incarnation, self.node, {"incarnation": incarnation})
 
     def leave(self, incarnation: Incarnation, *, room: RoomId = ROOM, reason: LeaveReason = LeaveReason.LEFT) -> None:
         """Ask for an incarnation to be removed."""
@@ -82,10 +87,13 @@ def joined(event: Event) -> MemberJoined:
 
 def summary(events: list[Event]) -> list[tuple[str, Incarnation]]:
     """What happened to whom."""
-    return [
-        (type(event).__name__, event.member.incarnation if isinstance(event, MemberJoined) else event.incarnation)
-        for event in events
-    ]
+    said = []
+    for event in events:
+        if isinstance(event, MemberJoined):
+            said.append(("MemberJoined", event.member.incarnation))
+        elif isinstance(event, MemberLeft | JoinRefused):
+            said.append((type(event).__name__, event.incarnation))
+    return said
 
 
 class BrokerContract:
@@ -132,8 +140,8 @@ class BrokerContract:
         ear.leave(Incarnation("nobody"))
         ear.leave(ana)
         ear.join(Kind.PEER, "ana")
-        events = [event for event in await ear.all_heard() if not isinstance(event, JoinRefused)]
-        versions = [event.version for event in events]
+        events = await ear.all_heard()
+        versions = [event.version for event in events if isinstance(event, MemberJoined | MemberLeft)]
         assert versions == list(range(versions[0], versions[0] + 4))
         assert versions[0] > 0
 
@@ -160,6 +168,28 @@ class BrokerContract:
         ear.leave(here, room=OTHER_ROOM)
         assert summary(await ear.all_heard()) == [("MemberJoined", here)]
         assert summary(await ear.all_heard(room=OTHER_ROOM)) == [("MemberJoined", there)]
+
+    async def test_a_room_is_vacated_when_its_last_member_left(self, ear: Ear) -> None:
+        ana, uma = ear.join(Kind.PEER, "ana"), ear.join(Kind.USER, "uma")
+        ear.leave(ana)
+        await ear.heard(3)
+        assert not ear.vacated
+        ear.leave(uma)
+        await until(lambda: ear.vacated, "the end of the room")
+
+    async def test_a_room_that_is_abandoned_loses_its_members_and_begins_anew(self, ear: Ear) -> None:
+        for name in ("ana", "ben"):
+            ear.join(Kind.PEER, name)
+        await ear.heard(2)
+        ear.broker.abandon(ROOM)
+        again = ear.join(Kind.PEER, "ana")
+        await until(lambda: ("MemberJoined", again) in summary(ear._heard[ROOM]), "the join after it")
+        before = ear._heard[ROOM][: summary(ear._heard[ROOM]).index(("MemberJoined", again))]
+        assert {joined(event).member.incarnation for event in before[:2]} == {"node.1", "node.2"}
+
+    async def test_it_is_ready_and_says_how_it_is(self, ear: Ear) -> None:
+        assert ear.broker.ready
+        assert "broker" in ear.broker.health()
 
     # --------------------------------------------------------------------------------------------------------- refusals
 

@@ -30,6 +30,17 @@ def test_events_are_heard_within_the_call() -> None:
     assert member.order == 0
 
 
+def test_it_has_no_other_node_to_send_to() -> None:
+    broker = MemoryBroker()
+    member = Member(Kind.PEER, PeerId("ana"), Incarnation("1"), NodeId("other"), {})
+    with pytest.raises(RuntimeError, match="other node"):
+        broker.relay(ROOM, Incarnation("2"), member, b"{}", 0)
+    with pytest.raises(RuntimeError, match="other node"):
+        broker.announce(ROOM, Incarnation("2"), [member], b"{}", 0)
+    with pytest.raises(RuntimeError, match="other node"):
+        broker.confirm(ROOM, member, Incarnation("2"), 0, delivered=True)
+
+
 def test_a_room_that_emptied_is_forgotten() -> None:
     broker = MemoryBroker()
     ear = Ear(broker)

@@ -18,15 +18,27 @@ from mcp_actors.protocol.errors import (
     RoomFull,
     Unavailable,
 )
-from mcp_actors.protocol.events import JoinRefused, Kind, LeaveReason, Member, MemberJoined, MemberLeft
+from mcp_actors.protocol.events import (
+    JoinRefused,
+    Kind,
+    LeaveReason,
+    Member,
+    MemberJoined,
+    MemberLeft,
+    Receipt,
+    Vacated,
+)
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RequestId, RoomId
+from mcp_actors.room.effects import Publish, Relay
 from mcp_actors.room.room import Departure, Entry, Room, ack, peer_not_found
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mcp_actors.protocol.errors import SignalingError
     from mcp_actors.protocol.events import Event
     from mcp_actors.protocol.messages import Message, Targeted
-    from mcp_actors.room.effects import Relay, Send
+    from mcp_actors.room.effects import Send
 
 ROOM = RoomId("room123")
 NODE = NodeId("node")
@@ -39,10 +51,11 @@ class World:
     """A room, the broker that orders it, and what each of its members was sent."""
 
     def __init__(self, capacity: int = 10) -> None:
-        self.room = Room(ROOM, capacity)
+        self.room = Room(ROOM, capacity, 100)
         self.sent: dict[Incarnation, list[dict[str, Any]]] = {}
         self.refusals: dict[Incarnation, SignalingError] = {}
         self.events: list[Event] = []
+        self.published: list[Publish] = []
         self._capacity = capacity
         self._broker = MemoryBroker()
         self._broker.listen(lambda _room, event: self.events.append(event))
@@ -76,8 +89,13 @@ class World:
         """Apply the oldest thing the broker said."""
         event = self.events.pop(0)
         if isinstance(event, JoinRefused):
-            self.refusals[event.incarnation] = self.room.refused(event)
+            error = self.room.refused(event)
+            assert error is not None
+            self.refusals[event.incarnation] = error
+        elif isinstance(event, Vacated):
+            self.room.vacated()
         else:
+            assert isinstance(event, MemberJoined | MemberLeft)
             self.deliver(self.room.heard(event))
 
     def hear(self) -> None:
@@ -85,8 +103,11 @@ class World:
         while self.events:
             self.hear_one()
 
-    def deliver(self, sends: list[Send]) -> None:
-        for send in sends:
+    def deliver(self, effects: Sequence[Send | Publish]) -> None:
+        for send in effects:
+            if isinstance(send, Publish):
+                self.published.append(send)
+                continue
             for incarnation in send.to:
                 self.sent[incarnation].append(json.loads(send.frame))
 
@@ -103,6 +124,18 @@ class World:
 
     def leave(self, incarnation: Incarnation, **how: Any) -> None:
         self.ask_leave(incarnation, **how)
+        self.hear()
+
+    def elsewhere(self, kind: Kind, name: str, node: str = "other") -> Incarnation:
+        """Somebody joins on another node."""
+        incarnation = Incarnation(f"{node}-{name}")
+        self._broker.join(ROOM, Member(kind, PeerId(name), incarnation, NodeId(node), {}), self._capacity)
+        self.hear()
+        return incarnation
+
+    def gone(self, incarnation: Incarnation) -> None:
+        """Somebody of another node leaves."""
+        self._broker.leave(ROOM, incarnation, LeaveReason.NODE_LOST)
         self.hear()
 
     def forget(self) -> None:
@@ -124,7 +157,9 @@ def _message(content: object, request_id: int | None = None) -> tuple[Message, b
 
 
 def _relay(world: World, sender: Incarnation, target: str, request_id: int | None = None) -> Relay:
-    return world.room.relay(sender, *_signal(target, request_id))
+    effect = world.room.relay(sender, *_signal(target, request_id))
+    assert isinstance(effect, Relay)
+    return effect
 
 
 def _entry(name: str, order: int, metadata: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -426,18 +461,10 @@ def test_an_event_heard_twice_changes_nothing() -> None:
     world.hear()
     assert world.room.heard(event) == []
     world.peer("ben")
-    world.leave(ana)
     assert world.room.heard(event) == []
+    world.leave(ana)
+    assert world.room.heard(MemberLeft(9, ana, LeaveReason.LEFT)) == []
     assert ana not in world.room.roster
-
-
-def test_an_event_older_than_the_last_changes_nothing() -> None:
-    world = World()
-    world.peer("ana")
-    ben = world.peer("ben")
-    assert world.room.heard(MemberLeft(1, ben, LeaveReason.LEFT)) == []
-    assert ben in world.room.roster
-    assert world.room.version == 2
 
 
 def test_the_version_is_that_of_the_last_event() -> None:
@@ -646,3 +673,160 @@ def _check(world: World) -> None:
             assert sorted(replay.users) == sorted(roster.users())
     orders = [peer.order for peer in roster.peers()]
     assert orders == sorted(set(orders))
+
+
+# ---------------------------------------------------------------------------------------------------------- other nodes
+
+
+def _away(world: World, sender: Incarnation, target: str, request_id: int | None = None) -> Publish:
+    effect = world.room.relay(sender, *_signal(target, request_id))
+    assert isinstance(effect, Publish)
+    return effect
+
+
+def _said(world: World, sender: Incarnation, request_id: int | None = None) -> list[Publish]:
+    world.published.clear()
+    world.deliver(world.room.broadcast(sender, *_message("x", request_id)))
+    return world.published
+
+
+def _receipt(publish: Publish, *, delivered: bool = True, of: int = 0) -> Receipt:
+    return Receipt(publish.sender, publish.to[of].incarnation, publish.ticket, delivered)
+
+
+def test_those_on_other_nodes_are_in_the_roster_and_are_sent_nothing_from_here() -> None:
+    world = World()
+    ben = world.elsewhere(Kind.PEER, "ben")
+    ana = world.peer("ana")
+    assert [peer["peer_id"] for peer in world.sent[ana][0]["payload"]["peers"]] == ["ben", "ana"]
+    world.gone(ben)
+    assert world.sent[ana][-1]["payload"] == {"peer_id": "ben", "reason": "node-lost"}
+    assert set(world.sent) == {ana}
+
+
+def test_a_room_is_empty_when_only_those_on_other_nodes_are_left() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.elsewhere(Kind.PEER, "ben")
+    assert not world.room.empty
+    world.leave(ana)
+    assert world.room.empty
+
+
+def test_a_room_that_is_vacated_forgets_those_on_other_nodes() -> None:
+    world = World()
+    world.peer("ana")
+    world.elsewhere(Kind.PEER, "ben")
+    world.room.vacated()
+    assert len(world.room.roster) == 0
+
+
+def test_a_signal_for_a_peer_on_another_node_is_published_with_the_senders_stamp() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.elsewhere(Kind.PEER, "ben")
+    publish = _away(world, ana, "ben")
+    assert [member.incarnation for member in publish.to] == [ben]
+    assert json.loads(publish.frame)["sender"] == "ana"
+    assert publish.ticket == 0
+
+
+def test_a_signal_with_an_id_is_answered_when_its_receipt_comes_and_once() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.elsewhere(Kind.PEER, "ben")
+    publish = _away(world, ana, "ben", 7)
+    world.forget()
+    world.deliver(world.room.receipt(_receipt(publish)))
+    world.deliver(world.room.receipt(_receipt(publish)))
+    assert world.sent[ana] == [{"type": "ack", "room": ROOM, "id": 7, "payload": {"status": "delivered"}}]
+
+
+@pytest.mark.parametrize("request_id", [None, 7])
+def test_a_signal_that_another_node_could_not_deliver_is_answered(request_id: int | None) -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.elsewhere(Kind.PEER, "ben")
+    publish = _away(world, ana, "ben", request_id)
+    world.forget()
+    world.deliver(world.room.receipt(_receipt(publish, delivered=False)))
+    (error,) = world.sent[ana]
+    assert (error["type"], error.get("id"), error["payload"]["code"]) == ("error", request_id, "peer-not-found")
+
+
+def test_a_signal_with_an_id_is_answered_when_its_target_leaves_before_the_receipt() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.elsewhere(Kind.PEER, "ben")
+    _away(world, ana, "ben", 7)
+    world.forget()
+    world.gone(ben)
+    assert [message["type"] for message in world.sent[ana]] == ["peer-left", "error"]
+    assert world.sent[ana][1]["id"] == 7
+
+
+def test_a_receipt_for_a_sender_that_has_left_is_for_nobody() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.peer("amy")
+    world.elsewhere(Kind.PEER, "ben")
+    asked, unasked = _away(world, ana, "ben", 7), _away(world, ana, "ben")
+    world.leave(ana)
+    assert world.room.receipt(_receipt(asked)) == []
+    assert world.room.receipt(_receipt(unasked, delivered=False)) == []
+
+
+def test_messages_that_wait_for_receipts_are_bounded() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.elsewhere(Kind.PEER, "ben")
+    waiting = [_away(world, ana, "ben", number) for number in range(100)]
+    with pytest.raises(Unavailable, match="100 messages"):
+        world.room.relay(ana, *_signal("ben", 100))
+    _away(world, ana, "ben")  # without an id nothing waits
+    world.room.forget_receipts(waiting[0].ticket)
+    _away(world, ana, "ben", 100)
+
+
+def test_a_message_is_published_once_to_each_node_with_users() -> None:
+    world = World()
+    uma, vic = world.user("uma"), world.user("vic")
+    world.elsewhere(Kind.PEER, "ben", "peers-only")
+    one = world.elsewhere(Kind.USER, "wim", "b")
+    world.elsewhere(Kind.USER, "xia", "b")
+    two = world.elsewhere(Kind.USER, "yan", "c")
+    world.forget()
+    (publish,) = _said(world, uma)
+    assert [member.incarnation for member in publish.to] == [one, two]
+    assert [message["type"] for message in world.sent[vic]] == ["message"]
+
+
+def test_a_message_with_an_id_is_answered_when_all_nodes_have_it_or_are_gone() -> None:
+    world = World()
+    uma = world.user("uma")
+    world.elsewhere(Kind.USER, "wim", "b")
+    yan = world.elsewhere(Kind.USER, "yan", "c")
+    (publish,) = _said(world, uma, 3)
+    world.forget()
+    world.deliver(world.room.receipt(_receipt(publish)))
+    assert world.sent[uma] == []
+    world.gone(yan)
+    assert [message["type"] for message in world.sent[uma]] == ["user-left", "ack"]
+
+
+def test_a_message_of_another_node_is_for_the_users_here_alone() -> None:
+    world = World()
+    world.peer("ana")
+    uma, vic = world.user("uma"), world.user("vic")
+    assert list(world.room.announced(b"{}").to) == [uma, vic]
+
+
+def test_a_frame_of_another_node_is_for_who_is_here_and_not_leaving() -> None:
+    world = World()
+    ana = world.peer("ana")
+    assert world.room.signalled(ana)
+    assert not world.room.signalled(Incarnation("nobody"))
+    world.ask_leave(ana)
+    assert not world.room.signalled(ana)
+
+
+def test_a_refusal_nobody_waits_for_is_no_error() -> None:
+    assert World().room.refused(JoinRefused(Incarnation("nobody"), ErrorCode.UNAVAILABLE)) is None

@@ -27,7 +27,7 @@ class Server:
         self.app = App(load(overrides={"host": "127.0.0.1", "port": 0, **settings}, environ={}, directory=directory))
 
     async def start(self) -> None:
-        self.app.start()
+        await self.app.start()
 
     async def stop(self) -> None:
         for client in self._clients:

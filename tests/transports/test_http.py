@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 async def test_health_is_told(server: Server) -> None:
     response = await AsyncHTTPClient().fetch(server.url("/healthz", "http"))
-    assert json.loads(response.body) == {"status": "ok"}
+    assert json.loads(response.body) == {"status": "ok", "ready": True, "broker": "memory", "rooms": 0}
+
+
+async def test_readiness_is_told(server: Server) -> None:
+    response = await AsyncHTTPClient().fetch(server.url("/readyz", "http"))
+    assert json.loads(response.body) == {"ready": True}
 
 
 @pytest.mark.settings(allowed_hosts=["signaling.example"])

@@ -1,0 +1,143 @@
+"""The broker over Redis: rooms span nodes. How it works is told in link.py, what lies in Redis in lua/common.lua."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from mcp_actors.broker import BrokerError
+from mcp_actors.broker.redis.bucket import RedisSettings
+from mcp_actors.broker.redis.connection import LinkLost, Unusable
+from mcp_actors.broker.redis.keys import Keys, bucket_of
+from mcp_actors.broker.redis.link import Link
+from mcp_actors.broker.redis.topology import topology_of
+from mcp_actors.protocol.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping, Sequence
+
+    from mcp_actors.broker import Listener
+    from mcp_actors.broker.redis.bucket import Bucket
+    from mcp_actors.protocol.events import Event, LeaveReason, Member
+    from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId
+    from mcp_actors.redis_url import RedisUrl
+
+__all__ = ["RedisBroker", "RedisSettings"]
+
+log = structlog.get_logger("mcp_actors.redis")
+
+PARTING = 2.0
+"""Seconds that the leaves of the last members have to be written when a node stops."""
+
+
+class RedisBroker:
+    """See `Broker`.
+
+    `prefix`: of all keys. `buckets`: 0 for what suits the topology. `timeout`: seconds to connect, and for answers.
+    """
+
+    def __init__(
+        self, url: RedisUrl, node: NodeId, *, prefix: str, buckets: int, timeout: float, settings: RedisSettings
+    ) -> None:
+        self._topology = topology_of(url, timeout)
+        buckets = buckets or self._topology.buckets
+        self._listener: Listener
+        self._links = [
+            Link(Keys(prefix, bucket, buckets), buckets, node, self._topology, self._tell, settings)
+            for bucket in range(buckets)
+        ]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def listen(self, listener: Listener) -> None:
+        """See `Broker`."""
+        self._listener = listener
+
+    def _tell(self, room: RoomId, event: Event) -> Awaitable[None] | None:
+        return self._listener(room, event)
+
+    def _bucket(self, room: RoomId) -> Bucket:
+        links = self._links
+        return links[0 if len(links) == 1 else bucket_of(room, len(links))].bucket
+
+    # ------------------------------------------------------------------------------------------------- life of a node
+
+    async def start(self) -> None:
+        """See `Broker`."""
+        try:
+            servers = [await link.open() for link in self._links]
+        except (LinkLost, Unusable) as error:
+            await self.stop()
+            text = f"{error} Start it, or correct REDIS_URL." if isinstance(error, LinkLost) else str(error)
+            raise BrokerError(text) from None
+        policies = {server.policy for server in servers} - {"noeviction", ""}
+        if policies:
+            text = "redis may drop what it holds when its memory is full; set its maxmemory-policy to noeviction"
+            log.warning(text, policy=", ".join(sorted(policies)))
+        self._tasks = [asyncio.create_task(link.run()) for link in self._links]
+        log.info("attached to redis", buckets=len(self._links), version=".".join(map(str, servers[0].version)))
+
+    async def stop(self) -> None:
+        """See `Broker`."""
+        try:
+            async with asyncio.timeout(PARTING):
+                while self._tasks and not all(link.idle for link in self._links):  # noqa: ASYNC110 - once in a life
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            log.warning("stopped before all members had left; the other nodes will see to it")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.gather(*(link.close() for link in self._links))
+        else:
+            for link in self._links:
+                link.hang_up()
+        self._tasks = []
+
+    @property
+    def ready(self) -> bool:
+        """See `Broker`."""
+        return all(link.bucket.up for link in self._links)
+
+    def health(self) -> Mapping[str, Any]:
+        """See `Broker`."""
+        return {"broker": "redis", "buckets": [link.health() for link in self._links]}
+
+    # ----------------------------------------------------------------------------------------------------- membership
+
+    def join(self, room: RoomId, member: Member, capacity: int) -> None:
+        """See `Broker`."""
+        self._bucket(room).join(room, member, capacity)
+
+    def leave(self, room: RoomId, incarnation: Incarnation, reason: LeaveReason) -> None:
+        """See `Broker`."""
+        self._bucket(room).leave(room, incarnation, reason)
+
+    def abandon(self, room: RoomId) -> None:
+        """See `Broker`."""
+        self._bucket(room).abandon(room)
+
+    # --------------------------------------------------------------------------------------------------------- frames
+
+    def relay(self, room: RoomId, sender: Incarnation, target: Member, frame: bytes, ticket: int) -> None:
+        """See `Broker`."""
+        self._open_bucket(room).send(room, "s", sender, target, frame, ticket)
+
+    def announce(self, room: RoomId, sender: Incarnation, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
+        """See `Broker`."""
+        bucket = self._open_bucket(room)
+        for target in targets:
+            bucket.send(room, "m", sender, target, frame, ticket)
+
+    def _open_bucket(self, room: RoomId) -> Bucket:
+        bucket = self._bucket(room)
+        if bucket.outgoing.full:
+            text = "The other servers are out of reach, and as much waits for them as may; try again in a moment."
+            raise Unavailable(text)
+        return bucket
+
+    def confirm(self, room: RoomId, sender: Member, target: Incarnation, ticket: int, *, delivered: bool) -> None:
+        """See `Broker`."""
+        self._bucket(room).confirm(room, sender, target, ticket, delivered=delivered)

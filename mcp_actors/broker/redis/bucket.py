@@ -1,0 +1,344 @@
+"""The rooms of one bucket on this node: what they ask, what they are told, and what they send to other nodes.
+
+No I/O happens here, so that every mishap can be tested: what is to be written waits in `outgoing`, what was read comes
+in by `take`, and the link says when it is attached and when not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import structlog
+from redis.exceptions import ResponseError
+
+from mcp_actors.broker.redis.channels import Arrival
+from mcp_actors.broker.redis.connection import LinkLost
+from mcp_actors.broker.redis.entries import Changes, Frame, Snapshot
+from mcp_actors.broker.redis.outgoing import Call, Outgoing
+from mcp_actors.broker.redis.replica import Fenced, Replica
+from mcp_actors.protocol.errors import Unavailable
+from mcp_actors.protocol.events import Announced, FramesLost, MemberLeft, Receipt, Signalled
+from mcp_actors.protocol.identifiers import Incarnation
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mcp_actors.broker import Listener
+    from mcp_actors.broker.redis.connection import Reply
+    from mcp_actors.broker.redis.keys import Keys
+    from mcp_actors.broker.redis.replica import Question
+    from mcp_actors.protocol.events import Event, LeaveReason, Member
+    from mcp_actors.protocol.identifiers import NodeId, RoomId
+
+log = structlog.get_logger("mcp_actors.redis")
+
+SUSPICION = 1.5
+"""Leases that a node has to announce members that Redis lost, and that frames wait for an inbox that is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSettings:
+    """What an operator may set; seconds, messages and bytes. Named as in the settings."""
+
+    lease: float = 6.0
+    outage_joins: Literal["refuse", "local"] = "refuse"
+    outage_patience: float = 2.0
+    max_remote_messages: int = 20_000
+    max_remote_bytes: int = 33_554_432
+    replay_seconds: float = 10.0
+    max_replay_bytes: int = 67_108_864
+    max_inbox_entries: int = 50_000
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened to a bucket since the start of the process."""
+
+    attached: int = 0
+    epochs: int = 0
+    fenced: int = 0
+    reaped: int = 0
+    resyncs: int = 0
+    replayed: int = 0
+    duplicates: int = 0
+    gaps: int = 0
+    stale: int = 0
+    unreachable: int = 0
+
+
+class Bucket:
+    """See the module's docstring. `wake` is called when there is something to write, `clock` tells seconds."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        node: NodeId,
+        tell: Listener,
+        settings: RedisSettings,
+        wake: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.up = False
+        self.counters = Counters()
+        self.outgoing = Outgoing(
+            max_frames=settings.max_remote_messages,
+            max_bytes=settings.max_remote_bytes,
+            max_entries=settings.max_inbox_entries,
+            keep=settings.replay_seconds,
+            max_kept_bytes=settings.max_replay_bytes,
+            patience=SUSPICION * settings.lease,
+        )
+        self.slow: list[Awaitable[None]] = []
+        """What to wait for before more is taken."""
+        self._keys = keys
+        self._node = node
+        self._tell_room = tell
+        self._settings = settings
+        self._wake = wake
+        self._clock = clock
+        self._grace = SUSPICION * settings.lease
+        self._run_id = ""
+        self._replicas: dict[RoomId, Replica] = {}
+        self._restless: dict[RoomId, None] = {}  # rooms with a join, a snapshot or a suspect to wait for
+        self._departed: deque[tuple[float, Replica, Incarnation]] = deque()
+        self._early = 0
+
+    def __len__(self) -> int:
+        return len(self._replicas)
+
+    # ------------------------------------------------------------------------------------------------ asked by rooms
+
+    def join(self, room: RoomId, member: Member, capacity: int) -> None:
+        """See `Broker`."""
+        replica = self._replicas.get(room)
+        if replica is None:
+            replica = self._replicas[room] = Replica(room, self._node)
+        replica.join(member, capacity, self._clock())
+        self._restless[room] = None
+        self._ask(replica)
+
+    def leave(self, room: RoomId, incarnation: Incarnation, reason: LeaveReason) -> None:
+        """See `Broker`."""
+        replica = self._replicas.get(room)
+        if replica is not None:
+            replica.leave(incarnation, reason)
+            self._ask(replica)
+
+    def abandon(self, room: RoomId) -> None:
+        """See `Broker`."""
+        replica = self._replicas.get(room)
+        if replica is not None:
+            self._early -= len(replica.early)
+            replica.early.clear()
+            replica.abandon()
+            self._ask(replica)
+
+    def send(self, room: RoomId, kind: str, sender: Incarnation, target: Member, frame: bytes, ticket: int) -> None:
+        """Send a frame to a member, or to the users of its node. Raises `Unavailable`."""
+        replica = self._replicas.get(room)
+        if replica is None:  # the room is about to hear that its members left
+            raise Unavailable("This server has lost the others in this room; join it again.")
+        number = replica.channels.next(sender, target.incarnation)
+        self._put(target.node, Frame(room, sender, target.incarnation, number, kind, ticket, frame))  # type: ignore[arg-type]
+
+    def confirm(self, room: RoomId, sender: Member, target: Incarnation, ticket: int, *, delivered: bool) -> None:
+        """See `Broker`."""
+        body = b"1" if delivered else b"0"
+        self._put(sender.node, Frame(room, target, sender.incarnation, 0, "r", ticket, body))
+
+    def _put(self, node: NodeId, frame: Frame) -> None:
+        self.outgoing.put(self._keys.inbox(node), frame)
+        self._wake()
+
+    def _ask(self, replica: Replica) -> None:
+        """Ask Redis what is to be asked about a room; where it is away, the room is asked about when it is back."""
+        question = replica.ask(self._clock()) if self.up else None
+        if question is not None:
+            self.outgoing.call(self._call(replica, question))
+            self._wake()
+
+    def _call(self, replica: Replica, question: Question) -> Call:
+        keys = self._keys
+        room = replica.room
+        inboxes = [keys.inbox(node) for node in question.nodes]
+        named = (keys.nodes, keys.room(room), keys.nodes_of(room), keys.rooms_of(self._node), *inboxes, keys.config)
+        common = (self._node, room, keys.inboxes, self._settings.max_inbox_entries, self._run_id)
+        command = ("EVALSHA", question.script.digest, len(named), *named, *common, *question.arguments)
+
+        def answered(reply: Reply) -> None:
+            self._answered(replica, reply)
+
+        return Call(command, answered)
+
+    def _answered(self, replica: Replica, reply: Reply) -> None:
+        if isinstance(reply, ResponseError):
+            raise LinkLost(f"Redis refuses a script: {reply}")
+        try:
+            events = replica.answered(reply, self._clock())
+        except Fenced:
+            raise LinkLost("this node was declared dead") from None
+        self._heard(replica, events)
+
+    # -------------------------------------------------------------------------------------------------- told by Redis
+
+    def _heard(self, replica: Replica, events: list[Event]) -> None:
+        """Pass on what is new of a room, ask what is left to ask, and forget the room when nothing ties us to it."""
+        room = replica.room
+        for event in events:
+            self._tell(room, event)
+            if isinstance(event, MemberLeft):
+                self._departed.append((self._clock(), replica, event.incarnation))
+        if replica.early:
+            self._take_early(replica)
+        self._ask(replica)
+        if not replica.settled:
+            self._restless[room] = None
+        if replica.idle and self._replicas.get(room) is replica:
+            del self._replicas[room]
+            self._early -= len(replica.early)
+
+    def _tell(self, room: RoomId, event: Event) -> None:
+        slow = self._tell_room(room, event)
+        if slow is not None:
+            self.slow.append(slow)
+
+    def take(self, news: list[Frame] | Changes | Snapshot) -> None:
+        """Take what was read from the inbox."""
+        if not isinstance(news, list):
+            self._membership(news)
+            return
+        for frame in news:
+            self._frame(frame)
+
+    def _membership(self, news: Changes | Snapshot) -> None:
+        replica = self._replicas.get(news.room)
+        if replica is None:
+            return
+        now = self._clock()
+        if isinstance(news, Changes):
+            events = replica.changed(news, now)
+        else:
+            events = replica.told(news, now, now + self._grace)
+            self._restless[news.room] = None
+        self._heard(replica, events)
+
+    def _frame(self, frame: Frame) -> None:
+        replica = self._replicas.get(frame.room)
+        if replica is None:
+            self.counters.stale += 1  # its target's leave is on its way to the sender, and answers it
+        elif frame.kind == "r":
+            source, target = Incarnation(frame.source), Incarnation(frame.target)
+            self._tell(frame.room, Receipt(target, source, frame.ticket, frame.body == b"1"))
+        elif frame.source in replica.members:
+            self._known(replica, frame)
+        elif replica.settled or self._early >= self._settings.max_remote_messages:
+            self.counters.stale += 1
+        else:
+            replica.early.append(frame)
+            self._early += 1
+
+    def _known(self, replica: Replica, frame: Frame) -> None:
+        """A frame from a member of the room."""
+        sender, target = Incarnation(frame.source), Incarnation(frame.target)
+        arrival = replica.channels.arrived(sender, target, frame.number)
+        if arrival is Arrival.AGAIN:
+            self.counters.duplicates += 1
+            return
+        if arrival is Arrival.GAP:
+            self.counters.gaps += 1
+            log.warning("frames of another node were lost", room=frame.room, sender=sender, target=target)
+            self._tell(frame.room, FramesLost(target))
+        kind = Signalled if frame.kind == "s" else Announced
+        self._tell(frame.room, kind(sender, target, frame.body, frame.ticket))
+
+    def _take_early(self, replica: Replica) -> None:
+        frames, replica.early = replica.early, []
+        self._early -= len(frames)
+        for frame in frames:
+            self._frame(frame)
+
+    # ------------------------------------------------------------------------------------------------ told by the link
+
+    def attached(self, run_id: str, *, fenced: bool) -> None:
+        """The link is attached to a run of the server; `fenced`: this node was declared dead before."""
+        now = self._clock()
+        changed = self._run_id not in ("", run_id)
+        self._run_id = run_id
+        self.up = True
+        self.counters.attached += 1
+        if fenced:
+            self._declared_dead()
+        elif changed:
+            self._another_run(now)
+        for replica in list(self._replicas.values()):
+            replica.extend_suspicion(now + self._grace)
+            if replica.provisional:
+                replica.resync_anew(now)
+            self._ask(replica)
+        self._wake()
+
+    def detached(self) -> None:
+        """The link is gone: what was asked over it and not answered is asked again over the next."""
+        self.up = False
+        self.outgoing.drop_calls()
+        for replica in self._replicas.values():
+            replica.unanswered()
+
+    def _declared_dead(self) -> None:
+        self.counters.fenced += 1
+        log.warning("this node was declared dead; its members are told to join again", node=self._node)
+        self.outgoing.clear()
+        for replica in list(self._replicas.values()):
+            self._heard(replica, replica.lost())
+
+    def _another_run(self, now: float) -> None:
+        self.counters.epochs += 1
+        self.counters.replayed += self.outgoing.replay()
+        calls = []
+        for replica in self._replicas.values():
+            replica.resync_anew(now)
+            self.counters.resyncs += 1
+            self._restless[replica.room] = None
+            question = replica.ask(now)
+            if question is not None:
+                calls.append(self._call(replica, question))
+        self.outgoing.call_first(calls)
+
+    def tend(self) -> None:
+        """Look after what waits: joins that cannot be done, suspects, frames for nodes that are missing."""
+        now = self._clock()
+        for room in list(self._restless):
+            self._look_after(room, now)
+        if self.up:
+            self._return(self.outgoing.retry_held(now))
+            if self.outgoing:
+                self._wake()
+        while self._departed and self._departed[0][0] < now - self._settings.replay_seconds - self._settings.lease:
+            _, replica, incarnation = self._departed.popleft()
+            replica.channels.forget(incarnation)
+
+    def _look_after(self, room: RoomId, now: float) -> None:
+        replica = self._replicas.get(room)
+        if replica is None or replica.quiet:
+            del self._restless[room]
+            return
+        if not self.up:
+            before = now - self._settings.outage_patience
+            local = self._settings.outage_joins == "local"
+            self._heard(replica, replica.admit(before) if local else replica.give_up(before))
+            return
+        if replica.syncing_since is not None and now - replica.syncing_since > self._settings.lease:
+            self.counters.resyncs += 1
+            replica.resync_anew(now)
+        replica.expire(now, now + self._settings.lease)
+        self._ask(replica)
+
+    def _return(self, frames: list[Frame]) -> None:
+        """Tell the senders of frames for a node that is gone."""
+        self.counters.unreachable += len(frames)
+        for frame in frames:
+            if frame.kind != "r":
+                receipt = Receipt(Incarnation(frame.source), Incarnation(frame.target), frame.ticket, delivered=False)
+                self._tell(frame.room, receipt)

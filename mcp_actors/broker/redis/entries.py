@@ -1,0 +1,123 @@
+"""What lies in a node's inbox, written and read: changes of rooms, rooms as a whole, frames of other nodes, probes.
+
+An entry of a stream is flat: field, value, field, value. Its field `t` says what it is: `m` changes, `s` a room as a
+whole, `k` a probe; one with the field `r` holds frames.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from mcp_actors.protocol.events import Kind, LeaveReason, Member
+from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mcp_actors.protocol.identifiers import PeerId, UserId
+
+MAX_FRAMES = 256
+MAX_FRAME_BYTES = 262_144
+"""What one entry holds at most, unless a single frame is larger: decoding it, 0.1 ms, must not hold up the loop."""
+
+
+class Frame(Struct, frozen=True, array_like=True, gc=False):
+    """What one node sends another, about one room.
+
+    `kind`: s, a signal from a member to a member; m, a message from a member to the users of a node; r, a receipt from
+    a node to a member. `number` counts the frames of each (source, target), from 1. `ticket` is what the receipt will
+    name; 0 where none is wanted but for a failure. `body`: the frame for the client, or b"1" if it was delivered.
+    """
+
+    room: RoomId
+    source: str
+    target: str
+    number: int
+    kind: Literal["s", "m", "r"]
+    ticket: int
+    body: bytes
+
+
+class Changes(Struct, frozen=True):
+    """Members of a room came and went, at once, from `version` on, which follows the version `after`."""
+
+    room: RoomId
+    after: int
+    version: int
+    changes: list[Member | tuple[Incarnation, LeaveReason]]
+
+
+class Snapshot(Struct, frozen=True):
+    """A room as it is at `version`. `epoch` is the run of the server that says so, `token` that of the question."""
+
+    room: RoomId
+    version: int
+    epoch: str
+    token: str
+    members: list[Member]
+
+
+class Probe(Struct, frozen=True):
+    """What a node put into its own inbox, to see that it reads it."""
+
+    number: int
+
+
+class _Text(Struct, frozen=True, array_like=True):
+    """The part of a member that Redis does not look into."""
+
+    kind: Kind
+    id: str
+    metadata: dict[str, Any]
+
+
+pack_frame = msgspec.msgpack.Encoder().encode
+_frames = msgspec.msgpack.Decoder(list[Frame]).decode
+_anything = msgspec.msgpack.Decoder().decode
+_text = msgspec.json.Decoder(_Text).decode
+_write_text = msgspec.json.Encoder().encode
+
+
+def pack_frames(packed: Sequence[bytes]) -> bytes:
+    """Put frames, each packed, into one value."""
+    return b"\xdc" + len(packed).to_bytes(2, "big") + b"".join(packed)
+
+
+def member_text(member: Member) -> bytes:
+    """What Redis keeps of a member beside its node, incarnation and order."""
+    return _write_text(_Text(member.kind, member.id, member.metadata))
+
+
+def field_of(member: Member) -> str:
+    """Under what a room's hash keeps a member: one peer of an id, any number of connections of a user."""
+    return f"p{member.id}" if member.kind is Kind.PEER else f"u{member.incarnation}"
+
+
+def read(flat: Sequence[bytes]) -> list[Frame] | Changes | Snapshot | Probe:
+    """Read one entry."""
+    if flat[0] == b"r":
+        return _frames(flat[1])
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    if fields[b"t"] == b"k":
+        return Probe(int(fields[b"n"]))
+    room, version = RoomId(fields[b"R"].decode()), int(fields[b"v"])
+    packed = _anything(fields[b"o"])
+    if fields[b"t"] == b"m":
+        return Changes(room, int(fields[b"a"]), version, [_change(change) for change in packed])
+    members = [_member(*member) for member in packed]
+    return Snapshot(room, version, fields[b"e"].decode(), fields[b"q"].decode(), members)
+
+
+def _change(change: list[Any]) -> Member | tuple[Incarnation, LeaveReason]:
+    if change[0] == "+":
+        return _member(*change[1:])
+    return Incarnation(change[1]), LeaveReason(change[2])
+
+
+def _member(node: str, incarnation: str, order: int, text: str) -> Member:
+    parts = _text(text)
+    member_id: PeerId | UserId = parts.id  # type: ignore[assignment]
+    return Member(parts.kind, member_id, Incarnation(incarnation), NodeId(node), parts.metadata, order)

@@ -1,0 +1,338 @@
+"""The link of this node to one bucket of Redis: attached, or trying to be.
+
+Two connections, one that writes and one that reads, live and die together. While they live, three tasks use them: one
+writes what waits, one reads the inbox, one renews the lease, which proves that the other two work. When anything
+breaks, both are closed, and after a pause the node attaches anew; what it finds then says what to mend:
+
+    attached as before              what was not answered is written again
+    another run of the server       it may have lost data: rooms are synchronized, what was sent lately is sent again
+    declared dead meanwhile         the others saw this node's members leave: so do they; what waited is void
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from redis.exceptions import ResponseError
+
+from mcp_actors.broker.redis import entries
+from mcp_actors.broker.redis.bucket import Bucket
+from mcp_actors.broker.redis.connection import LinkLost, RedisConnection, Unusable
+from mcp_actors.broker.redis.entries import Probe
+from mcp_actors.broker.redis.outgoing import Call
+from mcp_actors.broker.redis.reaper import Execute, Reaper
+from mcp_actors.broker.redis.scripts import ATTACH, BEAT, BYE, SCRIPTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mcp_actors.broker import Listener
+    from mcp_actors.broker.redis.bucket import RedisSettings
+    from mcp_actors.broker.redis.connection import Command, Reply, Server
+    from mcp_actors.broker.redis.keys import Keys
+    from mcp_actors.broker.redis.topology import Topology
+    from mcp_actors.protocol.identifiers import NodeId
+
+log = structlog.get_logger("mcp_actors.redis")
+
+PROTOCOL = "1"
+"""The version of what lies in Redis: nodes of different ones do not work together."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
+"""Seconds between attempts to attach that fail, doubled each time, times a random factor between 0.5 and 1.5."""
+
+READ_ENTRIES = 200
+"""Entries read in one go."""
+
+TEND = 0.1
+"""Seconds between looks at what waits for time to pass."""
+
+BEATS = 3
+"""Renewals of the lease in its time: the second may fail, and a dead node is found within 1.4 leases."""
+
+RECOVERY = 1000
+"""Milliseconds after a restart of the server in which joins wait, so that all nodes have announced their members."""
+
+INBOX_LIFE = 10
+"""Leases after which an inbox that nobody renews is gone, but a minute at least."""
+
+
+class Link:
+    """See the module's docstring."""
+
+    def __init__(
+        self, keys: Keys, buckets: int, node: NodeId, topology: Topology, tell: Listener, settings: RedisSettings
+    ) -> None:
+        self._wake = asyncio.Event()
+        self.bucket = Bucket(keys, node, tell, settings, self._wake.set, time.monotonic)
+        self._keys = keys
+        self._buckets = buckets
+        self._node = node
+        self._inbox = keys.inbox(node)
+        self._topology = topology
+        self._settings = settings
+        self._lease = settings.lease
+        self._connections: tuple[RedisConnection, RedisConnection] | None = None
+        self._run_id = ""
+        self._cursor = b"0-0"
+        self._read_at = self._lost_at = self._judges_from = 0.0
+        self._probe = 0
+        self._away_said = False
+
+    # --------------------------------------------------------------------------------------------------- life of a link
+
+    async def open(self) -> Server:
+        """Attach for the first time. Raises `LinkLost` and `Unusable`."""
+        try:
+            return await self._attach()
+        except BaseException:
+            self.hang_up()
+            raise
+
+    async def run(self) -> None:
+        """Keep the link, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tend())
+            pause = FIRST_PAUSE
+            while True:
+                try:
+                    if self._connections is None:
+                        await self._attach()
+                    pause = 0.0
+                    await self._serve()
+                except* (LinkLost, Unusable) as lost:
+                    self._say_away(lost.exceptions[0])
+                except* Exception:
+                    log.exception("the link to redis failed", bucket=self._keys.nodes)
+                finally:
+                    self.hang_up()
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+                pause = min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
+
+    async def close(self) -> None:
+        """Say good-bye, if that is possible, and hang up; `run` was cancelled before."""
+        keys, node = self._keys, self._node
+        self.hang_up()
+        named = (keys.nodes, keys.rooms_of(node), keys.inbox(node), keys.config)
+        try:
+            connection = await RedisConnection.open(await self._topology.primary(keys.slot), self._topology.access)
+        except (LinkLost, Unusable):
+            return
+        try:
+            await connection.one("EVAL", BYE.text, len(named), *named, node)
+        except (LinkLost, ResponseError):
+            return
+        finally:
+            connection.close()
+
+    @property
+    def idle(self) -> bool:
+        """Whether this node has no member in any room, and nothing left to say."""
+        return not self.bucket and not self.bucket.outgoing
+
+    async def _serve(self) -> None:
+        connections = self._connections
+        if connections is None:
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._write(connections[0]))
+            group.create_task(self._read(connections[1]))
+            group.create_task(self._beat(group))
+
+    def hang_up(self) -> None:
+        """Close the connections, if there are any; what was asked over them will be asked again."""
+        connections, self._connections = self._connections, None
+        for connection in connections or ():
+            connection.close()
+        if self.bucket.up:
+            self._lost_at = time.monotonic()
+            self.bucket.detached()
+
+    def _say_away(self, error: BaseException) -> None:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if not self._away_said:
+            self._away_said = True
+            log.warning("redis is away", bucket=self._keys.nodes, reason=str(error))
+
+    # ---------------------------------------------------------------------------------------------------------- attach
+
+    async def _attach(self) -> Server:
+        access = self._topology.access
+        address = await self._topology.primary(self._keys.slot)
+        writer = await RedisConnection.open(address, access)
+        try:
+            reader = await RedisConnection.open(address, access)
+        except BaseException:
+            writer.close()
+            raise
+        self._connections = (writer, reader)
+        server = await writer.server()
+        await writer.send([("SCRIPT", "LOAD", script.text) for script in SCRIPTS])
+        if (await reader.server()).run_id != server.run_id:
+            raise LinkLost(f"Redis at {address} restarted just now")
+        word, fenced = await self._register(writer, server.run_id)
+        self._attached(server, word, fenced=fenced)
+        return server
+
+    async def _register(self, writer: RedisConnection, run_id: str) -> tuple[bytes, bool]:
+        """The word that `attach` replied at last, and whether this node was declared dead."""
+        word = await self._try_to_register(writer, run_id, anew=False)
+        if word not in (b"WAIT", b"GONE"):
+            return word, word == b"NEW" and run_id == self._run_id
+        if word == b"WAIT":
+            await self._reaper(writer.send, run_id).reap(self._node)
+        return await self._try_to_register(writer, run_id, anew=True), True
+
+    async def _try_to_register(self, writer: RedisConnection, run_id: str, *, anew: bool) -> bytes:
+        keys = self._keys
+        named = (keys.nodes, self._inbox, keys.config, keys.tombstone(self._node))
+        who = (self._node, self._lease_ms, self._inbox_ms, PROTOCOL, self._buckets, "1" if anew else "")
+        restarted = self._run_id not in ("", run_id)
+        how = (run_id, RECOVERY if restarted else "")
+        try:
+            reply = await writer.one("EVALSHA", ATTACH.digest, len(named), *named, *who, *how)
+        except ResponseError as error:
+            raise LinkLost(f"Redis refuses to register this node: {error}") from None
+        word: bytes = reply[0]
+        if word == b"CONFIG":
+            raise Unusable(_misfit(reply[1].decode(), reply[2].decode(), self._buckets))
+        return word
+
+    @property
+    def _lease_ms(self) -> int:
+        return int(self._lease * 1000)
+
+    @property
+    def _inbox_ms(self) -> int:
+        return max(60_000, INBOX_LIFE * self._lease_ms)
+
+    def _attached(self, server: Server, word: bytes, *, fenced: bool) -> None:
+        same = server.run_id == self._run_id
+        if word == b"NEW" or not same:
+            self._cursor = b"0-0"
+        self._run_id = server.run_id
+        now = self._read_at = time.monotonic()
+        if now - self._lost_at > self._lease / BEATS:
+            self._judges_from = now + self._lease  # Redis may have been away: all nodes look dead, and need time
+        if fenced:
+            log.warning("this node was declared dead; its members are told to join again", node=self._node)
+        self.bucket.attached(server.run_id, fenced=fenced)
+        if self._away_said:
+            self._away_said = False
+            log.info("redis is back", bucket=self._keys.nodes, same_run=same)
+
+    # ------------------------------------------------------------------------------------------------- while it is up
+
+    async def _write(self, connection: RedisConnection) -> None:
+        outgoing = self.bucket.outgoing
+        while True:
+            if not outgoing:
+                self._wake.clear()
+                await self._wake.wait()
+                await asyncio.sleep(0)  # what else this turn of the loop has to say goes along
+            batch = outgoing.take()
+            try:
+                replies = await connection.send(batch.commands)
+            except BaseException:
+                outgoing.give_back(batch)
+                raise
+            outgoing.settle(batch, replies, time.monotonic())
+
+    async def _read(self, connection: RedisConnection) -> None:
+        block, bucket = self._lease_ms, self.bucket
+        while True:
+            command = ("XREAD", "COUNT", READ_ENTRIES, "BLOCK", block, "STREAMS", self._inbox, self._cursor)
+            (reply,) = await connection.send([command], wait=self._lease)
+            if isinstance(reply, ResponseError):
+                raise LinkLost(f"Redis refuses to read the inbox: {reply}")
+            for name, flat in reply[0][1] if reply else ():
+                self._cursor = name
+                self._take(flat)
+                if bucket.slow:
+                    slow, bucket.slow = bucket.slow, []
+                    await asyncio.gather(*slow)
+
+    def _take(self, flat: list[bytes]) -> None:
+        news = entries.read(flat)
+        if not isinstance(news, Probe):
+            self.bucket.take(news)
+        elif news.number == self._probe:
+            self._read_at = time.monotonic()
+
+    async def _beat(self, group: asyncio.TaskGroup) -> None:
+        reaping: asyncio.Task[None] | None = None
+        while True:
+            await asyncio.sleep(self._lease / BEATS * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
+            now = time.monotonic()
+            if now - self._read_at > self._lease:
+                raise LinkLost("the inbox is not being read")
+            self._probe += 1
+            named = (self._keys.nodes, self._inbox)
+            read_until = self._cursor.partition(b"-")[0]
+            arguments = (self._node, self._lease_ms, self._inbox_ms, self._probe, read_until)
+            (reply,) = await self._execute([("EVALSHA", BEAT.digest, len(named), *named, *arguments)])
+            if reply[0] != b"OK":
+                raise LinkLost("this node was declared dead")
+            if reply[1] and now > self._judges_from and (reaping is None or reaping.done()):
+                reaping = group.create_task(self._reap())
+
+    async def _reap(self) -> None:
+        reaper = self._reaper(self._execute, self._run_id)
+        for dead in await reaper.condemn():
+            if dead != self._node:
+                rooms = await reaper.reap(dead)
+                self.bucket.counters.reaped += 1
+                log.warning("a node is lost", node=dead, rooms=rooms)
+
+    def _reaper(self, execute: Execute, run_id: str) -> Reaper:
+        return Reaper(execute, self._keys, run_id, self._settings.max_inbox_entries)
+
+    async def _execute(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands among all others, and wait for their replies. Raises `LinkLost` if one is refused."""
+        loop = asyncio.get_running_loop()
+        replies = [loop.create_future() for _ in commands]
+        for command, reply in zip(commands, replies, strict=True):
+            self.bucket.outgoing.call(Call(command, lambda value, reply=reply: reply.done() or reply.set_result(value)))  # type: ignore[misc]
+        self._wake.set()
+        values: list[Any] = await asyncio.gather(*replies)
+        for value in values:
+            if isinstance(value, ResponseError):
+                raise LinkLost(f"Redis refuses a command: {value}")
+        return values
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(TEND)
+            try:
+                self.bucket.tend()
+            except Exception:
+                log.exception("looking after rooms failed", bucket=self._keys.nodes)
+
+    def health(self) -> dict[str, Any]:
+        """What an operator may want to know of this link."""
+        age = time.monotonic() - self._read_at if self._read_at else None
+        return {
+            "up": self.bucket.up,
+            "proved_seconds_ago": None if age is None else round(age, 3),
+            "rooms": len(self.bucket),
+            "waiting": self.bucket.outgoing.frames,
+            **asdict(self.bucket.counters),
+        }
+
+
+def _misfit(version: str, buckets: str, ours: int) -> str:
+    if version != PROTOCOL:
+        return (
+            f"The nodes on this Redis speak version {version} of what lies in it, this one {PROTOCOL}. Stop them first,"
+            " or set another MCP_ACTORS_REDIS_PREFIX."
+        )
+    return (
+        f"MCP_ACTORS_REDIS_BUCKETS is {ours} here, but {buckets} at the nodes that run on this Redis already. Set it to"
+        f" {buckets}, or stop them all first; another deployment takes another MCP_ACTORS_REDIS_PREFIX."
+    )

@@ -1,0 +1,66 @@
+-- Make what Redis knows of a node's members in a room what the node knows, and tell the node all of the room.
+--
+-- KEYS, ARGV 1-5: as in common.lua
+-- ARGV: 6 token, which the snapshot will carry, then for each member of the node six:
+--       field, incarnation, kind, order, text, "in" (it is to be in the room) or "if" (it may be: a request decides)
+-- Replies: {OK, incarnation...}: those whose place another has taken | {FENCED} | {KEYS, node...}
+
+if fenced(ARGV[1]) then return {'FENCED'} end
+local state, nodes = load_nodes()
+local missing = undeclared(nodes)
+if missing then return missing end
+
+local known, orders, flat = {}, {p = {}, u = {}}, redis.call('HGETALL', KEYS[2])
+for i = 1, #flat, 2 do
+  local member = cmsgpack.unpack(flat[i + 1])
+  known[flat[i]] = member
+  orders[kind_of(flat[i])][member[3]] = true
+end
+
+local changes, kept, reply = {}, {}, {'OK'}
+for i = 7, #ARGV, 6 do
+  local field, incarnation, kind, order = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
+  local member = known[field]
+  if member and member[2] == incarnation then
+    kept[field] = true
+  elseif ARGV[i + 5] == 'in' then
+    if member or orders[kind][order] then
+      reply[#reply + 1] = incarnation
+    else
+      kept[field] = true
+      orders[kind][order] = true
+      redis.call('HSET', KEYS[2], field, cmsgpack.pack({ARGV[1], incarnation, order, ARGV[i + 4]}))
+      redis.call('HINCRBY', KEYS[3], '#c' .. kind, 1)
+      if order > tonumber(redis.call('HGET', KEYS[3], '#o' .. kind) or 0) then
+        redis.call('HSET', KEYS[3], '#o' .. kind, order)
+      end
+      changes[#changes + 1] = {'+', ARGV[1], incarnation, order, ARGV[i + 4]}
+    end
+  end
+end
+for field, member in pairs(known) do
+  if member[1] == ARGV[1] and not kept[field] then
+    redis.call('HDEL', KEYS[2], field)
+    redis.call('HINCRBY', KEYS[3], '#c' .. kind_of(field), -1)
+    changes[#changes + 1] = {'-', member[2], 'disconnected'}
+  end
+end
+
+local count = 0
+for _ in pairs(kept) do count = count + 1 end
+if count > 0 then
+  redis.call('HSET', KEYS[3], ARGV[1], count)
+  redis.call('SADD', KEYS[4], ARGV[2])
+else
+  redis.call('HDEL', KEYS[3], ARGV[1])
+  redis.call('SREM', KEYS[4], ARGV[2])
+end
+local version = tonumber(state['#v'] or 0)
+if #changes > 0 or state['#e'] ~= ARGV[5] then
+  version = bump(state)
+  nodes[ARGV[1]] = nil
+  tell(nodes, state, version, changes)
+end
+tell_all_of_it(ARGV[1], version, ARGV[6])
+end_if_empty()
+return reply

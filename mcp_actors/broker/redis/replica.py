@@ -1,0 +1,481 @@
+"""A room as Redis told it to this node, and what this node asks for it: pure, so that each mishap can be tested.
+
+Members come and go here only by what is read from the node's inbox. One request at a time is under way per room, so
+that a leave never overtakes its join. What is returned are the events the room is to hear.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import structs
+
+from mcp_actors.broker.redis.channels import Channels
+from mcp_actors.broker.redis.entries import field_of, member_text
+from mcp_actors.broker.redis.scripts import EXPIRE, JOIN, LEAVE, RESYNC
+from mcp_actors.protocol.errors import ErrorCode
+from mcp_actors.protocol.events import JoinRefused, Kind, LeaveReason, MemberJoined, MemberLeft, Vacated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mcp_actors.broker.redis.entries import Changes, Frame, Snapshot
+    from mcp_actors.broker.redis.scripts import Script
+    from mcp_actors.protocol.events import Event, Member
+    from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId, UserId
+
+REFUSALS = {b"TAKEN": ErrorCode.PEER_ID_TAKEN, b"FULL": ErrorCode.ROOM_FULL}
+
+
+INFINITY = 2**63
+"""Above all versions."""
+
+
+class Fenced(Exception):
+    """Redis refuses this node, which was declared dead."""
+
+
+class Ask(Enum):
+    """What can be asked of Redis about a room."""
+
+    JOIN = auto()
+    LEAVE = auto()
+    RESYNC = auto()
+    EXPIRE = auto()
+
+
+class Request(NamedTuple):
+    """One request; `about` is whom a join, a leave or an expiry is about."""
+
+    ask: Ask
+    about: tuple[Incarnation, ...] = ()
+
+
+class Question(NamedTuple):
+    """A request as Redis is asked it: a script, the nodes whose inboxes it may write to, and its own arguments."""
+
+    request: Request
+    script: Script
+    nodes: list[NodeId]
+    arguments: list[str | bytes | int]
+
+
+class Own:
+    """A member of this node: what it was asked in with, and how far that is."""
+
+    __slots__ = ("abandoned", "asked", "capacity", "joined", "leaving", "member", "since")
+
+    def __init__(self, member: Member, capacity: int, since: float) -> None:
+        self.member = member
+        self.capacity = capacity
+        self.since = since
+        self.asked = False
+        """Redis was asked for it: it may be there, though no reply says so."""
+        self.abandoned = False
+        """Its room failed, and nobody waits to hear of it."""
+        self.joined = False
+        """Redis let it in, once: should Redis forget it, it is announced again."""
+        self.leaving: LeaveReason | None = None
+
+
+class Replica:
+    """One room on one node. Times are seconds of any one clock."""
+
+    def __init__(self, room: RoomId, node: NodeId) -> None:
+        self.room = room
+        self.node = node
+        self.version: int | None = None
+        """None until a snapshot came."""
+        self.members: dict[Incarnation, Member] = {}
+        self.own: dict[Incarnation, Own] = {}
+        self.channels = Channels()
+        self.early: list[Frame] = []
+        """Frames of members not yet known, while a snapshot is awaited."""
+        self.syncing_since: float | None = None
+        self.provisional = False
+        """Some members were let in by this node alone."""
+        self._epoch = ""
+        self._token = ""
+        self._tokens = 0
+        self._peers: dict[PeerId | UserId, Incarnation] = {}
+        self._nodes: dict[NodeId, int] = {}
+        self._suspects: dict[Incarnation, float] = {}
+        self._unseen: dict[
+            Incarnation, LeaveReason
+        ] = {}  # leaves that could not be applied, as changes before are missing
+        self._joins_from = 0.0
+        self._refused: list[tuple[int, JoinRefused]] = []
+        self._requests: deque[Request] = deque()
+        self._asked: Request | None = None
+        self._undeclared: set[NodeId] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether this node has nothing to do with the room any more."""
+        return not (self.own or self._requests or self._refused) and self._asked is None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing here waits for time to pass."""
+        return self.settled and not self._suspects and all(own.joined for own in self.own.values())
+
+    @property
+    def settled(self) -> bool:
+        """Whether what is known here is what Redis knows, as far as this node can tell."""
+        return self.version is not None and self.syncing_since is None
+
+    # --------------------------------------------------------------------------------------------- asked by the room
+
+    def join(self, member: Member, capacity: int, now: float) -> None:
+        """Ask for a member of this node to be let in."""
+        if member.incarnation not in self.own:
+            self.own[member.incarnation] = Own(member, capacity, now)
+            self._requests.append(Request(Ask.JOIN, (member.incarnation,)))
+
+    def leave(self, incarnation: Incarnation, reason: LeaveReason) -> None:
+        """Ask for a member of this node to be taken out."""
+        own = self.own.get(incarnation)
+        if own is not None and own.leaving is None:
+            own.leaving = reason
+            self._requests.append(Request(Ask.LEAVE, (incarnation,)))
+
+    def give_up(self, before: float) -> list[Event]:
+        """Refuse the joins asked for before a time and not heard of since; should one get in, it leaves at once."""
+        refused: list[Event] = []
+        for incarnation, own in list(self.own.items()):
+            if own.joined or own.since >= before or own.leaving is not None:
+                continue
+            refused.append(JoinRefused(incarnation, ErrorCode.UNAVAILABLE))
+            if own.asked:
+                self.leave(incarnation, LeaveReason.DISCONNECTED)
+            else:
+                self._requests.remove(Request(Ask.JOIN, (incarnation,)))
+                del self.own[incarnation]
+        return refused
+
+    def admit(self, before: float) -> list[Event]:
+        """Let in, by this node alone, the joins asked for before a time and not heard of since.
+
+        They are `provisional`: to be made known when Redis is back. An id or an order that is taken there ends them.
+        """
+        events: list[Event] = []
+        for incarnation, own in list(self.own.items()):
+            if own.joined or own.since >= before or own.leaving is not None:
+                continue
+            self._requests = deque(one for one in self._requests if one != Request(Ask.JOIN, (incarnation,)))
+            code = self._refusal(own)
+            if code is not None:
+                del self.own[incarnation]
+                events.append(JoinRefused(incarnation, code))
+                continue
+            self.version = self.version or 0
+            self.provisional = True
+            orders = [member.order for member in self.members.values() if member.kind is own.member.kind]
+            events += self._add(structs.replace(own.member, order=max(orders, default=0) + 1))
+        return events
+
+    def _refusal(self, own: Own) -> ErrorCode | None:
+        member = own.member
+        if member.kind is Kind.PEER and member.id in self._peers:
+            return ErrorCode.PEER_ID_TAKEN
+        present = sum(other.kind is member.kind for other in self.members.values())
+        return ErrorCode.ROOM_FULL if present >= own.capacity else None
+
+    # -------------------------------------------------------------------------------------------------- asking Redis
+
+    def ask(self, now: float) -> Question | None:
+        """The next question, if none is under way."""
+        while self._asked is None and self._requests:
+            if self._requests[0].ask is Ask.JOIN and now < self._joins_from:
+                return None
+            request = self._requests.popleft()
+            question = self._question(request)
+            if question is not None:
+                self._asked = request
+                return question
+        return None
+
+    def _question(self, request: Request) -> Question | None:
+        others = {*self._nodes, *self._undeclared} - {self.node}
+        nodes = [self.node, *sorted(others)]
+        match request.ask:
+            case Ask.RESYNC:
+                self._tokens += 1
+                self._token = str(self._tokens)
+                return Question(request, RESYNC, nodes, [self._token, *self._all_own()])
+            case Ask.EXPIRE:
+                gone = [self.members[one] for one in request.about if one in self.members]
+                pairs: list[str | bytes | int] = [part for one in gone for part in (field_of(one), one.incarnation)]
+                return Question(request, EXPIRE, nodes, pairs) if pairs else None
+            case Ask.JOIN:
+                own = self.own.get(request.about[0])
+                if own is None:
+                    return None
+                own.asked = True
+                whole = "1" if self.version is None else ""
+                member = own.member
+                text = member_text(member)
+                return Question(request, JOIN, nodes, [field_of(member), member.incarnation, text, own.capacity, whole])
+            case Ask.LEAVE:
+                own = self.own.get(request.about[0])
+                if own is None:
+                    return None
+                member = own.member
+                return Question(request, LEAVE, nodes, [field_of(member), member.incarnation, str(own.leaving)])
+
+    def _all_own(self) -> Iterable[str | bytes | int]:
+        for incarnation, own in self.own.items():
+            known = self.members.get(incarnation, own.member)
+            to_be = own.joined and own.leaving is None
+            kind = "p" if known.kind is Kind.PEER else "u"
+            yield from (field_of(known), incarnation, kind, known.order, member_text(known), "in" if to_be else "if")
+
+    def unanswered(self) -> None:
+        """The connection broke: what was asked is asked again first, as it may have been done or not."""
+        if self._asked is not None:
+            self._requests.appendleft(self._asked)
+            self._asked = None
+
+    def answered(self, reply: list[bytes], now: float) -> list[Event]:
+        """Take the reply to what was asked. Raises `Fenced`."""
+        request, self._asked = self._asked, None
+        if request is None:
+            return []
+        word = reply[0]
+        if word == b"FENCED":
+            self._requests.appendleft(request)
+            raise Fenced
+        if word == b"LATER":
+            self._joins_from = now + int(reply[1]) / 1000
+            self._requests.appendleft(request)
+            return []
+        if word == b"KEYS":
+            self._undeclared.update(node.decode() for node in reply[1:])  # type: ignore[misc]
+            self._requests.appendleft(request)
+            return []
+        self._undeclared.clear()
+        match request.ask:
+            case Ask.JOIN:
+                self._join_answered(request.about[0], reply)
+            case Ask.LEAVE:
+                self._leave_answered(request.about[0], word, now)
+            case Ask.RESYNC:
+                events = [event for lost in reply[1:] for event in self._displaced(lost.decode())]  # type: ignore[arg-type]
+                return events + self._vacated()
+        return self._refusals() if self._refused else []
+
+    def _join_answered(self, incarnation: Incarnation, reply: list[bytes]) -> None:
+        own = self.own.get(incarnation)
+        if own is None:
+            return
+        code = REFUSALS.get(reply[0])
+        if code is None:
+            own.joined = True
+            return
+        del self.own[incarnation]
+        self._refused.append((int(reply[1]), JoinRefused(incarnation, code)))
+
+    def _refusals(self) -> list[Event]:
+        """The refusals whose reason is known here: a reply may be faster than what was written to the inbox before."""
+        awaited = any(own.joined and one not in self.members for one, own in self.own.items())
+        known = self.version or (0 if awaited else INFINITY)
+        told = [refusal for version, refusal in self._refused if version <= known]
+        self._refused = [one for one in self._refused if one[0] > known]
+        return list(told)
+
+    def _leave_answered(self, incarnation: Incarnation, word: bytes, now: float) -> None:
+        own = self.own.get(incarnation)
+        if own is None:
+            return
+        if self.version is None and own.abandoned:
+            del self.own[incarnation]  # nothing of the room is applied here, this leave neither
+        elif word == b"NOOP":
+            self.resync_anew(now)  # Redis has lost it, or it is on its way: no change may come that says so
+
+    def _displaced(self, incarnation: Incarnation) -> list[Event]:
+        """Another has the place of a member of this node."""
+        return self._remove(incarnation, LeaveReason.NODE_LOST)
+
+    # -------------------------------------------------------------------------------------------- read from the inbox
+
+    def changed(self, news: Changes, now: float) -> list[Event]:
+        """Apply changes, if they are the next; ask for the whole room if some are missing."""
+        if self.version is None or news.version <= self.version:
+            return []
+        if news.after != self.version:
+            self._unseen |= dict(change for change in news.changes if isinstance(change, tuple))
+            self.resync(now)
+            return []
+        self.version = news.version
+        events: list[Event] = []
+        for change in news.changes:
+            events += self._remove(*change) if isinstance(change, tuple) else self._add(change)
+        return events + self._refusals() + self._vacated()
+
+    def told(self, whole: Snapshot, now: float, suspect_until: float) -> list[Event]:
+        """Take the room as a whole, and say what is different.
+
+        A member that is missing has left, unless Redis lost its data since: then its node has until `suspect_until` to
+        announce it again, and should it not, all nodes learn of its leave at once. One of this node is announced again.
+        """
+        if self.version is not None and whole.version < self.version:
+            return []
+        if whole.token == self._token:
+            self.syncing_since = None
+            self.provisional = False
+        if self.version is None and not any(member.incarnation in self.own for member in whole.members):
+            if any(own.joined and own.leaving is None for own in self.own.values()):
+                self.resync(now)
+            return []
+        lost_data = bool(self._epoch) and self._epoch != whole.epoch
+        self.version, self._epoch = whole.version, whole.epoch
+        present = {member.incarnation: member for member in whole.members}
+        events: list[Event] = []
+        for incarnation in [one for one in self.members if one not in present]:
+            events += self._missing(incarnation, now, suspect_until, lost_data=lost_data)
+        newcomers = [member for member in whole.members if member.incarnation not in self.members]
+        newcomers.sort(key=lambda member: (member.incarnation in self.own, member.order))
+        for member in present.values():
+            self._confirm(member)
+        for member in newcomers:
+            events += self._add(member)
+        self._unseen.clear()
+        return events + self._refusals() + self._vacated()
+
+    def _missing(self, incarnation: Incarnation, now: float, suspect_until: float, *, lost_data: bool) -> list[Event]:
+        if incarnation in self._unseen:
+            return self._remove(incarnation, self._unseen[incarnation])
+        own = self.own.get(incarnation)
+        if own is not None and own.leaving is None:
+            self.resync(now)
+            return []
+        if own is not None and not self._anybody_stays():
+            return self._remove(incarnation, own.leaving or LeaveReason.DISCONNECTED)
+        if lost_data or incarnation in self._suspects:
+            self._suspects.setdefault(incarnation, suspect_until)
+            return []
+        return self._remove(incarnation, LeaveReason.DISCONNECTED)
+
+    def _anybody_stays(self) -> bool:
+        """Whether this node goes on hearing of the room, so that it may learn of a leave when all others do."""
+        return any(own.joined and own.leaving is None for own in self.own.values())
+
+    def _add(self, member: Member) -> list[Event]:
+        own = self.own.get(member.incarnation)
+        if own is not None:
+            own.joined = True
+        if member.incarnation in self.members:
+            self._confirm(member)
+            return []
+        events: list[Event] = []
+        if member.kind is Kind.PEER:
+            rival = self._peers.get(member.id)
+            if rival is not None:
+                events += self._remove(rival, LeaveReason.NODE_LOST)
+            self._peers[member.id] = member.incarnation
+        if own is not None:
+            member = structs.replace(own.member, order=member.order)  # the one text of its metadata, not a second
+        self.members[member.incarnation] = member
+        self._nodes[member.node] = self._nodes.get(member.node, 0) + 1
+        return [*events, MemberJoined(self.version or 0, member)]
+
+    def _confirm(self, member: Member) -> None:
+        """A member is there, as known; one that was told another order of itself has to join again."""
+        self._suspects.pop(member.incarnation, None)
+        known = self.members.get(member.incarnation)
+        if known is not None and known.order != member.order and known.node == self.node:
+            self.leave(member.incarnation, LeaveReason.DISCONNECTED)
+
+    def _remove(self, incarnation: Incarnation, reason: LeaveReason) -> list[Event]:
+        member = self.members.pop(incarnation, None)
+        if member is None:
+            return []
+        self._suspects.pop(incarnation, None)
+        self.own.pop(incarnation, None)
+        if member.kind is Kind.PEER and self._peers.get(member.id) == incarnation:
+            del self._peers[member.id]
+        self._nodes[member.node] -= 1
+        if not self._nodes[member.node]:
+            del self._nodes[member.node]
+        return [MemberLeft(self.version or 0, incarnation, reason)]
+
+    def _vacated(self) -> list[Event]:
+        """Forget all if this node has no member in the room: it hears no more of it."""
+        if self.version is None or self.node in self._nodes:
+            return []
+        self._begin_anew()
+        late, self._refused = self._refused, []
+        return [Vacated(), *(refusal for _, refusal in late)]
+
+    def _begin_anew(self) -> None:
+        self.version = None
+        self.members.clear()
+        self._peers.clear()
+        self._nodes.clear()
+        self._suspects.clear()
+        self._unseen.clear()
+        self.channels = Channels()
+        self.syncing_since = None
+        self.provisional = False
+        self._epoch = ""
+
+    # ------------------------------------------------------------------------------------------------------- mishaps
+
+    def resync(self, now: float) -> None:
+        """Ask for the whole room, once."""
+        if self.syncing_since is None:
+            self.syncing_since = now
+            self._requests.appendleft(Request(Ask.RESYNC))
+
+    def resync_anew(self, now: float) -> None:
+        """Ask for the whole room, whatever was asked before: the server is another, or lost its data, or is late."""
+        self._requests = deque(request for request in self._requests if request.ask is not Ask.RESYNC)
+        self._ask_again()
+        if self.version is not None:
+            self.syncing_since = None
+            self.resync(now)
+
+    def _ask_again(self) -> None:
+        """Ask again for those who were let in and not heard of since: what would have told of them may be lost."""
+        for incarnation, own in self.own.items():
+            if own.joined and incarnation not in self.members:
+                own.joined = False
+                self._requests = deque(one for one in self._requests if incarnation not in one.about)
+                self._requests.append(Request(Ask.JOIN, (incarnation,)))
+                if own.leaving is not None:
+                    self._requests.append(Request(Ask.LEAVE, (incarnation,)))
+
+    def expire(self, now: float, again: float) -> None:
+        """Ask for the suspects whose time is over to be declared gone; until `again` that is asked once."""
+        due = tuple(one for one, until in self._suspects.items() if until <= now)
+        if due:
+            self._suspects |= dict.fromkeys(due, again)
+            self._requests.append(Request(Ask.EXPIRE, due))
+
+    def extend_suspicion(self, until: float) -> None:
+        """Give the suspects' nodes time from now: Redis was away."""
+        self._suspects = dict.fromkeys(self._suspects, until)
+
+    def lost(self) -> list[Event]:
+        """This node was declared dead: the others have been told that its members left. Joins under way go on."""
+        events: list[Event] = []
+        for incarnation in [one for one in self.members if one in self.own]:
+            events += self._remove(incarnation, LeaveReason.NODE_LOST)
+        events += self._vacated()
+        events += [refusal for _, refusal in self._refused]
+        self._refused.clear()
+        self._begin_anew()
+        self._requests.clear()
+        for own in self.own.values():
+            own.joined = True
+        self._ask_again()
+        return events
+
+    def abandon(self) -> None:
+        """The room failed: its members leave, and whoever joins it anew is told all of it."""
+        for incarnation, own in self.own.items():
+            own.abandoned = True
+            self.leave(incarnation, LeaveReason.DISCONNECTED)
+        self._begin_anew()

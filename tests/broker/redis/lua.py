@@ -1,0 +1,236 @@
+"""The scripts as tests call them, on a real server: each with its keys in place, and its reply as text."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+import redis
+
+from mcp_actors.broker.redis import entries
+from mcp_actors.broker.redis.entries import Changes, Frame, Probe, Snapshot, field_of, member_text
+from mcp_actors.broker.redis.keys import Keys
+from mcp_actors.broker.redis.scripts import (
+    ATTACH,
+    BEAT,
+    BYE,
+    CONDEMN,
+    EXPIRE,
+    JOIN,
+    LEAVE,
+    REAP_NODE,
+    REAP_ROOM,
+    RESYNC,
+    SCRIPTS,
+)
+from mcp_actors.protocol.events import Kind, Member
+from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId, UserId
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.engine import Engine
+    from mcp_actors.broker.redis.scripts import Script
+
+ROOM = RoomId("room123")
+A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
+RUN = "run"
+LEASE = 60_000
+INBOX_LIFE = 120_000
+MAX_ENTRIES = 1000
+
+
+def peer(name: str, node: NodeId = A, order: int = 0, **metadata: Any) -> Member:
+    """A peer whose incarnation is `name` on its node."""
+    return Member(Kind.PEER, PeerId(name), Incarnation(f"{node}.{name}"), node, metadata, order)
+
+
+def user(name: str, number: int = 1, node: NodeId = A, order: int = 0) -> Member:
+    """One of the connections of a user."""
+    return Member(Kind.USER, UserId(name), Incarnation(f"{node}.{name}.{number}"), node, {}, order)
+
+
+class Store:
+    """A server, emptied, with all scripts loaded."""
+
+    def __init__(self, engine: Engine, keys: Keys | None = None) -> None:
+        self.redis: Any = redis.Redis(port=engine.port, socket_timeout=10)
+        self.keys = keys or Keys("test", 0, 1)
+        self.redis.flushall()
+        for script in SCRIPTS:
+            self.redis.script_load(script.text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.redis.close()
+
+    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
+        """Its reply; the strings in a list are decoded."""
+        reply = self.redis.evalsha(script.digest, len(keys), *keys, *arguments)
+        return [part.decode() for part in reply] if isinstance(reply, list) and script is not BEAT else reply
+
+    def _room(
+        self,
+        script: Script,
+        node: NodeId,
+        room: RoomId,
+        others: Sequence[NodeId],
+        run: str,
+        arguments: Sequence[str | bytes | int],
+    ) -> list[str]:
+        keys = self.keys
+        named = [keys.nodes, keys.room(room), keys.nodes_of(room), keys.rooms_of(node)]
+        named += [keys.inbox(NodeId(name)) for name in dict.fromkeys((node, *others))]
+        if script is JOIN:
+            named.append(keys.config)
+        reply: list[str] = self.run(script, named, [node, room, keys.inboxes, MAX_ENTRIES, run, *arguments])
+        return reply
+
+    def attach(
+        self,
+        node: NodeId,
+        *,
+        lease: int = LEASE,
+        version: str = "1",
+        buckets: int = 1,
+        anew: bool = False,
+        run: str = RUN,
+        hold: int | None = None,
+    ) -> list[str]:
+        keys = self.keys
+        named = [keys.nodes, keys.inbox(node), keys.config, keys.tombstone(node)]
+        last: list[str | bytes | int] = [run, "" if hold is None else hold]
+        reply: list[str] = self.run(
+            ATTACH, named, [node, lease, INBOX_LIFE, version, buckets, "1" if anew else "", *last]
+        )
+        return reply
+
+    def beat(self, node: NodeId, probe: int = 1, *, lease: int = LEASE, cut: str = "") -> list[Any]:
+        named = [self.keys.nodes, self.keys.inbox(node)]
+        reply: list[Any] = self.run(BEAT, named, [node, lease, INBOX_LIFE, probe, cut])
+        return reply
+
+    def condemn(self, at_most: int = 100) -> list[str]:
+        reply: list[str] = self.run(CONDEMN, [self.keys.nodes], [at_most])
+        return reply
+
+    def bye(self, node: NodeId) -> int:
+        keys = self.keys
+        named = [keys.nodes, keys.rooms_of(node), keys.inbox(node), keys.config]
+        reply: int = self.run(BYE, named, [node])
+        return reply
+
+    def reap_node(self, node: NodeId, life: int = 60_000) -> int:
+        keys = self.keys
+        named = [keys.nodes, keys.rooms_of(node), keys.inbox(node), keys.tombstone(node)]
+        reply: int = self.run(REAP_NODE, named, [node, life])
+        return reply
+
+    def reap_room(self, dead: NodeId, *, room: RoomId = ROOM, others: Sequence[NodeId] = ()) -> list[str]:
+        return self._room(REAP_ROOM, dead, room, others, RUN, [])
+
+    def join(
+        self,
+        member: Member,
+        *,
+        room: RoomId = ROOM,
+        others: Sequence[NodeId] = (),
+        capacity: int = 100,
+        whole: bool = False,
+        run: str = RUN,
+    ) -> list[str]:
+        own: list[str | bytes | int] = [field_of(member), member.incarnation, member_text(member), capacity]
+        own.append("1" if whole else "")
+        return self._room(JOIN, member.node, room, others, run, own)
+
+    def leave(
+        self,
+        member: Member,
+        *,
+        room: RoomId = ROOM,
+        others: Sequence[NodeId] = (),
+        reason: str = "left",
+        run: str = RUN,
+    ) -> list[str]:
+        return self._room(LEAVE, member.node, room, others, run, [field_of(member), member.incarnation, reason])
+
+    def resync(
+        self,
+        node: NodeId,
+        members: Sequence[tuple[Member, str]],
+        *,
+        token: str = "1",  # noqa: S107 - of a question
+        room: RoomId = ROOM,
+        others: Sequence[NodeId] = (),
+        run: str = RUN,
+    ) -> list[str]:
+        own: list[str | bytes | int] = [token]
+        for member, whether in members:
+            kind = "p" if member.kind is Kind.PEER else "u"
+            own += [field_of(member), member.incarnation, kind, member.order, member_text(member), whether]
+        return self._room(RESYNC, node, room, others, run, own)
+
+    def expire(
+        self, node: NodeId, members: Sequence[Member], *, room: RoomId = ROOM, others: Sequence[NodeId] = ()
+    ) -> list[str]:
+        pairs = [part for member in members for part in (field_of(member), member.incarnation)]
+        return self._room(EXPIRE, node, room, others, RUN, pairs)
+
+    def inbox(self, node: NodeId) -> list[list[Frame] | Changes | Snapshot | Probe]:
+        """All that lies in a node's inbox, read."""
+        return [entries.read(flat) for _, flat in self.entries(node)]
+
+    def told(self, node: NodeId) -> list[Changes | Snapshot]:
+        """What a node was told of rooms, since it was last asked for here."""
+        found = self.inbox(node)
+        self.redis.xtrim(self.keys.inbox(node), maxlen=0, approximate=False)
+        return [news for news in found if isinstance(news, Changes | Snapshot)]
+
+    def entries(self, node: NodeId, start: str = "-", count: int = 10_000) -> list[tuple[bytes, list[bytes]]]:
+        """Entries of an inbox, as they are, from an id on."""
+        with self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.set_response_callback("XRANGE", lambda reply, **_options: reply)
+            pipeline.execute_command("XRANGE", self.keys.inbox(node), start, "+", "COUNT", count)
+            (found,) = pipeline.execute()
+        return [(name, flat) for name, flat in found]
+
+    def members(self, room: RoomId = ROOM) -> dict[Incarnation, Member]:
+        """Who is in a room, as the server keeps it."""
+        found = {}
+        for packed in self.redis.hvals(self.keys.room(room)):
+            node, incarnation, order, text = msgspec.msgpack.decode(packed)
+            kind, name, metadata = msgspec.json.decode(text)
+            found[Incarnation(incarnation)] = Member(
+                Kind(kind), PeerId(name), Incarnation(incarnation), NodeId(node), metadata, order
+            )
+        return found
+
+    def incarnations(self, room: RoomId = ROOM) -> set[Incarnation]:
+        """The incarnations in a room."""
+        return set(self.members(room))
+
+    def deadline(self, node: NodeId) -> float | None:
+        """Milliseconds; -1 if it is condemned, None if it is not registered."""
+        score = self.redis.zscore(self.keys.nodes, node)
+        return None if score is None else float(score)
+
+    def run_out(self, *nodes: NodeId) -> None:
+        """Let leases have run out a second ago."""
+        for node in nodes:
+            self.redis.zadd(self.keys.nodes, {node: int((time.time() - 1) * 1000)})
+
+    def fields(self, room: RoomId = ROOM) -> set[str]:
+        """Under what a room's members are kept."""
+        return {field.decode() for field in self.redis.hkeys(self.keys.room(room))}
+
+    def state(self, room: RoomId = ROOM) -> dict[str, str]:
+        """The nodes and counters of a room."""
+        found = self.redis.hgetall(self.keys.nodes_of(room))
+        return {field.decode(): value.decode() for field, value in found.items()}
+
+    def names(self) -> set[str]:
+        """All keys there are."""
+        return {name.decode(errors="replace") for name in self.redis.execute_command("KEYS", "*")}

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+import redis as client
+
+from bench.engine import Engine
+from mcp_actors.broker.redis.keys import Keys
+from mcp_actors.protocol.events import Kind, MemberJoined, MemberLeft
+from mcp_actors.protocol.identifiers import NodeId
+from tests.broker.contract import ROOM, summary
+from tests.support.brokers import Site
+from tests.support.loop import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mcp_actors.broker.redis.bucket import Counters
+    from tests.conftest import ExpectedLogs
+
+KEYS = Keys("test", 0, 1)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Engine]:
+    with Engine() as engine:
+        yield engine
+
+
+@pytest.fixture(autouse=True)
+def look(shared: Engine) -> Iterator[client.Redis]:
+    """A client of its own, of a Redis that is empty at first."""
+    with client.Redis(port=shared.port) as look:
+        look.flushall()
+        yield look
+
+
+def counters(site: Site) -> Counters:
+    return site.broker._links[0].bucket.counters
+
+
+async def test_a_node_whose_inbox_is_not_read_attaches_anew_instead_of_seeming_alive(
+    shared: Engine, expected_logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected_logs("mcp_actors.redis", "not being read")
+    site = Site(shared.url, "a")
+    await site.start()
+    link = site.broker._links[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(link), "_take", lambda _self, _flat: None)
+        await until(lambda: counters(site).attached > 1, "that it attaches anew")
+    await site.enter("ana")
+    await site.stop()
+
+
+async def test_an_entry_that_cannot_be_read_is_skipped_and_reported(
+    shared: Engine, look: client.Redis, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs("mcp_actors.redis", "the link to redis failed")
+    site = Site(shared.url, "a")
+    await site.start()
+    ana = await site.enter("ana")
+    look.xadd(KEYS.inbox(NodeId("a")), {"t": "nonsense"})
+    await until(lambda: counters(site).attached > 1, "that it attaches anew")
+    ben = await site.enter("ben")
+    await site.knows(ana, ben)
+    await site.stop()
+
+
+async def test_a_failure_in_looking_after_rooms_is_reported_and_ends_nothing(
+    shared: Engine, expected_logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected_logs("mcp_actors.redis", "looking after rooms failed")
+    site = Site(shared.url, "a")
+    await site.start()
+    bucket, failed = site.broker._links[0].bucket, asyncio.Event()
+
+    def fail() -> None:
+        failed.set()
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bucket, "tend", fail)
+        await asyncio.wait_for(failed.wait(), 5)
+    await site.enter("ana")
+    await site.stop()
+
+
+async def test_a_condemned_node_that_nobody_reaps_reaps_itself_and_goes_on(
+    shared: Engine, look: client.Redis, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs("mcp_actors.redis", "declared dead")
+    site = Site(shared.url, "a")
+    await site.start()
+    ana = await site.enter("ana")
+    look.zadd(KEYS.nodes, {"a": -1})
+    await until(lambda: site.heard_of(MemberLeft), "that its own member left")
+    assert summary(site.heard_of(MemberLeft)) == [("MemberLeft", ana)]
+    again = await site.enter("ana")
+    await site.knows(again)
+    await site.stop()
+
+
+async def test_a_node_that_stops_leaves_nothing_in_redis(shared: Engine, look: client.Redis) -> None:
+    site = Site(shared.url, "a")
+    await site.start()
+    for number in range(50):
+        site.join(Kind.USER, f"u{number}")
+    await site.enter("ana")
+    await site.stop()
+    assert look.keys() == []
+
+
+async def test_who_joins_right_after_redis_lost_its_data_sees_all_who_are_there(expected_logs: ExpectedLogs) -> None:
+    expected_logs("mcp_actors.redis", "redis is away")
+    with Engine() as engine:
+        a, b, c = (Site(engine.url, name) for name in "abc")
+        for site in (a, b, c):
+            await site.start()
+        present = [await site.enter(f"{site.node}{number}") for site in (a, b) for number in range(5)]
+        await a.knows(*present)
+        engine.kill()
+        await until(lambda: not (a.broker.ready or b.broker.ready or c.broker.ready), "that Redis is missed")
+        newcomer = c.join(Kind.PEER, "cyd")
+        await asyncio.to_thread(engine.start)
+        await until(lambda: newcomer in c.members, "the join")
+        joined = c.heard_of(MemberJoined)
+        assert {event.member.incarnation for event in joined} == {*present, newcomer}
+        assert joined[-1].member.order == max(event.member.order for event in joined)
+        assert len({event.member.order for event in joined}) == len(joined)
+        for site in (a, b, c):
+            await site.stop()
+
+
+async def test_its_health_says_how_it_is(shared: Engine) -> None:
+    site = Site(shared.url, "a", buckets=2)
+    await site.start()
+    await site.enter("ana")
+    health = site.broker.health()
+    assert health["broker"] == "redis"
+    assert [bucket["up"] for bucket in health["buckets"]] == [True, True]
+    assert sum(bucket["rooms"] for bucket in health["buckets"]) == 1
+    assert all(bucket["proved_seconds_ago"] < 5 for bucket in health["buckets"])
+    assert ROOM in site.broker._bucket(ROOM)._replicas
+    await site.stop()

@@ -1,0 +1,558 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
+from mcp_actors.broker.redis.entries import Changes, Snapshot
+from mcp_actors.broker.redis.replica import Ask, Fenced, Question, Replica
+from mcp_actors.broker.redis.scripts import JOIN, LEAVE, RESYNC
+from mcp_actors.protocol.errors import ErrorCode
+from mcp_actors.protocol.events import (
+    Event,
+    JoinRefused,
+    LeaveReason,
+    Member,
+    MemberJoined,
+    MemberLeft,
+    Vacated,
+)
+from mcp_actors.protocol.identifiers import Incarnation, RoomId
+from tests.broker.redis.lua import ROOM, A, B, C, peer, user
+from tests.broker.redis.nodes import SteppedNode, World, check_at_rest
+
+if TYPE_CHECKING:
+    from tests.broker.redis.lua import Store
+    from tests.conftest import ExpectedLogs
+
+OTHER = RoomId("other")
+STEPS = ["join", "join", "join", "leave", "leave", "write", "write", "read", "read", "read one", "read one", "tend"]
+MISHAPS = ["break", "unanswered", "undone", "attach", "attach", "attach", "restart", "empty", "dead"]
+ANA = structs.replace(peer("ana"), order=1)
+BEN = structs.replace(peer("ben", B), order=2)
+CIA = structs.replace(peer("cia", C), order=3)
+UNA = structs.replace(user("una", node=B), order=1)
+LEFT, LOST = LeaveReason.LEFT, LeaveReason.NODE_LOST
+GRACE = 9.0
+QUICK = (Phase.explicit, Phase.reuse, Phase.generate)
+"""Schedules are not made smaller where they fail: on a real server that takes minutes."""
+
+
+def _ask(replica: Replica, script: object = None) -> Question:
+    question = replica.ask(0.0)
+    assert question is not None
+    assert script is None or question.script is script
+    return question
+
+
+def _told(replica: Replica, *members: Member, version: int, token: str = "", epoch: str = "run") -> list[Event]:
+    return replica.told(Snapshot(ROOM, version, epoch, token, [*members]), 0.0, GRACE)
+
+
+def _changed(
+    replica: Replica, version: int, *changes: Member | tuple[Incarnation, LeaveReason], after: int = 0
+) -> list[Event]:
+    return replica.changed(Changes(ROOM, after or version - 1, version, [*changes]), 0.0)
+
+
+def _joining(*members: Member) -> Replica:
+    replica = Replica(ROOM, A)
+    for member in members or (peer("ana"),):
+        replica.join(member, 10, 0.0)
+    return replica
+
+
+@pytest.fixture
+def replica() -> Replica:
+    """With ana, of this node, and ben, of another; at version 10."""
+    made = _joining()
+    _ask(made, JOIN)
+    made.answered([b"OK", b"10"], 0.0)
+    _told(made, ANA, BEN, version=10)
+    return made
+
+
+def _resynced(replica: Replica, *members: Member, version: int, epoch: str = "run") -> list[Event]:
+    """The answer to a question for all of the room: its snapshot, then its reply."""
+    question = _ask(replica, RESYNC)
+    token = str(question.arguments[0])
+    events = _told(replica, *members, version=version, token=token, epoch=epoch)
+    return events + replica.answered([b"OK"], 0.0)
+
+
+# ------------------------------------------------------------------------------------------------- joining and leaving
+
+
+def test_a_join_is_heard_when_the_room_is_read_and_not_when_it_is_answered() -> None:
+    replica = _joining()
+    question = _ask(replica, JOIN)
+    assert question.nodes == [A]
+    assert question.arguments[-2:] == [10, "1"]
+    assert replica.answered([b"OK", b"10"], 0.0) == []
+    assert _told(replica, BEN, ANA, version=10) == [MemberJoined(10, BEN), MemberJoined(10, ANA)]
+
+
+def test_a_room_may_be_read_before_the_join_is_answered() -> None:
+    replica = _joining()
+    _ask(replica)
+    assert _told(replica, ANA, version=10) == [MemberJoined(10, ANA)]
+    assert replica.answered([b"OK", b"10"], 0.0) == []
+    assert replica.quiet
+
+
+def test_own_members_come_last_and_the_others_in_the_order_they_joined() -> None:
+    replica = _joining()
+    events = _told(replica, CIA, structs.replace(ANA, order=4), BEN, version=10)
+    assert [event.member.id for event in events if isinstance(event, MemberJoined)] == ["ben", "cia", "ana"]
+
+
+def test_one_question_is_under_way_at_a_time_and_they_keep_their_order() -> None:
+    replica = _joining()
+    replica.leave(ANA.incarnation, LEFT)
+    replica.join(peer("zoe"), 10, 0.0)
+    asked = []
+    while (question := replica.ask(0.0)) is not None:
+        assert replica.ask(0.0) is None
+        asked.append((question.request.ask, *question.request.about))
+        replica.answered([b"OK", b"1"], 0.0)
+    assert asked == [(Ask.JOIN, "a.ana"), (Ask.LEAVE, "a.ana"), (Ask.JOIN, "a.zoe")]
+
+
+def test_asking_twice_is_asking_once() -> None:
+    replica = _joining(peer("ana"), peer("ana"))
+    _ask(replica)
+    replica.answered([b"OK", b"10"], 0.0)
+    assert replica.ask(0.0) is None
+    replica.leave(ANA.incarnation, LEFT)
+    replica.leave(ANA.incarnation, LeaveReason.TIMEOUT)
+    assert _ask(replica, LEAVE).arguments[-1] == "left"
+    replica.answered([b"OK", b"11"], 0.0)
+    assert replica.ask(0.0) is None
+
+
+def test_a_refused_join_is_heard_once_and_forgotten(replica: Replica) -> None:
+    replica.join(peer("zoe"), 1, 0.0)
+    _ask(replica, JOIN)
+    assert replica.answered([b"FULL", b"10"], 0.0) == [JoinRefused(peer("zoe").incarnation, ErrorCode.ROOM_FULL)]
+    assert list(replica.own) == [ANA.incarnation]
+
+
+def test_a_refusal_is_not_heard_before_what_made_it(replica: Replica) -> None:
+    replica.join(peer("cia"), 10, 0.0)
+    _ask(replica, JOIN)
+    assert replica.answered([b"TAKEN", b"11"], 0.0) == []
+    assert not replica.idle
+    refused = JoinRefused(peer("cia").incarnation, ErrorCode.PEER_ID_TAKEN)
+    assert _changed(replica, 11, CIA) == [MemberJoined(11, CIA), refused]
+
+
+def test_a_node_that_redis_names_is_declared_and_the_question_asked_again(replica: Replica) -> None:
+    replica.leave(ANA.incarnation, LEFT)
+    assert _ask(replica, LEAVE).nodes == [A, B]
+    assert replica.answered([b"KEYS", b"c"], 0.0) == []
+    assert _ask(replica, LEAVE).nodes == [A, B, C]
+
+
+def test_a_refusal_of_this_node_raises_and_the_question_stays(replica: Replica) -> None:
+    replica.leave(ANA.incarnation, LEFT)
+    _ask(replica, LEAVE)
+    with pytest.raises(Fenced):
+        replica.answered([b"FENCED"], 0.0)
+    _ask(replica, LEAVE)
+
+
+def test_a_leave_is_heard_when_it_is_read_and_the_last_one_vacates(replica: Replica) -> None:
+    replica.leave(ANA.incarnation, LEFT)
+    _ask(replica, LEAVE)
+    assert replica.answered([b"OK", b"11"], 0.0) == []
+    assert _changed(replica, 11, (ANA.incarnation, LEFT)) == [MemberLeft(11, ANA.incarnation, LEFT), Vacated()]
+    assert replica.idle
+    assert replica.version is None
+    assert replica.members == {}
+
+
+def test_a_join_and_a_leave_that_are_answered_before_anything_is_read_are_both_heard() -> None:
+    replica = _joining()
+    for reply in ([b"OK", b"10"], [b"OK", b"11"]):
+        _ask(replica)
+        replica.answered(reply, 0.0)
+        replica.leave(ANA.incarnation, LEFT)
+    events = [*_told(replica, ANA, version=10), *_changed(replica, 11, (ANA.incarnation, LEFT))]
+    assert events == [MemberJoined(10, ANA), MemberLeft(11, ANA.incarnation, LEFT), Vacated()]
+
+
+def test_members_that_leave_together_do_so_in_one_version(replica: Replica) -> None:
+    _changed(replica, 11, UNA)
+    events = _changed(replica, 12, (BEN.incarnation, LOST), (UNA.incarnation, LOST))
+    assert events == [MemberLeft(12, BEN.incarnation, LOST), MemberLeft(12, UNA.incarnation, LOST)]
+
+
+# ------------------------------------------------------------------------------------------------- versions, snapshots
+
+
+def test_changes_that_were_applied_are_dropped(replica: Replica) -> None:
+    assert _changed(replica, 10, CIA) == []
+    assert _changed(replica, 9, (BEN.incarnation, LEFT)) == []
+    assert replica.ask(0.0) is None
+
+
+def test_a_missing_change_is_asked_for_once(replica: Replica) -> None:
+    assert _changed(replica, 12, CIA) == []
+    assert _changed(replica, 13, UNA) == []
+    assert not replica.settled
+    events = _resynced(replica, ANA, CIA, UNA, version=13)
+    assert {type(event) for event in events} == {MemberLeft, MemberJoined}
+    assert replica.ask(0.0) is None
+    assert replica.settled
+
+
+def test_a_version_that_jumps_after_the_known_one_is_no_gap(replica: Replica) -> None:
+    assert _changed(replica, 5000, CIA, after=10) == [MemberJoined(5000, CIA)]
+    assert replica.ask(0.0) is None
+
+
+def test_nothing_is_heard_of_a_room_before_its_snapshot() -> None:
+    replica = _joining()
+    assert _changed(replica, 10, BEN) == []
+    assert replica.version is None
+
+
+def test_an_old_snapshot_is_dropped(replica: Replica) -> None:
+    assert _told(replica, ANA, version=9) == []
+    assert set(replica.members) == {ANA.incarnation, BEN.incarnation}
+
+
+def test_a_snapshot_says_what_is_different(replica: Replica) -> None:
+    left = MemberLeft(12, BEN.incarnation, LeaveReason.DISCONNECTED)
+    assert _told(replica, ANA, CIA, version=12) == [left, MemberJoined(12, CIA)]
+    assert _told(replica, ANA, CIA, version=12) == []
+
+
+def test_only_the_snapshot_that_was_asked_for_ends_the_waiting(replica: Replica) -> None:
+    _changed(replica, 12, CIA)
+    question = _ask(replica, RESYNC)
+    _told(replica, ANA, BEN, version=10, token="another")  # noqa: S106 - of a question
+    assert not replica.settled
+    _told(replica, ANA, BEN, CIA, version=12, token=str(question.arguments[0]))
+    assert replica.settled
+
+
+def test_a_snapshot_that_was_asked_for_before_a_second_restart_does_not_end_the_waiting(replica: Replica) -> None:
+    replica.resync(0.0)
+    first = str(_ask(replica, RESYNC).arguments[0])
+    replica.unanswered()
+    replica.resync_anew(5.0)
+    assert replica.syncing_since == 5.0
+    second = str(_ask(replica, RESYNC).arguments[0])
+    assert first != second
+    _told(replica, ANA, BEN, version=10, token=first)
+    assert not replica.settled
+    replica.answered([b"OK"], 5.0)
+    assert replica.ask(0.0) is None
+
+
+def test_a_snapshot_in_which_no_member_of_this_node_is_yet_begins_nothing() -> None:
+    replica = _joining()
+    assert _told(replica, BEN, version=9) == []
+    assert replica.version is None
+
+
+# --------------------------------------------------------------------------------------------------- what redis forgot
+
+
+def test_an_own_member_that_redis_forgot_is_announced_again_and_never_left(replica: Replica) -> None:
+    assert _told(replica, BEN, version=20, epoch="another") == []
+    assert "in" in _ask(replica, RESYNC).arguments
+
+
+def test_a_member_of_another_node_that_redis_forgot_is_suspected_until_its_time_is_over(replica: Replica) -> None:
+    replica.resync_anew(0.0)
+    assert _resynced(replica, ANA, version=20, epoch="another") == []
+    assert not replica.quiet
+    replica.expire(GRACE - 0.1, GRACE + 6)
+    assert replica.ask(0.0) is None
+    replica.expire(GRACE, GRACE + 6)
+    question = _ask(replica)
+    assert question.request == (Ask.EXPIRE, (BEN.incarnation,))
+    assert question.arguments == ["pben", BEN.incarnation]
+    replica.expire(GRACE, GRACE + 6)
+    replica.answered([b"OK", b"1"], GRACE)
+    assert replica.ask(0.0) is None
+    assert _changed(replica, 21, (BEN.incarnation, LOST)) == [MemberLeft(21, BEN.incarnation, LOST)]
+    assert replica.quiet
+
+
+@pytest.mark.parametrize("how", ["snapshot", "change"])
+def test_a_suspect_that_comes_back_is_one_no_more_and_nothing_is_heard_of_it(replica: Replica, how: str) -> None:
+    _told(replica, ANA, version=20, epoch="another")
+    if how == "snapshot":
+        assert _told(replica, ANA, BEN, version=21, epoch="another") == []
+    else:
+        assert _changed(replica, 21, BEN) == []
+    replica.expire(2 * GRACE, 3 * GRACE)
+    assert replica.ask(0.0) is None
+    assert replica.quiet
+
+
+def test_a_suspect_stays_one_over_later_snapshots_without_it(replica: Replica) -> None:
+    _told(replica, ANA, version=20, epoch="another")
+    assert _told(replica, ANA, CIA, version=21, epoch="another") == [MemberJoined(21, CIA)]
+    assert BEN.incarnation in replica.members
+
+
+def test_suspects_have_all_their_time_again_when_the_link_was_down(replica: Replica) -> None:
+    _told(replica, ANA, version=20, epoch="another")
+    replica.extend_suspicion(50.0)
+    replica.expire(49.0, 60.0)
+    assert replica.ask(0.0) is None
+    replica.expire(50.0, 60.0)
+    assert _ask(replica).request.ask is Ask.EXPIRE
+
+
+def test_another_with_the_id_of_a_suspect_takes_its_place(replica: Replica) -> None:
+    _told(replica, ANA, version=20, epoch="another")
+    rival = structs.replace(BEN, incarnation=Incarnation("c.ben"), node=C)
+    assert _changed(replica, 21, rival) == [MemberLeft(21, BEN.incarnation, LOST), MemberJoined(21, rival)]
+
+
+def test_a_join_under_way_when_redis_lost_its_data_is_neither_removed_nor_told_as_there(replica: Replica) -> None:
+    replica.join(peer("zoe"), 10, 0.0)
+    _ask(replica, JOIN)
+    replica.unanswered()
+    replica.resync_anew(0.0)
+    arguments = _ask(replica, RESYNC).arguments
+    whether = {arguments[i]: arguments[i + 5] for i in range(1, len(arguments), 6)}
+    assert whether == {"pana": "in", "pzoe": "if"}
+    assert _told(replica, ANA, version=20, token=str(arguments[0]), epoch="another") == []
+    replica.answered([b"OK"], 0.0)
+    _ask(replica, JOIN)
+    replica.answered([b"OK", b"21"], 0.0)
+    zoe = structs.replace(peer("zoe"), order=2)
+    assert _changed(replica, 21, zoe) == [MemberJoined(21, zoe)]
+
+
+def test_a_leave_under_way_when_redis_lost_its_data_brings_no_ghost(replica: Replica) -> None:
+    replica.leave(ANA.incarnation, LEFT)
+    _ask(replica, LEAVE)
+    replica.unanswered()
+    replica.resync_anew(0.0)
+    assert _ask(replica, RESYNC).arguments[-1] == "if"
+    events = _told(replica, BEN, version=20, token="1", epoch="another")  # noqa: S106 - of a question
+    assert events == [MemberLeft(20, ANA.incarnation, LEFT), Vacated()]
+
+
+def test_a_leave_that_redis_knows_nothing_of_is_followed_by_a_resync(replica: Replica) -> None:
+    replica.leave(ANA.incarnation, LEFT)
+    _ask(replica, LEAVE)
+    assert replica.answered([b"NOOP"], 0.0) == []
+    events = _resynced(replica, BEN, version=10)
+    assert events == [MemberLeft(10, ANA.incarnation, LEFT), Vacated()]
+
+
+def test_a_join_that_was_done_and_then_lost_with_all_data_before_it_was_read_is_done_again(store: Store) -> None:
+    world = World(store)
+    node = SteppedNode(world, A)
+    node.attach()
+    node.join(peer("ana"))
+    node.write()
+    world.restart(empty=True)
+    world.come_to_rest()
+    assert node.asked == {ANA.incarnation: "joined"}
+    check_at_rest(world, [ROOM])
+
+
+def test_a_member_that_was_lost_before_it_was_read_gets_an_order_when_it_is_back(store: Store) -> None:
+    world = World(store)
+    node = SteppedNode(world, A)
+    node.attach()
+    node.join(peer("ana"))
+    world.settle()
+    node.join(peer("ben"))
+    node.join(peer("cia"))
+    for _ in range(3):
+        node.write()
+    world.restart(empty=True)
+    world.come_to_rest()
+    assert set(node.asked.values()) == {"joined"}
+    assert len({member.order for member in node.rosters[ROOM].values()}) == 3
+    check_at_rest(world, [ROOM])
+
+
+def test_a_member_whose_place_another_took_is_heard_to_be_out() -> None:
+    replica = _joining()
+    _ask(replica)
+    replica.answered([b"OK", b"10"], 0.0)
+    _told(replica, ANA, BEN, version=10)
+    replica.resync_anew(0.0)
+    _ask(replica, RESYNC)
+    events = replica.answered([b"OK", ANA.incarnation.encode()], 0.0)
+    assert events == [MemberLeft(10, ANA.incarnation, LOST), Vacated()]
+    assert replica.own == {}
+
+
+def test_an_own_member_that_was_given_another_order_has_to_join_again(replica: Replica) -> None:
+    assert _told(replica, structs.replace(ANA, order=7), BEN, version=11) == []
+    assert _ask(replica, LEAVE).arguments[1] == ANA.incarnation
+
+
+# ------------------------------------------------------------------------------------------- outages, fences, failures
+
+
+def test_joins_that_wait_for_too_long_are_given_up_and_not_asked_for() -> None:
+    replica = Replica(ROOM, A)
+    replica.join(peer("ana"), 10, 1.0)
+    replica.join(peer("ben"), 10, 5.0)
+    assert replica.give_up(5.0) == [JoinRefused(ANA.incarnation, ErrorCode.UNAVAILABLE)]
+    assert replica.give_up(5.0) == []
+    assert _ask(replica, JOIN).request.about == ("a.ben",)
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["under way", "unanswered"])
+def test_a_join_that_was_given_up_and_may_have_been_done_leaves_at_once(broken: bool) -> None:
+    replica = _joining()
+    _ask(replica, JOIN)
+    if broken:
+        replica.unanswered()
+    assert replica.give_up(1.0) == [JoinRefused(ANA.incarnation, ErrorCode.UNAVAILABLE)]
+    if not broken:
+        replica.answered([b"OK", b"10"], 0.0)
+    asked = []
+    while (question := replica.ask(0.0)) is not None:
+        asked.append(question.request.ask)
+        replica.answered([b"OK", b"10"], 0.0)
+    assert asked[-1:] == [Ask.LEAVE]
+
+
+def test_a_member_that_is_in_is_not_given_up(replica: Replica) -> None:
+    assert replica.give_up(100.0) == []
+
+
+def test_joins_are_let_in_provisionally_with_the_next_order(replica: Replica) -> None:
+    replica.join(peer("zoe"), 10, 0.0)
+    replica.join(user("uma"), 10, 0.0)
+    zoe, uma = structs.replace(peer("zoe"), order=3), structs.replace(user("uma"), order=1)
+    assert replica.admit(1.0) == [MemberJoined(10, zoe), MemberJoined(10, uma)]
+    assert replica.provisional
+    assert replica.ask(0.0) is None
+    assert replica.admit(1.0) == []
+
+
+def test_a_room_that_is_new_can_be_entered_provisionally() -> None:
+    replica = _joining()
+    (joined,) = replica.admit(1.0)
+    assert joined == MemberJoined(0, ANA)
+    replica.resync_anew(2.0)
+    assert _ask(replica, RESYNC).arguments[-1] == "in"
+    assert _told(replica, ANA, version=10, token="1") == []  # noqa: S106 - of a question
+    assert not replica.provisional
+
+
+def test_what_this_node_knows_to_be_taken_or_full_is_refused_provisionally_too(replica: Replica) -> None:
+    for name, incarnation, capacity in (("ben", "a.1", 10), ("zoe", "a.2", 2)):
+        replica.join(structs.replace(peer(name), incarnation=Incarnation(incarnation)), capacity, 0.0)
+    assert replica.admit(1.0) == [
+        JoinRefused(Incarnation("a.1"), ErrorCode.PEER_ID_TAKEN),
+        JoinRefused(Incarnation("a.2"), ErrorCode.ROOM_FULL),
+    ]
+    assert not replica.provisional
+
+
+def test_a_node_that_was_declared_dead_hears_its_members_leave_and_asks_its_joins_again(replica: Replica) -> None:
+    replica.join(peer("zoe"), 10, 0.0)
+    replica.join(peer("yan"), 10, 0.0)
+    replica.leave(peer("yan").incarnation, LEFT)
+    assert replica.lost() == [MemberLeft(10, ANA.incarnation, LOST), Vacated()]
+    asked = []
+    while (question := replica.ask(0.0)) is not None:
+        asked.append((question.request.ask, *question.request.about))
+        replica.answered([b"DUP"], 0.0)
+    assert asked == [(Ask.JOIN, "a.zoe"), (Ask.JOIN, "a.yan"), (Ask.LEAVE, "a.yan")]
+
+
+def test_a_node_that_was_declared_dead_before_anything_was_read_hears_no_leave() -> None:
+    replica = _joining()
+    _ask(replica)
+    replica.answered([b"OK", b"10"], 0.0)
+    assert replica.lost() == []
+    assert _ask(replica, JOIN).arguments[-1] == "1"
+
+
+def test_a_room_that_failed_asks_its_members_out_and_is_told_all_anew(replica: Replica) -> None:
+    replica.abandon()
+    assert replica.members == {}
+    replica.join(peer("zoe"), 10, 0.0)
+    _ask(replica, LEAVE)
+    replica.answered([b"OK", b"11"], 0.0)
+    assert _ask(replica, JOIN).arguments[-1] == "1"
+    assert _changed(replica, 11, (ANA.incarnation, LeaveReason.DISCONNECTED)) == []
+    zoe = structs.replace(peer("zoe"), order=3)
+    assert _told(replica, BEN, zoe, version=12) == [MemberJoined(12, BEN), MemberJoined(12, zoe)]
+
+
+# ---------------------------------------------------------------------------------------------- against a real server
+
+
+@settings(max_examples=120, phases=QUICK)
+@given(st.data())
+def test_nodes_agree_in_the_end_when_nothing_goes_wrong(shared_store: Store, data: st.DataObject) -> None:
+    _play(shared_store, data, STEPS)
+
+
+@settings(max_examples=150, phases=QUICK)
+@given(st.data())
+def test_nodes_agree_in_the_end_whatever_happens_on_the_way(shared_store: Store, data: st.DataObject) -> None:
+    _play(shared_store, data, [*STEPS, *MISHAPS])
+
+
+@pytest.fixture(autouse=True)
+def _nodes_may_be_declared_dead(expected_logs: ExpectedLogs) -> None:
+    expected_logs.allow("mcp_actors.redis", "this node was declared dead")
+
+
+def _play(store: Store, data: st.DataObject, steps: list[str]) -> None:
+    world = World(store)
+    nodes = [SteppedNode(world, name) for name in (A, B, C)]
+    for node in nodes:
+        node.attach()
+    for number in range(data.draw(st.integers(1, 40))):
+        node = data.draw(st.sampled_from(nodes))
+        _step(world, node, data.draw(st.sampled_from(steps)), number, data)
+    world.come_to_rest()
+    check_at_rest(world, [ROOM, OTHER])
+
+
+def _step(world: World, node: SteppedNode, step: str, number: int, data: st.DataObject) -> None:  # noqa: C901, PLR0912
+    match step:
+        case "join":
+            name = data.draw(st.sampled_from(["ana", "ben", "cia"]))
+            member = peer(name, node.id) if data.draw(st.booleans()) else user(name, 1, node.id)
+            member = structs.replace(member, incarnation=Incarnation(f"{node.id}.{number}"))
+            node.join(member, data.draw(st.sampled_from([ROOM, OTHER])))
+        case "leave":
+            there = [one for one, state in node.asked.items() if state in {"asked", "joined"}]
+            if there:
+                node.leave(data.draw(st.sampled_from(there)))
+        case "write":
+            node.write()
+        case "unanswered":
+            node.write(answered=False)
+        case "undone":
+            node.write(done=False)
+        case "read":
+            node.read()
+        case "read one":
+            node.read(1)
+        case "tend":
+            node.bucket.tend()
+            world.now += 0.5
+        case "break":
+            node.detach()
+        case "attach":
+            node.attach()
+        case "restart" | "empty":
+            world.restart(empty=step == "empty")
+        case "dead":
+            world.declare_dead(node)

@@ -1,0 +1,686 @@
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+import pytest
+from msgspec import structs
+
+from mcp_actors.broker.redis import scripts
+from mcp_actors.broker.redis.entries import Changes, Snapshot
+from mcp_actors.broker.redis.scripts import SCRIPTS
+from mcp_actors.protocol.events import LeaveReason
+from mcp_actors.protocol.identifiers import NodeId, RoomId
+from tests.broker.redis.lua import INBOX_LIFE, LEASE, ROOM, A, B, C, Store, peer, user
+
+FILES = sorted(
+    (path for path in (files("mcp_actors") / "broker" / "redis" / "lua").iterdir() if path.name.endswith(".lua")),
+    key=lambda path: path.name,
+)
+TEXTS = {path.name.removesuffix(".lua"): path.read_text(encoding="utf-8") for path in FILES}
+OF_ROOMS = {"join", "leave", "resync", "expire", "reap_room"}
+ROOMS = [
+    RoomId("{a}b"),
+    RoomId("}{"),
+    RoomId("line\nbreak"),
+    RoomId("#v"),
+    RoomId("\U0001f980" * 128),
+    RoomId("'; return 1 --"),
+]
+NOBODY = NodeId("nobody")
+
+
+# ---------------------------------------------------------------------------------------------------------- the files
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_each_file_says_what_it_does_and_takes_and_replies(name: str) -> None:
+    header = re.match(r"(--.*\n)+", TEXTS[name])
+    assert header is not None
+    assert re.match(r"-- [A-Z]", header[0])
+    assert re.search(r"^-- KEYS\b", header[0], re.MULTILINE)
+    assert re.search(r"^-- (KEYS, )?ARGV\b", header[0], re.MULTILINE)
+    assert name == "common" or re.search(r"^-- Replies: \S", header[0], re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", sorted(set(TEXTS) - {"common"}))
+def test_each_file_is_loaded_under_its_name(name: str) -> None:
+    script = getattr(scripts, name.upper())
+    assert script in SCRIPTS
+    assert script.text == (TEXTS["common"] + TEXTS[name] if name in OF_ROOMS else TEXTS[name])
+
+
+def test_no_script_is_there_without_a_file() -> None:
+    assert len(SCRIPTS) == len(TEXTS) - 1
+    assert len({script.digest for script in SCRIPTS}) == len(SCRIPTS)
+
+
+@pytest.mark.parametrize("name", sorted(set(TEXTS) - {"common"}))
+def test_a_script_replies_no_word_that_its_header_does_not_name(name: str) -> None:
+    text = TEXTS[name]
+    header = re.match(r"(--.*\n)+", text)
+    assert header is not None
+    words = set(re.findall(r"(?:return|reply =) \{?'([A-Z]+)'", text[header.end() :]))
+    assert words <= set(re.findall(r"[A-Z]{2,}", header[0].partition("Replies:")[2]))
+
+
+def test_the_digests_are_those_by_which_a_server_knows_the_scripts(any_store: Store) -> None:
+    for script in SCRIPTS:
+        assert any_store.redis.script_load(script.text) == script.digest
+
+
+# -------------------------------------------------------------------------------------------------------------- attach
+
+
+def test_a_node_attaches_and_renews(any_store: Store) -> None:
+    store = any_store
+    assert store.attach(A) == ["NEW"]
+    first = store.deadline(A)
+    assert store.attach(A, lease=2 * LEASE) == ["OK"]
+    second = store.deadline(A)
+    assert first is not None
+    assert second is not None
+    assert second > first + LEASE / 2
+    assert len(store.inbox(A)) == 1
+    assert 0 < store.redis.pttl(store.keys.inbox(A)) <= INBOX_LIFE
+
+
+def test_a_lease_runs_by_the_clock_of_the_server(store: Store) -> None:
+    store.attach(A)
+    seconds, micros = store.redis.time()
+    deadline = store.deadline(A)
+    assert deadline is not None
+    assert 0 <= seconds * 1000 + micros / 1000 + LEASE - deadline < 5000
+
+
+def test_nodes_with_other_settings_are_told_those_that_run(store: Store) -> None:
+    store.attach(A, version="1", buckets=4)
+    assert store.attach(B, version="1", buckets=8) == ["CONFIG", "1", "4"]
+    assert store.attach(B, version="2", buckets=4) == ["CONFIG", "1", "4"]
+    assert store.deadline(B) is None
+    assert not store.redis.exists(store.keys.inbox(B))
+    assert store.attach(B, version="1", buckets=4) == ["NEW"]
+
+
+def test_a_condemned_node_has_to_wait(store: Store) -> None:
+    store.attach(A)
+    store.run_out(A)
+    store.condemn()
+    assert store.attach(A) == ["WAIT"]
+    assert store.attach(A, anew=True) == ["WAIT"]
+    assert store.deadline(A) == -1
+
+
+def test_a_node_whose_lease_ran_out_renews_it_if_nobody_condemned_it(store: Store) -> None:
+    store.attach(A)
+    store.run_out(A)
+    assert store.attach(A) == ["OK"]
+    assert store.condemn() == []
+
+
+def test_a_node_that_was_declared_dead_is_told_so_until_it_begins_anew(store: Store) -> None:
+    store.attach(A)
+    store.beat(A, 5)
+    store.run_out(A)
+    store.condemn()
+    assert store.reap_node(A) == 1
+    assert store.attach(A) == ["GONE"]
+    assert store.deadline(A) is None
+    assert store.attach(A, anew=True) == ["NEW"]
+    assert len(store.inbox(A)) == 1
+    assert store.attach(A) == ["OK"]
+
+
+def test_a_node_that_begins_anew_has_an_empty_inbox(store: Store) -> None:
+    store.attach(A)
+    store.beat(A, 5)
+    assert store.attach(A, anew=True) == ["NEW"]
+    assert len(store.inbox(A)) == 1
+
+
+def test_a_node_that_lost_its_inbox_is_new(store: Store) -> None:
+    store.attach(A)
+    store.redis.delete(store.keys.inbox(A))
+    assert store.attach(A) == ["NEW"]
+
+
+def test_nobody_joins_after_a_restart_until_all_nodes_had_time_to_announce_their_members(any_store: Store) -> None:
+    store = any_store
+    for node in (A, B):
+        store.attach(node, run="2", hold=50_000)
+    word, wait = store.join(peer("ana"), run="2")
+    assert word == "LATER"
+    assert 0 < int(wait) <= 50_000
+    assert store.fields() == set()
+    assert store.resync(A, [(peer("ana", order=1), "in")], run="2") == ["OK"]
+    store.redis.hset(store.keys.config, "joins-from", "1")
+    store.attach(C, run="2", hold=50_000)
+    assert store.join(peer("ben", C), others=[A], run="2")[0] == "OK"
+    store.attach(C, run="3", hold=50_000)
+    assert store.join(peer("cia", C), others=[A], run="3")[0] == "LATER"
+
+
+def test_a_node_that_knows_no_other_run_holds_nobody_up(store: Store) -> None:
+    store.attach(A, run="2")
+    assert store.join(peer("ana"))[0] == "OK"
+
+
+# ------------------------------------------------------------------------------------------- beat, condemn, reap, bye
+
+
+def test_a_beat_renews_and_probes_and_counts(any_store: Store) -> None:
+    store = any_store
+    store.attach(A)
+    store.attach(B)
+    store.redis.persist(store.keys.inbox(A))
+    before = store.deadline(A)
+    assert store.beat(A, 1, lease=2 * LEASE) == [b"OK", 0, 2]
+    after = store.deadline(A)
+    assert before is not None
+    assert after is not None
+    assert after > before + LEASE / 2
+    assert store.redis.pttl(store.keys.inbox(A)) > 0
+    store.run_out(B)
+    assert store.beat(A, 2) == [b"OK", 1, 3]
+
+
+def test_a_beat_cuts_what_was_read(store: Store) -> None:
+    store.attach(A)
+    for number in range(500):
+        store.redis.xadd(store.keys.inbox(A), {"t": "k", "n": number})
+    newest = store.redis.xinfo_stream(store.keys.inbox(A))["last-generated-id"].partition(b"-")[0].decode()
+    before = store.redis.xlen(store.keys.inbox(A))
+    _, _, left = store.beat(A, 1, cut=str(int(newest) + 1))
+    assert left < before
+
+
+@pytest.mark.parametrize("loss", ["lease", "inbox", "condemned"])
+def test_a_beat_of_a_node_that_is_not_there_is_refused(store: Store, loss: str) -> None:
+    store.attach(A)
+    if loss == "lease":
+        store.redis.zrem(store.keys.nodes, A)
+    elif loss == "inbox":
+        store.redis.delete(store.keys.inbox(A))
+    else:
+        store.run_out(A)
+        store.condemn()
+    before = store.deadline(A)
+    assert store.beat(A) == [b"FENCED"]
+    assert store.deadline(A) == before
+    assert loss != "inbox" or not store.redis.exists(store.keys.inbox(A))
+
+
+def test_only_nodes_whose_lease_ran_out_are_condemned(store: Store) -> None:
+    for node in (A, B, C):
+        store.attach(node)
+    store.run_out(A, C)
+    assert sorted(store.condemn()) == [A, C]
+    assert store.deadline(B) not in {-1, None}
+    assert store.beat(B)[1] == 2
+    assert sorted(store.condemn()) == [A, C]
+
+
+def test_no_more_nodes_are_condemned_at_once_than_asked_for(store: Store) -> None:
+    for node in (A, B, C):
+        store.attach(node)
+    store.run_out(A, B, C)
+    assert len(store.condemn(2)) == 2
+    assert sum(store.deadline(node) == -1 for node in (A, B, C)) == 2
+
+
+def test_a_condemned_node_is_refused_by_every_script_of_rooms(store: Store) -> None:
+    store.attach(A)
+    store.join(peer("ana"))
+    store.run_out(A)
+    store.condemn()
+    before = store.state()
+    assert store.join(peer("ben")) == ["FENCED"]
+    assert store.leave(peer("ana")) == ["FENCED"]
+    assert store.resync(A, []) == ["FENCED"]
+    assert store.expire(A, [peer("zoe", B)]) == ["FENCED"]
+    assert store.state() == before
+
+
+def test_a_node_that_never_attached_is_refused(store: Store) -> None:
+    assert store.join(peer("ana", NOBODY)) == ["FENCED"]
+    assert store.names() == set()
+
+
+def test_a_node_is_forgotten_once_it_is_in_no_room(store: Store) -> None:
+    store.attach(A)
+    store.join(peer("ana"))
+    store.run_out(A)
+    assert store.reap_node(A) == 0
+    store.condemn()
+    assert store.reap_node(A) == 0
+    assert store.reap_room(A) == ["OK", "1"]
+    assert store.reap_node(A, life=50_000) == 1
+    assert store.names() == {store.keys.config, store.keys.tombstone(A)}
+    assert 0 < store.redis.pttl(store.keys.tombstone(A)) <= 50_000
+    assert store.reap_node(A) == 0
+
+
+def test_a_living_node_is_not_reaped(store: Store) -> None:
+    store.attach(A)
+    store.join(peer("ana"))
+    assert store.reap_room(A) == ["ALIVE"]
+    assert store.reap_room(NOBODY) == ["ALIVE"]
+    assert store.reap_node(A) == 0
+    assert store.fields() == {"pana"}
+
+
+def test_the_last_node_takes_the_configuration_with_it(any_store: Store) -> None:
+    store = any_store
+    store.attach(A)
+    store.attach(B)
+    assert store.bye(A) == 1
+    assert store.names() == {store.keys.config, store.keys.nodes, store.keys.inbox(B)}
+    assert store.bye(B) == 1
+    assert store.names() == set()
+
+
+def test_a_node_with_members_does_not_go(store: Store) -> None:
+    store.attach(A)
+    store.join(peer("ana"))
+    before = store.names()
+    assert store.bye(A) == 0
+    assert store.names() == before
+    store.leave(peer("ana"))
+    assert store.bye(A) == 1
+    assert store.names() == set()
+
+
+# ---------------------------------------------------------------------------------------------------------------- join
+
+
+def test_the_first_member_is_told_the_room_and_the_next_the_change(any_store: Store) -> None:
+    store = any_store
+    store.attach(A)
+    store.attach(B)
+    word, first = store.join(peer("ana"))
+    assert word == "OK"
+    assert [type(news) for news in store.told(A)] == [Snapshot]
+    _, second = store.join(peer("ben", B), others=[A])
+    assert int(second) == int(first) + 1
+    assert store.told(A) == [Changes(ROOM, int(first), int(second), [structs.replace(peer("ben", B), order=2)])]
+    (whole,) = store.told(B)
+    assert isinstance(whole, Snapshot)
+    assert {member.id for member in whole.members} == {"ana", "ben"}
+    assert store.state() == {
+        "a": "1", "b": "1", "#v": second, "#e": "run", "#op": "2", "#cp": "2",
+    }  # fmt: skip
+
+
+def test_a_join_asked_again_changes_nothing(store: Store) -> None:
+    store.attach(A)
+    store.join(peer("ana"))
+    store.told(A)
+    before = store.state()
+    assert store.join(peer("ana")) == ["DUP"]
+    assert store.join(peer("ana"), capacity=0) == ["DUP"]
+    assert store.state() == before
+    assert store.told(A) == []
+
+
+def test_a_peer_id_is_taken_once_and_a_user_id_never(store: Store) -> None:
+    store.attach(A)
+    store.attach(B)
+    store.join(peer("ana"))
+    before = store.state()
+    assert store.join(peer("ana", B), others=[A]) == ["TAKEN", before["#v"]]
+    assert store.state() == before
+    assert store.join(user("ana", 1))[0] == "OK"
+    assert store.join(user("ana", 2))[0] == "OK"
+    assert store.fields() == {"pana", "ua.ana.1", "ua.ana.2"}
+
+
+def test_each_kind_has_a_capacity_of_its_own(any_store: Store) -> None:
+    store = any_store
+    store.attach(A)
+    assert store.join(peer("ana"), capacity=1)[0] == "OK"
+    assert store.join(peer("ben"), capacity=1) == ["FULL", store.state()["#v"]]
+    assert store.join(user("ben"), capacity=1)[0] == "OK"
+    assert store.join(user("ana"), capacity=1) == ["FULL", store.state()["#v"]]
+    assert store.join(peer("ben"), capacity=2)[0] == "OK"
+    store.leave(peer("ana"))
+    store.leave(user("ben"))
+    assert store.join(user("ana"), capacity=1)[0] == "OK"
+    assert store.join(peer("ana"), capacity=1) == ["FULL", store.state()["#v"]]
+
+
+def test_a_taken_id_is_said_to_be_taken_in_a_full_room_too(store: Store) -> None:
+    store.attach(A)
+    store.attach(B)
+    _, version = store.join(peer("ana"), capacity=1)
+    assert store.join(peer("ana", B), capacity=1, others=[A]) == ["TAKEN", version]
+
+
+def test_each_kind_is_counted_by_itself_and_no_number_is_given_twice(store: Store) -> None:
+    store.attach(A)
+    for member in (peer("ana"), user("una"), peer("ben"), user("una", 2)):
+        store.join(member)
+    store.leave(peer("ben"))
+    store.join(peer("cia"))
+    store.join(peer("dan"), whole=True)
+    whole = store.told(A)[-1]
+    assert isinstance(whole, Snapshot)
+    orders = {member.incarnation: member.order for member in whole.members}
+    assert orders == {"a.ana": 1, "a.una.1": 1, "a.una.2": 2, "a.cia": 3, "a.dan": 4}
+
+
+def test_the_count_begins_anew_when_the_room_does_but_the_version_rises(store: Store) -> None:
+    store.attach(A)
+    store.join(peer("ana"))
+    _, last = store.leave(peer("ana"))
+    assert store.join(peer("ben"))[0] == "OK"
+    whole = store.told(A)[-1]
+    assert isinstance(whole, Snapshot)
+    assert [member.order for member in whole.members] == [1]
+    assert whole.version > int(last)
+
+
+def test_versions_rise_over_a_loss_of_data_and_over_another_run(store: Store) -> None:
+    store.attach(A)
+    store.attach(B)
+    versions = [store.join(peer("ana"))[1], store.join(peer("ben"), run="2")[1], store.join(peer("cia"), run="2")[1]]
+    store.redis.flushall()
+    store.attach(A)
+    versions.append(store.join(peer("ana"), run="3")[1])
+    assert [int(version) for version in versions] == sorted({int(version) for version in versions})
+    assert int(versions[2]) == int(versions[1]) + 1
+
+
+def test_a_version_never_falls_behind_a_clock_that_was_set_back(store: Store) -> None:
+    store.attach(A)
+    store.join(peer("ana"))
+    store.redis.hset(store.keys.nodes_of(ROOM), "#v", str(2**52))
+    assert store.join(peer("ben"), run="another")[1] == str(2**52 + 1)
+    assert store.join(peer("cia"), run="another")[1] == str(2**52 + 2)
+
+
+def test_an_inbox_that_was_not_declared_is_asked_for_before_anything_is_written(any_store: Store) -> None:
+    store = any_store
+    for node in (A, B, C):
+        store.attach(node)
+    store.join(peer("ana"))
+    store.join(peer("ben", B), others=[A])
+    store.told(B)
+    before = store.state()
+    word, *missing = store.join(peer("cia", C))
+    assert (word, sorted(missing)) == ("KEYS", ["a", "b"])
+    assert store.join(peer("cia", C), others=[A]) == ["KEYS", "b"]
+    assert store.leave(peer("ana")) == ["KEYS", "b"]
+    assert store.resync(A, []) == ["KEYS", "b"]
+    assert store.expire(A, [peer("zoe", B)]) == ["KEYS", "b"]
+    assert store.state() == before
+    assert store.told(B) == []
+    assert store.join(peer("cia", C), others=[A, B])[0] == "OK"
+
+
+def test_a_node_that_asks_to_be_told_all_is_told_the_change_too(store: Store) -> None:
+    store.attach(A)
+    store.join(peer("ana"))
+    store.told(A)
+    store.join(peer("ben"), whole=True)
+    assert [type(news) for news in store.told(A)] == [Changes, Snapshot]
+    assert store.state()["a"] == "2"
+
+
+def test_an_inbox_that_is_gone_does_not_come_back(store: Store) -> None:
+    store.attach(A)
+    store.attach(B)
+    store.join(peer("ana"))
+    store.redis.delete(store.keys.inbox(A))
+    assert store.join(peer("ben", B), others=[A])[0] == "OK"
+    assert not store.redis.exists(store.keys.inbox(A))
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=["braces", "open", "newline", "field", "crabs", "code"])
+def test_a_room_may_have_any_name(any_store: Store, room: RoomId) -> None:
+    store = any_store
+    for node in (A, B):
+        store.attach(node)
+    assert store.join(peer("ana"), room=room)[0] == "OK"
+    assert store.join(peer("ben", B), room=room, others=[A])[0] == "OK"
+    assert {news.room for news in store.told(A)} == {room}
+    assert {name.decode() for name in store.redis.smembers(store.keys.rooms_of(A))} == {room}
+    assert store.resync(A, [(peer("ana"), "in")], room=room, others=[B]) == ["OK"]
+    assert store.leave(peer("ana"), room=room, others=[B])[0] == "OK"
+    assert store.leave(peer("ben", B), room=room)[0] == "OK"
+    assert not store.redis.exists(store.keys.room(room), store.keys.nodes_of(room))
+
+
+def test_a_peer_may_be_named_as_a_field_of_the_room(store: Store) -> None:
+    store.attach(A)
+    for name in ("#v", "#e", "p", "a"):
+        assert store.join(peer(name))[0] == "OK"
+    assert store.state()["a"] == "4"
+
+
+# --------------------------------------------------------------------------------------------------------------- leave
+
+
+def test_a_leave_is_told_to_all_the_asking_node_included(any_store: Store) -> None:
+    store = any_store
+    store.attach(A)
+    store.attach(B)
+    store.join(peer("ana"))
+    store.join(peer("ben", B), others=[A])
+    store.told(A)
+    store.told(B)
+    _, version = store.leave(peer("ana"), others=[B], reason="timeout")
+    left = [Changes(ROOM, int(version) - 1, int(version), [(peer("ana").incarnation, LeaveReason.TIMEOUT)])]
+    assert store.told(A) == left
+    assert store.told(B) == left
+    assert not store.redis.exists(store.keys.rooms_of(A))
+    assert store.state() == {"b": "1", "#v": version, "#e": "run", "#op": "2", "#cp": "1"}
+
+
+def test_a_leave_of_another_incarnation_has_no_effect(store: Store) -> None:
+    store.attach(A)
+    store.attach(B)
+    store.join(peer("ana"))
+    before = store.state()
+    assert store.leave(peer("ana", B), others=[A]) == ["NOOP"]
+    assert store.leave(peer("ben")) == ["NOOP"]
+    assert store.state() == before
+    assert store.leave(peer("ana"))[0] == "OK"
+    assert store.leave(peer("ana")) == ["NOOP"]
+
+
+def test_a_room_vanishes_with_its_last_member(any_store: Store) -> None:
+    store = any_store
+    store.attach(A)
+    before = store.names()
+    store.join(peer("ana"))
+    store.join(user("ana"))
+    store.leave(peer("ana"))
+    assert store.redis.exists(store.keys.room(ROOM))
+    store.leave(user("ana"))
+    assert store.names() == before
+
+
+# -------------------------------------------------------------------------------------------------------------- resync
+
+
+def test_a_resync_of_what_is_known_changes_nothing_and_tells_the_asking_node_alone(store: Store) -> None:
+    store.attach(A)
+    store.attach(B)
+    ana = structs.replace(peer("ana"), order=1)
+    store.join(ana)
+    _, version = store.join(peer("ben", B), others=[A])
+    store.told(A)
+    store.told(B)
+    before = store.state()
+    assert store.resync(A, [(ana, "in")], token="9", others=[B]) == ["OK"]  # noqa: S106 - of a question
+    (whole,) = store.told(A)
+    assert isinstance(whole, Snapshot)
+    assert (whole.version, whole.token, whole.epoch) == (int(version), "9", "run")
+    assert store.told(B) == []
+    assert store.state() == before
+
+
+def test_a_resync_after_another_run_gives_a_version_of_that_run(store: Store) -> None:
+    store.attach(A)
+    store.attach(B)
+    _, version = store.join(peer("ana"))
+    store.join(peer("ben", B), others=[A])
+    store.told(B)
+    store.resync(A, [(peer("ana", order=1), "in")], others=[B], run="2")
+    (nothing,) = store.told(B)
+    assert isinstance(nothing, Changes)
+    assert nothing.changes == []
+    assert nothing.version > nothing.after == int(version) + 1
+    assert store.state()["#e"] == "2"
+
+
+def test_members_that_redis_lost_are_back_under_their_numbers(any_store: Store) -> None:
+    store = any_store
+    store.attach(A)
+    store.attach(B)
+    members = [peer("ana", order=3), user("una", order=2)]
+    assert store.resync(A, [(member, "in") for member in members]) == ["OK"]
+    (whole,) = store.told(A)
+    assert isinstance(whole, Snapshot)
+    assert {member.incarnation: member for member in whole.members} == {
+        member.incarnation: member for member in members
+    }
+    assert store.state() | {"#v": ""} == {
+        "a": "2", "#v": "", "#e": "run", "#op": "3", "#cp": "1", "#ou": "2", "#cu": "1",
+    }  # fmt: skip
+    store.join(peer("ben", B), others=[A])
+    (joined,) = store.told(A)
+    assert isinstance(joined, Changes)
+    assert joined.changes == [structs.replace(peer("ben", B), order=4)]
+
+
+def test_a_member_that_may_be_there_is_neither_added_nor_removed(store: Store) -> None:
+    store.attach(A)
+    store.join(peer("ana"))
+    assert store.resync(A, [(peer("ana"), "if"), (peer("ben"), "if")]) == ["OK"]
+    assert store.fields() == {"pana"}
+    assert store.state()["a"] == "1"
+
+
+def test_members_the_node_does_not_know_leave_in_one_version(store: Store) -> None:
+    store.attach(A)
+    store.attach(B)
+    for member in (peer("ana"), peer("ben"), user("una")):
+        store.join(member)
+    _, version = store.join(peer("cia", B), others=[A])
+    store.told(B)
+    assert store.resync(A, [(peer("ana", order=1), "in")], others=[B]) == ["OK"]
+    (left,) = store.told(B)
+    assert isinstance(left, Changes)
+    assert left.version == int(version) + 1
+    gone = {(peer("ben").incarnation, LeaveReason.DISCONNECTED), (user("una").incarnation, LeaveReason.DISCONNECTED)}
+    assert {change for change in left.changes if isinstance(change, tuple)} == gone
+    state = store.state()
+    assert (state["a"], state["b"], state["#cp"], state["#cu"]) == ("1", "1", "2", "0")
+
+
+@pytest.mark.parametrize("rival", ["id", "order"])
+def test_a_member_whose_place_another_has_is_named(store: Store, rival: str) -> None:
+    store.attach(A)
+    store.attach(B)
+    other = peer("ana" if rival == "id" else "ben", B)
+    store.join(other)
+    before = store.fields()
+    ana = peer("ana", order=2 if rival == "id" else 1)
+    assert store.resync(A, [(ana, "in")], others=[B]) == ["OK", ana.incarnation]
+    assert store.fields() == before
+    assert "a" not in store.state()
+    assert not store.redis.exists(store.keys.rooms_of(A))
+
+
+def test_a_resync_of_nothing_leaves_no_key(store: Store) -> None:
+    store.attach(A)
+    before = store.names()
+    store.join(peer("ana"))
+    assert store.resync(A, []) == ["OK"]
+    assert store.names() == before
+    assert store.resync(A, []) == ["OK"]
+    assert store.names() == before
+
+
+def test_wrong_counts_of_a_node_are_put_right(store: Store) -> None:
+    store.attach(A)
+    store.join(peer("ana"))
+    store.redis.hset(store.keys.nodes_of(ROOM), "a", "5")
+    store.redis.delete(store.keys.rooms_of(A))
+    store.resync(A, [(peer("ana", order=1), "in")])
+    assert store.state()["a"] == "1"
+    assert store.redis.smembers(store.keys.rooms_of(A)) == {ROOM.encode()}
+
+
+# -------------------------------------------------------------------------------------------------------------- expire
+
+
+def test_who_did_not_come_back_is_declared_gone_in_one_version(store: Store) -> None:
+    store.attach(A)
+    store.attach(B)
+    store.join(peer("ana"))
+    _, version = store.join(peer("ben", B), others=[A])
+    store.told(A)
+    store.told(B)
+    lost = [peer("cia", C), user("una", 1, C)]
+    assert store.expire(A, lost, others=[B]) == ["OK", "2"]
+    gone = [(member.incarnation, LeaveReason.NODE_LOST) for member in lost]
+    assert store.told(A) == store.told(B) == [Changes(ROOM, int(version), int(version) + 1, [*gone])]
+
+
+def test_who_is_there_after_all_stays(store: Store) -> None:
+    store.attach(A)
+    store.attach(B)
+    store.join(peer("ana"))
+    store.join(peer("ben", B), others=[A])
+    store.told(A)
+    assert store.expire(A, [peer("ben", B)], others=[B]) == ["OK", "0"]
+    assert store.told(A) == []
+    assert store.expire(A, [peer("ben", C)], others=[B]) == ["OK", "1"]  # another incarnation of the same id
+    assert store.fields() == {"pana", "pben"}
+
+
+def test_an_expiry_in_a_room_that_is_gone_leaves_no_key(store: Store) -> None:
+    store.attach(A)
+    before = store.names()
+    assert store.expire(A, [peer("ben", B)]) == ["OK", "1"]
+    assert store.names() == before
+
+
+# ---------------------------------------------------------------------------------------------------------- reap_room
+
+
+def test_the_members_of_a_dead_node_leave_in_one_version(any_store: Store) -> None:
+    store = any_store
+    for node in (A, B):
+        store.attach(node)
+    store.join(peer("ana"))
+    store.join(user("una"))
+    _, version = store.join(peer("ben", B), others=[A])
+    store.told(B)
+    store.run_out(A)
+    store.condemn()
+    assert store.reap_room(A) == ["KEYS", "b"]
+    assert store.fields() == {"pana", "pben", "ua.una.1"}
+    assert store.reap_room(A, others=[B]) == ["OK", "2"]
+    (left,) = store.told(B)
+    assert isinstance(left, Changes)
+    assert left.version == int(version) + 1
+    assert {change for change in left.changes if isinstance(change, tuple)} == {
+        (peer("ana").incarnation, LeaveReason.NODE_LOST),
+        (user("una").incarnation, LeaveReason.NODE_LOST),
+    }
+    state = store.state()
+    assert (state["#cp"], state["#cu"], "a" in state) == ("1", "0", False)
+    assert store.reap_room(A, others=[B]) == ["OK", "0"]
+    assert store.told(B) == []
+
+
+def test_a_room_of_dead_members_alone_vanishes(store: Store) -> None:
+    store.attach(A)
+    store.join(peer("ana"))
+    store.run_out(A)
+    store.condemn()
+    store.reap_room(A)
+    assert store.names() == {store.keys.config, store.keys.nodes, store.keys.inbox(A)}
