@@ -12,6 +12,7 @@ from mcp_actors import __version__
 from mcp_actors.app import App, StartError
 from mcp_actors.config import SettingsError, load
 from mcp_actors.logs import set_up
+from mcp_actors.processes import serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -26,6 +27,7 @@ Try it:
   mcp-actors                            serve on http://localhost:8000; open it in two tabs
   mcp-actors serve --port 9000          ... on another port
   mcp-actors serve --host 0.0.0.0       ... to other machines too
+  mcp-actors serve --processes 4        ... with four processes, which the Redis of REDIS_URL joins
   mcp-actors serve --settings FILE      ... with the settings of a file, such as settings/production.env
 
 Every setting is an environment variable MCP_ACTORS_<NAME>, or a line of `.env` in the working directory, or of the
@@ -41,19 +43,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words and words[0].startswith("-") and words[0] not in ("-h", "--help", "--version"):
         words.insert(0, "serve")
     options = _parser().parse_args(words)
-    overrides = {name: getattr(options, name, None) for name in ("host", "port", "echo")}
+    overrides = {name: getattr(options, name, None) for name in ("host", "port", "processes", "echo")}
     try:
         settings = load(getattr(options, "settings", None), overrides)
     except SettingsError as error:
-        print(f"mcp-actors: {error}", file=sys.stderr)
+        _complain(str(error))
         return USAGE
     set_up("debug" if settings.debug else settings.log_level, settings.log_format)
     try:
-        run_loop(App(settings).run(announce=lambda greeting: print(greeting, flush=True)))
+        if settings.processes > 1:
+            return serve(settings, run_loop, announce=_announce, complain=_complain)
+        run_loop(App(settings).run(_announce))
     except StartError as error:
-        print(f"mcp-actors: {error}", file=sys.stderr)
+        _complain(str(error))
         return FAILURE
     return 0
+
+
+def _announce(greeting: str) -> None:
+    print(greeting, flush=True)
+
+
+def _complain(why: str) -> None:
+    print(f"mcp-actors: {why}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,11 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mcp_actors {__version__}")
     commands = parser.add_subparsers(metavar="[COMMAND]", title="commands")
-    serve = commands.add_parser("serve", help="run the server (what happens without a command, too)")
-    serve.add_argument("--host", help="name or address to listen on (default: localhost; 0.0.0.0 for all interfaces)")
-    serve.add_argument("--port", help="port to listen on (default: 8000; 0 lets the system choose)")
-    serve.add_argument("--settings", type=Path, metavar="FILE", help="a settings file: lines of NAME=value")
-    serve.add_argument(
+    command = commands.add_parser("serve", help="run the server (what happens without a command, too)")
+    command.add_argument("--host", help="name or address to listen on (default: localhost; 0.0.0.0 for all interfaces)")
+    command.add_argument("--port", help="port to listen on (default: 8000; 0 lets the system choose)")
+    command.add_argument("--processes", help="how many processes serve this port (default: 1; more need REDIS_URL)")
+    command.add_argument("--settings", type=Path, metavar="FILE", help="a settings file: lines of NAME=value")
+    command.add_argument(
         "--echo",
         action="store_true",
         default=None,

@@ -18,16 +18,18 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from mcp_actors import __version__
+from mcp_actors.broker import BrokerError
 from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.node import Node
 from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
 from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.identifiers import NodeId
+from mcp_actors.redis_url import parse
 from mcp_actors.transports.access import AccessPolicy, is_loopback
 from mcp_actors.transports.connections import Connections
 from mcp_actors.transports.echo import EchoHandler
 from mcp_actors.transports.frames import Framer
-from mcp_actors.transports.http import HealthHandler, PageHandler
+from mcp_actors.transports.http import HealthHandler, PageHandler, ReadyHandler
 from mcp_actors.transports.mcp import McpHandler
 from mcp_actors.transports.signaling import SignalingHandler
 from mcp_actors.transports.websocket import Bounds, Endpoint
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from tornado.web import RequestHandler
 
+    from mcp_actors.broker import Broker
     from mcp_actors.config import Settings
 
 log = structlog.get_logger("mcp_actors")
@@ -64,6 +67,19 @@ class StartError(Exception):
     """The server cannot start; `str(error)` says why and what to do."""
 
 
+def listen(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
+    """Listen on every address of a host; `shared` with other processes that listen so, too. Raises `StartError`."""
+    try:
+        return bind_sockets(port, host, backlog=1024, reuse_port=shared)
+    except (OSError, UnicodeError) as error:
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            hint = f"Is another server running there? Choose another port: --port {port + 1}, or PORT=."
+        else:
+            hint = "Choose another address with --host, such as localhost or 0.0.0.0, or another port with --port."
+        problem = getattr(error, "strerror", None) or error
+        raise StartError(f"Cannot listen on {host} port {port}: {problem}. {hint}") from None
+
+
 class App:
     """One server process."""
 
@@ -71,13 +87,15 @@ class App:
         self._settings = settings
         self._sockets: list[socket.socket] = []
         self._heartbeat: asyncio.Task[None] | None = None
+        self._asked = asyncio.Event()
         node_id = NodeId(f"{socket.gethostname()}-{secrets.token_hex(4)}")
         self.node = Node(
             node_id,
-            MemoryBroker(),
+            self._broker(node_id),
             room_capacity=settings.max_room_members,
             max_rooms=settings.max_rooms,
             max_inbox=settings.max_room_inbox,
+            max_unanswered=settings.max_room_unanswered,
         )
         self.connections = Connections(settings.max_connections, settings.ping_interval)
         self._server = HTTPServer(
@@ -92,6 +110,30 @@ class App:
     def port(self) -> int:
         """The port bound: the one that was set, or the one the system chose for 0."""
         return int(self._sockets[0].getsockname()[1])
+
+    def _broker(self, node_id: NodeId) -> Broker:
+        settings = self._settings
+        if not settings.broker_url:
+            return MemoryBroker()
+        from mcp_actors.broker.redis import RedisBroker, RedisSettings  # noqa: PLC0415 - slow; for those who need it
+
+        return RedisBroker(
+            parse(settings.broker_url),
+            node_id,
+            prefix=settings.redis_prefix,
+            buckets=settings.redis_buckets,
+            timeout=settings.redis_timeout,
+            settings=RedisSettings(
+                lease=settings.node_lease,
+                outage_joins=settings.outage_joins,
+                outage_patience=settings.outage_patience,
+                max_remote_messages=settings.max_remote_messages,
+                max_remote_bytes=settings.max_remote_bytes,
+                replay_seconds=settings.replay_seconds,
+                max_replay_bytes=settings.max_replay_bytes,
+                max_inbox_entries=settings.max_inbox_entries,
+            ),
+        )
 
     def _routes(self) -> Application:
         settings = self._settings
@@ -124,24 +166,25 @@ class App:
                 *([(r"/echo", EchoHandler, echo)] if settings.echo else []),
                 (r"/ws/signaling/?", SignalingHandler, {"endpoint": endpoint, "decoder": peer_decoder(limits)}),
                 (r"/ws/mcp/?", McpHandler, {"endpoint": endpoint, "decoder": user_decoder(limits)}),
-                (r"/healthz", HealthHandler),
+                (r"/healthz", HealthHandler, {"broker": self.node.broker}),
+                (r"/readyz", ReadyHandler, {"broker": self.node.broker}),
                 (r"/(.*)", PageHandler, page),
             ],
             log_function=_log_request,
         )
 
-    def start(self) -> None:
-        """Listen. Raises `StartError`."""
+    async def start(self) -> None:
+        """Reach the other nodes, then listen. Raises `StartError`."""
         settings = self._settings
         try:
-            self._sockets = bind_sockets(settings.port, settings.host, backlog=1024)
-        except (OSError, UnicodeError) as error:
-            where = f"{settings.host} port {settings.port}"
-            if getattr(error, "errno", None) == errno.EADDRINUSE:
-                hint = f"Is another server running there? Choose another port: --port {settings.port + 1}, or PORT=."
-            else:
-                hint = "Choose another address with --host, such as localhost or 0.0.0.0, or another port with --port."
-            raise StartError(f"Cannot listen on {where}: {getattr(error, 'strerror', None) or error}. {hint}") from None
+            await self.node.broker.start()
+        except BrokerError as error:
+            raise StartError(str(error)) from None
+        try:
+            self._sockets = listen(settings.host, settings.port, shared=settings.processes > 1)
+        except StartError:
+            await self.node.broker.stop()
+            raise
         self._server.add_sockets(self._sockets)
         self._heartbeat = asyncio.create_task(self.connections.keep_alive())
         log.info("listening", host=settings.host, port=self.port, node=self.node.id, version=__version__)
@@ -156,19 +199,27 @@ class App:
         count = len(self.connections)
         await self.connections.close_all(CloseCode.GOING_AWAY, CLOSING_PATIENCE)
         await self._server.close_all_connections()
+        await self.node.broker.stop()
         log.info("stopped", connections=count)
 
-    async def run(self, announce: Callable[[str], None]) -> None:
-        """Start, announce where to go, serve until SIGINT or SIGTERM, and stop; a second signal ends the process."""
+    def ask_to_stop(self) -> None:
+        """Have `run` stop, as SIGTERM does."""
+        self._asked.set()
+
+    async def run(self, announce: Callable[[str], None], *, supervised: bool = False) -> None:
+        """Start, announce where to go, serve until SIGINT or SIGTERM, and stop.
+
+        A second signal ends the process, unless it is `supervised` by a parent who sees to that: it may have been asked
+        to stop by that parent before the first comes.
+        """
         loop = asyncio.get_running_loop()
-        asked = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, asked.set)
-        self.start()
+            loop.add_signal_handler(number, self.ask_to_stop)
+        await self.start()
         spare_the_collector()
         announce(self._greeting())
-        await asked.wait()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        await self._asked.wait()
+        for number in () if supervised else (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
         await self.stop()

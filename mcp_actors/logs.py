@@ -20,6 +20,7 @@ def set_up(level: str, style: Literal["auto", "text", "json"]) -> None:
     """Send the logs of this process, of Tornado and of Pykka too, to standard error."""
     text = style == "text" or (style == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -65,7 +65,8 @@ def test_settings_come_from_a_file_and_from_the_working_directory(tmp_path: Path
         (["serve", "--settings", "nowhere.env"], {}, "nowhere.env"),
         (["dance"], {}, "dance"),
         ([], {"MCP_ACTORS_PROT": "1"}, "Did you mean MCP_ACTORS_PORT?"),
-        ([], {"REDIS_HOST": "localhost"}, "no Redis adapter yet"),
+        (["--processes", "2"], {}, "set REDIS_URL"),
+        ([], {"REDIS_URL": "localhost"}, "starts with redis://"),
     ],
 )
 def test_a_wrong_setting_exits_2_and_says_what_to_change(

@@ -1,0 +1,315 @@
+"""Several nodes on one port: real processes, killed and stopped in every way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from threading import Timer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bench.engine import Engine
+from mcp_actors.processes import LONGEST_PAUSE, SHORTEST_PAUSE, STEADY, pause_after
+from tests.support.client import Client
+from tests.support.server import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEADLINE = 10.0
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the children of a process in /proc")
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Iterator[str]:
+    with Engine() as engine:
+        yield engine.url
+
+
+@pytest.fixture
+def node(tmp_path: Path, redis_url: str) -> Iterator[Process]:
+    """Three processes that serve one port."""
+    environ = {"REDIS_URL": redis_url, "MCP_ACTORS_LOG_LEVEL": "debug"}
+    with Process(tmp_path, "--port", "0", "--processes", "3", **environ) as process:
+        process.wait_until_serving()
+        yield process
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(pid) for pid in path.read_text().split()]
+
+
+def hear(process: subprocess.Popen[str], event: str) -> dict[str, Any]:
+    """The next log line with this event; the process is killed if it does not come in time."""
+    assert process.stderr is not None
+    timer = Timer(DEADLINE, process.kill)
+    timer.start()
+    try:
+        for line in process.stderr:
+            if line.startswith("{") and (found := json.loads(line))["event"] == event:
+                return dict(found)
+    finally:
+        timer.cancel()
+    raise AssertionError(f"{event} was not logged")
+
+
+async def open_peers(node: Process, count: int) -> list[Client]:
+    return [await Client.open(f"ws://localhost:{node.port}/ws/signaling/") for _ in range(count)]
+
+
+async def expect_going_away(peers: list[Client]) -> None:
+    for peer in peers:
+        await peer.expect_close(1001)
+        await peer.end()
+
+
+async def test_all_processes_serve_one_port_and_one_greeting_says_so(tmp_path: Path, redis_url: str) -> None:
+    environ = {"REDIS_URL": redis_url, "MCP_ACTORS_LOG_LEVEL": "debug"}
+    with Process(tmp_path, "--port", "0", "--processes", "3", **environ) as node:
+        node.wait_until_serving()
+        assert node.process.stdout is not None
+        assert next(node.process.stdout) == "  processes   3 on this port; a room spans them all\n"
+        for peer in await open_peers(node, 40):
+            await peer.close()
+        node.process.send_signal(signal.SIGTERM)
+        status, out, err = await asyncio.to_thread(node.finish)
+    assert (status, out) == (0, "")
+    lines = [json.loads(line) for line in err.splitlines()]
+    listening = [line for line in lines if line["event"] == "listening"]
+    assert sorted(line["process"] for line in listening) == [1, 2, 3]
+    assert len({line["node"] for line in listening}) == 3
+    assert {line["port"] for line in listening} == {node.port}
+    assert {line["process"] for line in lines if line["event"] == "opened"} == {1, 2, 3}
+
+
+async def test_peers_of_all_processes_meet_in_one_room(node: Process) -> None:
+    peers = await open_peers(node, 12)
+    found = [len((await peer.join("r", str(index)))["peers"]) for index, peer in enumerate(peers)]
+    for peer in peers:
+        await peer.end()
+    assert await asyncio.to_thread(node.stop) == 0
+    assert found == list(range(1, 13))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_closes_every_connection_with_1001_and_exits_0(node: Process, number: int) -> None:
+    peers = await open_peers(node, 12)
+    node.process.send_signal(number)
+    await expect_going_away(peers)
+    assert await asyncio.to_thread(node.process.wait, DEADLINE) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_to_parent_and_children_at_once_counts_once(node: Process, number: int) -> None:
+    peers = await open_peers(node, 12)
+    for pid in (node.process.pid, *children(node.process)):
+        os.kill(pid, number)
+    await expect_going_away(peers)
+    assert await asyncio.to_thread(node.process.wait, DEADLINE) == 0
+
+
+async def test_no_child_outlives_a_parent_that_was_killed(node: Process) -> None:
+    peers = await open_peers(node, 12)
+    node.process.kill()
+    await expect_going_away(peers)
+    # the pipes end when the last process that could write to them is gone
+    status, _, err = await asyncio.to_thread(node.finish)
+    assert status == -signal.SIGKILL
+    assert err.count('"stopped"') == 3
+
+
+async def test_a_child_that_dies_is_started_again_after_a_growing_pause(node: Process) -> None:
+    process, port = node.process, node.port
+    for _ in range(3):
+        hear(process, "listening")
+    victim = children(process)[0]
+    for pause in (0.1, 0.2):
+        os.kill(victim, signal.SIGKILL)
+        died = hear(process, "process died; it is started again")
+        assert (died["level"], died["how"], died["pause"]) == ("warning", "signal SIGKILL", pause)
+        again = hear(process, "listening")
+        assert (again["process"], again["port"]) == (died["process"], port)
+        victim = children(process)[-1]
+    assert len(children(process)) == 3
+    await expect_nothing_wrong(node)
+
+
+async def expect_nothing_wrong(node: Process) -> None:
+    for peer in await open_peers(node, 12):
+        await peer.close()
+    assert await asyncio.to_thread(node.stop) == 0
+
+
+async def test_a_child_that_an_operator_stops_is_started_again(node: Process) -> None:
+    for _ in range(3):
+        hear(node.process, "listening")
+    os.kill(children(node.process)[0], signal.SIGTERM)
+    assert hear(node.process, "process died; it is started again")["how"] == "exit status 0"
+    hear(node.process, "listening")
+    await expect_nothing_wrong(node)
+
+
+def test_a_port_in_use_is_named_once(tmp_path: Path, redis_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        arguments = ("--host", "127.0.0.1", "--port", port, "--processes", "3")
+        status, out, err = Process(tmp_path, *arguments, REDIS_URL=redis_url).finish()
+    assert (status, out) == (1, "")
+    assert err.count(f"Cannot listen on 127.0.0.1 port {port}") == err.count("\n") == 1
+    assert "--port" in err
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_port_is_not_shared_with_another_deployment(
+    tmp_path: Path, node: Process, redis_url: str, processes: str
+) -> None:
+    arguments = ("--port", str(node.port), "--processes", processes)
+    status, _, err = Process(tmp_path, *arguments, REDIS_URL=redis_url).finish()
+    assert status == 1
+    assert f"port {node.port}" in err
+    assert node.stop() == 0
+
+
+def test_a_redis_that_is_not_there_at_the_start_is_named_once(tmp_path: Path) -> None:
+    arguments = ("--port", "0", "--processes", "3")
+    with Process(tmp_path, *arguments, REDIS_URL="redis://:hidden@127.0.0.1:1") as process:
+        status, out, err = process.finish()
+    assert (status, out) == (1, "")
+    complaints = [line for line in err.splitlines() if line.startswith("mcp-actors: ")]
+    assert len(complaints) == 1
+    assert "127.0.0.1:1" in complaints[0]
+    assert "hidden" not in err
+
+
+# ------------------------------------------------------------------------------------------------- children of the test
+
+SCRIPT = """
+import os, select, signal, sys
+from mcp_actors.logs import set_up
+from mcp_actors.processes import Supervisor
+
+def runs(parent):
+    with open(f"runs of {{parent.number}}", "a+") as file:
+        file.write(".")
+        return file.tell()
+
+def serve(parent):
+    parent.tell_serving("hello")
+    select.select([parent], [], [])
+    return 0
+
+def task(parent):
+{task}
+
+set_up("info", "json")
+say = lambda text: print(text, flush=True)
+status = Supervisor({count}, task, announce=say, complain=lambda text: print(text, file=sys.stderr)).run()
+sys.exit(status)
+"""
+
+
+def start(directory: Path, count: int, task: str) -> subprocess.Popen[str]:
+    script = SCRIPT.format(count=count, task="\n".join(f"    {line}" for line in task.splitlines()))
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """The exit status and all that was said; it comes only when every child is gone."""
+    try:
+        out, err = process.communicate(timeout=DEADLINE)
+    finally:
+        process.kill()
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize(
+    ("task", "status", "why"),
+    [
+        ("parent.tell_failed('no luck')\nreturn 3", 3, "no luck\n"),
+        ("return 0", 1, "died before it served: exit status 0.\n"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", 137, "died before it served: signal SIGKILL.\n"),
+        ("raise RuntimeError('no luck')", 1, "RuntimeError: no luck\n"),
+        (
+            "if parent.number == 2:\n    parent.tell_failed('no luck')\n    return 3\nreturn serve(parent)",
+            3,
+            "no luck\n",
+        ),
+    ],
+)
+def test_a_child_that_cannot_start_stops_all_and_its_error_is_shown_once(
+    tmp_path: Path, task: str, status: int, why: str
+) -> None:
+    code, out, err = finish(start(tmp_path, 3, task))
+    assert (code, out) == (status, "")
+    assert err.endswith(why)
+    assert err.count(why) == 1
+
+
+def test_a_child_that_cannot_start_again_is_tried_again_and_again(tmp_path: Path) -> None:
+    task = """\
+match runs(parent):
+    case 1:
+        parent.tell_serving("hello")
+        os.kill(os.getpid(), signal.SIGKILL)
+    case 2 | 3:
+        parent.tell_failed("Redis is away")
+        return 1
+parent.tell_serving("again")
+os.write(1, b"again\\n")
+return serve(parent)"""
+    process = start(tmp_path, 1, task)
+    died = [hear(process, "process died; it is started again") for _ in range(3)]
+    assert [(line["how"], line.get("why"), line["pause"]) for line in died] == [
+        ("signal SIGKILL", None, 0.1),
+        ("exit status 1", "Redis is away", 0.2),
+        ("exit status 1", "Redis is away", 0.4),
+    ]
+    assert process.stdout is not None
+    assert [next(process.stdout), next(process.stdout)] == ["hello\n", "again\n"]
+    process.send_signal(signal.SIGTERM)
+    status, out, _ = finish(process)
+    assert (status, out) == (0, "")
+
+
+def test_a_second_signal_kills_children_that_do_not_stop(tmp_path: Path) -> None:
+    task = """\
+serve(parent)
+os.write(1, b"asked\\n")
+while True:
+    signal.pause()"""
+    process = start(tmp_path, 2, task)
+    assert process.stdout is not None
+    assert next(process.stdout) == "hello\n"
+    process.send_signal(signal.SIGINT)
+    assert [next(process.stdout), next(process.stdout)] == ["asked\n", "asked\n"]
+    process.send_signal(signal.SIGTERM)
+    status, _, err = finish(process)
+    assert (status, err) == (128 + signal.SIGTERM, "")
+
+
+def test_a_long_last_word_arrives_whole(tmp_path: Path) -> None:
+    status, _, err = finish(start(tmp_path, 2, "parent.tell_failed('no luck ' * 100_000)\nreturn 1"))
+    assert (status, err) == (1, "no luck " * 100_000 + "\n")
+
+
+def test_a_pause_doubles_up_to_a_bound_and_a_steady_child_starts_afresh() -> None:
+    assert pause_after(0, 0) == SHORTEST_PAUSE
+    assert pause_after(0.1, 1) == 0.2
+    assert pause_after(9, 0) == LONGEST_PAUSE
+    assert pause_after(LONGEST_PAUSE, STEADY) == SHORTEST_PAUSE
