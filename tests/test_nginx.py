@@ -1,0 +1,272 @@
+"""settings/nginx.conf, in a real nginx, in front of real nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Timer
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from bench.engine import Engine
+from bench.ports import free_ports
+from mcp_actors.config import Settings
+from tests.support.client import Client, Closed
+from tests.support.server import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+
+FILE = Path(__file__).parent.parent / "settings" / "nginx.conf"
+DEADLINE = 10.0
+NODES = 3
+TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+class Nginx:
+    """The example configuration with ports of the test, all files in a directory of its own."""
+
+    def __init__(self, binary: str, directory: Path, nodes: Sequence[int]) -> None:
+        self.port = free_ports()
+        (directory / "nginx.conf").write_text(self._configuration(directory, nodes))
+        running = ["daemon off;", f"pid {directory}/pid;", "error_log stderr notice;"]
+        running += ["user root;"] if os.geteuid() == 0 else []
+        self.process = subprocess.Popen(
+            [binary, "-p", directory, "-c", directory / "nginx.conf", "-e", "stderr", "-g", " ".join(running)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def _configuration(self, directory: Path, nodes: Sequence[int]) -> str:
+        text = FILE.read_text()
+        for example, node in zip((8000, 8001, 8002), nodes, strict=True):
+            text = replaced(text, f"server 127.0.0.1:{example} ", f"server 127.0.0.1:{node} ")
+        text = replaced(text, "\n        listen 80;", f"\n        listen 127.0.0.1:{self.port};")
+        own = "".join(f"{name}_temp_path {directory}/{name};" for name in TEMPORARY)
+        return replaced(text, "\nhttp {", f"\nhttp {{ access_log off; {own}")
+
+    def wait_until_serving(self) -> Self:
+        """Read what it says until its workers run."""
+        assert self.process.stderr is not None
+        timer = Timer(DEADLINE, self.process.kill)
+        timer.start()
+        said = []
+        try:
+            for line in self.process.stderr:
+                said.append(line)
+                if "start worker process " in line:
+                    return self
+        finally:
+            timer.cancel()
+        raise AssertionError(f"nginx did not start: {''.join(said)}")
+
+    async def peer(self, **headers: str) -> Client:
+        """A connection to /ws/signaling/ of some node."""
+        return await Client.open(f"ws://127.0.0.1:{self.port}/ws/signaling/", **headers)
+
+    async def status(self, path: str) -> int:
+        """How a page is answered."""
+
+        def ask() -> int:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=DEADLINE) as answer:
+                return int(answer.status)
+
+        return await asyncio.to_thread(ask)
+
+    def __enter__(self) -> Self:
+        return self.wait_until_serving()
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=DEADLINE)
+
+
+def replaced(text: str, old: str, new: str) -> str:
+    assert text.count(old) == 1, f"{old!r} is in the file once"
+    return text.replace(old, new)
+
+
+@pytest.fixture(scope="session")
+def binary() -> str:
+    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if found is None:
+        why = "nginx is not installed: apt-get install nginx, or your system's way to it"
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
+    return found
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Iterator[str]:
+    with Engine() as engine:
+        yield engine.url
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """Ends what a test starts, last first."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def start_nodes(stack: ExitStack, tmp_path: Path) -> Callable[..., list[Process]]:
+    """Start nodes, each as a process of its own."""
+
+    def start(count: int, **environ: str) -> list[Process]:
+        arguments = ("--host", "127.0.0.1", "--port", "0")
+        environ = {"MCP_ACTORS_LOG_LEVEL": "debug", "MCP_ACTORS_ALLOWED_HOSTS": "127.0.0.1"} | environ
+        nodes = [stack.enter_context(Process(tmp_path, *arguments, **environ)) for _ in range(count)]
+        return [node.wait_until_serving() for node in nodes]
+
+    return start
+
+
+@pytest.fixture
+def start_nginx(stack: ExitStack, tmp_path: Path, binary: str) -> Callable[[Sequence[Process]], Nginx]:
+    """Start nginx in front of three nodes, or of one that stands for three."""
+
+    def start(nodes: Sequence[Process]) -> Nginx:
+        ports = [node.port for node in nodes] * (NODES // len(nodes))
+        return stack.enter_context(Nginx(binary, tmp_path, ports))
+
+    return start
+
+
+def opened(node: Process) -> int:
+    """How many connections a node had; it is stopped to tell."""
+    node.process.send_signal(signal.SIGTERM)
+    _, _, err = node.finish()
+    return sum(json.loads(line)["event"] == "opened" for line in err.splitlines())
+
+
+async def talk(one: Client, other: Client) -> None:
+    """An offer one way and an answer the other, as peers `0` and `1` of room `r`."""
+    offer, answer = ({"type": kind, "sdp": f"v=0 {kind} {'x' * 3000}"} for kind in ("offer", "answer"))
+    await one.say("offer", "r", {"target_peer_id": "1", "offer": offer})
+    assert (await other.expect("offer", offer=offer))["sender"] == "0"
+    await other.say("answer", "r", {"target_peer_id": "0", "answer": answer})
+    assert (await one.expect("answer", answer=answer))["sender"] == "1"
+
+
+async def joined_pair(peers: Sequence[Client]) -> list[Any]:
+    """The first two join room `r` as `0` and `1`; what each was told."""
+    answers = [await peer.join("r", str(index)) for index, peer in enumerate(peers[:2])]
+    await peers[0].expect("peer-joined", peer_id="1")
+    return answers
+
+
+async def test_peers_talk_through_it_both_ways(
+    start_nodes: Callable[..., list[Process]], start_nginx: Callable[[Sequence[Process]], Nginx]
+) -> None:
+    nginx = start_nginx(start_nodes(1))
+    peers = [await nginx.peer() for _ in range(2)]
+    await joined_pair(peers)
+    await talk(*peers)
+    for peer in peers:
+        await peer.close()
+
+
+async def test_peers_of_different_nodes_talk_through_it(
+    start_nodes: Callable[..., list[Process]], start_nginx: Callable[[Sequence[Process]], Nginx], redis_url: str
+) -> None:
+    nodes = start_nodes(NODES, REDIS_URL=redis_url)
+    nginx = start_nginx(nodes)
+    peers = [await nginx.peer() for _ in range(NODES)]
+    try:
+        for index, peer in enumerate(peers):
+            assert len((await peer.join("r", str(index)))["peers"]) == index + 1
+        await peers[0].expect("peer-joined", peer_id="1")
+        await peers[0].expect("peer-joined", peer_id="2")
+        await peers[1].expect("peer-joined", peer_id="2")
+        await talk(peers[0], peers[1])
+    finally:
+        for peer in peers:
+            await peer.end()
+    assert [await asyncio.to_thread(opened, node) for node in nodes] == [1] * NODES
+
+
+async def test_connections_are_spread_over_all_nodes(
+    start_nodes: Callable[..., list[Process]], start_nginx: Callable[[Sequence[Process]], Nginx]
+) -> None:
+    nodes = start_nodes(NODES)
+    nginx = start_nginx(nodes)
+    peers = [await nginx.peer() for _ in range(3 * NODES)]
+    for peer in peers:
+        await peer.close()
+    assert [await asyncio.to_thread(opened, node) for node in nodes] == [3] * NODES
+
+
+async def test_a_page_of_the_same_origin_is_served_and_may_connect(
+    start_nodes: Callable[..., list[Process]], start_nginx: Callable[[Sequence[Process]], Nginx]
+) -> None:
+    nginx = start_nginx(start_nodes(1))
+    for path in ("/healthz", "/", "/signaling.js"):
+        assert await nginx.status(path) == 200
+    peer = await nginx.peer(Origin=f"http://127.0.0.1:{nginx.port}")
+    await peer.join("r", "a")
+    await peer.close()
+
+
+async def test_a_node_that_was_killed_is_routed_around(
+    start_nodes: Callable[..., list[Process]], start_nginx: Callable[[Sequence[Process]], Nginx]
+) -> None:
+    nodes = start_nodes(NODES)
+    nginx = start_nginx(nodes)
+    before = [await nginx.peer() for _ in range(NODES)]
+    nodes[0].process.kill()
+    assert await first_lost(before)
+    after = [await nginx.peer() for _ in range(3 * NODES)]
+    for index, peer in enumerate(after):
+        await peer.join("r", str(index))
+        assert await nginx.status("/healthz") == 200
+    for peer in (*before, *after):
+        await peer.end()
+    assert sum([await asyncio.to_thread(opened, node) for node in nodes[1:]]) == len(before) - 1 + len(after)
+
+
+async def first_lost(peers: Sequence[Client]) -> bool:
+    """Whether one of the connections ends, the others being silent."""
+    hearing = [asyncio.ensure_future(peer.hear_text()) for peer in peers]
+    done, others = await asyncio.wait(hearing, return_when=asyncio.FIRST_COMPLETED)
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    return [type(task.exception()) for task in done] == [Closed]
+
+
+async def test_a_node_that_stops_says_so_to_its_clients(
+    start_nodes: Callable[..., list[Process]], start_nginx: Callable[[Sequence[Process]], Nginx]
+) -> None:
+    nodes = start_nodes(1)
+    peer = await start_nginx(nodes).peer()
+    nodes[0].process.send_signal(signal.SIGTERM)
+    await peer.expect_close(1001)
+    await peer.end()
+
+
+@pytest.mark.parametrize("name", ["proxy_read_timeout", "proxy_send_timeout"])
+def test_its_patience_is_three_pings_long(name: str) -> None:
+    (seconds,) = re.findall(rf"^ +{name} (\d+)s;$", FILE.read_text(), re.MULTILINE)
+    assert int(seconds) >= 3 * Settings().ping_interval
+
+
+def test_each_of_its_lines_is_explained() -> None:
+    explained = False
+    for line in (line.strip() for line in FILE.read_text().splitlines()):
+        if line.endswith(";") and not line.startswith("#"):
+            assert explained or line.startswith(("listen", "proxy_pass")), f"{line} has no comment above it"
+        explained = bool(line) and (line.startswith("#") or explained)
