@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup serve test check format bench clean
+.PHONY: help setup serve cluster test check format bench clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -11,6 +11,9 @@ setup: .venv/dev  ## make .venv with everything for development
 
 serve: .venv/run  ## run the server on http://localhost:8000
 	@exec $(BIN)/mcp-actors serve
+
+cluster: .venv/dev  ## run three processes and a Valkey server, on ports 8000 to 8002: rooms span them
+	@exec $(BIN)/python -m bench cluster
 
 test: check  ## check, then run all tests
 	$(BIN)/pytest --loop asyncio tests/transports

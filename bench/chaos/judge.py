@@ -1,0 +1,145 @@
+"""What was promised and not kept: pure functions of a record, each of which yields one line per breach."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from bench.chaos.record import EVERYBODY
+from bench.chaos.rosters import false_leaves, ghosts, late, mismatches, taken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bench.chaos.record import Arrival, Record, Stay
+
+LEAST = 50
+"""Messages that must have been judged, or a run proves nothing."""
+
+
+def lost(record: Record) -> Iterator[str]:
+    """Messages that were accepted and did not arrive, between members who lived through."""
+    got = {
+        stay.member: {(arrival.sender, arrival.target, arrival.number) for arrival in stay.arrived}
+        for stay in record.stays
+        if stay.lives
+    }
+    for sender, receiver, target, number in expected(record):
+        if (sender.member, target, number) not in got[receiver.member]:
+            at = sender.sent[target][number - 1] - record.began
+            yield f"message {number} of {sender} to {receiver}, sent at {at:.3f} s"
+
+
+def expected(record: Record) -> Iterator[tuple[Stay, Stay, str, int]]:
+    """Sender, receiver, target and number of each message that must arrive."""
+    living = {stay.member: stay for stay in record.stays if stay.lives}
+    users = [stay for stay in living.values() if stay.role == "user"]
+    for sender in record.stays:
+        if sender.struck or sender.joined_at is None:
+            continue
+        for target, numbers in sender.expects().items():
+            for receiver in _receivers(sender, target, living, users):
+                for number in sorted(numbers):
+                    if receiver.role != "user" or _was_there(receiver, sender, number):
+                        yield sender, receiver, target, number
+
+
+def _receivers(sender: Stay, target: str, living: dict[str, Stay], users: list[Stay]) -> list[Stay]:
+    if target == EVERYBODY:
+        return [user for user in users if user.room == sender.room and user.member != sender.member]
+    return [living[target]] if target in living else []
+
+
+def _was_there(receiver: Stay, sender: Stay, number: int) -> bool:
+    return receiver.joined_at is not None and receiver.joined_at < sender.sent[EVERYBODY][number - 1]
+
+
+def _flows(record: Record) -> Iterator[tuple[Stay, str, list[Arrival]]]:
+    """For each receiver and sender: what arrived, in order."""
+    for stay in record.stays:
+        flows: dict[str, list[Arrival]] = defaultdict(list)
+        for arrival in stay.arrived:
+            flows[arrival.sender].append(arrival)
+        for sender, arrivals in flows.items():
+            yield stay, sender, arrivals
+
+
+def duplicated(record: Record) -> Iterator[str]:
+    """Messages that arrived more than once."""
+    for receiver, sender, arrivals in _flows(record):
+        for number, times in Counter(arrival.number for arrival in arrivals).items():
+            for _ in range(times - 1):
+                yield f"message {number} of {sender} to {receiver}, {times} times"
+
+
+def reordered(record: Record) -> Iterator[str]:
+    """Messages that arrived after a later one, duplicates aside."""
+    for receiver, sender, arrivals in _flows(record):
+        last, seen = 0, set[int]()
+        for arrival in arrivals:
+            if arrival.number < last and arrival.number not in seen:
+                at = arrival.at - record.began
+                yield f"message {arrival.number} of {sender} to {receiver} came after {last}, at {at:.3f} s"
+            last = max(last, arrival.number)
+            seen.add(arrival.number)
+
+
+def strays(record: Record) -> Iterator[str]:
+    """Messages from a peer that the receiver had not been told of, or had been told of its leaving."""
+    for receiver, sender, arrivals in _flows(record):
+        for arrival in arrivals:
+            if not arrival.known:
+                yield f"message {arrival.number} of {sender} to {receiver}, at {arrival.at - record.began:.3f} s"
+
+
+def unanswered(record: Record) -> Iterator[str]:
+    """Requests of living members that got neither `ack` nor `error`."""
+    for stay in record.stays:
+        if not stay.lives:
+            continue
+        for target, times in stay.sent.items():
+            answered = stay.acknowledged.get(target, set()) | stay.refused.get(target, {}).keys()
+            for number in sorted(set(range(1, len(times) + 1)) - answered):
+                yield f"message {number} of {stay} to {target}, sent at {times[number - 1] - record.began:.3f} s"
+
+
+def closed(record: Record) -> Iterator[str]:
+    """Connections of living nodes that the server closed."""
+    for stay in record.stays:
+        if stay.closed and not stay.struck:
+            yield f"{stay}: {stay.closed}, at {(stay.ended_at or 0.0) - record.began:.3f} s"
+
+
+def leaked(record: Record) -> Iterator[str]:
+    """Keys that stay in the engine for ever after everybody has left."""
+    yield from record.leaked
+
+
+def bugs(record: Record) -> Iterator[str]:
+    """Errors in the logs of the nodes."""
+    yield from record.bugs
+
+
+def idle(record: Record) -> Iterator[str]:
+    """A run in which too little was said to prove anything."""
+    judged = sum(1 for _ in expected(record))
+    if judged < LEAST:
+        yield f"only {judged} messages were judged"
+
+
+CHECKS: dict[str, Callable[[Record], Iterator[str]]] = {
+    "lost": lost,
+    "duplicated": duplicated,
+    "reordered": reordered,
+    "strays": strays,
+    "unanswered": unanswered,
+    "closed": closed,
+    "false_leaves": false_leaves,
+    "mismatches": mismatches,
+    "ghosts": ghosts,
+    "taken": taken,
+    "leaked": leaked,
+    "bugs": bugs,
+    "late": late,
+    "idle": idle,
+}

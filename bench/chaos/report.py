@@ -1,0 +1,88 @@
+"""The table of a chaos run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.report import aligned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.chaos.verdict import Verdict
+
+SHOWN = ("lost", "duplicated", "reordered", "false_leaves", "mismatches", "ghosts", "leaked")
+"""Checks with a column of their own."""
+
+NARROW = 8
+"""How many examples of a breach are shown."""
+
+
+def lines(verdicts: list[Verdict], *, control: bool) -> Iterator[str]:
+    """The table, then what was found."""
+    yield "breaches of each promise; ms from sender to receiver, and from a leave to who is told of it;"
+    yield "announced: s from kill -9 until all are told that its peers left"
+    shown = [name.replace("_", " ") for name in SHOWN]
+    rows = [
+        [
+            "",
+            "sent",
+            "judged",
+            "refused",
+            *shown,
+            "others",
+            "p50",
+            "p99",
+            "max",
+            "leave p99",
+            "max",
+            "announced",
+            "verdict",
+        ]
+    ]
+    yield from aligned([*rows, *(_row(verdict, control=control) for verdict in verdicts)])
+    for verdict in verdicts:
+        yield from _details(verdict)
+
+
+def passed(verdict: Verdict, *, control: bool) -> bool:
+    """Whether a run ended as it must; the control must lose messages."""
+    return verdict.breaches["lost"] > 0 if control else verdict.kept
+
+
+def _row(verdict: Verdict, *, control: bool) -> list[str]:
+    others = sum(count for name, count in verdict.breaches.items() if name not in SHOWN)
+    measured, leaving = verdict.latency, verdict.leaving
+    latency = [f"{value / 1000:.1f}" for value in (measured.p50, measured.p99, measured.max, leaving.p99, leaving.max)]
+    return [
+        verdict.fault,
+        *(str(count) for count in (verdict.sent, verdict.judged, sum(verdict.refused.values()))),
+        *(str(verdict.breaches[name]) for name in SHOWN),
+        str(others),
+        *latency,
+        "-" if verdict.announced is None else f"{verdict.announced:.2f}",
+        _word(verdict, control=control),
+    ]
+
+
+def _word(verdict: Verdict, *, control: bool) -> str:
+    if control:
+        return "failed, as it must" if passed(verdict, control=True) else "DID NOT FAIL"
+    return "kept" if verdict.kept else "BROKEN"
+
+
+def _details(verdict: Verdict) -> Iterator[str]:
+    yield ""
+    counts = {"refused": verdict.refused, "joins not answered": verdict.joins_failed}
+    said = "; ".join(f"{name}: {_list(found)}" for name, found in counts.items() if found)
+    yield f"{verdict.fault}, seed {verdict.seed}: {verdict.joins} joins; quiet after {verdict.settled:.1f} s; {said}"
+    if verdict.kept:
+        return
+    yield from (f"  {line}" for line in verdict.timeline)
+    for name, examples in verdict.examples.items():
+        yield f"  {name.replace('_', ' ')}: {verdict.breaches[name]}"
+        yield from (f"    {line}" for line in examples[:NARROW])
+
+
+def _list(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())

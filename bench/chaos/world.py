@@ -1,0 +1,96 @@
+"""What a fault can strike: the engine, the nodes, and the crowd that is there meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from bench.chaos.member import now
+from bench.engine import Engine
+from bench.engine_sets import ClusterSet, SentinelSet
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from bench.chaos.crowd import Crowd
+    from bench.chaos.record import Record
+    from bench.cluster import Cluster
+
+AnyEngine = Engine | SentinelSet | ClusterSet
+
+
+@dataclass
+class World:
+    """One run."""
+
+    engine: AnyEngine
+    cluster: Cluster
+    crowd: Crowd
+    record: Record
+    rng: Random
+    lease: float
+    seconds: float
+    """How long the fault may take."""
+
+    def note(self, what: str) -> None:
+        """Put it into the record's timeline."""
+        self.record.timeline.append(f"{now() - self.record.began:7.3f} s  {what}")
+
+    async def restart_engine(self, away: float) -> None:
+        """Kill the engine and start it again after so many seconds."""
+        assert isinstance(self.engine, Engine)  # noqa: S101 - faults of sets have other ways
+        self.engine.kill()
+        self.note("the engine is killed")
+        await asyncio.sleep(away)
+        await asyncio.to_thread(self.engine.start)
+        self.note("the engine is back")
+
+    async def cut_links(self) -> int:
+        """Cut a quarter of the engine's connections, two at least, chosen at random; how many that were."""
+        assert isinstance(self.engine, Engine)  # noqa: S101 - the same
+        retry = Retry(NoBackoff(), 0)
+        try:
+            async with redis.asyncio.Redis(port=self.engine.port, socket_timeout=1, retry=retry) as connection:
+                own = await connection.client_id()
+                found = [int(one["id"]) for one in await connection.client_list() if int(one["id"]) != own]
+                chosen = self.rng.sample(sorted(found), min(max(2, len(found) // 4), len(found)))
+                for client in chosen:
+                    await connection.client_kill_filter(_id=str(client))
+        except (redis.RedisError, OSError):
+            return 0
+        return len(chosen)
+
+    def choose_node(self) -> int:
+        """One of the nodes, at random."""
+        return self.rng.choice(range(len(self.cluster.nodes)))
+
+    def kill_node(self, node: int) -> None:
+        """SIGKILL."""
+        self.crowd.strike(node, killed=True)
+        self.cluster.nodes[node].kill()
+        self.note(f"node {node} is killed")
+
+    async def restart_node(self, node: int) -> None:
+        """Start a killed node again."""
+        self.cluster.nodes[node].start()
+        await asyncio.to_thread(self.cluster.nodes[node].wait_until_ready)
+        self.crowd.away.discard(node)
+        self.note(f"node {node} is back")
+
+    async def freeze_node(self, node: int, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT after so many seconds."""
+        self.crowd.strike(node, killed=False)
+        self.cluster.nodes[node].freeze()
+        self.note(f"node {node} is frozen")
+        await asyncio.sleep(seconds)
+        self.cluster.nodes[node].thaw()
+        self.note(f"node {node} goes on")
+        await asyncio.to_thread(self.cluster.nodes[node].wait_until_ready)
+        self.crowd.away.discard(node)
+        self.note(f"node {node} is ready")

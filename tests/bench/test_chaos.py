@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.__main__ import main
+from bench.chaos.judge import CHECKS
+from bench.chaos.record import EVERYBODY, Arrival, Event, Kill, Record, Stay
+from bench.chaos.rosters import announced_after
+from bench.chaos.verdict import sum_up
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ORDERS = {"o0": 1, "o1": 2, "ada": 3, "bob": 4}
+MESSAGES = 60
+
+
+def entered(member: str, node: int, **more: object) -> Stay:
+    """Somebody who came in by `ORDERS`, and was told of those who came later."""
+    order = ORDERS[member]
+    stay = Stay(member, "room", node, joined_at=float(order), asked_at=order - 0.5)
+    stay.first_roster = {other: place for other, place in ORDERS.items() if place <= order}
+    stay.roster = dict(stay.first_roster)
+    for other, place in ORDERS.items():
+        if place > order:
+            stay.hear(Event(float(place), joined=True, peer=other, order=place))
+    for name, value in more.items():
+        setattr(stay, name, value)
+    return stay
+
+
+@pytest.fixture
+def record() -> Record:
+    """Two observers and two peers on two nodes; Ada has sent Bob a number of messages, and all went well."""
+    stays = [entered("o0", 0, role="observer"), entered("o1", 1, role="observer"), entered("ada", 0), entered("bob", 1)]
+    for number in range(1, MESSAGES + 1):
+        send(stays[2], stays[3], number)
+    return Record(stays=stays)
+
+
+def send(sender: Stay, receiver: Stay, number: int, target: str = "") -> None:
+    at = 10.0 + number
+    target = target or receiver.member
+    times = sender.sent.setdefault(target, [])
+    if len(times) < number:
+        times.append(at)
+        sender.acknowledged.setdefault(target, set()).add(number)
+    receiver.arrived.append(Arrival(at + 0.5, sender.member, target, number, at))
+
+
+def member(record: Record, name: str) -> Stay:
+    return next(stay for stay in record.stays if stay.member == name)
+
+
+def hear(record: Record, event: Event, *names: str) -> None:
+    for name in names:
+        member(record, name).hear(event)
+
+
+def breaches(record: Record) -> dict[str, int]:
+    found = {name: len(list(check(record))) for name, check in CHECKS.items()}
+    return {name: count for name, count in found.items() if count}
+
+
+def test_a_run_without_a_fault_is_without_breach(record: Record) -> None:
+    assert breaches(record) == {}
+    verdict = sum_up("none", 1, record, 0.0)
+    assert verdict.kept
+    assert (verdict.sent, verdict.judged, verdict.latency.p50) == (MESSAGES, MESSAGES, 500_000)
+
+
+def test_a_lost_message_is_found(record: Record) -> None:
+    del member(record, "bob").arrived[7]
+    assert breaches(record) == {"lost": 1}
+    assert "message 8 of ada" in next(CHECKS["lost"](record))
+
+
+def test_a_message_that_was_refused_is_not_lost(record: Record) -> None:
+    del member(record, "bob").arrived[7]
+    member(record, "ada").refused["bob"] = {8: "unavailable"}
+    assert breaches(record) == {}
+
+
+def test_a_message_neither_answered_nor_delivered_is_found_twice(record: Record) -> None:
+    del member(record, "bob").arrived[7]
+    member(record, "ada").acknowledged["bob"].discard(8)
+    assert breaches(record) == {"lost": 1, "unanswered": 1}
+
+
+def test_what_a_peer_had_not_been_answered_when_it_left_may_be_lost(record: Record) -> None:
+    del member(record, "bob").arrived[7]
+    member(record, "ada").acknowledged["bob"].discard(8)
+    member(record, "ada").ended_at = 100.0
+    hear(record, Event(100.1, joined=False, peer="ada"), "o0", "o1", "bob")
+    assert breaches(record) == {}
+
+
+def test_what_was_acknowledged_to_a_peer_that_left_may_not_be_lost(record: Record) -> None:
+    del member(record, "bob").arrived[7]
+    member(record, "ada").ended_at = 100.0
+    hear(record, Event(100.1, joined=False, peer="ada"), "o0", "o1", "bob")
+    assert breaches(record) == {"lost": 1}
+
+
+@pytest.mark.parametrize("struck", ["ada", "bob"])
+def test_messages_of_and_to_a_struck_node_may_be_lost(record: Record, struck: str) -> None:
+    del member(record, "bob").arrived[7]
+    member(record, struck).struck_at = 50.0
+    assert breaches(record).keys() <= {"idle"}
+
+
+def test_a_duplicate_is_found_even_on_a_struck_node(record: Record) -> None:
+    send(member(record, "ada"), member(record, "bob"), 3)
+    member(record, "bob").struck_at = 50.0
+    assert breaches(record) == {"duplicated": 1, "idle": 1}
+
+
+def test_messages_out_of_order_are_found(record: Record) -> None:
+    arrived = member(record, "bob").arrived
+    arrived[4], arrived[5] = arrived[5], arrived[4]
+    assert breaches(record) == {"reordered": 1}
+
+
+def test_a_message_of_a_stranger_is_found(record: Record) -> None:
+    member(record, "bob").arrived[4] = Arrival(15.5, "ada", "bob", 5, 15.0, known=False)
+    assert breaches(record) == {"strays": 1}
+
+
+def test_a_lost_broadcast_is_found() -> None:
+    users = [Stay(name, "room", node, "user", joined_at=1.0) for node, name in enumerate(("u0", "u1", "u2"))]
+    for number in range(1, MESSAGES + 1):
+        for user in users[1:]:
+            send(users[0], user, number, EVERYBODY)
+    del users[2].arrived[5]
+    late = Stay("u3", "room", 1, "user", joined_at=10.0 + MESSAGES)
+    record = Record(stays=[*users, late])
+    assert len(list(CHECKS["lost"](record))) == 1
+
+
+def test_a_connection_closed_by_a_living_node_is_found(record: Record) -> None:
+    member(record, "bob").closed = "closed with 4001 room-lost"
+    assert breaches(record) == {"closed": 1}
+    member(record, "bob").struck_at = 50.0
+    assert "closed" not in breaches(record)
+
+
+def test_a_false_leave_is_found_with_whoever_was_told(record: Record) -> None:
+    hear(record, Event(50.0, joined=False, peer="bob"), "o0", "o1", "ada")
+    hear(record, Event(50.1, joined=True, peer="bob", order=5), "o0", "o1", "ada")
+    assert breaches(record) == {"false_leaves": 3, "mismatches": 1}, "Bob was told nothing of it"
+
+
+def test_a_leave_before_the_peer_asked_for_it_is_false(record: Record) -> None:
+    hear(record, Event(50.0, joined=False, peer="bob"), "o0", "o1", "ada")
+    member(record, "bob").ended_at = 50.1
+    assert breaches(record) == {"false_leaves": 3, "idle": 1}
+
+
+def test_a_mover_may_leave_as_often_as_it_left(record: Record) -> None:
+    for order in (5, 6):
+        stay = Stay(
+            "m", "room", 0, "mover", joined_at=10.0 * order, ended_at=10.0 * order + 1, left_at=10.0 * order + 2
+        )
+        stay.first_roster = ORDERS | {"m": order}
+        record.stays.append(stay)
+        hear(record, Event(10.0 * order, joined=True, peer="m", order=order), *ORDERS)
+        hear(record, Event(10.0 * order + 1.5, joined=False, peer="m"), *ORDERS)
+    assert breaches(record) == {}
+
+
+def test_an_id_that_is_not_given_back_is_found(record: Record) -> None:
+    record.stays.append(Stay("bob", "room", 0, "mover", asked_at=70.0, ended_at=71.0, join_error="peer-id-taken"))
+    assert breaches(record) == {}
+    member(record, "bob").ended_at, member(record, "bob").left_at = 60.0, 61.0
+    hear(record, Event(61.0, joined=False, peer="bob"), "o0", "o1", "ada")
+    assert breaches(record) == {"taken": 1, "idle": 1}
+
+
+def test_another_order_of_events_is_found(record: Record) -> None:
+    events = member(record, "o1").events
+    events[0], events[1] = events[1], events[0]
+    assert breaches(record) == {"mismatches": 1}
+
+
+def test_an_event_that_one_was_not_told_of_is_found(record: Record) -> None:
+    member(record, "ada").events.pop()
+    assert breaches(record) == {"mismatches": 1}
+
+
+def test_another_roster_in_a_join_reply_is_found(record: Record) -> None:
+    member(record, "ada").first_roster.pop("o1")
+    assert breaches(record) == {"mismatches": 1}
+
+
+def test_an_event_told_twice_is_found(record: Record) -> None:
+    hear(record, Event(50.0, joined=True, peer="bob", order=4), "o1")
+    assert breaches(record) == {"mismatches": 2}
+
+
+def test_a_frozen_observer_is_compared_by_its_last_roster(record: Record) -> None:
+    frozen = member(record, "o1")
+    frozen.struck_at = 30.0
+    hear(record, Event(51.0, joined=False, peer="o1"), "o0", "ada", "bob")
+    hear(record, Event(52.0, joined=True, peer="o1", order=2), "o0", "ada", "bob")
+    assert breaches(record) == {}
+    frozen.roster.pop("bob")
+    assert breaches(record) == {"mismatches": 1, "ghosts": 1}
+
+
+def test_a_room_without_an_observer_that_lived_is_found(record: Record) -> None:
+    for name in ("o0", "o1"):
+        member(record, name).struck_at = 50.0
+    assert "mismatches" in breaches(record)
+
+
+def test_a_ghost_is_found_with_whoever_sees_it(record: Record) -> None:
+    member(record, "bob").ended_at = 100.0
+    hear(record, Event(100.1, joined=False, peer="bob"), "o0", "o1")
+    assert breaches(record) == {"ghosts": 1, "mismatches": 1, "idle": 1}
+
+
+def test_a_peer_that_nobody_sees_is_found(record: Record) -> None:
+    record.stays.append(Stay("eve", "room", 0, joined_at=60.0, first_roster=ORDERS | {"eve": 5}))
+    found = list(CHECKS["ghosts"](record))
+    assert sum("does not see eve" in line for line in found) == 5
+
+
+def test_peers_of_a_killed_node_must_be_announced_in_time(record: Record) -> None:
+    bob = member(record, "bob")
+    bob.struck_at = bob.ended_at = 100.0
+    member(record, "o1").struck_at = member(record, "o1").ended_at = 100.0
+    record.kills, record.announce_within = [Kill(100.0, 1, {"bob", "o1"})], 3.0
+    hear(record, Event(101.0, joined=False, peer="bob"), "o0", "ada")
+    assert breaches(record)["late"] == 1, "nobody was told of o1"
+    hear(record, Event(103.5, joined=False, peer="o1"), "o0", "ada")
+    hear(record, Event(104.0, joined=True, peer="bob", order=5), "o0", "ada")
+    hear(record, Event(120.0, joined=False, peer="bob"), "o0", "ada")
+    assert announced_after(record, {"bob", "o1"}, 100.0) == 3.5, "the first leave counts"
+    assert breaches(record)["late"] == 1
+    record.announce_within = 4.0
+    assert "late" not in breaches(record)
+
+
+def test_leaked_keys_and_errors_in_logs_are_breaches(record: Record) -> None:
+    record.leaked, record.bugs = ["{sg:0}:r:room (hash)"], ["node 0: Traceback"]
+    assert breaches(record) == {"leaked": 1, "bugs": 1}
+    assert not sum_up("none", 1, record, 0.0).kept
+
+
+def test_a_run_in_which_nobody_speaks_proves_nothing(record: Record) -> None:
+    member(record, "ada").sent.clear()
+    member(record, "bob").arrived.clear()
+    assert breaches(record) == {"idle": 1}
+
+
+def test_promises_hold_while_connections_to_the_engine_are_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = main(["chaos", "--quick", "--fault", "links", "--out", str(tmp_path)])
+    assert status == 0, capsys.readouterr().out
+    results = json.loads((tmp_path / "chaos" / "results.json").read_bytes())
+    (verdict,) = results["verdicts"]
+    assert verdict["judged"] > 200
+    assert not any(verdict["breaches"].values())
+    assert "kept" in (tmp_path / "chaos" / "report.txt").read_text()
+
+
+def test_the_control_loses_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["chaos", "--against", "control", "--quick", "--fault", "links", "--rate", "1500", "--out", str(tmp_path)]
+    assert main(asked) == 0, capsys.readouterr().out
+    assert "failed, as it must" in (tmp_path / "chaos-control" / "report.txt").read_text()

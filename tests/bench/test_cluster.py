@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.cluster import Cluster, ClusterError
+from bench.engine import Engine
+from bench.ports import free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SERVER = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/readyz" else 404)
+        self.end_headers()
+print("up", sys.argv[1], flush=True)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+"""A node that is up at once."""
+
+
+def server(port: int) -> list[str]:
+    return [sys.executable, "-c", SERVER, str(port)]
+
+
+def within(seconds: float, holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return holds()
+
+
+def test_nodes_are_on_ports_in_a_row_and_are_heard() -> None:
+    heard: list[tuple[int, str]] = []
+    with Cluster(2, "", command=server, hear=lambda port, line: heard.append((port, line))) as cluster:
+        first, second = cluster.nodes
+        assert second.port == first.port + 1
+        assert within(5, lambda: (second.port, f"up {second.port}") in heard)
+    assert not first.running
+
+
+def test_a_node_can_be_killed_frozen_and_started_again() -> None:
+    with Cluster(1, "", command=server) as cluster:
+        (node,) = cluster.nodes
+        node.freeze()
+        assert not node.ready()
+        node.thaw()
+        assert node.ready()
+        before = node.pid
+        node.kill()
+        assert not node.running
+        node.start()
+        node.wait_until_ready()
+        assert node.pid != before
+        assert cluster.stop() == [-signal.SIGTERM]
+
+
+def test_a_node_that_ends_says_why() -> None:
+    broken = Cluster(1, "", command=lambda _port: [sys.executable, "-c", "raise SystemExit('no such luck')"])
+    with pytest.raises(ClusterError, match="no such luck"), broken:
+        pass
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with (
+        Engine() as engine,
+        pytest.raises(ClusterError, match=f"port {engine.port} is taken"),
+        Cluster(1, "", port=engine.port),
+    ):
+        pass
+
+
+def test_the_command_serves_until_ctrl_c() -> None:
+    port = free_ports(2)
+    command = [sys.executable, "-m", "bench", "cluster", "--processes", "2", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said: list[str] = []
+        for line in process.stdout:
+            said.append(line)
+            if "Ctrl-C" in line and "|" not in line:
+                break
+        for offset in range(2):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port + offset}/readyz", timeout=5) as answer:
+                assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        said.append(process.stdout.read())
+        assert process.wait(20) == 0, "".join(said)
+    assert any(f"http://localhost:{port + 1}/?room=x" in line for line in said)
+    assert any(line.startswith(f"{port} | ") for line in said)
