@@ -86,26 +86,40 @@ def _rss_bytes_of(pid: int) -> int:
 
 
 class Window:
-    """A measured stretch of time: what it cost the server, and how busy this process was."""
+    """A measured stretch of time: what it cost the server, and how busy this process was.
 
-    def __init__(self, server: int) -> None:
-        self._server = server
-        self._began = self._cpu = self._own = 0
+    Of a server that is several processes, `extra` has the CPU of each too, as `cpu_us_1` and so on, per operation.
+    """
+
+    def __init__(self, *servers: int) -> None:
+        self._servers = servers
+        self._began = self._own = 0
+        self._cpus: list[int] = []
 
     def begin(self) -> None:
         """Start to measure."""
-        self._cpu, self._own, self._began = cpu_ns(self._server), time.process_time_ns(), time.monotonic_ns()
+        self._cpus, self._own, self._began = self._used(), time.process_time_ns(), time.monotonic_ns()
 
     def end(self, operations: int, latencies: list[int] | None = None, **extra: float) -> Outcome:
         """Sum up. `latencies` in nanoseconds."""
         elapsed = time.monotonic_ns() - self._began
         own = time.process_time_ns() - self._own
+        spent = [now - before for now, before in zip(self._used(), self._cpus, strict=True)]
         return Outcome(
             operations=operations,
             seconds=elapsed / 1e9,
-            cpu_ns=cpu_ns(self._server) - self._cpu,
-            rss_bytes=rss_bytes(self._server),
+            cpu_ns=sum(spent),
+            rss_bytes=sum(map(rss_bytes, self._servers)),
             latency=percentiles(latencies) if latencies else Latency(),
             load_busy=own / elapsed,
-            extra=extra,
+            extra=extra | _each(spent, operations),
         )
+
+    def _used(self) -> list[int]:
+        return [cpu_ns(server) for server in self._servers]
+
+
+def _each(spent: list[int], operations: int) -> dict[str, float]:
+    if len(spent) == 1 or not operations:
+        return {}
+    return {f"cpu_us_{number}": one / 1000 / operations for number, one in enumerate(spent, 1)}

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
+
+    from bench.engine import Engine
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = ROOT / "settings" / "bench.env"
@@ -34,7 +36,8 @@ class Contender:
     """One server of the comparison.
 
     `command`: how to start it on the port it is given. `missing`: why it cannot run here, or None. `dialect`: what is
-    spoken to it by peers; `users`: by users, or None where it has no broadcast.
+    spoken to it by peers; `users`: by users, or None where it has no broadcast. `environment`: variables it is started
+    with, beside those of this process.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Contender:
     missing: Callable[[], str | None] = lambda: None
     dialect: str = "peers"
     users: str | None = "users"
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def serve(self) -> Server:
         """Start it; use it as a context."""
@@ -70,6 +74,16 @@ class Server:
         self._process: subprocess.Popen[bytes]
 
     @property
+    def nodes(self) -> Sequence[Server]:
+        """All processes that together are the server, this one first."""
+        return (self,)
+
+    @property
+    def engine(self) -> Engine | None:
+        """The Redis-protocol server that they share."""
+        return None
+
+    @property
     def pid(self) -> int:
         """The process started; it may have children."""
         return self._process.pid
@@ -89,7 +103,7 @@ class Server:
         self._process = subprocess.Popen(  # noqa: S603 - our own commands
             self.contender.command(self.port),
             cwd=self._directory.name,
-            env=inherited | {"PYTHONPATH": str(ROOT)},
+            env=inherited | {"PYTHONPATH": str(ROOT)} | dict(self.contender.environment),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from bench.plan import Outcome
 
 MIB = 1024 * 1024
+COUNTS = ("lost", "duplicated", "reordered", "refused", "amiss")
+"""Quantities of which the worst round counts, not the median."""
 
 
 class Figure(NamedTuple):

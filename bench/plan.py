@@ -11,11 +11,19 @@ Positive = Annotated[int, Meta(ge=1)]
 Duration = Annotated[float, Meta(ge=0, le=3600)]
 
 
+class Process(Struct, frozen=True, forbid_unknown_fields=True):
+    """A process that takes part, and where it listens."""
+
+    url: str
+    pid: Positive
+
+
 class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One measurement: what to do to which server, and for how long.
 
     `window`: messages in flight per pair or sender. `rate`: messages per second of all together; 0 sends the next when
-    one arrives. `live`: rooms that exist meanwhile.
+    one arrives. `live`: rooms that exist meanwhile. `others`: further processes of the server; `redis`: what they
+    share.
     """
 
     scenario: str
@@ -27,6 +35,8 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     window: Positive = 4
     rate: Annotated[float, Meta(ge=0)] = 0.0
     live: Annotated[int, Meta(ge=0)] = 0
+    others: tuple[Process, ...] = ()
+    redis: Process | None = None
     warm_up: Duration = 1.0
     seconds: Duration = 5.0
 

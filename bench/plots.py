@@ -9,6 +9,7 @@ from bench.results import OURS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bench.figures import Figure
     from bench.results import Results
 
 
@@ -21,15 +22,22 @@ class Bars(NamedTuple):
     variant: str
     quantity: str
     unit: float = 1
+    apart: str = ""
+    """Another quantity, drawn beyond the first."""
 
 
+SPANNING = "CPU of both processes per {}, and beyond it of Redis, microseconds"
 BARS = (
     Bars("cpu-candidate.png", "Server CPU per candidate, microseconds", "relay", "candidate", "cpu_us"),
     Bars("cpu-offer.png", "Server CPU per offer, microseconds", "relay", "offer", "cpu_us"),
+    Bars(
+        "cpu-candidate.png", SPANNING.format("candidate"), "relay-processes", "candidate", "cpu_us", 1, "redis_cpu_us"
+    ),
+    Bars("cpu-offer.png", SPANNING.format("offer"), "relay-processes", "offer", "cpu_us", 1, "redis_cpu_us"),
     Bars("cpu-broadcast.png", "Server CPU per delivery of a broadcast, microseconds", "broadcast", "", "cpu_us"),
     Bars("memory.png", "Memory per joined connection, KiB", "idle", "", "bytes_per_connection", 1024),
 )
-ACCENT, MUTED = "#0b6e99", "#b8c4cc"
+ACCENT, MUTED, APART = "#0b6e99", "#b8c4cc", "#d98c4a"
 
 
 def draw(results: Results, directory: Path) -> list[Path]:
@@ -45,22 +53,33 @@ def draw(results: Results, directory: Path) -> list[Path]:
 
 def _bars(results: Results, plot: Bars, directory: Path) -> list[Path]:
     found = {
-        one.contender: figure
+        one.contender: figures
         for one in results.measured
-        if (one.scenario, one.variant) == (plot.scenario, plot.variant) and (figure := one.figures.get(plot.quantity))
+        if (one.scenario, one.variant) == (plot.scenario, plot.variant) and plot.quantity in (figures := one.figures)
     }
     if not found:
         return []
-    names = sorted(found, key=lambda contender: -found[contender].median)
+    names = sorted(found, key=lambda contender: -found[contender][plot.quantity].median)
     figure, axes = _figure(plot.title, 0.45 * len(names) + 1.2)
-    values = [found[contender].median / plot.unit for contender in names]
-    below = [(found[contender].median - found[contender].least) / plot.unit for contender in names]
-    above = [(found[contender].most - found[contender].median) / plot.unit for contender in names]
+    drawn = [found[contender][plot.quantity] for contender in names]
+    values = [one.median / plot.unit for one in drawn]
+    below = [(one.median - one.least) / plot.unit for one in drawn]
+    above = [(one.most - one.median) / plot.unit for one in drawn]
     colors = [ACCENT if contender == OURS else MUTED for contender in names]
     bars = axes.barh(names, values, xerr=[below, above], color=colors, ecolor="#555555", capsize=3)
-    axes.bar_label(bars, fmt="%.1f", padding=6)
+    if plot.apart:
+        _beyond(axes, names, values, [found[contender].get(plot.apart) for contender in names])
+    else:
+        axes.bar_label(bars, fmt="%.1f", padding=6)
     axes.margins(x=0.12)
     return [_saved(figure, directory / plot.file)]
+
+
+def _beyond(axes: Any, names: list[str], start: list[float], figures: list[Figure | None]) -> None:
+    lengths = [figure.median if figure else 0.0 for figure in figures]
+    bars = axes.barh(names, lengths, left=start, color=APART, height=0.4)
+    labels = [f"{one:.1f}" + f" + {more:.1f}" * bool(more) for one, more in zip(start, lengths, strict=True)]
+    axes.bar_label(bars, labels=labels, padding=6)
 
 
 def _load(results: Results, directory: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.figures import COUNTS
 from bench.goals import judge
 from bench.machine import summary
 from bench.results import OURS
@@ -30,6 +31,15 @@ HEADINGS = {
     "create_last_to_first": "last/first",
     "retire_last_to_first": "last/first",
     "bytes_per_room": "KiB/room",
+    "cpu_us_1": "first us",
+    "cpu_us_2": "second us",
+    "redis_cpu_us": "Redis us",
+    "redis_commands": "commands",
+    "delivered": "delivered",
+    "lost": "lost",
+    "duplicated": "twice",
+    "reordered": "reordered",
+    "refused": "refused",
 }
 
 
@@ -79,9 +89,11 @@ def _cell(name: str, figure: Figure | None) -> str:
         return f"{figure.median / 1000:.2f}"
     if name.startswith("bytes_"):
         return f"{figure.median / 1024:.1f}"
-    if name in ("throughput", "latency_count"):
+    if name in COUNTS:
+        return f"{figure.most:.0f}"
+    if name in ("throughput", "latency_count", "delivered"):
         return f"{figure.median:.0f}"
-    return f"{figure.median:.2f}" if "last_to_first" in name else f"{figure.median:.1f}"
+    return f"{figure.median:.2f}" if "last_to_first" in name or name == "redis_commands" else f"{figure.median:.1f}"
 
 
 def aligned(rows: list[list[str]]) -> Iterator[str]:

@@ -6,15 +6,17 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.contender import ContenderError
+from bench.engine import EngineError
+from bench.figures import COUNTS
 from bench.results import LoadPoint, Measured, Results
 from bench.runner import LoadError, run_load
-from bench.scenarios.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bench.contender import Contender
     from bench.plan import Outcome
+    from bench.scenarios.relay import Relay
     from bench.scenarios.scenario import Options, Scenario
 
 SATURATED = 0.95
@@ -60,7 +62,7 @@ class Tour:
         began = time.monotonic()
         try:
             outcome = scenario.measure(contender, entry.variant, self._options)
-        except (LoadError, ContenderError) as error:
+        except (LoadError, ContenderError, EngineError) as error:
             entry.failed = str(error)
             self._results.failures.append(f"{label} of {contender.name}: {error}")
             self._say(f"{what} FAILED: {error}")
@@ -68,12 +70,9 @@ class Tour:
         entry.outcomes.append(outcome)
         self._say(f"{what} {_brief(outcome, scenario.operation)}  ({time.monotonic() - began:.0f} s)")
 
-    def sweep(self, shares: Sequence[int]) -> None:
+    def sweep(self, relay: Relay, shares: Sequence[int]) -> None:
         """Relay candidates at such percentages of what each contender did in the closed loop."""
-        relay = Relay()
-        self._say(
-            "\nrelay under load: how does latency grow with the load, in percent of the closed loop's throughput?"
-        )
+        self._say(f"\n{relay.name} under load: how does latency grow with the load, in percent of the closed loop's?")
         for share in shares:
             for contender in self._contenders:
                 full = self._results.figure(relay.name, "candidate", contender.name, "throughput")
@@ -85,8 +84,8 @@ class Tour:
         try:
             with contender.serve() as server:
                 outcome = run_load(relay.plan(server, "candidate", self._options, rate))
-        except (LoadError, ContenderError) as error:
-            self._results.failures.append(f"relay at {share} % of {contender.name}: {error}")
+        except (LoadError, ContenderError, EngineError) as error:
+            self._results.failures.append(f"{relay.name} at {share} % of {contender.name}: {error}")
             self._say(f"{what} FAILED: {error}")
             return
         self._results.load_points.append(LoadPoint(contender.name, share, rate, outcome))
@@ -97,10 +96,13 @@ def _brief(outcome: Outcome, operation: str) -> str:
     said = []
     if outcome.operations:
         said += [f"{outcome.cpu_us:8.1f} us of CPU per {operation}", f"{outcome.throughput:.0f}/s"]
+    if "redis_cpu_us" in outcome.extra:
+        said.append(f"Redis {outcome.extra['redis_cpu_us']:.1f} us, {outcome.extra['redis_commands']:.2f} commands")
     if outcome.latency.count:
         said.append(f"p99 {outcome.latency.p99 / 1000:.2f} ms")
     if "bytes_per_connection" in outcome.extra:
         said.append(f"{outcome.extra['bytes_per_connection'] / 1024:.1f} KiB per connection")
+    said += [f"{outcome.extra[name]:.0f} {name}" for name in COUNTS if outcome.extra.get(name)]
     if outcome.load_busy > SATURATED:
         said.append(f"the load process took {outcome.load_busy:.0%} of a core")
     return ", ".join(said)

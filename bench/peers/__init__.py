@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from bench.contender import Contender, ours
 from bench.peers import npm
+from bench.spanning import Spanning, no_engine
 
 HERE = Path(__file__).parent
 
@@ -19,6 +21,11 @@ def _python(script: str, *arguments: str) -> partial[list[str]]:
 
 def _node(script: str) -> partial[list[str]]:
     return partial(lambda port: ["node", str(npm.script(script)), str(port)])
+
+
+def _spanning(name: str, about: str, script: str, *modules: str, dialect: str = "peers") -> Spanning:
+    lacking = partial(_lacking, modules)
+    return Spanning(name, about, _python(script), lambda: no_engine() or lacking(), dialect, None)
 
 
 def _needs(*modules: str) -> partial[str | None]:
@@ -53,6 +60,26 @@ _PEERS = (
     ),
 )
 
+_SPANNING = (
+    _spanning("pubsub", "Redis pub/sub, a PUBLISH per message", "pubsub_relay.py", "redis", "uvloop", "websockets"),
+    _spanning(
+        *("channels-redis", "Channels with channels_redis", "channels_redis_relay.py"),
+        *("channels", "channels_redis", "django", "uvicorn"),
+    ),
+    _spanning(
+        *("socketio-redis", "python-socketio with AsyncRedisManager", "socketio_redis_relay.py"),
+        *("redis", "socketio", "uvicorn"),
+        dialect="socketio",
+    ),
+)
+
 OURS = ours()
 PEERS: dict[str, Contender] = {peer.name: peer for peer in _PEERS}
 """By the name that --against takes."""
+
+OURS_SPANNING = (
+    Spanning(OURS.name, "this server, in two processes", OURS.command, no_engine),
+    replace(OURS, name="in-process", about="this server in one process, without Redis"),
+)
+SPANNING: dict[str, Contender] = {peer.name: peer for peer in _SPANNING}
+"""Those of `relay --processes 2`, by the name that --against takes; each is two processes that share a Redis server."""

@@ -10,12 +10,14 @@ from bench.scenarios.idle import Idle
 from bench.scenarios.isolation import Isolation
 from bench.scenarios.mesh import Meshes
 from bench.scenarios.relay import Relay
+from bench.scenarios.span import Span
 from bench.scenarios.storm import Storm
 
 if TYPE_CHECKING:
     from bench.scenarios.scenario import Scenario
 
 SCENARIOS: dict[str, Scenario] = {
-    scenario.name: scenario for scenario in (Relay(), Broadcast(), Meshes(), Storm(), Idle(), Churn(), Isolation())
+    scenario.name: scenario
+    for scenario in (Relay(), Span(), Broadcast(), Meshes(), Storm(), Idle(), Churn(), Isolation())
 }
 """By name, in the order in which `all` runs them."""

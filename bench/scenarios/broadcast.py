@@ -38,8 +38,8 @@ class FanOut(Traffic):
         """Send no more."""
         self._going = False
 
-    def _take(self, _client: Client, stamp: Stamp) -> None:
-        self.note(stamp)
+    def _take(self, client: Client, stamp: Stamp) -> None:
+        self.note(client, stamp)
         self._fill()
 
     def _fill(self) -> None:

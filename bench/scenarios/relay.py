@@ -49,11 +49,15 @@ class Traffic:
         self._measuring = False
         return outcome
 
-    async def drained(self) -> None:
-        """Wait for what is in flight. Raises `LoadError` if it does not come."""
+    async def settled(self) -> None:
+        """Wait for what is in flight, but not for ever."""
         deadline = time.monotonic() + DRAIN
         while self.arrived < self.sent and time.monotonic() < deadline:  # noqa: ASYNC110 - an event costs each message
             await asyncio.sleep(0.01)
+
+    async def drained(self) -> None:
+        """Wait for what is in flight. Raises `LoadError` if it does not come."""
+        await self.settled()
         if self.arrived != self.sent:
             raise LoadError(f"{self.sent - self.arrived} of {self.sent} messages did not arrive within {DRAIN:.0f} s")
 
@@ -62,7 +66,7 @@ class Traffic:
         self.sent += 1
         client.send(client.template.at(time.monotonic_ns()))
 
-    def note(self, stamp: Stamp) -> None:
+    def note(self, client: Client, stamp: Stamp) -> None:
         """One message has arrived."""
         self.arrived += 1
         if self._measuring:
@@ -86,7 +90,7 @@ class ClosedLoop(Traffic):
         self._going = False
 
     def _answer(self, client: Client, stamp: Stamp) -> None:
-        self.note(stamp)
+        self.note(client, stamp)
         if self._going:
             self.send(client)
 
@@ -97,7 +101,7 @@ class OpenLoop(Traffic):
     def start(self, rate: float) -> None:
         """Begin."""
         for client in self.clients:
-            client.arrived = lambda _client, stamp: self.note(stamp)
+            client.arrived = self.note
         self._task = asyncio.create_task(self._run(rate))
 
     async def _run(self, rate: float) -> None:
@@ -115,7 +119,7 @@ class OpenLoop(Traffic):
 
 
 async def connect_pairs(plan: Plan, kind: str) -> list[Client]:
-    """Pairs, each in its room and with its message for the other."""
+    """Pairs, each in its room and with its message for the other; of several processes, each at another."""
     dialect = DIALECTS[plan.dialect]
     clients = []
     for index in range(plan.connections // 2 * 2):
@@ -123,7 +127,10 @@ async def connect_pairs(plan: Plan, kind: str) -> list[Client]:
         client = Client(dialect, room, f"peer-{index:06d}", index)
         client.template = dialect.signal(kind, room, index, f"peer-{index ^ 1:06d}")
         clients.append(client)
-    return await connect_all(plan.url, dialect, clients)
+    urls = [plan.url, *(other.url for other in plan.others)]
+    for number, url in enumerate(urls):
+        await connect_all(url, dialect, clients[number :: len(urls)])
+    return clients
 
 
 async def exchange(plan: Plan, kind: str) -> Outcome:
@@ -149,7 +156,7 @@ class Relay(Scenario):
 
     name = "relay"
     operation = "message"
-    variants = ("candidate", "offer")
+    variants: tuple[str, ...] = ("candidate", "offer")
 
     def plan(self, server: Server, variant: str, options: Options, rate: float = 0.0) -> Plan:
         """See `Scenario`."""

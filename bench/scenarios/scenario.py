@@ -39,6 +39,12 @@ class Scenario(ABC):
 
     name: str
     operation: str
+    command: str = ""
+    """The command that runs it, where that is not its name."""
+
+    processes: int = 1
+    """Of the server; with more than one, on a Redis-protocol server that they share."""
+
     variants: tuple[str, ...] = ("",)
     columns: tuple[str, ...] = (
         *("cpu_us", "throughput", "latency_p50_us", "latency_p95_us", "latency_p99_us", "latency_max_us"),

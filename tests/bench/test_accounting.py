@@ -77,3 +77,14 @@ def test_a_window_measures_between_its_ends() -> None:
     assert outcome.operations == 10
     assert outcome.latency.count == 2
     assert outcome.extra == {"rooms": 2}
+
+
+def test_a_window_over_two_processes_has_their_sum_and_each() -> None:
+    with running(BUSY) as busy, running(IDLE) as idle:
+        window = Window(busy, idle)
+        window.begin()
+        spent = used(busy, 50_000_000)
+        outcome = window.end(10)
+    assert outcome.cpu_ns >= spent
+    assert outcome.extra["cpu_us_1"] + outcome.extra["cpu_us_2"] == pytest.approx(outcome.cpu_us)
+    assert outcome.extra["cpu_us_1"] >= spent / 1000 / 10 > 10 * outcome.extra["cpu_us_2"]

@@ -19,6 +19,8 @@ def test_a_plan_arrives_as_it_was_sent() -> None:
         (b'{"scenario":"relay","url":"","dialect":"peers","server":1,"secnds":1}', "secnds"),
         (b'{"scenario":"relay","url":"","dialect":"peers","server":1,"window":0}', "window"),
         (b'{"scenario":"relay","url":"","dialect":"peers","server":1,"seconds":1e9}', "seconds"),
+        (b'{"scenario":"relay","url":"","dialect":"peers","server":1,"redis":{"url":"","pid":0}}', "redis.pid"),
+        (b'{"scenario":"relay","url":"","dialect":"peers","server":1,"others":[{"pid":1}]}', "url"),
     ],
 )
 def test_a_plan_that_cannot_be_read_is_named(text: bytes, problem: str) -> None:
