@@ -123,6 +123,7 @@ class App:
             prefix=settings.redis_prefix,
             buckets=settings.redis_buckets,
             timeout=settings.redis_timeout,
+            ca_file=settings.redis_ca_file,
             settings=RedisSettings(
                 lease=settings.node_lease,
                 outage_joins=settings.outage_joins,

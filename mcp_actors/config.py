@@ -48,6 +48,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     redis_host: str = ""
     redis_port: Annotated[int, Meta(ge=1, le=65_535)] = 6379
     redis_password: str = ""
+    redis_ca_file: str = ""
     redis_prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "mcp-actors"
     redis_buckets: Annotated[int, Meta(ge=0, le=64)] = 0
     redis_timeout: Annotated[float, Meta(gt=0, le=60)] = 2.0
@@ -121,6 +122,7 @@ EXAMPLES = {
     "ping_interval": "20 (seconds; 0 for none)",
     "redis_url": "redis://localhost:6379/0",
     "redis_host": "localhost",
+    "redis_ca_file": "/etc/ssl/redis-ca.pem",
     "redis_prefix": "mcp-actors (up to 64 letters, digits, dots, hyphens and underscores)",
     "redis_buckets": "0 (the server chooses; the same for all nodes)",
     "redis_timeout": "2 (seconds)",
@@ -299,6 +301,8 @@ def _problems_of_redis(settings: Settings) -> Iterator[tuple[str, Any, str]]:
     except ValueError as error:
         field = "redis_url" if settings.redis_url else "redis_host"
         yield field, getattr(settings, field), str(error)
+    if settings.redis_ca_file and not Path(settings.redis_ca_file).is_file():
+        yield "redis_ca_file", settings.redis_ca_file, "there is no such file"
     if settings.processes > 1 and not settings.broker_url:
         problem = "rooms span processes through Redis alone, so set REDIS_URL too, such as redis://localhost:6379/0"
         yield "processes", settings.processes, problem

@@ -96,6 +96,7 @@ def test_the_full_name_wins_over_the_second_in_one_source(tmp_path: Path) -> Non
         ("REDIS_HOST", "localhost:6379", "a port goes into REDIS_PORT"),
         ("REDIS_HOST", "my redis", "name or an address"),
         ("REDIS_PORT", "0", ">= 1"),
+        ("MCP_ACTORS_REDIS_CA_FILE", "/no/such.pem", "no such file"),
         ("MCP_ACTORS_REDIS_PREFIX", "{a}", "matching regex"),
         ("MCP_ACTORS_REDIS_PREFIX", "a" * 65, "matching regex"),
         ("MCP_ACTORS_REDIS_BUCKETS", "65", "<= 64"),

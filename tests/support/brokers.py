@@ -20,12 +20,11 @@ LEASE = 0.6
 """Seconds: short, as some tests wait for several; the loop of a test is never held up for so long."""
 
 
-def redis_broker(
-    url: str, node: str, *, buckets: int = 1, timeout: float = 1.0, prefix: str = "test", **settings: Any
-) -> RedisBroker:
-    """A broker that is not started."""
+def redis_broker(url: str, node: str, *, buckets: int = 1, prefix: str = "test", **settings: Any) -> RedisBroker:
+    """A broker that is not started; its settings are those of `RedisSettings`, `timeout` and `ca_file`."""
+    access = {"timeout": settings.pop("timeout", 1.0), "ca_file": settings.pop("ca_file", "")}
     chosen = RedisSettings(**{"lease": LEASE, "outage_patience": 0.3, **settings})
-    return RedisBroker(parse(url), NodeId(node), prefix=prefix, buckets=buckets, timeout=timeout, settings=chosen)
+    return RedisBroker(parse(url), NodeId(node), prefix=prefix, buckets=buckets, settings=chosen, **access)
 
 
 class Site(Ear):

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import gc
 import inspect
-import ipaddress
 import ssl
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.util import _websocket_mask
@@ -25,6 +19,7 @@ from websockets.asyncio.client import connect
 
 from mcp_actors.transports import upgrade
 from mcp_actors.transports.upgrade import FastWebSocket, understood
+from tests.support.certificate import make_certificate
 from tests.support.client import DEADLINE, Client
 from tests.support.server import Server
 from tests.support.socket import JOIN, Socket
@@ -114,26 +109,7 @@ def test_offers_of_compression_are_taken_up_only_in_words_that_tornado_knows(off
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A key and a certificate of its own for 127.0.0.1, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path / "server.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return file
+    return make_certificate(tmp_path / "server.pem")
 
 
 async def test_tls_connections_are_served_by_tornados_own_loop(server: Server, certificate: Path) -> None:

@@ -35,13 +35,21 @@ PARTING = 2.0
 class RedisBroker:
     """See `Broker`.
 
-    `prefix`: of all keys. `buckets`: 0 for what suits the topology. `timeout`: seconds to connect, and for answers.
+    `prefix`: of all keys. `buckets`: 0 for what suits the topology. `timeout` and `ca_file` as in `Access`.
     """
 
     def __init__(
-        self, url: RedisUrl, node: NodeId, *, prefix: str, buckets: int, timeout: float, settings: RedisSettings
+        self,
+        url: RedisUrl,
+        node: NodeId,
+        *,
+        prefix: str,
+        buckets: int,
+        timeout: float,
+        settings: RedisSettings,
+        ca_file: str = "",
     ) -> None:
-        self._topology = topology_of(url, timeout)
+        self._topology = topology_of(url, timeout, ca_file)
         buckets = buckets or self._topology.buckets
         self._listener: Listener
         self._links = [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.asyncio.connection import Connection, SSLConnection
@@ -70,13 +71,18 @@ class Address(NamedTuple):
 
 
 class Access(NamedTuple):
-    """How to be let in. `timeout`: seconds to connect, and to answer."""
+    """How to be let in.
+
+    `timeout`: seconds to connect, and to answer. `ca_file`: who signed the server's certificate, as PEM; empty: one of
+    those this machine trusts.
+    """
 
     username: str | None = None
     password: str | None = None
     database: int = 0
     tls: bool = False
     timeout: float = 2.0
+    ca_file: str = ""
 
 
 class Server(NamedTuple):
@@ -99,7 +105,7 @@ class RedisConnection:
     @classmethod
     async def open(cls, address: Address, access: Access) -> RedisConnection:
         """Connect and authenticate. Raises `LinkLost`, or `Unusable` for a wrong password."""
-        kind = SSLConnection if access.tls else Connection
+        kind = partial(SSLConnection, ssl_ca_certs=access.ca_file or None) if access.tls else Connection
         connection = kind(
             host=address.host,
             port=address.port,

@@ -70,7 +70,7 @@ class Sentinel:
         raise LinkLost(f"No sentinel names the primary {self._name!r}: {why}")
 
     async def _ask(self, address: Address) -> Address | None:
-        connection = await RedisConnection.open(address, Access(timeout=self.access.timeout, tls=self.access.tls))
+        connection = await RedisConnection.open(address, self.access._replace(username=None, password=None, database=0))
         try:
             found = await connection.one("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name)
         finally:
@@ -119,9 +119,9 @@ class Cluster:
         ]
 
 
-def topology_of(url: RedisUrl, timeout: float) -> Topology:
-    """What a URL describes. `timeout`: seconds to connect to a server, and for its answers."""
-    access = Access(url.user or None, url.password or None, url.database, url.tls, timeout)
+def topology_of(url: RedisUrl, timeout: float, ca_file: str = "") -> Topology:
+    """What a URL describes; `timeout` and `ca_file` as in `Access`."""
+    access = Access(url.user or None, url.password or None, url.database, url.tls, timeout, ca_file)
     addresses = [Address(*host) for host in url.hosts]
     match url.kind:
         case "single":

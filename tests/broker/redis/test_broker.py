@@ -7,6 +7,7 @@ import pytest
 import redis as client
 
 from bench.engine import AOF_EVERYSEC, FLAVORS, Engine
+from bench.ports import free_ports
 from mcp_actors.broker import BrokerError
 from mcp_actors.protocol.errors import ErrorCode, Unavailable
 from mcp_actors.protocol.events import (
@@ -21,10 +22,12 @@ from mcp_actors.protocol.events import (
 )
 from tests.broker.contract import OTHER_ROOM, ROOM, BrokerContract, joined, summary
 from tests.support.brokers import Site, redis_broker
+from tests.support.certificate import make_certificate
 from tests.support.loop import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
 
     from tornado.ioloop import IOLoop
 
@@ -447,6 +450,18 @@ async def test_a_wrong_password_is_named_and_not_shown() -> None:
         assert "password" in text
         assert "wrong" not in text
         site = Site(f"redis://:right@127.0.0.1:{engine.port}", "a")
+        await site.start()
+        await site.enter("ana")
+        await site.stop()
+
+
+async def test_redis_is_reached_through_tls_and_its_certificate_is_checked(tmp_path: Path) -> None:
+    file, port = str(make_certificate(tmp_path / "redis.pem")), free_ports()
+    tls = ("--tls-port", str(port), "--tls-cert-file", file, "--tls-key-file", file, "--tls-ca-cert-file", file)
+    with Engine("redis", options=(*tls, "--tls-auth-clients", "no")):
+        url = f"rediss://127.0.0.1:{port}"
+        assert "certificate" in (await _start_error(url)).lower()
+        site = Site(url, "a", ca_file=file)
         await site.start()
         await site.enter("ana")
         await site.stop()
