@@ -14,6 +14,8 @@ Membership
 * A peer id is unique in its room, over all nodes. A room holds at most `capacity` members of each kind.
 * Of one node's requests for one room, the earlier comes first. Asking twice for one incarnation is asking once.
 * `leave` removes that incarnation and no other, however late it comes.
+* `mark` says that a member is away, or back: `MemberMarked`, in the same order as all else. A peer that joins under the
+  id of one that is away replaces it, in one version.
 * `order` counts the joins of each kind in a room's life, which begins with its first member and ends with its last.
 * The members of a node that is lost are heard to leave. A node that was taken for lost hears its own members leave,
   without having asked for it.
@@ -21,7 +23,8 @@ Membership
 Frames
 
 * What `relay` and `announce` take is heard as `Signalled` and `Announced` by the node they are for, once, in the order
-  in which one member sent to another; after the sender's join was heard there, and never after its leave.
+  in which one member sent to another; after the sender's join was heard there, and never after its leave. The `step`
+  of a signal comes with it.
 * It may be lost only with a node, or when a node is so slow that its inbox overflows: it then hears `FramesLost`.
 * While the other nodes are out of reach, frames wait; when too much waits, `relay` and `announce` raise `Unavailable`.
 
@@ -36,7 +39,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mcp_actors.protocol.events import Event, LeaveReason, Member
+    from mcp_actors.protocol.events import Event, LeaveReason, Member, Receipt, Step
     from mcp_actors.protocol.identifiers import Incarnation, RoomId
 
 Listener = Callable[["RoomId", "Event"], Awaitable[None] | None]
@@ -72,14 +75,19 @@ class Broker(Protocol):
     def leave(self, room: RoomId, incarnation: Incarnation, reason: LeaveReason) -> None:
         """Ask for a member to be removed from a room; no member, no effect."""
 
+    def mark(self, room: RoomId, incarnation: Incarnation, *, away: bool) -> None:
+        """Say that a member of this node is away, or back; no member, no effect."""
+
     def abandon(self, room: RoomId) -> None:
         """Remove all members of this node from a room that failed; should it be joined again, it is told all anew."""
 
-    def relay(self, room: RoomId, sender: Incarnation, target: Member, frame: bytes, ticket: int) -> None:
+    def relay(
+        self, room: RoomId, sender: Incarnation, target: Member, frame: bytes, ticket: int, step: Step | None = None
+    ) -> None:
         """Send a frame to a member on another node. Raises `Unavailable`."""
 
     def announce(self, room: RoomId, sender: Incarnation, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
         """Send a frame to the users of other nodes, of each of which `targets` names one. Raises `Unavailable`."""
 
-    def confirm(self, room: RoomId, sender: Member, target: Incarnation, ticket: int, *, delivered: bool) -> None:
+    def confirm(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
         """Send the node of `sender` the receipt for what was `Signalled` or `Announced`. Never fails."""

@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from msgspec import structs
 
 from mcp_actors.protocol.errors import ErrorCode
-from mcp_actors.protocol.events import JoinRefused, Kind, LeaveReason, MemberJoined, MemberLeft, Vacated
+from mcp_actors.protocol.events import (
+    JoinRefused,
+    Kind,
+    LeaveReason,
+    MemberJoined,
+    MemberLeft,
+    MemberMarked,
+    Vacated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mcp_actors.broker import Listener
-    from mcp_actors.protocol.events import Event, Member
+    from mcp_actors.protocol.events import Event, Member, Receipt, Step
     from mcp_actors.protocol.identifiers import Incarnation, PeerId, RoomId, UserId
 
 
@@ -34,9 +42,28 @@ class _Ledger:
 
     def refusal(self, member: Member, capacity: int) -> ErrorCode | None:
         if member.kind is Kind.PEER and member.id in self.peers:
-            return ErrorCode.PEER_ID_TAKEN
+            return None if self.peers[member.id].away else ErrorCode.PEER_ID_TAKEN
         present = len(self.peers) if member.kind is Kind.PEER else len(self.members) - len(self.peers)
         return ErrorCode.ROOM_FULL if present >= capacity else None
+
+    def mark(self, incarnation: Incarnation, *, away: bool) -> Event | None:
+        member = self.members.get(incarnation)
+        if member is None or member.away is away:
+            return None
+        self.version += 1
+        self.members[incarnation] = member = structs.replace(member, away=away)
+        if member.kind is Kind.PEER:
+            self.peers[member.id] = member
+        return MemberMarked(self.version, incarnation, away)
+
+    def replace(self, member: Member) -> Event | None:
+        """Let the peer go who is away under the id of one that joins."""
+        rival = self.peers.get(member.id) if member.kind is Kind.PEER else None
+        if rival is None:
+            return None
+        event = self.remove(rival.incarnation, LeaveReason.REPLACED)
+        self.version -= 1  # it leaves in the version in which the other joins
+        return MemberLeft(event.version, rival.incarnation, LeaveReason.REPLACED)
 
     def add(self, member: Member) -> Event:
         self.version += 1
@@ -47,7 +74,7 @@ class _Ledger:
             self.peers[member.id] = member
         return MemberJoined(self.version, member)
 
-    def remove(self, incarnation: Incarnation, reason: LeaveReason) -> Event:
+    def remove(self, incarnation: Incarnation, reason: LeaveReason) -> MemberLeft:
         self.version += 1
         member = self.members.pop(incarnation)
         if member.kind is Kind.PEER:
@@ -93,6 +120,9 @@ class MemoryBroker:
         if code is not None:
             self._tell(room, JoinRefused(member.incarnation, code))
             return
+        replaced = ledger.replace(member)
+        if replaced is not None:
+            self._tell(room, replaced)
         self._tell(room, ledger.add(member))
 
     def leave(self, room: RoomId, incarnation: Incarnation, reason: LeaveReason) -> None:
@@ -108,13 +138,22 @@ class MemoryBroker:
         if not ledger.members:
             self._tell(room, Vacated())
 
+    def mark(self, room: RoomId, incarnation: Incarnation, *, away: bool) -> None:
+        """See `Broker`."""
+        ledger = self._rooms.get(room)
+        event = None if ledger is None else ledger.mark(incarnation, away=away)
+        if event is not None:
+            self._tell(room, event)
+
     def abandon(self, room: RoomId) -> None:
         """See `Broker`."""
         ledger = self._rooms.get(room)
         for incarnation in list(ledger.members) if ledger is not None else ():
             self.leave(room, incarnation, LeaveReason.DISCONNECTED)
 
-    def relay(self, room: RoomId, sender: Incarnation, target: Member, frame: bytes, ticket: int) -> None:
+    def relay(
+        self, room: RoomId, sender: Incarnation, target: Member, frame: bytes, ticket: int, step: Step | None = None
+    ) -> None:
         """See `Broker`."""
         self._no_other_node()
 
@@ -122,7 +161,7 @@ class MemoryBroker:
         """See `Broker`."""
         self._no_other_node()
 
-    def confirm(self, room: RoomId, sender: Member, target: Incarnation, ticket: int, *, delivered: bool) -> None:
+    def confirm(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
         """See `Broker`."""
         self._no_other_node()
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 
 from mcp_actors.broker.memory import MemoryBroker
-from mcp_actors.protocol.events import Kind, LeaveReason, Member, MemberJoined
+from mcp_actors.protocol.events import Kind, LeaveReason, Member, MemberJoined, Receipt
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId
 from tests.broker.contract import REQUESTS, ROOM, BrokerContract, Ear, Model, summary
 
@@ -38,7 +38,7 @@ def test_it_has_no_other_node_to_send_to() -> None:
     with pytest.raises(RuntimeError, match="other node"):
         broker.announce(ROOM, Incarnation("2"), [member], b"{}", 0)
     with pytest.raises(RuntimeError, match="other node"):
-        broker.confirm(ROOM, member, Incarnation("2"), 0, delivered=True)
+        broker.confirm(ROOM, member, Receipt(Incarnation("1"), Incarnation("2"), 0, delivered=True))
 
 
 def test_a_room_that_emptied_is_forgotten() -> None:

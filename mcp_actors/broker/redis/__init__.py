@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mcp_actors.broker import Listener
     from mcp_actors.broker.redis.bucket import Bucket
-    from mcp_actors.protocol.events import Event, LeaveReason, Member
+    from mcp_actors.protocol.events import Event, LeaveReason, Member, Receipt, Step
     from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId
     from mcp_actors.redis_url import RedisUrl
 
@@ -76,15 +76,15 @@ class RedisBroker:
         try:
             servers = [await link.open() for link in self._links]
         except (LinkLost, Unusable) as error:
-            await self.stop()
-            text = f"{error} Start it, or correct REDIS_URL." if isinstance(error, LinkLost) else str(error)
-            raise BrokerError(text) from None
+            await asyncio.gather(*(link.close() for link in self._links if link.bucket.up))
+            help_ = ". Start it, or correct REDIS_URL, or REDIS_HOST and REDIS_PORT."
+            raise BrokerError(f"{error}{help_}" if isinstance(error, LinkLost) else str(error)) from None
         policies = {server.policy for server in servers} - {"noeviction", ""}
         if policies:
             text = "redis may drop what it holds when its memory is full; set its maxmemory-policy to noeviction"
             log.warning(text, policy=", ".join(sorted(policies)))
         self._tasks = [asyncio.create_task(link.run()) for link in self._links]
-        log.info("attached to redis", buckets=len(self._links), version=".".join(map(str, servers[0].version)))
+        log.info("attached to redis", buckets=len(self._links), server=servers[0].name)
 
     async def stop(self) -> None:
         """See `Broker`."""
@@ -97,11 +97,7 @@ class RedisBroker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._tasks:
-            await asyncio.gather(*(link.close() for link in self._links))
-        else:
-            for link in self._links:
-                link.hang_up()
+        await asyncio.gather(*(link.close() for link in self._links))
         self._tasks = []
 
     @property
@@ -123,15 +119,21 @@ class RedisBroker:
         """See `Broker`."""
         self._bucket(room).leave(room, incarnation, reason)
 
+    def mark(self, room: RoomId, incarnation: Incarnation, *, away: bool) -> None:
+        """See `Broker`."""
+        self._bucket(room).mark(room, incarnation, away=away)
+
     def abandon(self, room: RoomId) -> None:
         """See `Broker`."""
         self._bucket(room).abandon(room)
 
     # --------------------------------------------------------------------------------------------------------- frames
 
-    def relay(self, room: RoomId, sender: Incarnation, target: Member, frame: bytes, ticket: int) -> None:
+    def relay(
+        self, room: RoomId, sender: Incarnation, target: Member, frame: bytes, ticket: int, step: Step | None = None
+    ) -> None:
         """See `Broker`."""
-        self._open_bucket(room).send(room, "s", sender, target, frame, ticket)
+        self._open_bucket(room).send(room, "s", sender, target, frame, ticket, step)
 
     def announce(self, room: RoomId, sender: Incarnation, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
         """See `Broker`."""
@@ -146,6 +148,6 @@ class RedisBroker:
             raise Unavailable(text)
         return bucket
 
-    def confirm(self, room: RoomId, sender: Member, target: Incarnation, ticket: int, *, delivered: bool) -> None:
+    def confirm(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
         """See `Broker`."""
-        self._bucket(room).confirm(room, sender, target, ticket, delivered=delivered)
+        self._bucket(room).confirm(room, sender, receipt)

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import structlog
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from mcp_actors.broker.redis.channels import Arrival
 from mcp_actors.broker.redis.connection import LinkLost
 from mcp_actors.broker.redis.entries import Changes, Frame, Snapshot
 from mcp_actors.broker.redis.outgoing import Call, Outgoing
 from mcp_actors.broker.redis.replica import Fenced, Replica
+from mcp_actors.broker.redis.scripts import JOIN
 from mcp_actors.protocol.errors import Unavailable
-from mcp_actors.protocol.events import Announced, FramesLost, MemberLeft, Receipt, Signalled
+from mcp_actors.protocol.events import Announced, FramesLost, MemberLeft, Receipt, Signalled, Step
 from mcp_actors.protocol.identifiers import Incarnation
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ class Bucket:
         self._restless: dict[RoomId, None] = {}  # rooms with a join, a snapshot or a suspect to wait for
         self._departed: deque[tuple[float, Replica, Incarnation]] = deque()
         self._early = 0
+        self._detached_at = 0.0
+        self._recovering: dict[RoomId, None] | None = None  # rooms still to be announced after a restart
 
     def __len__(self) -> int:
         return len(self._replicas)
@@ -124,6 +127,14 @@ class Bucket:
         replica = self._replicas.get(room)
         if replica is not None:
             replica.leave(incarnation, reason)
+            self._restless[room] = None
+            self._ask(replica)
+
+    def mark(self, room: RoomId, incarnation: Incarnation, *, away: bool) -> None:
+        """See `Broker`."""
+        replica = self._replicas.get(room)
+        if replica is not None:
+            replica.mark(incarnation, away=away)
             self._ask(replica)
 
     def abandon(self, room: RoomId) -> None:
@@ -135,18 +146,28 @@ class Bucket:
             replica.abandon()
             self._ask(replica)
 
-    def send(self, room: RoomId, kind: str, sender: Incarnation, target: Member, frame: bytes, ticket: int) -> None:
+    def send(
+        self,
+        room: RoomId,
+        kind: str,
+        sender: Incarnation,
+        target: Member,
+        frame: bytes,
+        ticket: int,
+        step: Step | None = None,
+    ) -> None:
         """Send a frame to a member, or to the users of its node. Raises `Unavailable`."""
         replica = self._replicas.get(room)
         if replica is None:  # the room is about to hear that its members left
             raise Unavailable("This server has lost the others in this room; join it again.")
         number = replica.channels.next(sender, target.incarnation)
-        self._put(target.node, Frame(room, sender, target.incarnation, number, kind, ticket, frame))  # type: ignore[arg-type]
+        self._put(target.node, Frame(room, sender, target.incarnation, number, kind, ticket, frame, step))  # type: ignore[arg-type]
 
-    def confirm(self, room: RoomId, sender: Member, target: Incarnation, ticket: int, *, delivered: bool) -> None:
+    def confirm(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
         """See `Broker`."""
-        body = b"1" if delivered else b"0"
-        self._put(sender.node, Frame(room, target, sender.incarnation, 0, "r", ticket, body))
+        body = b"2" if receipt.queued else b"1" if receipt.delivered else b"0"
+        step = Step("offer", receipt.overtaken) if receipt.overtaken else None
+        self._put(sender.node, Frame(room, receipt.target, receipt.sender, 0, "r", receipt.ticket, body, step))
 
     def _put(self, node: NodeId, frame: Frame) -> None:
         self.outgoing.put(self._keys.inbox(node), frame)
@@ -163,7 +184,8 @@ class Bucket:
         keys = self._keys
         room = replica.room
         inboxes = [keys.inbox(node) for node in question.nodes]
-        named = (keys.nodes, keys.room(room), keys.nodes_of(room), keys.rooms_of(self._node), *inboxes, keys.config)
+        also = (keys.rooms_of(question.rival or self._node), keys.config) if question.script is JOIN else ()
+        named = (keys.nodes, keys.room(room), keys.nodes_of(room), keys.rooms_of(self._node), *inboxes, *also)
         common = (self._node, room, keys.inboxes, self._settings.max_inbox_entries, self._run_id)
         command = ("EVALSHA", question.script.digest, len(named), *named, *common, *question.arguments)
 
@@ -174,12 +196,23 @@ class Bucket:
 
     def _answered(self, replica: Replica, reply: Reply) -> None:
         if isinstance(reply, ResponseError):
-            raise LinkLost(f"Redis refuses a script: {reply}")
+            self._refused(replica, reply)
+            return
         try:
             events = replica.answered(reply, self._clock())
         except Fenced:
             raise LinkLost("this node was declared dead") from None
         self._heard(replica, events)
+        if self._recovering and not replica.resyncing:
+            self._recovering.pop(replica.room, None)
+            self._recovered()
+
+    def _refused(self, replica: Replica, error: ResponseError) -> None:
+        """Redis cannot do what was asked: because it is full, or because something else wrote into this room's keys."""
+        if isinstance(error, OutOfMemoryError):
+            raise LinkLost(f"Redis is full: {error}")
+        log.error("redis refuses what is asked about a room", room=replica.room, error=str(error))
+        self._heard(replica, replica.failed())
 
     # -------------------------------------------------------------------------------------------------- told by Redis
 
@@ -198,6 +231,9 @@ class Bucket:
         if replica.idle and self._replicas.get(room) is replica:
             del self._replicas[room]
             self._early -= len(replica.early)
+            if self._recovering:
+                self._recovering.pop(room, None)
+                self._recovered()
 
     def _tell(self, room: RoomId, event: Event) -> None:
         slow = self._tell_room(room, event)
@@ -230,7 +266,9 @@ class Bucket:
             self.counters.stale += 1  # its target's leave is on its way to the sender, and answers it
         elif frame.kind == "r":
             source, target = Incarnation(frame.source), Incarnation(frame.target)
-            self._tell(frame.room, Receipt(target, source, frame.ticket, frame.body == b"1"))
+            delivered, queued = frame.body != b"0", frame.body == b"2"
+            overtaken = frame.step.number if frame.step else 0
+            self._tell(frame.room, Receipt(target, source, frame.ticket, delivered, queued, overtaken))
         elif frame.source in replica.members:
             self._known(replica, frame)
         elif replica.settled or self._early >= self._settings.max_remote_messages:
@@ -250,8 +288,10 @@ class Bucket:
             self.counters.gaps += 1
             log.warning("frames of another node were lost", room=frame.room, sender=sender, target=target)
             self._tell(frame.room, FramesLost(target))
-        kind = Signalled if frame.kind == "s" else Announced
-        self._tell(frame.room, kind(sender, target, frame.body, frame.ticket))
+        if frame.kind == "s":
+            self._tell(frame.room, Signalled(sender, target, frame.body, frame.ticket, frame.step))
+        else:
+            self._tell(frame.room, Announced(sender, target, frame.body, frame.ticket))
 
     def _take_early(self, replica: Replica) -> None:
         frames, replica.early = replica.early, []
@@ -261,19 +301,26 @@ class Bucket:
 
     # ------------------------------------------------------------------------------------------------ told by the link
 
-    def attached(self, run_id: str, *, fenced: bool) -> None:
-        """The link is attached to a run of the server; `fenced`: this node was declared dead before."""
+    def attached(self, run_id: str, *, fenced: bool = False, lost: bool = False) -> None:
+        """The link is attached to a run of the server.
+
+        `fenced`: this node was declared dead before. `lost`: the run is the same, but its data are gone.
+        """
         now = self._clock()
-        changed = self._run_id not in ("", run_id)
+        changed = lost or self._run_id not in ("", run_id)
         self._run_id = run_id
         self.up = True
         self.counters.attached += 1
+        self.outgoing.attached()
+        if lost:
+            for replica in self._replicas.values():
+                replica.doubt()
         if fenced:
             self._declared_dead()
         elif changed:
             self._another_run(now)
         for replica in list(self._replicas.values()):
-            replica.extend_suspicion(now + self._grace)
+            replica.extend_suspicion(now, now + self._grace)
             if replica.provisional:
                 replica.resync_anew(now)
             self._ask(replica)
@@ -282,20 +329,20 @@ class Bucket:
     def detached(self) -> None:
         """The link is gone: what was asked over it and not answered is asked again over the next."""
         self.up = False
+        self._detached_at = self._clock()
         self.outgoing.drop_calls()
         for replica in self._replicas.values():
             replica.unanswered()
 
     def _declared_dead(self) -> None:
         self.counters.fenced += 1
-        log.warning("this node was declared dead; its members are told to join again", node=self._node)
         self.outgoing.clear()
         for replica in list(self._replicas.values()):
             self._heard(replica, replica.lost())
 
     def _another_run(self, now: float) -> None:
         self.counters.epochs += 1
-        self.counters.replayed += self.outgoing.replay()
+        self.counters.replayed += self.outgoing.replay(now)
         calls = []
         for replica in self._replicas.values():
             replica.resync_anew(now)
@@ -304,11 +351,21 @@ class Bucket:
             question = replica.ask(now)
             if question is not None:
                 calls.append(self._call(replica, question))
+        self._recovering = dict.fromkeys(self._replicas)
         self.outgoing.call_first(calls)
+        self._recovered()
+
+    def _recovered(self) -> None:
+        """Let the others know when all rooms are announced again: joins wait for that."""
+        if self._recovering is not None and not self._recovering:
+            self._recovering = None
+            self.outgoing.call(Call(("HINCRBY", self._keys.config, "recovering", -1), lambda _reply: None))
+            self._wake()
 
     def tend(self) -> None:
         """Look after what waits: joins that cannot be done, suspects, frames for nodes that are missing."""
         now = self._clock()
+        self.outgoing.tend(now)
         for room in list(self._restless):
             self._look_after(room, now)
         if self.up:
@@ -327,9 +384,12 @@ class Bucket:
         if not self.up:
             before = now - self._settings.outage_patience
             local = self._settings.outage_joins == "local"
-            self._heard(replica, replica.admit(before) if local else replica.give_up(before))
+            if not local:
+                self._heard(replica, replica.give_up(before))
+            elif self._detached_at < before:
+                self._heard(replica, [*replica.part(), *replica.admit(before)])
             return
-        if replica.syncing_since is not None and now - replica.syncing_since > self._settings.lease:
+        if replica.overdue(now - self._settings.lease):
             self.counters.resyncs += 1
             replica.resync_anew(now)
         replica.expire(now, now + self._settings.lease)

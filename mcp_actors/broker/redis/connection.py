@@ -89,7 +89,7 @@ class Server(NamedTuple):
     """What a server says of itself. `run_id` is new at each start; `policy` is its `maxmemory-policy`."""
 
     run_id: str
-    version: tuple[int, int]
+    name: str
     policy: str
 
 
@@ -142,6 +142,9 @@ class RedisConnection:
             async with asyncio.timeout(self._timeout + wait):
                 await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
                 replies = [await self._reply() for _ in commands]
+        except AuthenticationError:
+            self.close()
+            raise Unusable(f"Redis at {self.address} needs a password: put it into its URL.") from None
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
             self.close()
             raise LinkLost(f"Redis at {self.address} is gone: {_reason(error)}") from None
@@ -179,7 +182,9 @@ class RedisConnection:
         major, minor = (int(part) for part in found["redis_version"].split(".")[:2])
         if (major, minor) < OLDEST:
             raise Unusable(f"Redis at {self.address} is version {major}.{minor}; 6.2 or newer is needed.")
-        return Server(found["run_id"], (major, minor), found.get("maxmemory_policy", ""))
+        valkey = found.get("valkey_version")
+        name = f"Valkey {valkey}" if valkey else f"Redis {found['redis_version']}"
+        return Server(found["run_id"], name, found.get("maxmemory_policy", ""))
 
     def close(self) -> None:
         """Hang up at once."""

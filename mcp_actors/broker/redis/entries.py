@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec import Struct
 
-from mcp_actors.protocol.events import Kind, LeaveReason, Member
+from mcp_actors.protocol.events import Kind, LeaveReason, Member, Step
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class Frame(Struct, frozen=True, array_like=True, gc=False):
 
     `kind`: s, a signal from a member to a member; m, a message from a member to the users of a node; r, a receipt from
     a node to a member. `number` counts the frames of each (source, target), from 1. `ticket` is what the receipt will
-    name; 0 where none is wanted but for a failure. `body`: the frame for the client, or b"1" if it was delivered.
+    name; 0 where none is wanted but for a failure. `body`: the frame for the client, or what became of it: b"1"
+    delivered, b"2" queued, b"0" neither. `step`: that of a signal; in a receipt, the offer that has overtaken it.
     """
 
     room: RoomId
@@ -39,15 +40,33 @@ class Frame(Struct, frozen=True, array_like=True, gc=False):
     kind: Literal["s", "m", "r"]
     ticket: int
     body: bytes
+    step: Step | None = None
+
+
+class Gone(Struct, frozen=True):
+    """A member left."""
+
+    incarnation: Incarnation
+    reason: LeaveReason
+
+
+class Marked(Struct, frozen=True):
+    """A member is away, or back."""
+
+    incarnation: Incarnation
+    away: bool
+
+
+Change = Member | Gone | Marked
 
 
 class Changes(Struct, frozen=True):
-    """Members of a room came and went, at once, from `version` on, which follows the version `after`."""
+    """Members of a room came, went or were marked, at once, from `version` on, which follows the version `after`."""
 
     room: RoomId
     after: int
     version: int
-    changes: list[Member | tuple[Incarnation, LeaveReason]]
+    changes: list[Change]
 
 
 class Snapshot(Struct, frozen=True):
@@ -111,13 +130,17 @@ def read(flat: Sequence[bytes]) -> list[Frame] | Changes | Snapshot | Probe:
     return Snapshot(room, version, fields[b"e"].decode(), fields[b"q"].decode(), members)
 
 
-def _change(change: list[Any]) -> Member | tuple[Incarnation, LeaveReason]:
-    if change[0] == "+":
-        return _member(*change[1:])
-    return Incarnation(change[1]), LeaveReason(change[2])
+def _change(change: list[Any]) -> Change:
+    match change:
+        case ["+", *member]:
+            return _member(*member)
+        case ["-", incarnation, reason]:
+            return Gone(incarnation, LeaveReason(reason))
+        case _:
+            return Marked(change[1], change[2] == "1")
 
 
-def _member(node: str, incarnation: str, order: int, text: str) -> Member:
+def _member(node: str, incarnation: str, order: int, text: str, away: str) -> Member:
     parts = _text(text)
     member_id: PeerId | UserId = parts.id  # type: ignore[assignment]
-    return Member(parts.kind, member_id, Incarnation(incarnation), NodeId(node), parts.metadata, order)
+    return Member(parts.kind, member_id, Incarnation(incarnation), NodeId(node), parts.metadata, order, away == "1")

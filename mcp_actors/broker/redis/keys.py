@@ -26,6 +26,7 @@ class Keys:
 
     def __init__(self, prefix: str, bucket: int, buckets: int) -> None:
         tag = f"{{{prefix}:{_tag(prefix, bucket, buckets)}}}"
+        self.bucket = bucket
         self.slot = key_slot(tag.encode())
         self.nodes = f"{tag}:nodes"
         self.config = f"{tag}:config"

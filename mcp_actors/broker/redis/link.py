@@ -82,6 +82,7 @@ class Link:
         self._cursor = b"0-0"
         self._read_at = self._lost_at = self._judges_from = 0.0
         self._probe = 0
+        self._lag = 0
         self._away_said = False
 
     # --------------------------------------------------------------------------------------------------- life of a link
@@ -108,7 +109,8 @@ class Link:
                 except* (LinkLost, Unusable) as lost:
                     self._say_away(lost.exceptions[0])
                 except* Exception:
-                    log.exception("the link to redis failed", bucket=self._keys.nodes)
+                    pause = LONGEST_PAUSE
+                    log.exception("the link to redis failed", bucket=self._keys.bucket)
                 finally:
                     self.hang_up()
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
@@ -158,7 +160,7 @@ class Link:
             error = error.exceptions[0]
         if not self._away_said:
             self._away_said = True
-            log.warning("redis is away", bucket=self._keys.nodes, reason=str(error))
+            log.warning("redis is away", bucket=self._keys.bucket, reason=str(error))
 
     # ---------------------------------------------------------------------------------------------------------- attach
 
@@ -173,7 +175,9 @@ class Link:
             raise
         self._connections = (writer, reader)
         server = await writer.server()
-        await writer.send([("SCRIPT", "LOAD", script.text) for script in SCRIPTS])
+        for reply in await writer.send([("SCRIPT", "LOAD", script.text) for script in SCRIPTS]):
+            if isinstance(reply, ResponseError):
+                raise Unusable(f"Redis at {address} refuses SCRIPT LOAD, which this server needs: {reply}.")
         if (await reader.server()).run_id != server.run_id:
             raise LinkLost(f"Redis at {address} restarted just now")
         word, fenced = await self._register(writer, server.run_id)
@@ -184,7 +188,7 @@ class Link:
         """The word that `attach` replied at last, and whether this node was declared dead."""
         word = await self._try_to_register(writer, run_id, anew=False)
         if word not in (b"WAIT", b"GONE"):
-            return word, word == b"NEW" and run_id == self._run_id
+            return word, False
         if word == b"WAIT":
             await self._reaper(writer.send, run_id).reap(self._node)
         return await self._try_to_register(writer, run_id, anew=True), True
@@ -193,8 +197,8 @@ class Link:
         keys = self._keys
         named = (keys.nodes, self._inbox, keys.config, keys.tombstone(self._node))
         who = (self._node, self._lease_ms, self._inbox_ms, PROTOCOL, self._buckets, "1" if anew else "")
-        restarted = self._run_id not in ("", run_id)
-        how = (run_id, RECOVERY if restarted else "")
+        known = bool(self._run_id)
+        how = (run_id, "1" if known and run_id != self._run_id else "", "1" if known else "", RECOVERY)
         try:
             reply = await writer.one("EVALSHA", ATTACH.digest, len(named), *named, *who, *how)
         except ResponseError as error:
@@ -222,10 +226,10 @@ class Link:
             self._judges_from = now + self._lease  # Redis may have been away: all nodes look dead, and need time
         if fenced:
             log.warning("this node was declared dead; its members are told to join again", node=self._node)
-        self.bucket.attached(server.run_id, fenced=fenced)
+        self.bucket.attached(server.run_id, fenced=fenced, lost=same and word == b"NEW" and not fenced)
         if self._away_said:
             self._away_said = False
-            log.info("redis is back", bucket=self._keys.nodes, same_run=same)
+            log.info("redis is back", bucket=self._keys.bucket, same_run=same, with_its_data=word == b"OK")
 
     # ------------------------------------------------------------------------------------------------- while it is up
 
@@ -253,13 +257,18 @@ class Link:
                 raise LinkLost(f"Redis refuses to read the inbox: {reply}")
             for name, flat in reply[0][1] if reply else ():
                 self._cursor = name
-                self._take(flat)
+                self._take(name, flat)
                 if bucket.slow:
                     slow, bucket.slow = bucket.slow, []
                     await asyncio.gather(*slow)
 
-    def _take(self, flat: list[bytes]) -> None:
-        news = entries.read(flat)
+    def _take(self, name: bytes, flat: list[bytes]) -> None:
+        try:
+            news = entries.read(flat)
+        except Exception as error:
+            entry = name.decode()
+            log.error("an entry of the inbox cannot be read", entry=entry, error=repr(error))  # noqa: TRY400 - one line
+            return
         if not isinstance(news, Probe):
             self.bucket.take(news)
         elif news.number == self._probe:
@@ -273,14 +282,22 @@ class Link:
             if now - self._read_at > self._lease:
                 raise LinkLost("the inbox is not being read")
             self._probe += 1
-            named = (self._keys.nodes, self._inbox)
+            named = (self._keys.nodes, self._inbox, self._keys.config)
             read_until = self._cursor.partition(b"-")[0]
             arguments = (self._node, self._lease_ms, self._inbox_ms, self._probe, read_until)
             (reply,) = await self._execute([("EVALSHA", BEAT.digest, len(named), *named, *arguments)])
             if reply[0] != b"OK":
                 raise LinkLost("this node was declared dead")
+            self._note_lag(reply[2])
             if reply[1] and now > self._judges_from and (reaping is None or reaping.done()):
                 reaping = group.create_task(self._reap())
+
+    def _note_lag(self, lag: int) -> None:
+        """How many entries lie in the inbox: those of a beat, unless this node does not keep up."""
+        limit = self._settings.max_inbox_entries // 2
+        if lag > limit >= self._lag:
+            log.warning("this node does not keep up with what the others send", entries=lag, bucket=self._keys.bucket)
+        self._lag = lag
 
     async def _reap(self) -> None:
         reaper = self._reaper(self._execute, self._run_id)
@@ -312,7 +329,7 @@ class Link:
             try:
                 self.bucket.tend()
             except Exception:
-                log.exception("looking after rooms failed", bucket=self._keys.nodes)
+                log.exception("looking after rooms failed", bucket=self._keys.bucket)
 
     def health(self) -> dict[str, Any]:
         """What an operator may want to know of this link."""
@@ -322,6 +339,7 @@ class Link:
             "proved_seconds_ago": None if age is None else round(age, 3),
             "rooms": len(self.bucket),
             "waiting": self.bucket.outgoing.frames,
+            "unread": self._lag,
             **asdict(self.bucket.counters),
         }
 

@@ -230,8 +230,17 @@ class Outgoing:
         self._held.clear()
         return lost
 
-    def replay(self) -> int:
+    def tend(self, now: float) -> None:
+        """Forget what was written long ago."""
+        self._forget_old(now)
+
+    def attached(self) -> None:
+        """The server is back: nodes whose inboxes are missing have their time from now on."""
+        self._missing.clear()
+
+    def replay(self, now: float) -> int:
         """Write what was written lately again, before what waits; return how many frames that is."""
+        self._forget_old(now)
         again = [parcel for _, parcel in self._written]
         for parcel in again:
             self._count(parcel)

@@ -13,21 +13,24 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import structs
 
 from mcp_actors.broker.redis.channels import Channels
-from mcp_actors.broker.redis.entries import field_of, member_text
-from mcp_actors.broker.redis.scripts import EXPIRE, JOIN, LEAVE, RESYNC
+from mcp_actors.broker.redis.entries import Gone, Marked, field_of, member_text
+from mcp_actors.broker.redis.scripts import EXPIRE, JOIN, LEAVE, MARK, RESYNC
 from mcp_actors.protocol.errors import ErrorCode
-from mcp_actors.protocol.events import JoinRefused, Kind, LeaveReason, MemberJoined, MemberLeft, Vacated
+from mcp_actors.protocol.events import JoinRefused, Kind, LeaveReason, MemberJoined, MemberLeft, MemberMarked, Vacated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mcp_actors.broker.redis.entries import Changes, Frame, Snapshot
+    from mcp_actors.broker.redis.entries import Change, Changes, Frame, Snapshot
     from mcp_actors.broker.redis.scripts import Script
     from mcp_actors.protocol.events import Event, Member
     from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId, UserId
 
 REFUSALS = {b"TAKEN": ErrorCode.PEER_ID_TAKEN, b"FULL": ErrorCode.ROOM_FULL}
 
+
+OWN_GRACE = 1.0
+"""Seconds after a restart in which the other nodes announce their members, and will then hear of a leave."""
 
 INFINITY = 2**63
 """Above all versions."""
@@ -42,6 +45,8 @@ class Ask(Enum):
 
     JOIN = auto()
     LEAVE = auto()
+    AWAY = auto()
+    BACK = auto()
     RESYNC = auto()
     EXPIRE = auto()
 
@@ -54,18 +59,22 @@ class Request(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A request as Redis is asked it: a script, the nodes whose inboxes it may write to, and its own arguments."""
+    """A request as Redis is asked it: a script, the nodes whose inboxes it may write to, and its own arguments.
+
+    `rival`: the node of a peer that is away, whose place a join takes.
+    """
 
     request: Request
     script: Script
     nodes: list[NodeId]
     arguments: list[str | bytes | int]
+    rival: NodeId | None = None
 
 
 class Own:
     """A member of this node: what it was asked in with, and how far that is."""
 
-    __slots__ = ("abandoned", "asked", "capacity", "joined", "leaving", "member", "since")
+    __slots__ = ("abandoned", "asked", "away", "capacity", "joined", "leaving", "member", "since")
 
     def __init__(self, member: Member, capacity: int, since: float) -> None:
         self.member = member
@@ -73,6 +82,7 @@ class Own:
         self.since = since
         self.asked = False
         """Redis was asked for it: it may be there, though no reply says so."""
+        self.away = False
         self.abandoned = False
         """Its room failed, and nobody waits to hear of it."""
         self.joined = False
@@ -110,6 +120,7 @@ class Replica:
         self._requests: deque[Request] = deque()
         self._asked: Request | None = None
         self._undeclared: set[NodeId] = set()
+        self._rival: NodeId | None = None
 
     @property
     def idle(self) -> bool:
@@ -119,7 +130,20 @@ class Replica:
     @property
     def quiet(self) -> bool:
         """Whether nothing here waits for time to pass."""
-        return self.settled and not self._suspects and all(own.joined for own in self.own.values())
+        if not self.settled or self._suspects:
+            return False
+        return all(one in self.members and own.leaving is None for one, own in self.own.items())
+
+    @property
+    def resyncing(self) -> bool:
+        """Whether the whole room is being asked for."""
+        return self._asked == Request(Ask.RESYNC) or Request(Ask.RESYNC) in self._requests
+
+    def overdue(self, before: float) -> bool:
+        """Whether something that was to be read has not come since a time: the room, or that a member is in."""
+        if self.syncing_since is not None and self.syncing_since < before:
+            return True
+        return any(own.joined and own.since < before and one not in self.members for one, own in self.own.items())
 
     @property
     def settled(self) -> bool:
@@ -141,11 +165,18 @@ class Replica:
             own.leaving = reason
             self._requests.append(Request(Ask.LEAVE, (incarnation,)))
 
+    def mark(self, incarnation: Incarnation, *, away: bool) -> None:
+        """Ask for a member of this node to be known as away, or back."""
+        own = self.own.get(incarnation)
+        if own is not None and own.leaving is None:
+            own.away = away
+            self._requests.append(Request(Ask.AWAY if away else Ask.BACK, (incarnation,)))
+
     def give_up(self, before: float) -> list[Event]:
         """Refuse the joins asked for before a time and not heard of since; should one get in, it leaves at once."""
         refused: list[Event] = []
         for incarnation, own in list(self.own.items()):
-            if own.joined or own.since >= before or own.leaving is not None:
+            if incarnation in self.members or own.since >= before or own.leaving is not None:
                 continue
             refused.append(JoinRefused(incarnation, ErrorCode.UNAVAILABLE))
             if own.asked:
@@ -174,6 +205,16 @@ class Replica:
             self.provisional = True
             orders = [member.order for member in self.members.values() if member.kind is own.member.kind]
             events += self._add(structs.replace(own.member, order=max(orders, default=0) + 1))
+        return events
+
+    def part(self) -> list[Event]:
+        """Let go, by this node alone, those of its members who asked for it; of others nobody here would know."""
+        events: list[Event] = []
+        if self._anybody_stays():
+            for incarnation, own in list(self.own.items()):
+                if own.leaving is not None and incarnation in self.members:
+                    self.provisional = True
+                    events += self._remove(incarnation, own.leaving)
         return events
 
     def _refusal(self, own: Own) -> ErrorCode | None:
@@ -217,7 +258,14 @@ class Replica:
                 whole = "1" if self.version is None else ""
                 member = own.member
                 text = member_text(member)
-                return Question(request, JOIN, nodes, [field_of(member), member.incarnation, text, own.capacity, whole])
+                who: list[str | bytes | int] = [field_of(member), member.incarnation, text, own.capacity]
+                return Question(request, JOIN, nodes, [*who, whole, self._rival or ""], self._rival)
+            case Ask.AWAY | Ask.BACK:
+                own = self.own.get(request.about[0])
+                if own is None:
+                    return None
+                away = "1" if request.ask is Ask.AWAY else "0"
+                return Question(request, MARK, nodes, [field_of(own.member), own.member.incarnation, away])
             case Ask.LEAVE:
                 own = self.own.get(request.about[0])
                 if own is None:
@@ -230,7 +278,8 @@ class Replica:
             known = self.members.get(incarnation, own.member)
             to_be = own.joined and own.leaving is None
             kind = "p" if known.kind is Kind.PEER else "u"
-            yield from (field_of(known), incarnation, kind, known.order, member_text(known), "in" if to_be else "if")
+            away, state = "1" if own.away else "0", "in" if to_be else "if"
+            yield from (field_of(known), incarnation, kind, known.order, member_text(known), away, state)
 
     def unanswered(self) -> None:
         """The connection broke: what was asked is asked again first, as it may have been done or not."""
@@ -251,14 +300,19 @@ class Replica:
             self._joins_from = now + int(reply[1]) / 1000
             self._requests.appendleft(request)
             return []
+        if word == b"RIVAL":
+            self._rival = reply[1].decode()  # type: ignore[assignment]
+            self._requests.appendleft(request)
+            return []
         if word == b"KEYS":
             self._undeclared.update(node.decode() for node in reply[1:])  # type: ignore[misc]
             self._requests.appendleft(request)
             return []
         self._undeclared.clear()
+        self._rival = None
         match request.ask:
             case Ask.JOIN:
-                self._join_answered(request.about[0], reply)
+                self._join_answered(request.about[0], reply, now)
             case Ask.LEAVE:
                 self._leave_answered(request.about[0], word, now)
             case Ask.RESYNC:
@@ -266,13 +320,29 @@ class Replica:
                 return events + self._vacated()
         return self._refusals() if self._refused else []
 
-    def _join_answered(self, incarnation: Incarnation, reply: list[bytes]) -> None:
+    def failed(self) -> list[Event]:
+        """What was asked cannot be done: a join is refused, a leave is done without Redis, all else is let be."""
+        request, self._asked = self._asked, None
+        if request is None or not request.about:
+            return []
+        incarnation = request.about[0]
+        own = self.own.get(incarnation)
+        if request.ask is Ask.JOIN and own is not None:
+            del self.own[incarnation]
+            return [JoinRefused(incarnation, ErrorCode.UNAVAILABLE)]
+        if request.ask is Ask.LEAVE and own is not None:
+            self.own.pop(incarnation, None)
+            return self._remove(incarnation, own.leaving or LeaveReason.DISCONNECTED) + self._vacated()
+        return []
+
+    def _join_answered(self, incarnation: Incarnation, reply: list[bytes], now: float) -> None:
         own = self.own.get(incarnation)
         if own is None:
             return
         code = REFUSALS.get(reply[0])
         if code is None:
             own.joined = True
+            own.since = now
             return
         del self.own[incarnation]
         self._refused.append((int(reply[1]), JoinRefused(incarnation, code)))
@@ -305,14 +375,23 @@ class Replica:
         if self.version is None or news.version <= self.version:
             return []
         if news.after != self.version:
-            self._unseen |= dict(change for change in news.changes if isinstance(change, tuple))
+            self._unseen |= {gone.incarnation: gone.reason for gone in news.changes if isinstance(gone, Gone)}
             self.resync(now)
             return []
         self.version = news.version
         events: list[Event] = []
         for change in news.changes:
-            events += self._remove(*change) if isinstance(change, tuple) else self._add(change)
+            events += self._applied(change)
         return events + self._refusals() + self._vacated()
+
+    def _applied(self, change: Change) -> list[Event]:
+        match change:
+            case Gone():
+                return self._remove(change.incarnation, change.reason)
+            case Marked():
+                return self._mark(change.incarnation, away=change.away)
+            case _:
+                return self._add(change)
 
     def told(self, whole: Snapshot, now: float, suspect_until: float) -> list[Event]:
         """Take the room as a whole, and say what is different.
@@ -320,7 +399,8 @@ class Replica:
         A member that is missing has left, unless Redis lost its data since: then its node has until `suspect_until` to
         announce it again, and should it not, all nodes learn of its leave at once. One of this node is announced again.
         """
-        if self.version is not None and whole.version < self.version:
+        another = whole.token == self._token and whole.epoch != self._epoch  # whose clock may be behind
+        if self.version is not None and whole.version < self.version and not another:
             return []
         if whole.token == self._token:
             self.syncing_since = None
@@ -339,6 +419,11 @@ class Replica:
         newcomers.sort(key=lambda member: (member.incarnation in self.own, member.order))
         for member in present.values():
             self._confirm(member)
+            own = self.own.get(member.incarnation)
+            if own is None:
+                events += self._mark(member.incarnation, away=member.away)
+            elif own.away is not member.away:  # this node knows better
+                self.mark(member.incarnation, away=own.away)
         for member in newcomers:
             events += self._add(member)
         self._unseen.clear()
@@ -354,7 +439,8 @@ class Replica:
         if own is not None and not self._anybody_stays():
             return self._remove(incarnation, own.leaving or LeaveReason.DISCONNECTED)
         if lost_data or incarnation in self._suspects:
-            self._suspects.setdefault(incarnation, suspect_until)
+            until = suspect_until if own is None else min(suspect_until, now + OWN_GRACE)
+            self._suspects.setdefault(incarnation, until)
             return []
         return self._remove(incarnation, LeaveReason.DISCONNECTED)
 
@@ -376,10 +462,18 @@ class Replica:
                 events += self._remove(rival, LeaveReason.NODE_LOST)
             self._peers[member.id] = member.incarnation
         if own is not None:
-            member = structs.replace(own.member, order=member.order)  # the one text of its metadata, not a second
+            # with the metadata that is there already, not a second copy
+            member = structs.replace(own.member, order=member.order, away=member.away)
         self.members[member.incarnation] = member
         self._nodes[member.node] = self._nodes.get(member.node, 0) + 1
         return [*events, MemberJoined(self.version or 0, member)]
+
+    def _mark(self, incarnation: Incarnation, *, away: bool) -> list[Event]:
+        member = self.members.get(incarnation)
+        if member is None or member.away is away:
+            return []
+        self.members[incarnation] = structs.replace(member, away=away)
+        return [MemberMarked(self.version or 0, incarnation, away)]
 
     def _confirm(self, member: Member) -> None:
         """A member is there, as known; one that was told another order of itself has to join again."""
@@ -437,6 +531,10 @@ class Replica:
             self.syncing_since = None
             self.resync(now)
 
+    def doubt(self) -> None:
+        """The data are gone, though the server is the same: who is missing now may only have been forgotten."""
+        self._epoch = "another"
+
     def _ask_again(self) -> None:
         """Ask again for those who were let in and not heard of since: what would have told of them may be lost."""
         for incarnation, own in self.own.items():
@@ -454,9 +552,10 @@ class Replica:
             self._suspects |= dict.fromkeys(due, again)
             self._requests.append(Request(Ask.EXPIRE, due))
 
-    def extend_suspicion(self, until: float) -> None:
-        """Give the suspects' nodes time from now: Redis was away."""
-        self._suspects = dict.fromkeys(self._suspects, until)
+    def extend_suspicion(self, now: float, until: float) -> None:
+        """Give the suspects' nodes time from now: Redis was away. That its own have left a node knows itself."""
+        own = min(until, now + OWN_GRACE)
+        self._suspects = {one: own if one in self.own else until for one in self._suspects}
 
     def lost(self) -> list[Event]:
         """This node was declared dead: the others have been told that its members left. Joins under way go on."""

@@ -19,6 +19,7 @@ from mcp_actors.broker.redis.scripts import (
     EXPIRE,
     JOIN,
     LEAVE,
+    MARK,
     REAP_NODE,
     REAP_ROOM,
     RESYNC,
@@ -80,12 +81,12 @@ class Store:
         others: Sequence[NodeId],
         run: str,
         arguments: Sequence[str | bytes | int],
+        also: Sequence[str] = (),
     ) -> list[str]:
         keys = self.keys
         named = [keys.nodes, keys.room(room), keys.nodes_of(room), keys.rooms_of(node)]
         named += [keys.inbox(NodeId(name)) for name in dict.fromkeys((node, *others))]
-        if script is JOIN:
-            named.append(keys.config)
+        named += also
         reply: list[str] = self.run(script, named, [node, room, keys.inboxes, MAX_ENTRIES, run, *arguments])
         return reply
 
@@ -102,14 +103,15 @@ class Store:
     ) -> list[str]:
         keys = self.keys
         named = [keys.nodes, keys.inbox(node), keys.config, keys.tombstone(node)]
-        last: list[str | bytes | int] = [run, "" if hold is None else hold]
+        known = "" if hold is None else "1"
+        last: list[str | bytes | int] = [run, known, known, hold or 0]
         reply: list[str] = self.run(
             ATTACH, named, [node, lease, INBOX_LIFE, version, buckets, "1" if anew else "", *last]
         )
         return reply
 
     def beat(self, node: NodeId, probe: int = 1, *, lease: int = LEASE, cut: str = "") -> list[Any]:
-        named = [self.keys.nodes, self.keys.inbox(node)]
+        named = [self.keys.nodes, self.keys.inbox(node), self.keys.config]
         reply: list[Any] = self.run(BEAT, named, [node, lease, INBOX_LIFE, probe, cut])
         return reply
 
@@ -141,10 +143,18 @@ class Store:
         capacity: int = 100,
         whole: bool = False,
         run: str = RUN,
+        rival: NodeId | None = None,
     ) -> list[str]:
         own: list[str | bytes | int] = [field_of(member), member.incarnation, member_text(member), capacity]
-        own.append("1" if whole else "")
-        return self._room(JOIN, member.node, room, others, run, own)
+        own += ["1" if whole else "", rival or ""]
+        also = (self.keys.rooms_of(rival or member.node), self.keys.config)
+        return self._room(JOIN, member.node, room, others, run, own, also)
+
+    def mark(
+        self, member: Member, *, away: bool, room: RoomId = ROOM, others: Sequence[NodeId] = (), run: str = RUN
+    ) -> list[str]:
+        own = [field_of(member), member.incarnation, "1" if away else "0"]
+        return self._room(MARK, member.node, room, others, run, own)
 
     def leave(
         self,
@@ -170,7 +180,8 @@ class Store:
         own: list[str | bytes | int] = [token]
         for member, whether in members:
             kind = "p" if member.kind is Kind.PEER else "u"
-            own += [field_of(member), member.incarnation, kind, member.order, member_text(member), whether]
+            own += [field_of(member), member.incarnation, kind, member.order, member_text(member)]
+            own += ["1" if member.away else "0", whether]
         return self._room(RESYNC, node, room, others, run, own)
 
     def expire(
@@ -201,10 +212,10 @@ class Store:
         """Who is in a room, as the server keeps it."""
         found = {}
         for packed in self.redis.hvals(self.keys.room(room)):
-            node, incarnation, order, text = msgspec.msgpack.decode(packed)
+            node, incarnation, order, text, away = msgspec.msgpack.decode(packed)
             kind, name, metadata = msgspec.json.decode(text)
             found[Incarnation(incarnation)] = Member(
-                Kind(kind), PeerId(name), Incarnation(incarnation), NodeId(node), metadata, order
+                Kind(kind), PeerId(name), Incarnation(incarnation), NodeId(node), metadata, order, away == "1"
             )
         return found
 

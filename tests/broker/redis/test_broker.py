@@ -18,7 +18,9 @@ from mcp_actors.protocol.events import (
     LeaveReason,
     MemberJoined,
     MemberLeft,
+    Receipt,
     Signalled,
+    Step,
 )
 from tests.broker.contract import OTHER_ROOM, ROOM, BrokerContract, joined, summary
 from tests.support.brokers import Site, redis_broker
@@ -170,9 +172,21 @@ async def test_a_receipt_finds_its_way_back(pair: tuple[Site, Site]) -> None:
     await a.knows(ana, ben)
     a.signal(ana, ben, b"{}", ticket=7)
     await until(lambda: b.frames, "the signal")
-    b.broker.confirm(ROOM, b.members[ana], ben, 7, delivered=True)
+    b.broker.confirm(ROOM, b.members[ana], Receipt(ana, ben, 7, delivered=True))
     await until(lambda: a.receipts, "the receipt")
     assert a.receipts == [(7, True)]
+
+
+async def test_the_step_of_a_signal_and_what_overtook_it_cross_nodes(pair: tuple[Site, Site]) -> None:
+    a, b = pair
+    ana, ben = await a.enter("ana"), await b.enter("ben")
+    await a.knows(ana, ben)
+    a.broker.relay(ROOM, ana, a.members[ben], b"{}", 7, Step("answer", 1))
+    await until(lambda: b.heard_of(Signalled), "the signal")
+    assert b.heard_of(Signalled)[0].step == Step("answer", 1)
+    b.broker.confirm(ROOM, b.members[ana], Receipt(ana, ben, 7, delivered=False, overtaken=3))
+    await until(lambda: a.heard_of(Receipt), "the receipt")
+    assert a.heard_of(Receipt) == [Receipt(ana, ben, 7, delivered=False, overtaken=3)]
 
 
 async def test_nobody_hears_a_signal_before_its_sender_joined_nor_after_it_left(pair: tuple[Site, Site]) -> None:

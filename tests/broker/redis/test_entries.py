@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_actors.broker.redis import entries
-from mcp_actors.broker.redis.entries import Changes, Frame, Probe, Snapshot, field_of, pack_frame
-from mcp_actors.protocol.events import Kind, LeaveReason, Member
+from mcp_actors.broker.redis.entries import Changes, Frame, Gone, Probe, Snapshot, field_of, pack_frame
+from mcp_actors.protocol.events import Kind, LeaveReason, Member, Step
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId, UserId
 from tests.broker.redis.lua import ROOM, RUN, A, B, Store, peer, user
 
@@ -29,6 +29,7 @@ frames = st.builds(
     kind=st.sampled_from(["s", "m", "r"]),
     ticket=st.integers(0, 2**40),
     body=st.binary(max_size=300),
+    step=st.none() | st.builds(Step, st.sampled_from(["offer", "answer", "ice-candidate"]), st.integers(1, 2**63 - 1)),
 )
 
 
@@ -136,7 +137,7 @@ def test_a_join_a_snapshot_and_a_leave_are_read_as_the_scripts_write_them(any_st
     assert int(after) == int(version) + 1
     store.told(B)
     store.leave(ana, others=[B], reason="timeout")
-    assert store.told(B) == [Changes(ROOM, int(after), int(after) + 1, [(ana.incarnation, LeaveReason.TIMEOUT)])]
+    assert store.told(B) == [Changes(ROOM, int(after), int(after) + 1, [Gone(ana.incarnation, LeaveReason.TIMEOUT)])]
 
 
 @pytest.mark.parametrize("reason", LeaveReason)
@@ -147,7 +148,7 @@ def test_every_reason_to_leave_is_read(store: Store, reason: LeaveReason) -> Non
     store.leave(peer("ana"), reason=reason)
     (left,) = store.told(A)
     assert isinstance(left, Changes)
-    assert left.changes == [(peer("ana").incarnation, reason)]
+    assert left.changes == [Gone(peer("ana").incarnation, reason)]
 
 
 def test_a_change_of_nothing_is_read_as_written(any_store: Store) -> None:
@@ -190,3 +191,11 @@ def test_a_node_is_read_as_it_is_named(store: Store) -> None:
     (whole,) = store.told(node)
     assert isinstance(whole, Snapshot)
     assert [member.node for member in whole.members] == [node]
+
+
+def test_a_frame_of_a_node_that_knows_no_steps_is_read_and_its_own_is_as_long_as_it_was() -> None:
+    plain = Frame(ROOM, "a", "b", 1, "s", 0, b"{}")
+    packed = pack_frame(plain)
+    assert packed[:1] == b"\x98"
+    assert packed[-1:] == b"\xc0"
+    assert entries.read([b"r", entries.pack_frames([b"\x97" + packed[1:-1]])]) == [plain]

@@ -7,10 +7,12 @@ import pytest
 import redis as client
 
 from bench.engine import Engine
+from mcp_actors.broker import BrokerError
 from mcp_actors.broker.redis.keys import Keys
-from mcp_actors.protocol.events import Kind, MemberJoined, MemberLeft
+from mcp_actors.protocol.errors import ErrorCode
+from mcp_actors.protocol.events import JoinRefused, Kind, MemberJoined, MemberLeft
 from mcp_actors.protocol.identifiers import NodeId
-from tests.broker.contract import ROOM, summary
+from tests.broker.contract import OTHER_ROOM, ROOM, summary
 from tests.support.brokers import Site
 from tests.support.loop import until
 
@@ -49,7 +51,7 @@ async def test_a_node_whose_inbox_is_not_read_attaches_anew_instead_of_seeming_a
     await site.start()
     link = site.broker._links[0]
     with monkeypatch.context() as patch:
-        patch.setattr(type(link), "_take", lambda _self, _flat: None)
+        patch.setattr(type(link), "_take", lambda _self, _name, _flat: None)
         await until(lambda: counters(site).attached > 1, "that it attaches anew")
     await site.enter("ana")
     await site.stop()
@@ -58,15 +60,86 @@ async def test_a_node_whose_inbox_is_not_read_attaches_anew_instead_of_seeming_a
 async def test_an_entry_that_cannot_be_read_is_skipped_and_reported(
     shared: Engine, look: client.Redis, expected_logs: ExpectedLogs
 ) -> None:
-    expected_logs("mcp_actors.redis", "the link to redis failed")
+    expected_logs("mcp_actors.redis", "cannot be read")
     site = Site(shared.url, "a")
     await site.start()
     ana = await site.enter("ana")
     look.xadd(KEYS.inbox(NodeId("a")), {"t": "nonsense"})
-    await until(lambda: counters(site).attached > 1, "that it attaches anew")
     ben = await site.enter("ben")
     await site.knows(ana, ben)
+    assert counters(site).attached == 1
     await site.stop()
+
+
+async def test_a_room_whose_keys_somebody_spoilt_is_refused_and_no_other(
+    shared: Engine, look: client.Redis, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs("mcp_actors.redis", "refuses what is asked about a room")
+    site = Site(shared.url, "a")
+    await site.start()
+    look.set(KEYS.room(OTHER_ROOM), "spoilt")
+    refused = site.join(Kind.PEER, "ana", room=OTHER_ROOM)
+    await until(lambda: site.heard_of(JoinRefused, room=OTHER_ROOM), "the refusal")
+    assert site.heard_of(JoinRefused, room=OTHER_ROOM) == [JoinRefused(refused, ErrorCode.UNAVAILABLE)]
+    await site.enter("ben")
+    assert counters(site).attached == 1
+    look.delete(KEYS.room(OTHER_ROOM))
+    await site.stop()
+
+
+async def test_data_that_are_gone_without_a_restart_are_put_back(
+    shared: Engine, look: client.Redis, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs("mcp_actors.redis", "redis is away")
+    sites = [Site(shared.url, name) for name in "ab"]
+    for site in sites:
+        await site.start()
+    present = [await site.enter(f"of {site.node}") for site in sites]
+    for site in sites:
+        await site.knows(*present)
+    look.flushall()
+    newcomer = await sites[0].enter("late")
+    for site in sites:
+        await site.knows(*present, newcomer)
+        assert not site.heard_of(MemberLeft)
+    for site in sites:
+        await site.stop()
+
+
+async def test_a_node_that_comes_back_late_to_a_redis_without_its_data_keeps_its_members(
+    expected_logs: ExpectedLogs,
+) -> None:
+    expected_logs("mcp_actors.redis", "redis is away")
+    with Engine() as engine:
+        early, late = Site(engine.url, "early", lease=6.0), Site(engine.url, "late", lease=6.0)
+        for site in (early, late):
+            await site.start()
+        await early.enter("elsewhere", room=OTHER_ROOM)
+        ana = await late.enter("ana")
+        engine.kill()
+        await until(lambda: not (early.broker.ready or late.broker.ready), "that Redis is missed")
+        await late.die()
+        await asyncio.to_thread(engine.start)
+        newcomer = await early.enter("ben")
+        late.revive()
+        for site in (early, late):
+            await site.knows(ana, newcomer)
+            assert not site.heard_of(MemberLeft)
+        orders = {str(member.id): member.order for member in late.members.values()}
+        assert orders["ana"] == 1
+        assert orders["ben"] > orders["ana"]
+        for site in (early, late):
+            await site.stop()
+
+
+async def test_a_start_that_fails_leaves_nothing_behind(shared: Engine, look: client.Redis) -> None:
+    running = Site(shared.url, "a", buckets=1)
+    await running.start()
+    other = Site(shared.url, "b", buckets=4)
+    with pytest.raises(BrokerError, match="MCP_ACTORS_REDIS_BUCKETS"):
+        await other.start()
+    await running.stop()
+    assert look.keys() == []
 
 
 async def test_a_failure_in_looking_after_rooms_is_reported_and_ends_nothing(

@@ -372,7 +372,7 @@ def test_what_was_written_lately_is_written_again_before_what_waits() -> None:
     _put(outgoing, Y, 3)
     _settle(outgoing, OK, OK)
     _put(outgoing, X, 4)
-    assert outgoing.replay() == 3
+    assert outgoing.replay(0.0) == 3
     assert outgoing.frames == 4
     assert _settle(outgoing, OK, OK) == [(X, [1, 2, 4]), (Y, [3])]
     assert outgoing.frames == outgoing.bytes == 0
@@ -382,10 +382,10 @@ def test_what_was_written_again_can_be_written_once_more() -> None:
     outgoing = _outgoing()
     _put(outgoing, X, 1, 2)
     _settle(outgoing, OK)
-    assert outgoing.replay() == 2
-    assert outgoing.replay() == 0
+    assert outgoing.replay(0.0) == 2
+    assert outgoing.replay(0.0) == 0
     _settle(outgoing, OK)
-    assert outgoing.replay() == 2
+    assert outgoing.replay(0.0) == 2
     assert _all(outgoing) == [(X, [1, 2])]
 
 
@@ -395,7 +395,7 @@ def test_what_was_not_answered_is_written_behind_what_was() -> None:
     _settle(outgoing, OK)
     _put(outgoing, X, 2)
     outgoing.give_back(outgoing.take())
-    outgoing.replay()
+    outgoing.replay(0.0)
     assert _all(outgoing) == [(X, [1, 2])]
 
 
@@ -407,7 +407,7 @@ def test_what_was_written_long_ago_is_forgotten() -> None:
     _settle(outgoing, OK, now=KEEP / 2)
     _put(outgoing, X, 3)
     _settle(outgoing, OK, now=KEEP + 0.1)
-    assert outgoing.replay() == 2
+    assert outgoing.replay(0.0) == 2
     assert _all(outgoing) == [(X, [2, 3])]
 
 
@@ -417,7 +417,7 @@ def test_no_more_bytes_are_kept_than_may_be() -> None:
     for number in range(10):
         outgoing.put(X, _frame(number, 1000))
         _settle(outgoing, OK)
-    assert outgoing.replay() == 3
+    assert outgoing.replay(0.0) == 3
     assert _all(outgoing) == [(X, [7, 8, 9])]
 
 
@@ -425,14 +425,14 @@ def test_a_frame_larger_than_what_may_be_kept_is_not_kept() -> None:
     outgoing = _outgoing(max_kept_bytes=100)
     outgoing.put(X, _frame(1, 1000))
     _settle(outgoing, OK)
-    assert outgoing.replay() == 0
+    assert outgoing.replay(0.0) == 0
 
 
 def test_what_was_held_is_not_kept_as_written() -> None:
     outgoing = _outgoing()
     _put(outgoing, X, 1)
     _settle(outgoing, None)
-    assert outgoing.replay() == 0
+    assert outgoing.replay(0.0) == 0
     outgoing.retry_held(1.0)
     assert _all(outgoing) == [(X, [1])]
 
@@ -443,7 +443,7 @@ def test_what_is_written_again_and_missing_is_held_before_what_was_held_already(
     _settle(outgoing, OK)
     _put(outgoing, X, 2)
     _settle(outgoing, None)
-    outgoing.replay()
+    outgoing.replay(0.0)
     _settle(outgoing, None)
     outgoing.retry_held(1.0)
     assert _all(outgoing) == [(X, [1, 2])]
@@ -455,7 +455,7 @@ def test_what_is_written_again_to_an_inbox_that_is_back_does_not_end_the_sending
     _settle(outgoing, OK)
     _put(outgoing, X, 2)
     _settle(outgoing, None)
-    outgoing.replay()
+    outgoing.replay(0.0)
     _settle(outgoing, OK)
     assert outgoing.retry_held(1.0) == []
     assert (outgoing.frames, _all(outgoing)) == (0, [])
@@ -472,7 +472,7 @@ def test_a_node_that_was_declared_dead_drops_all() -> None:
     outgoing.clear()
     assert not outgoing
     assert (outgoing.frames, outgoing.bytes) == (0, 0)
-    assert outgoing.replay() == 0
+    assert outgoing.replay(0.0) == 0
     assert outgoing.retry_held(PATIENCE + 1) == []
     assert _all(outgoing) == []
 
@@ -494,7 +494,7 @@ def test_the_counts_are_those_of_what_waits_whatever_happens(data: st.DataObject
             case "break":
                 outgoing.give_back(outgoing.take())
             case "replay":
-                outgoing.replay()
+                outgoing.replay(0.0)
             case "wait":
                 outgoing.retry_held(1.0)
     outgoing.retry_held(2.0)

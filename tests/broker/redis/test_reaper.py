@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcp_actors.broker.redis.connection import Access, Address, RedisConnection
-from mcp_actors.broker.redis.entries import Changes
+from mcp_actors.broker.redis.entries import Changes, Gone
 from mcp_actors.broker.redis.reaper import AT_ONCE, TOMBSTONE_LIFE, Reaper
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import NodeId, RoomId
@@ -76,7 +76,7 @@ async def test_a_dead_node_leaves_its_rooms_and_the_others_are_told(store: Store
     for node in (B, C):
         (left,) = store.told(node)
         assert isinstance(left, Changes)
-        assert {change for change in left.changes if isinstance(change, tuple)} == {
+        assert {(gone.incarnation, gone.reason) for gone in left.changes if isinstance(gone, Gone)} == {
             (incarnation, LeaveReason.NODE_LOST) for incarnation in gone
         }
     assert store.fields() == {"pben", "pcia"}

@@ -7,7 +7,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from mcp_actors.broker.redis.entries import Changes, Snapshot
+from mcp_actors.broker.redis.entries import Change, Changes, Gone, Snapshot
 from mcp_actors.broker.redis.replica import Ask, Fenced, Question, Replica
 from mcp_actors.broker.redis.scripts import JOIN, LEAVE, RESYNC
 from mcp_actors.protocol.errors import ErrorCode
@@ -52,9 +52,7 @@ def _told(replica: Replica, *members: Member, version: int, token: str = "", epo
     return replica.told(Snapshot(ROOM, version, epoch, token, [*members]), 0.0, GRACE)
 
 
-def _changed(
-    replica: Replica, version: int, *changes: Member | tuple[Incarnation, LeaveReason], after: int = 0
-) -> list[Event]:
+def _changed(replica: Replica, version: int, *changes: Change, after: int = 0) -> list[Event]:
     return replica.changed(Changes(ROOM, after or version - 1, version, [*changes]), 0.0)
 
 
@@ -90,7 +88,7 @@ def test_a_join_is_heard_when_the_room_is_read_and_not_when_it_is_answered() -> 
     replica = _joining()
     question = _ask(replica, JOIN)
     assert question.nodes == [A]
-    assert question.arguments[-2:] == [10, "1"]
+    assert question.arguments[-3:] == [10, "1", ""]
     assert replica.answered([b"OK", b"10"], 0.0) == []
     assert _told(replica, BEN, ANA, version=10) == [MemberJoined(10, BEN), MemberJoined(10, ANA)]
 
@@ -168,7 +166,7 @@ def test_a_leave_is_heard_when_it_is_read_and_the_last_one_vacates(replica: Repl
     replica.leave(ANA.incarnation, LEFT)
     _ask(replica, LEAVE)
     assert replica.answered([b"OK", b"11"], 0.0) == []
-    assert _changed(replica, 11, (ANA.incarnation, LEFT)) == [MemberLeft(11, ANA.incarnation, LEFT), Vacated()]
+    assert _changed(replica, 11, Gone(ANA.incarnation, LEFT)) == [MemberLeft(11, ANA.incarnation, LEFT), Vacated()]
     assert replica.idle
     assert replica.version is None
     assert replica.members == {}
@@ -180,13 +178,13 @@ def test_a_join_and_a_leave_that_are_answered_before_anything_is_read_are_both_h
         _ask(replica)
         replica.answered(reply, 0.0)
         replica.leave(ANA.incarnation, LEFT)
-    events = [*_told(replica, ANA, version=10), *_changed(replica, 11, (ANA.incarnation, LEFT))]
+    events = [*_told(replica, ANA, version=10), *_changed(replica, 11, Gone(ANA.incarnation, LEFT))]
     assert events == [MemberJoined(10, ANA), MemberLeft(11, ANA.incarnation, LEFT), Vacated()]
 
 
 def test_members_that_leave_together_do_so_in_one_version(replica: Replica) -> None:
     _changed(replica, 11, UNA)
-    events = _changed(replica, 12, (BEN.incarnation, LOST), (UNA.incarnation, LOST))
+    events = _changed(replica, 12, Gone(BEN.incarnation, LOST), Gone(UNA.incarnation, LOST))
     assert events == [MemberLeft(12, BEN.incarnation, LOST), MemberLeft(12, UNA.incarnation, LOST)]
 
 
@@ -195,7 +193,7 @@ def test_members_that_leave_together_do_so_in_one_version(replica: Replica) -> N
 
 def test_changes_that_were_applied_are_dropped(replica: Replica) -> None:
     assert _changed(replica, 10, CIA) == []
-    assert _changed(replica, 9, (BEN.incarnation, LEFT)) == []
+    assert _changed(replica, 9, Gone(BEN.incarnation, LEFT)) == []
     assert replica.ask(0.0) is None
 
 
@@ -281,7 +279,7 @@ def test_a_member_of_another_node_that_redis_forgot_is_suspected_until_its_time_
     replica.expire(GRACE, GRACE + 6)
     replica.answered([b"OK", b"1"], GRACE)
     assert replica.ask(0.0) is None
-    assert _changed(replica, 21, (BEN.incarnation, LOST)) == [MemberLeft(21, BEN.incarnation, LOST)]
+    assert _changed(replica, 21, Gone(BEN.incarnation, LOST)) == [MemberLeft(21, BEN.incarnation, LOST)]
     assert replica.quiet
 
 
@@ -305,7 +303,7 @@ def test_a_suspect_stays_one_over_later_snapshots_without_it(replica: Replica) -
 
 def test_suspects_have_all_their_time_again_when_the_link_was_down(replica: Replica) -> None:
     _told(replica, ANA, version=20, epoch="another")
-    replica.extend_suspicion(50.0)
+    replica.extend_suspicion(0.0, 50.0)
     replica.expire(49.0, 60.0)
     assert replica.ask(0.0) is None
     replica.expire(50.0, 60.0)
@@ -324,7 +322,7 @@ def test_a_join_under_way_when_redis_lost_its_data_is_neither_removed_nor_told_a
     replica.unanswered()
     replica.resync_anew(0.0)
     arguments = _ask(replica, RESYNC).arguments
-    whether = {arguments[i]: arguments[i + 5] for i in range(1, len(arguments), 6)}
+    whether = {arguments[i]: arguments[i + 6] for i in range(1, len(arguments), 7)}
     assert whether == {"pana": "in", "pzoe": "if"}
     assert _told(replica, ANA, version=20, token=str(arguments[0]), epoch="another") == []
     replica.answered([b"OK"], 0.0)
@@ -477,7 +475,7 @@ def test_a_node_that_was_declared_dead_before_anything_was_read_hears_no_leave()
     _ask(replica)
     replica.answered([b"OK", b"10"], 0.0)
     assert replica.lost() == []
-    assert _ask(replica, JOIN).arguments[-1] == "1"
+    assert _ask(replica, JOIN).arguments[-2] == "1"
 
 
 def test_a_room_that_failed_asks_its_members_out_and_is_told_all_anew(replica: Replica) -> None:
@@ -486,8 +484,8 @@ def test_a_room_that_failed_asks_its_members_out_and_is_told_all_anew(replica: R
     replica.join(peer("zoe"), 10, 0.0)
     _ask(replica, LEAVE)
     replica.answered([b"OK", b"11"], 0.0)
-    assert _ask(replica, JOIN).arguments[-1] == "1"
-    assert _changed(replica, 11, (ANA.incarnation, LeaveReason.DISCONNECTED)) == []
+    assert _ask(replica, JOIN).arguments[-2] == "1"
+    assert _changed(replica, 11, Gone(ANA.incarnation, LeaveReason.DISCONNECTED)) == []
     zoe = structs.replace(peer("zoe"), order=3)
     assert _told(replica, BEN, zoe, version=12) == [MemberJoined(12, BEN), MemberJoined(12, zoe)]
 

@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from mcp_actors.broker.redis import scripts
-from mcp_actors.broker.redis.entries import Changes, Snapshot
+from mcp_actors.broker.redis.entries import Changes, Gone, Snapshot
 from mcp_actors.broker.redis.scripts import SCRIPTS
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import NodeId, RoomId
@@ -18,7 +18,7 @@ FILES = sorted(
     key=lambda path: path.name,
 )
 TEXTS = {path.name.removesuffix(".lua"): path.read_text(encoding="utf-8") for path in FILES}
-OF_ROOMS = {"join", "leave", "resync", "expire", "reap_room"}
+OF_ROOMS = {"join", "leave", "mark", "resync", "expire", "reap_room"}
 ROOMS = [
     RoomId("{a}b"),
     RoomId("}{"),
@@ -154,7 +154,9 @@ def test_nobody_joins_after_a_restart_until_all_nodes_had_time_to_announce_their
     assert store.fields() == set()
     assert store.resync(A, [(peer("ana", order=1), "in")], run="2") == ["OK"]
     store.redis.hset(store.keys.config, "joins-from", "1")
-    store.attach(C, run="2", hold=50_000)
+    assert store.join(peer("ben", B), others=[A], run="2") == ["LATER", "100"]  # the two are not done
+    store.redis.hincrby(store.keys.config, "recovering", -2)
+    store.attach(C, run="2")
     assert store.join(peer("ben", C), others=[A], run="2")[0] == "OK"
     store.attach(C, run="3", hold=50_000)
     assert store.join(peer("cia", C), others=[A], run="3")[0] == "LATER"
@@ -469,7 +471,7 @@ def test_a_leave_is_told_to_all_the_asking_node_included(any_store: Store) -> No
     store.told(A)
     store.told(B)
     _, version = store.leave(peer("ana"), others=[B], reason="timeout")
-    left = [Changes(ROOM, int(version) - 1, int(version), [(peer("ana").incarnation, LeaveReason.TIMEOUT)])]
+    left = [Changes(ROOM, int(version) - 1, int(version), [Gone(peer("ana").incarnation, LeaveReason.TIMEOUT)])]
     assert store.told(A) == left
     assert store.told(B) == left
     assert not store.redis.exists(store.keys.rooms_of(A))
@@ -574,7 +576,7 @@ def test_members_the_node_does_not_know_leave_in_one_version(store: Store) -> No
     assert isinstance(left, Changes)
     assert left.version == int(version) + 1
     gone = {(peer("ben").incarnation, LeaveReason.DISCONNECTED), (user("una").incarnation, LeaveReason.DISCONNECTED)}
-    assert {change for change in left.changes if isinstance(change, tuple)} == gone
+    assert {(gone.incarnation, gone.reason) for gone in left.changes if isinstance(gone, Gone)} == gone
     state = store.state()
     assert (state["a"], state["b"], state["#cp"], state["#cu"]) == ("1", "1", "2", "0")
 
@@ -625,7 +627,7 @@ def test_who_did_not_come_back_is_declared_gone_in_one_version(store: Store) -> 
     store.told(B)
     lost = [peer("cia", C), user("una", 1, C)]
     assert store.expire(A, lost, others=[B]) == ["OK", "2"]
-    gone = [(member.incarnation, LeaveReason.NODE_LOST) for member in lost]
+    gone = [Gone(member.incarnation, LeaveReason.NODE_LOST) for member in lost]
     assert store.told(A) == store.told(B) == [Changes(ROOM, int(version), int(version) + 1, [*gone])]
 
 
@@ -667,7 +669,7 @@ def test_the_members_of_a_dead_node_leave_in_one_version(any_store: Store) -> No
     (left,) = store.told(B)
     assert isinstance(left, Changes)
     assert left.version == int(version) + 1
-    assert {change for change in left.changes if isinstance(change, tuple)} == {
+    assert {(gone.incarnation, gone.reason) for gone in left.changes if isinstance(gone, Gone)} == {
         (peer("ana").incarnation, LeaveReason.NODE_LOST),
         (user("una").incarnation, LeaveReason.NODE_LOST),
     }

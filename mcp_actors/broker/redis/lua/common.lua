@@ -3,7 +3,8 @@
 -- KEYS: 1 nodes  2 room  3 room-nodes  4 node-rooms  5... the inboxes of all nodes with members in the room  last config
 -- ARGV: 1 node  2 room id  3 prefix of inboxes  4 entries an inbox may hold  5 run id of the server  6... of the script
 --
--- room        hash: field ("p" + peer id, or "u" + incarnation) -> msgpack [node, incarnation, order, text]
+-- room        hash: field ("p" + peer id, or "u" + incarnation) -> msgpack
+--             [node, incarnation, order, text, "1" if it is away or "0"]
 -- room-nodes  hash: node -> its members here; "#v" version; "#e" run id that gave it; "#op" "#ou" joins of peers and
 --             users; "#cp" "#cu" peers and users present
 
@@ -49,7 +50,7 @@ local function add_entry(node, ...)
   redis.call('XADD', ARGV[3] .. node, 'NOMKSTREAM', 'MAXLEN', '~', ARGV[4], '*', ...)
 end
 
--- changes: {'+', node, incarnation, order, text} or {'-', incarnation, reason}. Each entry names the version it follows:
+-- changes: {'+', node, incarnation, order, text, away}, {'-', incarnation, reason}, {'~', incarnation, away}. Each entry names the version it follows:
 -- who has read that one has missed nothing, also when a restart made versions jump.
 local function tell(nodes, state, version, changes)
   local packed, after = cmsgpack.pack(changes), state['#v'] or '0'

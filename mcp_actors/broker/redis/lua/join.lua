@@ -1,38 +1,55 @@
 -- Let a member into a room, and tell every node that has members there; a node new to the room is told all of it.
 -- Asked again for the same incarnation, it changes nothing.
 --
--- KEYS, ARGV 1-5: as in common.lua, the node being that of the member; the last key is the configuration
+-- A peer takes the place of one that is away under its id.
+--
+-- KEYS, ARGV 1-5: as in common.lua, the node being that of the member; last but one the rooms of the node of whom it
+--                 replaces (any, if it replaces nobody), last the configuration
 -- ARGV: 6 field  7 incarnation  8 text of the member  9 members of its kind the room may hold  10 "1" to be told all
+--       11 the node whose rooms are declared as last key but one
 -- Replies: {LATER, ms}: other nodes are still announcing their members after a restart of the server |
 --          {OK, version} | {DUP} | {TAKEN, version} | {FULL, version} | {FENCED} |
---          {KEYS, node...}: declare their inboxes, ask again
+--          {KEYS, node...}: declare their inboxes, ask again | {RIVAL, node}: declare its rooms, ask again
+
+local ABOVE = 1000001 -- the first order in a room whose counter may have been lost
 
 if fenced(ARGV[1]) then return {'FENCED'} end
-local from = tonumber(redis.call('HGET', KEYS[#KEYS], 'joins-from') or 0)
-if from > 0 then
+local config = redis.call('HMGET', KEYS[#KEYS], 'joins-from', 'joins-until', 'recovering', 'lost-until')
+local lost = false
+if config[1] then
   local time = redis.call('TIME')
-  local wait = from - (time[1] * 1000 + math.floor(time[2] / 1000))
-  if wait > 0 then return {'LATER', string.format('%.0f', wait)} end
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  if now < tonumber(config[1]) then return {'LATER', text(tonumber(config[1]) - now)} end
+  if now < tonumber(config[2]) and tonumber(config[3]) > 0 then return {'LATER', '100'} end
+  lost = now < tonumber(config[4] or 0)
 end
 local present = redis.call('HGET', KEYS[2], ARGV[6])
 if present then
-  if cmsgpack.unpack(present)[2] == ARGV[7] then return {'DUP'} end
-  return {'TAKEN', redis.call('HGET', KEYS[3], '#v')}
+  present = cmsgpack.unpack(present)
+  if present[2] == ARGV[7] then return {'DUP'} end
+  if present[5] ~= '1' then return {'TAKEN', redis.call('HGET', KEYS[3], '#v')} end
+  if present[1] ~= ARGV[11] then return {'RIVAL', present[1]} end
 end
 local state, nodes = load_nodes()
 local kind = kind_of(ARGV[6])
-if tonumber(state['#c' .. kind] or 0) >= tonumber(ARGV[9]) then return {'FULL', state['#v']} end
+if not present and tonumber(state['#c' .. kind] or 0) >= tonumber(ARGV[9]) then return {'FULL', state['#v']} end
 local missing = undeclared(nodes)
 if missing then return missing end
 
 local version = bump(state)
-local order = redis.call('HINCRBY', KEYS[3], '#o' .. kind, 1)
-redis.call('HINCRBY', KEYS[3], '#c' .. kind, 1)
-redis.call('HSET', KEYS[2], ARGV[6], cmsgpack.pack({ARGV[1], ARGV[7], order, ARGV[8]}))
-tell(nodes, state, version, {{'+', ARGV[1], ARGV[7], order, ARGV[8]}})
+local order = redis.call('HINCRBY', KEYS[3], '#o' .. kind, (lost and not state['#o' .. kind]) and ABOVE or 1)
+local changes = {}
+if present then changes[1] = {'-', present[2], 'replaced'} else redis.call('HINCRBY', KEYS[3], '#c' .. kind, 1) end
+changes[#changes + 1] = {'+', ARGV[1], ARGV[7], order, ARGV[8], '0'}
+redis.call('HSET', KEYS[2], ARGV[6], cmsgpack.pack({ARGV[1], ARGV[7], order, ARGV[8], '0'}))
+tell(nodes, state, version, changes)
 if not nodes[ARGV[1]] or ARGV[10] == '1' then
   tell_all_of_it(ARGV[1], version, '')
   redis.call('SADD', KEYS[4], ARGV[2])
 end
 redis.call('HINCRBY', KEYS[3], ARGV[1], 1)
+if present and redis.call('HINCRBY', KEYS[3], present[1], -1) <= 0 then
+  redis.call('HDEL', KEYS[3], present[1])
+  redis.call('SREM', KEYS[#KEYS - 1], ARGV[2])
+end
 return {'OK', text(version)}

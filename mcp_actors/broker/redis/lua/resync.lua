@@ -1,8 +1,9 @@
 -- Make what Redis knows of a node's members in a room what the node knows, and tell the node all of the room.
 --
 -- KEYS, ARGV 1-5: as in common.lua
--- ARGV: 6 token, which the snapshot will carry, then for each member of the node six:
---       field, incarnation, kind, order, text, "in" (it is to be in the room) or "if" (it may be: a request decides)
+-- ARGV: 6 token, which the snapshot will carry, then for each member of the node seven:
+--       field, incarnation, kind, order, text, "1" if away or "0",
+--       "in" (it is to be in the room) or "if" (it may be: a request decides)
 -- Replies: {OK, incarnation...}: those whose place another has taken | {FENCED} | {KEYS, node...}
 
 if fenced(ARGV[1]) then return {'FENCED'} end
@@ -18,23 +19,23 @@ for i = 1, #flat, 2 do
 end
 
 local changes, kept, reply = {}, {}, {'OK'}
-for i = 7, #ARGV, 6 do
+for i = 7, #ARGV, 7 do
   local field, incarnation, kind, order = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
   local member = known[field]
   if member and member[2] == incarnation then
     kept[field] = true
-  elseif ARGV[i + 5] == 'in' then
+  elseif ARGV[i + 6] == 'in' then
     if member or orders[kind][order] then
       reply[#reply + 1] = incarnation
     else
       kept[field] = true
       orders[kind][order] = true
-      redis.call('HSET', KEYS[2], field, cmsgpack.pack({ARGV[1], incarnation, order, ARGV[i + 4]}))
+      redis.call('HSET', KEYS[2], field, cmsgpack.pack({ARGV[1], incarnation, order, ARGV[i + 4], ARGV[i + 5]}))
       redis.call('HINCRBY', KEYS[3], '#c' .. kind, 1)
       if order > tonumber(redis.call('HGET', KEYS[3], '#o' .. kind) or 0) then
         redis.call('HSET', KEYS[3], '#o' .. kind, order)
       end
-      changes[#changes + 1] = {'+', ARGV[1], incarnation, order, ARGV[i + 4]}
+      changes[#changes + 1] = {'+', ARGV[1], incarnation, order, ARGV[i + 4], ARGV[i + 5]}
     end
   end
 end
