@@ -12,8 +12,8 @@ setup: .venv/dev  ## make .venv with everything for development
 serve: .venv/run  ## run the server on http://localhost:8000
 	@exec $(BIN)/mcp-actors serve
 
-cluster: .venv/dev  ## run three processes and a Valkey server, on ports 8000 to 8002: rooms span them
-	@exec $(BIN)/python -m bench cluster
+cluster: .venv/dev  ## run three processes and a Valkey server, on ports 8000 to 8002 (or PORT=...): rooms span them
+	@exec $(BIN)/python -m bench cluster $(if $(PORT),--port $(PORT))
 
 test: check  ## check, then run all tests
 	$(BIN)/pytest --loop asyncio tests/transports

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from picows import WSListener, WSMsgType, ws_connect
+from picows import WSCloseCode, WSListener, WSMsgType, ws_connect
 
 from bench.payloads import STAMP, read_stamp
 from bench.runner import LoadError
@@ -44,9 +44,10 @@ class Client(WSListener):
         self._transport.send(WSMsgType.TEXT, frame)
 
     def close(self) -> None:
-        """Cut the connection."""
+        """Say good-bye, so that the server does not wait for it to come back, and hang up."""
         self.closing = True
-        self._transport.disconnect(graceful=False)
+        self._transport.send_close(WSCloseCode.OK)
+        self._transport.disconnect()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Ask to join."""
@@ -115,7 +116,7 @@ async def connect_all(url: str, dialect: Dialect, clients: Iterable[Client], at_
 
 
 def close_all(clients: Iterable[Client]) -> None:
-    """Cut all connections. Raises `LoadError` if one was broken before."""
+    """Close all connections. Raises `LoadError` if one was broken before."""
     broken = [client for client in clients if client.broken]
     for client in clients:
         client.close()

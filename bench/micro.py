@@ -22,13 +22,14 @@ from bench.report import aligned
 from bench.rooms import Nobody
 from mcp_actors import logs
 from mcp_actors.actors.loop import LoopActor
+from mcp_actors.actors.mail import Greeting
 from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.node import Node
 from mcp_actors.protocol.codec import Limits, encode, peer_decoder, sender_stamp, stamp
 from mcp_actors.protocol.events import Kind, Member, MemberJoined
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId
 from mcp_actors.protocol.messages import PeerEntry, PeerJoined
-from mcp_actors.room.room import Room
+from mcp_actors.room.room import Entry, Room
 from mcp_actors.transports.frames import FrameReader, write_frame
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def room() -> Iterator[Micro]:
     rules = Room(ROOM, 500, 100)
     for number, peer_id in enumerate((ADA, GRACE), 1):
         member = Member(Kind.PEER, peer_id, Incarnation(peer_id), NodeId("bench"), {}, number)
+        rules.enter(Entry(member, Greeting()))
         rules.heard(MemberJoined(number, member))
     frame = frame_of("candidate")
     message: Any = peer_decoder(LIMITS).decode(frame)
@@ -121,7 +123,7 @@ async def room_actor() -> list[Micro]:
     node = Node(NodeId("bench"), MemoryBroker(), room_capacity=500, max_rooms=10, max_inbox=4096, max_unanswered=100)
     members = [node.membership(ROOM, Kind.PEER, peer_id) for peer_id in (ADA, GRACE)]
     for member in members:
-        await member.enter(Nobody(), None)
+        await member.enter(Nobody(), Greeting())
     frame = frame_of("candidate")
     message: Targeted = peer_decoder(LIMITS).decode(frame)  # type: ignore[assignment]
     work = _told(lambda _mail: members[0].relay(message, frame), BATCH)

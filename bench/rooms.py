@@ -19,6 +19,7 @@ import uvloop
 from bench.accounting import rss_bytes
 from bench.plan import Outcome
 from mcp_actors import logs
+from mcp_actors.actors.mail import Greeting
 from mcp_actors.app import spare_the_collector
 from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.node import Node
@@ -35,6 +36,8 @@ BATCH = 100
 
 class Nobody:
     """An outlet that takes everything and keeps nothing."""
+
+    away = False
 
     def put(self, frame: bytes) -> bool:
         """See `Outlet`."""
@@ -67,7 +70,7 @@ class Rooms:
                 self._number += 1
                 member = self._node.membership(RoomId(f"room-{self._number:08d}"), Kind.PEER, PeerId("peer-0001"))
                 self._members.append(member)
-                entering.append(member.enter(self._outlet, None))
+                entering.append(member.enter(self._outlet, Greeting()))
             for entered in entering:
                 await entered
         return (time.process_time_ns() - began) / 1000 / count

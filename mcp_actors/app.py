@@ -25,6 +25,7 @@ from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
 from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.identifiers import NodeId
 from mcp_actors.redis_url import parse
+from mcp_actors.sessions import Sessions
 from mcp_actors.transports.access import AccessPolicy, is_loopback
 from mcp_actors.transports.connections import Connections
 from mcp_actors.transports.echo import EchoHandler
@@ -86,7 +87,7 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._sockets: list[socket.socket] = []
-        self._heartbeat: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._asked = asyncio.Event()
         node_id = NodeId(f"{socket.gethostname()}-{secrets.token_hex(4)}")
         self.node = Node(
@@ -98,6 +99,14 @@ class App:
             max_unanswered=settings.max_room_unanswered,
         )
         self.connections = Connections(settings.max_connections, settings.ping_interval)
+        self.sessions = Sessions(
+            settings.secret_key.encode() or secrets.token_bytes(32),
+            window=settings.resume_window,
+            max_frames=settings.max_session_messages,
+            max_bytes=settings.max_session_bytes,
+            max_rooms=settings.max_rooms_per_connection,
+            max_away=settings.max_connections,
+        )
         self._server = HTTPServer(
             self._routes(),
             max_header_size=settings.max_request_bytes,
@@ -144,7 +153,6 @@ class App:
         limits = Limits(settings.max_message_bytes, settings.max_metadata_bytes, settings.max_id_length)
         bounds = Bounds(
             limits=limits,
-            max_rooms=settings.max_rooms_per_connection,
             max_outbox_frames=settings.max_outbox_messages,
             max_outbox_bytes=settings.max_outbox_bytes,
             max_bad_messages=settings.max_bad_messages,
@@ -152,6 +160,7 @@ class App:
         framer = Framer() if settings.frame_loop == "fast" else None
         endpoint = Endpoint(
             self.node,
+            self.sessions,
             self.connections,
             policy,
             bounds,
@@ -187,7 +196,10 @@ class App:
             await self.node.broker.stop()
             raise
         self._server.add_sockets(self._sockets)
-        self._heartbeat = asyncio.create_task(self.connections.keep_alive())
+        self._tasks = [
+            asyncio.create_task(self.connections.keep_alive()),
+            asyncio.create_task(self.sessions.end_the_late()),
+        ]
         log.info("listening", host=settings.host, port=self.port, node=self.node.id, version=__version__)
         if not is_loopback(settings.host) and not settings.allowed_hosts:
             log.warning("open to other machines under any name; set MCP_ACTORS_ALLOWED_HOSTS", host=settings.host)
@@ -195,11 +207,12 @@ class App:
     async def stop(self) -> None:
         """Accept nothing more, close every connection with 1001, and wait a moment for the clients to answer."""
         self._server.stop()
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
+        for task in self._tasks:
+            task.cancel()
         count = len(self.connections)
         await self.connections.close_all(CloseCode.GOING_AWAY, CLOSING_PATIENCE)
         await self._server.close_all_connections()
+        self.sessions.end_all()
         await self.node.broker.stop()
         log.info("stopped", connections=count)
 

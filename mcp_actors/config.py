@@ -61,6 +61,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "text", "json"] = "auto"
     ping_interval: Seconds = 20.0
+    resume_window: Annotated[float, Meta(ge=0, le=3600)] = 30.0
     frame_loop: Literal["fast", "stock"] = "fast"
     compression: bool = False
     echo: bool = False
@@ -74,6 +75,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_outbox_bytes: Count = 1_048_576
     max_outbox_messages: Count = 4096
     max_room_inbox: Count = 256
+    max_session_messages: Count = 1024
+    max_session_bytes: Count = 1_048_576
     max_remote_messages: Count = 20_000
     max_remote_bytes: Count = 33_554_432
     max_replay_bytes: Count = 67_108_864

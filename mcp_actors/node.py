@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mcp_actors.actors.directory import Directory
 from mcp_actors.actors.loop import ActorDeadError
-from mcp_actors.actors.mail import Broadcast, Enter, Exit, Mail, Outlet, Relayed
+from mcp_actors.actors.mail import Broadcast, Enter, Exit, Greeting, Mail, Mark, Outlet, Relayed, Return
 from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.protocol.events import Kind, LeaveReason, Member
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RequestId, RoomId, UserId
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable
 
     from mcp_actors.actors.loop import ActorRef, Inbox
     from mcp_actors.actors.room import RoomActor
@@ -75,14 +75,26 @@ class Membership:
         self._member = member
         self._max_inbox = max_inbox
 
-    def enter(
-        self, outlet: Outlet, request_id: RequestId | None, ice_servers: Sequence[dict[str, Any]] = ()
-    ) -> Awaitable[None]:
+    @property
+    def member_id(self) -> PeerId | UserId:
+        """Under which id."""
+        return self._member.id
+
+    def enter(self, outlet: Outlet, greeting: Greeting, *, presence: bool = False) -> Awaitable[None]:
         """Ask at once to enter, and await the outcome; the room writes the reply.
 
         Raises `PeerIdTaken` or `RoomFull` too.
         """
-        return self._ask(Enter(self._member, outlet, request_id, ice_servers))
+        return self._ask(Enter(self._member, outlet, greeting, presence))
+
+    def come_back(self, greeting: Greeting) -> None:
+        """Have the room write the reply to the join again, for a client that came back."""
+        self._tell(Return(self._member.incarnation, greeting))
+
+    def mark(self, *, away: bool) -> None:
+        """Say that the client has no connection now, or has one again; never fails."""
+        if self._room.is_alive():
+            self._room.tell(Mark(self._member.incarnation, away))
 
     def leave(self, request_id: RequestId | None) -> Awaitable[None]:
         """Ask at once to leave, and await that it is done; the room writes the reply."""

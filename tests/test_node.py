@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from mcp_actors.actors.mail import Greeting
 from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.node import Node
 from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
@@ -41,7 +42,7 @@ def _node(*, room_capacity: int = 10, max_rooms: int = 10) -> Node:
 async def _enter(node: Node, name: str, kind: Kind = Kind.PEER) -> tuple[Membership, RecordingOutlet]:
     outlet = RecordingOutlet()
     membership = node.membership(ROOM, kind, PeerId(name))
-    await membership.enter(outlet, None)
+    await membership.enter(outlet, Greeting())
     outlet.frames.clear()
     return membership, outlet
 
@@ -57,7 +58,7 @@ def _message() -> Message:
 async def test_a_membership_enters_and_leaves() -> None:
     node, outlet = _node(), RecordingOutlet()
     membership = node.membership(ROOM, Kind.PEER, PeerId("ana"), {"a": 1})
-    await membership.enter(outlet, 1, [{"urls": "stun:stun.test"}])
+    await membership.enter(outlet, Greeting(1, [{"urls": "stun:stun.test"}]))
     await membership.leave(2)
     joined, left = outlet.messages
     assert joined["id"] == 1
@@ -69,7 +70,7 @@ async def test_a_membership_enters_and_leaves() -> None:
 async def test_a_user_enters_and_leaves() -> None:
     node, outlet = _node(), RecordingOutlet()
     membership = node.membership(ROOM, Kind.USER, UserId("uma"))
-    await membership.enter(outlet, None)
+    await membership.enter(outlet, Greeting())
     await membership.leave(None)
     assert outlet.types == ["room-joined", "room-left"]
 
@@ -78,7 +79,7 @@ async def test_entering_asks_at_once_and_before_it_is_awaited() -> None:
     node = _node()
     first, second = RecordingOutlet(), RecordingOutlet()
     entering = [
-        node.membership(ROOM, Kind.PEER, PeerId(name)).enter(outlet, None)
+        node.membership(ROOM, Kind.PEER, PeerId(name)).enter(outlet, Greeting())
         for name, outlet in (("ana", first), ("ben", second))
     ]
     for entered in reversed(entering):
@@ -176,7 +177,7 @@ async def test_a_membership_in_a_room_that_was_lost_says_so(
 
     monkeypatch.setattr(outlet, "put", bug)
     ben = node.membership(ROOM, Kind.PEER, PeerId("ben"))
-    entering = ben.enter(RecordingOutlet(), None)
+    entering = ben.enter(RecordingOutlet(), Greeting())
     await until(lambda: not ana._room.is_alive(), "the room's end")
     with pytest.raises(Unavailable, match="join it again"):
         await entering
@@ -187,7 +188,7 @@ async def test_a_membership_in_a_room_that_was_lost_says_so(
     with pytest.raises(Unavailable, match="join it again"):
         await ana.leave(1)
     with pytest.raises(Unavailable, match="join it again"):
-        await ben.enter(RecordingOutlet(), None)
+        await ben.enter(RecordingOutlet(), Greeting())
     ana.end(LeaveReason.DISCONNECTED)
     assert len(node.rooms) == 0
 
@@ -214,10 +215,10 @@ async def test_a_join_in_the_same_turn_as_the_last_leave_is_not_stranded() -> No
     node = _node()
     ana, ben = RecordingOutlet(), RecordingOutlet()
     first = node.membership(ROOM, Kind.PEER, PeerId("ana"))
-    await first.enter(ana, None)
+    await first.enter(ana, Greeting())
     left = first.leave(None)
     second = node.membership(ROOM, Kind.PEER, PeerId("ben"))
-    entered = second.enter(ben, 1)
+    entered = second.enter(ben, Greeting(1))
     await left
     await entered
     assert ben.types == ["joined"]
@@ -228,13 +229,13 @@ async def test_a_join_in_the_same_turn_as_the_last_leave_is_not_stranded() -> No
 
 async def test_a_refused_join_keeps_nothing_for_the_garbage_collector() -> None:
     node = _node()
-    await node.membership(ROOM, Kind.PEER, PeerId("ana")).enter(RecordingOutlet(), None)
+    await node.membership(ROOM, Kind.PEER, PeerId("ana")).enter(RecordingOutlet(), Greeting())
     gc.collect()
     gc.disable()
     try:
         for _ in range(10):
             try:
-                await node.membership(ROOM, Kind.PEER, PeerId("ana")).enter(RecordingOutlet(), None)
+                await node.membership(ROOM, Kind.PEER, PeerId("ana")).enter(RecordingOutlet(), Greeting())
             except PeerIdTaken:
                 continue
             raise AssertionError("it is taken")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from picows import WSListener, WSMsgType, ws_connect
+from picows import WSCloseCode, WSListener, WSMsgType, ws_connect
 
 from bench.chaos.record import EVERYBODY, Arrival, Event, Stay
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 JOIN, LEAVE = "join", "leave"
 """The ids of those requests; that of a message is its number and its target."""
 
+GOODBYE_PATIENCE = 1.0
 CLOSE_PATIENCE = 10.0
 
 encode, decode = msgspec.json.encode, msgspec.json.decode
@@ -82,10 +84,14 @@ class Member(WSListener):
         await self.close()
 
     async def close(self) -> None:
-        """Cut the connection."""
+        """Say good-bye, so that the server waits for nobody; cut the connection if that is not answered."""
         self.asked_to_end = True
         self.stay.ended_at = self.stay.ended_at or now()
         if self._transport is not None:
+            self._transport.send_close(WSCloseCode.OK)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE_PATIENCE):
+                    await self._gone.wait()
             self._transport.disconnect(graceful=False)
             async with asyncio.timeout(CLOSE_PATIENCE):
                 await self._gone.wait()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from mcp_actors.room.room import Greeting as Greeting  # noqa: PLC0414 - for transports, which know no rooms
 
+if TYPE_CHECKING:
     from mcp_actors.protocol.errors import CloseCode
     from mcp_actors.protocol.events import Event, LeaveReason, Member
     from mcp_actors.protocol.identifiers import Incarnation, RequestId
@@ -16,22 +16,41 @@ if TYPE_CHECKING:
 
 
 class Outlet(Protocol):
-    """One connection, as rooms see it. Neither method waits or fails."""
+    """One client, as rooms see it. Neither method waits or fails."""
+
+    @property
+    def away(self) -> bool:
+        """Whether the client has no connection now, and frames wait for it to come back."""
 
     def put(self, frame: bytes) -> bool:
-        """Write a frame; False if the connection is closed, or is being closed for not keeping up."""
+        """Write a frame, or keep it for when the client is back; False if it will never have it."""
 
     def close(self, code: CloseCode) -> None:
-        """Close the connection."""
+        """Close its connection, for good."""
 
 
 class Enter(Struct, frozen=True, gc=False):
-    """Asked by a connection that joins: answered with None when it is in, else with a SignalingError."""
+    """Asked by a client that joins: answered with None when it is in, else with a SignalingError."""
 
     member: Member
     outlet: Outlet
-    request_id: RequestId | None = None
-    ice_servers: Sequence[dict[str, Any]] = ()
+    greeting: Greeting = Greeting()
+    presence: bool = False
+    """Whether it wants to know who is away."""
+
+
+class Return(Struct, frozen=True, gc=False):
+    """Told by a member that came back on a new connection: the room writes the reply to its join again."""
+
+    incarnation: Incarnation
+    greeting: Greeting
+
+
+class Mark(Struct, frozen=True, gc=False):
+    """Told of a member that lost its connection, or has one again."""
+
+    incarnation: Incarnation
+    away: bool
 
 
 class Exit(Struct, frozen=True, gc=False):
@@ -68,4 +87,4 @@ class Heard(Struct, frozen=True, gc=False):
     event: Event
 
 
-Mail = Enter | Exit | Relayed | Broadcast | Heard
+Mail = Enter | Exit | Return | Mark | Relayed | Broadcast | Heard

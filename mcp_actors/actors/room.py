@@ -8,15 +8,17 @@ import structlog
 from pykka import ActorDeadError
 
 from mcp_actors.actors.loop import LoopActor, LoopFuture
-from mcp_actors.actors.mail import Broadcast, Enter, Exit, Heard, Mail, Outlet, Relayed
+from mcp_actors.actors.mail import Broadcast, Enter, Exit, Heard, Mail, Mark, Outlet, Relayed, Return
 from mcp_actors.protocol.codec import error_frame
 from mcp_actors.protocol.errors import CloseCode, SignalingError
 from mcp_actors.protocol.events import (
     Announced,
     FramesLost,
     JoinRefused,
+    LeaveReason,
     MemberJoined,
     MemberLeft,
+    MemberMarked,
     Receipt,
     Signalled,
     Vacated,
@@ -70,6 +72,10 @@ class RoomActor(LoopActor):
                 return self._enter(message)
             case Exit():
                 return self._exit(message)
+            case Mark():
+                self._broker.mark(self._room.id, message.incarnation, away=message.away)
+            case Return():
+                self._perform(self._room.returned(message.incarnation, message.greeting))
         return None
 
     def on_idle(self) -> None:
@@ -97,7 +103,7 @@ class RoomActor(LoopActor):
         incarnation = mail.member.incarnation
         self._outlets[incarnation] = mail.outlet
         self.idle_matters = False
-        self._room.enter(Entry(mail.member, mail.request_id, mail.ice_servers))
+        self._room.enter(Entry(mail.member, mail.greeting, mail.presence))
         answer = self._entering[incarnation] = LoopFuture()
         self._broker.join(self._room.id, mail.member, self._capacity)
         return answer
@@ -122,6 +128,8 @@ class RoomActor(LoopActor):
                 self._close(event.target)
             case MemberJoined() | MemberLeft():
                 self._changed(event)
+            case MemberMarked():
+                self._perform(self._room.marked(event))
             case JoinRefused():
                 self._refused(event)
             case Vacated():
@@ -133,8 +141,9 @@ class RoomActor(LoopActor):
         if isinstance(event, MemberLeft):
             log.debug("member left", room=self._room.id, member=event.incarnation, reason=event.reason)
             answer = self._leaving.pop(event.incarnation, None)
-            if answer is None:
-                self._close(event.incarnation)  # it did not ask to: the other nodes took this one for lost
+            if answer is None:  # it did not ask to: another has its place, or the other nodes took this one for lost
+                replaced = event.reason is LeaveReason.REPLACED
+                self._close(event.incarnation, CloseCode.REPLACED if replaced else CloseCode.ROOM_LOST)
             self._outlets.pop(event.incarnation, None)
         else:
             member = event.member
@@ -153,10 +162,10 @@ class RoomActor(LoopActor):
         if departed is not None:
             departed.set(None)
 
-    def _close(self, incarnation: Incarnation) -> None:
+    def _close(self, incarnation: Incarnation, code: CloseCode = CloseCode.ROOM_LOST) -> None:
         outlet = self._outlets.get(incarnation)
         if outlet is not None:
-            outlet.close(CloseCode.ROOM_LOST)
+            outlet.close(code)
 
     # -------------------------------------------------------------------------------------------------------- messages
 
@@ -172,10 +181,11 @@ class RoomActor(LoopActor):
 
     def _deliver(self, relay: Relay) -> None:
         message = relay.message
-        if not self._outlets[relay.to].put(relay.frame):
+        outlet = self._outlets[relay.to]
+        if not outlet.put(relay.frame):
             self._complain(relay.sender, peer_not_found(message).about(message.room, message.id))
         elif message.id is not None:
-            self._outlets[relay.sender].put(ack(message))
+            self._outlets[relay.sender].put(ack(message, "queued" if outlet.away else "delivered", relay.step))
 
     def _broadcast(self, mail: Broadcast) -> None:
         try:
@@ -196,26 +206,31 @@ class RoomActor(LoopActor):
             if isinstance(publish.message, Message):
                 self._broker.announce(room, sender, publish.to, publish.frame, ticket)
             else:
-                self._broker.relay(room, sender, publish.to[0], publish.frame, ticket)
+                self._broker.relay(room, sender, publish.to[0], publish.frame, ticket, publish.step)
         except SignalingError:
             self._room.forget_receipts(ticket)
             raise
 
     def _signalled(self, event: Signalled) -> None:
         outlet = self._outlets.get(event.target) if self._room.signalled(event.target) else None
-        delivered = outlet is not None and outlet.put(event.frame)
+        overtaken = self._room.overtaken(event) if event.step is not None and outlet is not None else 0
+        delivered = outlet is not None and not overtaken and outlet.put(event.frame)
         if event.ticket or not delivered:
-            self._confirm(event, delivered=delivered)
+            queued = outlet is not None and delivered and outlet.away
+            self._confirm(event, delivered=delivered, queued=queued, overtaken=overtaken)
 
     def _announced(self, event: Announced) -> None:
         self._perform([self._room.announced(event.frame)])
         if event.ticket:
             self._confirm(event, delivered=True)
 
-    def _confirm(self, event: Signalled | Announced, *, delivered: bool) -> None:
+    def _confirm(
+        self, event: Signalled | Announced, *, delivered: bool, queued: bool = False, overtaken: int = 0
+    ) -> None:
         sender = self._room.roster.member(event.sender)
         if sender is not None:
-            self._broker.confirm(self._room.id, sender, event.target, event.ticket, delivered=delivered)
+            receipt = Receipt(event.sender, event.target, event.ticket, delivered, queued, overtaken)
+            self._broker.confirm(self._room.id, sender, receipt)
 
     def _send(self, to: Sequence[Incarnation], frame: bytes) -> None:
         self.effort += len(to)

@@ -41,6 +41,7 @@ _EXPECTED = {
     "payload.answer.type": "answer or pranswer",
     "payload.candidate": 'a candidate object, or null or "" to end the candidates',
     "payload.metadata": "an object",
+    "negotiation": "the number the server gave an offer",
 }
 _QUOTE = ord('"')
 
@@ -236,10 +237,16 @@ def sender_stamp(sender: str) -> bytes:
     return b'{"sender":' + _dumps(sender) + b","
 
 
+def offer_stamp(sender: bytes, negotiation: int) -> bytes:
+    """A `sender_stamp` with the number of an offer."""
+    return b'%b"negotiation":%d,' % (sender, negotiation)
+
+
 def stamp(sender: bytes, frame: bytes) -> bytes:
     """Put a `sender_stamp` in front of a message's own text, which stays as it is byte for byte.
 
-    `frame` is a decoded client message: an object with at least one field and none named `sender`.
+    `frame` is a decoded client message: an object with at least one field and none named `sender`, nor, if it is an
+    offer, `negotiation`.
     Measured on a 2.4 kB offer: 0.3 us, against 4.3 us for encoding it anew.
     """
     return sender + frame[frame.index(b"{") + 1 :]

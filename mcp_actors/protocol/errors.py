@@ -7,6 +7,7 @@
       NotInRoom               the room of the message was not joined
       AlreadyInRoom           this connection is in the room already
       PeerNotFound            the target is not in the room
+      StaleNegotiation        an answer or a candidate for an offer that a newer one has overtaken
       PeerIdTaken             another connection has that peer id in the room
       RoomFull                the room has as many members as it may
       TooManyRooms            this connection is in as many rooms as it may
@@ -38,6 +39,7 @@ class ErrorCode(StrEnum):
     NOT_IN_ROOM = "not-in-room"
     ALREADY_IN_ROOM = "already-in-room"
     PEER_NOT_FOUND = "peer-not-found"
+    STALE_NEGOTIATION = "stale-negotiation"
     PEER_ID_TAKEN = "peer-id-taken"
     ROOM_FULL = "room-full"
     TOO_MANY_ROOMS = "too-many-rooms"
@@ -57,6 +59,7 @@ class CloseCode(IntEnum):
     ROOM_LOST = 4001
     PING_TIMEOUT = 4003
     BAD_MESSAGE = 4500
+    REPLACED = 4501
 
     @property
     def reason(self) -> str:
@@ -67,6 +70,11 @@ class CloseCode(IntEnum):
     def retryable(self) -> bool:
         """Whether the client may reconnect."""
         return self < FIRST_FINAL_CODE
+
+    @property
+    def resumable(self) -> bool:
+        """Whether its session waits for it."""
+        return self.retryable and self not in (CloseCode.ROOM_LOST, CloseCode.GOING_AWAY)
 
 
 class SignalingError(Exception):
@@ -122,6 +130,12 @@ class PeerNotFound(SignalingError):
     """The target is not in the room, or its connection is going."""
 
     code = ErrorCode.PEER_NOT_FOUND
+
+
+class StaleNegotiation(SignalingError):
+    """The offer was overtaken by a newer one (`details["negotiation"]`, the highest number between the two peers)."""
+
+    code = ErrorCode.STALE_NEGOTIATION
 
 
 class PeerIdTaken(SignalingError):

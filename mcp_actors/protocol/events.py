@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -25,12 +25,14 @@ class LeaveReason(StrEnum):
     DISCONNECTED = "disconnected"
     TIMEOUT = "timeout"
     NODE_LOST = "node-lost"
+    REPLACED = "replaced"
 
 
 class Member(Struct, frozen=True):
     """One connection in one room, as every node knows it.
 
-    `order` is the room's join counter, given by the broker: 0 until then, unique and rising in a room's life.
+    `order` is the room's join counter, given by the broker: 0 until then, unique and rising in a room's life. `away`:
+    it has no connection now, and may come back.
     """
 
     kind: Kind
@@ -39,6 +41,7 @@ class Member(Struct, frozen=True):
     node: NodeId
     metadata: dict[str, Any]
     order: int = 0
+    away: bool = False
 
 
 class MemberJoined(Struct, frozen=True):
@@ -56,6 +59,14 @@ class MemberLeft(Struct, frozen=True):
     reason: LeaveReason
 
 
+class MemberMarked(Struct, frozen=True):
+    """The member with this incarnation is away, or back, from `version` on."""
+
+    version: int
+    incarnation: Incarnation
+    away: bool
+
+
 class JoinRefused(Struct, frozen=True):
     """The broker did not let this incarnation in; told to its own node alone."""
 
@@ -65,6 +76,13 @@ class JoinRefused(Struct, frozen=True):
 
 class Vacated(Struct, frozen=True):
     """This node has no member in the room any more and hears no more of it; what it knew of others is void."""
+
+
+class Step(Struct, frozen=True, array_like=True, gc=False):
+    """A step of a negotiation: which offer a signal is or belongs to, for nodes that do not read its frame."""
+
+    kind: Literal["offer", "answer", "ice-candidate"]
+    number: int
 
 
 class Signalled(Struct, frozen=True, gc=False):
@@ -77,6 +95,7 @@ class Signalled(Struct, frozen=True, gc=False):
     target: Incarnation
     frame: bytes
     ticket: int
+    step: Step | None = None
 
 
 class Announced(Struct, frozen=True, gc=False):
@@ -95,6 +114,10 @@ class Receipt(Struct, frozen=True, gc=False):
     target: Incarnation
     ticket: int
     delivered: bool
+    queued: bool = False
+    """It waits for the target to come back."""
+    overtaken: int = 0
+    """It is not delivered, as it belongs to an offer that a newer one has overtaken: the highest number; else 0."""
 
 
 class FramesLost(Struct, frozen=True, gc=False):
@@ -103,4 +126,4 @@ class FramesLost(Struct, frozen=True, gc=False):
     target: Incarnation
 
 
-Event = MemberJoined | MemberLeft | JoinRefused | Vacated | Signalled | Announced | Receipt | FramesLost
+Event = MemberJoined | MemberLeft | MemberMarked | JoinRefused | Vacated | Signalled | Announced | Receipt | FramesLost

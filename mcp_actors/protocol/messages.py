@@ -7,7 +7,7 @@ JSON, never decoded.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
@@ -18,6 +18,12 @@ from mcp_actors.protocol.identifiers import MAX_REQUEST_ID_LENGTH, PeerId, Reque
 ClientRequestId = (
     Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Annotated[str, Meta(max_length=MAX_REQUEST_ID_LENGTH)]
 )
+
+
+NegotiationNumber = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+
+Delivery = Annotated[int, Meta(ge=0, le=2**53)]
+"""A delivery number: of a session's frames, from 1; 0 before the first."""
 
 
 class Request(Struct, frozen=True, tag_field="type", forbid_unknown_fields=True, kw_only=True):
@@ -40,11 +46,16 @@ class Empty(Struct, frozen=True):
 
 
 class JoinPayload(Struct, frozen=True):
-    """Who joins. `resume` is reserved for session tokens: accepted, without effect."""
+    """Who joins. `resume`: the token of a session to go on with, `received` the last delivery number seen in it.
+
+    `presence`: whether to be told of peers who are away.
+    """
 
     peer_id: PeerId
     metadata: dict[str, Any] = field(default_factory=dict)
     resume: str | None = None
+    received: Delivery = 0
+    presence: bool = False
 
 
 class Join(RoomRequest, frozen=True, tag="join"):
@@ -108,26 +119,30 @@ class SignalPayload(TargetedPayload, frozen=True):
 
 
 class Offer(RoomRequest, frozen=True, tag="offer"):
-    """Relay an offer."""
+    """Relay an offer; the server gives it its number, 0 until then."""
 
+    negotiation: ClassVar[int] = 0
     payload: OfferPayload
 
 
 class Answer(RoomRequest, frozen=True, tag="answer"):
-    """Relay an answer."""
+    """Relay an answer; `negotiation` is the number of the offer it answers."""
 
     payload: AnswerPayload
+    negotiation: NegotiationNumber | None = None
 
 
 class IceCandidate(RoomRequest, frozen=True, tag="ice-candidate"):
-    """Relay an ICE candidate."""
+    """Relay an ICE candidate; `negotiation` is the number of the offer it belongs to."""
 
     payload: IceCandidatePayload
+    negotiation: NegotiationNumber | None = None
 
 
 class Signal(RoomRequest, frozen=True, tag="signal"):
     """Relay what WebRTC has no message for: renegotiation requests, application signals."""
 
+    negotiation: ClassVar[None] = None
     payload: SignalPayload
 
 
@@ -139,9 +154,11 @@ PeerRequest = Join | Leave | Offer | Answer | IceCandidate | Signal
 
 
 class ConnectPayload(Struct, frozen=True):
-    """Who connects."""
+    """Who connects; `resume` and `received` as in `join`."""
 
     user_id: UserId
+    resume: str | None = None
+    received: Delivery = 0
 
 
 class Connect(Request, frozen=True, tag="connect"):
@@ -193,11 +210,12 @@ class RoomReply(Reply, frozen=True, kw_only=True):
 
 
 class PeerEntry(Struct, frozen=True):
-    """A peer of the roster."""
+    """A peer of the roster; `away` if it has no connection now and may come back."""
 
     peer_id: PeerId
     metadata: dict[str, Any]
     order: int
+    away: bool | UnsetType = UNSET
 
 
 class UserEntry(Struct, frozen=True):
@@ -207,12 +225,18 @@ class UserEntry(Struct, frozen=True):
 
 
 class JoinedPayload(Struct, frozen=True):
-    """The room as it is at this moment, oneself included; `ice_servers` are RTCIceServer objects."""
+    """The room as it is at this moment, oneself included; `ice_servers` are RTCIceServer objects.
+
+    `resume` is the token for coming back. In a session that was `resumed`, `complete` says that no frame is missing.
+    """
 
     peer_id: PeerId
     order: int
     peers: list[PeerEntry]
     ice_servers: list[dict[str, Any]]
+    resume: str | UnsetType = UNSET
+    resumed: bool | UnsetType = UNSET
+    complete: bool | UnsetType = UNSET
 
 
 class Joined(RoomReply, frozen=True, tag="joined"):
@@ -239,6 +263,18 @@ class PeerJoined(RoomReply, frozen=True, tag="peer-joined"):
     payload: PeerEntry
 
 
+class PeerAway(RoomReply, frozen=True, tag="peer-away"):
+    """A peer has lost its connection, and may come back."""
+
+    payload: LeftPayload
+
+
+class PeerBack(RoomReply, frozen=True, tag="peer-back"):
+    """A peer that was away has a connection again."""
+
+    payload: LeftPayload
+
+
 class PeerLeftPayload(Struct, frozen=True):
     """Who left, and how."""
 
@@ -260,10 +296,13 @@ class ServerInfo(Struct, frozen=True):
 
 
 class ConnectedPayload(Struct, frozen=True):
-    """Who you are, and to what you talk."""
+    """Who you are, and to what you talk; the session as in `joined`."""
 
     user_id: UserId
     server: ServerInfo
+    resume: str | UnsetType = UNSET
+    resumed: bool | UnsetType = UNSET
+    complete: bool | UnsetType = UNSET
 
 
 class Connected(Reply, frozen=True, tag="connected"):
@@ -310,10 +349,14 @@ class UserLeft(RoomReply, frozen=True, tag="user-left"):
     payload: UserLeftPayload
 
 
-class AckPayload(Struct, frozen=True):
-    """`delivered`: written to the connection of the target, or of everybody a broadcast is for."""
+class AckPayload(Struct, frozen=True, omit_defaults=True):
+    """`delivered`: written to the connection of the target, or of everybody a broadcast is for.
 
-    status: Literal["delivered"]
+    `queued`: the target is away, and gets it when it comes back. `negotiation`: the number of an offer.
+    """
+
+    status: Literal["delivered", "queued"]
+    negotiation: int | UnsetType = UNSET
 
 
 class Ack(RoomReply, frozen=True, tag="ack"):
@@ -339,5 +382,17 @@ class Error(Reply, frozen=True, tag="error"):
 
 
 ServerMessage = (
-    Joined | Left | PeerJoined | PeerLeft | Connected | RoomJoined | RoomLeft | UserJoined | UserLeft | Ack | Error
+    Joined
+    | Left
+    | PeerJoined
+    | PeerLeft
+    | PeerAway
+    | PeerBack
+    | Connected
+    | RoomJoined
+    | RoomLeft
+    | UserJoined
+    | UserLeft
+    | Ack
+    | Error
 )

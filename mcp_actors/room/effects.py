@@ -9,7 +9,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mcp_actors.protocol.events import Member
+    from mcp_actors.protocol.events import Member, Step
     from mcp_actors.protocol.identifiers import Incarnation
     from mcp_actors.protocol.messages import Message, Targeted
 
@@ -28,6 +28,7 @@ class Relay(Struct, frozen=True, gc=False):
     to: Incarnation
     frame: bytes
     message: Targeted
+    step: Step | None = None
 
 
 class Publish(Struct, frozen=True, gc=False):
@@ -41,3 +42,4 @@ class Publish(Struct, frozen=True, gc=False):
     frame: bytes
     message: Targeted | Message
     ticket: int
+    step: Step | None = None

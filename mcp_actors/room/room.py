@@ -5,12 +5,12 @@ Membership changes only when the broker says so (`heard`); what a member asked f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from msgspec import UNSET
 
 from mcp_actors.protocol import messages as wire
-from mcp_actors.protocol.codec import encode, error_frame, sender_stamp, stamp
+from mcp_actors.protocol.codec import encode, error_frame, offer_stamp, sender_stamp, stamp
 from mcp_actors.protocol.errors import (
     BadMessage,
     ErrorCode,
@@ -19,26 +19,49 @@ from mcp_actors.protocol.errors import (
     PeerNotFound,
     RoomFull,
     SignalingError,
+    StaleNegotiation,
     Unavailable,
 )
-from mcp_actors.protocol.events import Kind, Member, MemberJoined, MemberLeft
+from mcp_actors.protocol.events import Kind, Member, MemberJoined, MemberLeft, Step
 from mcp_actors.protocol.identifiers import PeerId, UserId, shown
 from mcp_actors.room.effects import Publish, Relay, Send
+from mcp_actors.room.negotiation import Negotiations
 from mcp_actors.room.roster import Roster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mcp_actors.protocol.events import JoinRefused, Receipt
+    from mcp_actors.protocol.events import JoinRefused, MemberMarked, Receipt, Signalled
     from mcp_actors.protocol.identifiers import Incarnation, NodeId, RequestId, RoomId
 
 
+class Greeting(NamedTuple):
+    """What the reply to a join says beside the room: the request, ICE servers, and the session.
+
+    `resume` is the token to come back with, empty where there is none; `resumed` says that the client came back, and
+    `complete` whether it has or gets every frame that was for it.
+    """
+
+    request_id: RequestId | None = None
+    ice_servers: Sequence[dict[str, Any]] = ()
+    resume: str = ""
+    resumed: bool = False
+    complete: bool = False
+
+    def session(self) -> dict[str, Any]:
+        """What it says of the session."""
+        if not self.resume:
+            return {}
+        found: dict[str, Any] = {"resume": self.resume, "resumed": self.resumed}
+        return found | {"complete": self.complete} if self.resumed else found
+
+
 class Entry(NamedTuple):
-    """A join under way: who asked, with which request, and the ICE servers its reply will name."""
+    """A join under way: who asked, what its reply says beside the room, and whether it wants to know who is away."""
 
     member: Member
-    request_id: RequestId | None
-    ice_servers: Sequence[dict[str, Any]] = ()
+    greeting: Greeting
+    presence: bool = False
 
 
 class Departure(NamedTuple):
@@ -49,11 +72,17 @@ class Departure(NamedTuple):
 
 
 class Unanswered(NamedTuple):
-    """A message with an `id` that went to other nodes: whose receipt is awaited, and whether all were good so far."""
+    """A message with an `id` that went to other nodes: who is answered, and whose receipts are awaited for that.
+
+    `room` and `id` are the message's, `target` is the peer it is for, None for one to all users.
+    """
 
     sender: Incarnation
-    message: wire.Targeted | wire.Message
+    room: RoomId
+    id: RequestId
+    target: PeerId | None
     awaited: set[Incarnation]
+    step: Step | None
 
 
 class Room:
@@ -69,8 +98,10 @@ class Room:
         "_here",
         "_leaving",
         "_max_unanswered",
+        "_negotiations",
         "_ticket",
         "_unanswered",
+        "_watching",
         "id",
         "roster",
         "version",
@@ -86,7 +117,9 @@ class Room:
         self._leaving: dict[Incarnation, Departure] = {}
         self._here: dict[Incarnation, bytes] = {}  # with the stamp of each
         self._unanswered: dict[int, Unanswered] | None = None  # most rooms never need it
+        self._watching: frozenset[Incarnation] = frozenset()  # who wants to know who is away
         self._ticket = 0
+        self._negotiations: Negotiations | None = None
 
     @property
     def empty(self) -> bool:
@@ -119,6 +152,7 @@ class Room:
     def vacated(self) -> None:
         """Forget those on other nodes: with nobody here, this node hears no more of them."""
         self.roster = Roster()
+        self._negotiations = None
 
     def refused(self, event: JoinRefused) -> SignalingError | None:
         """Forget a join the broker refused; the error is for whoever asked, if anybody still does."""
@@ -126,7 +160,7 @@ class Room:
         if entry is None:
             return None
         self._leaving.pop(event.incarnation, None)
-        return self._refusal(event.code, entry.member).about(self.id, entry.request_id)
+        return self._refusal(event.code, entry.member).about(self.id, entry.greeting.request_id)
 
     def _refusal(self, code: ErrorCode, member: Member) -> SignalingError:
         match code:
@@ -145,8 +179,27 @@ class Room:
         entry = self._entering.pop(member.incarnation, None)
         if entry is not None:
             self._here[member.incarnation] = sender_stamp(member.id)
-            sends.insert(0, Send((member.incarnation,), encode(self._welcome(member, entry))))
+            if entry.presence:
+                self._watching |= {member.incarnation}
+            sends.insert(0, Send((member.incarnation,), encode(self._welcome(member, entry.greeting))))
         return sends
+
+    def returned(self, incarnation: Incarnation, greeting: Greeting) -> list[Send]:
+        """Welcome a member that came back, who was here all the time."""
+        member = self.roster.member(incarnation)
+        if member is None or incarnation not in self._here:
+            return []
+        return [Send((incarnation,), encode(self._welcome(member, greeting)))]
+
+    def marked(self, event: MemberMarked) -> list[Send]:
+        """Note that a member is away or back, and tell those who want to know; users are told nothing of users."""
+        self.version = event.version
+        member = self.roster.mark(event.incarnation, away=event.away)
+        if member is None or member.kind is Kind.USER or not self._watching:
+            return []
+        kind = wire.PeerAway if event.away else wire.PeerBack
+        news = kind(room=self.id, payload=wire.LeftPayload(PeerId(member.id)))
+        return self._tell([one for one in self._watching if one != event.incarnation], news)
 
     def _left(self, event: MemberLeft) -> list[Send]:
         member = self.roster.remove(event.incarnation)
@@ -154,9 +207,14 @@ class Room:
         if member is None:
             return []
         self._here.pop(event.incarnation, None)
+        if event.incarnation in self._watching:
+            self._watching -= {event.incarnation}
         sends = self._tell(self._audience(member), self._farewell(member, event))
         if self._unanswered:
             sends += self._gone(event.incarnation)
+        if self._negotiations and member.kind is Kind.PEER:
+            self._negotiations.forget(event.incarnation, (peer.incarnation for peer in self.roster.peers()))
+            self._negotiations = self._negotiations or None
         if departure is not None and departure.replied:
             sends.insert(0, Send((member.incarnation,), encode(self._goodbye(member, departure))))
         return sends
@@ -191,13 +249,15 @@ class Room:
             return None
         return wire.UserLeft(room=self.id, payload=wire.UserLeftPayload(user, event.reason))
 
-    def _welcome(self, member: Member, entry: Entry) -> wire.ServerMessage:
+    def _welcome(self, member: Member, greeting: Greeting) -> wire.ServerMessage:
         peers = [_peer_entry(peer) for peer in sorted(self.roster.peers(), key=_order)]
-        request_id = UNSET if entry.request_id is None else entry.request_id
+        request_id = UNSET if greeting.request_id is None else greeting.request_id
         if member.kind is Kind.USER:
             users = [wire.UserEntry(user) for user in self.roster.users()]
             return wire.RoomJoined(room=self.id, id=request_id, payload=wire.RoomJoinedPayload(users, peers))
-        payload = wire.JoinedPayload(PeerId(member.id), member.order, peers, list(entry.ice_servers))
+        payload = wire.JoinedPayload(
+            PeerId(member.id), member.order, peers, list(greeting.ice_servers), **greeting.session()
+        )
         return wire.Joined(room=self.id, id=request_id, payload=payload)
 
     def _goodbye(self, member: Member, departure: Departure) -> wire.ServerMessage:
@@ -209,9 +269,9 @@ class Room:
     # -------------------------------------------------------------------------------------------------------- messages
 
     def relay(self, sender: Incarnation, message: wire.Targeted, frame: bytes) -> Relay | Publish:
-        """Send a peer's own text, stamped with its id, to one other peer.
+        """Send a peer's own text, stamped with its id and an offer with its number, to one other peer.
 
-        Raises `NotInRoom`, `PeerNotFound`, `Unavailable`, or `BadMessage` for a message to oneself.
+        Raises `NotInRoom`, `PeerNotFound`, `StaleNegotiation`, `Unavailable`, or `BadMessage` for a message to oneself.
         """
         source = self._present(sender)
         target = self.roster.peer(message.payload.target_peer_id)
@@ -220,10 +280,31 @@ class Room:
         if target.incarnation == sender:
             field = "payload.target_peer_id"
             raise BadMessage(f"`{field}` is your own peer id; name another peer.", field=field)
+        step = None
+        if message.negotiation is not None:
+            step = self._step(sender, target.incarnation, message)
+            if step.kind == "offer":
+                source = offer_stamp(source, step.number)
         if target.incarnation in self._here:
-            return Relay(sender, target.incarnation, stamp(source, frame), message)
+            return Relay(sender, target.incarnation, stamp(source, frame), message, step)
         to = (target,)
-        return Publish(sender, to, stamp(source, frame), message, self._await_receipts(sender, message, to))
+        ticket = self._await_receipts(sender, message, to, step)
+        return Publish(sender, to, stamp(source, frame), message, ticket, step)
+
+    def _step(self, sender: Incarnation, target: Incarnation, message: wire.Targeted) -> Step:
+        """Number an offer, or let what belongs to one pass that is not overtaken.
+
+        A number counts though its offer may not arrive: who has made a newer one cannot use an answer to an older.
+        """
+        if isinstance(message, wire.Offer):
+            if self._negotiations is None:
+                self._negotiations = Negotiations()
+            return Step("offer", self._negotiations.offered(sender, target, elsewhere=target not in self._here))
+        step = Step("answer" if isinstance(message, wire.Answer) else "ice-candidate", cast("int", message.negotiation))
+        newest = self._negotiations.overtaken(sender, target, step) if self._negotiations else 0
+        if newest:
+            raise _stale_negotiation(newest)
+        return step
 
     def broadcast(self, sender: Incarnation, message: wire.Message, frame: bytes) -> list[Send | Publish]:
         """Send a user's own text, stamped with its id, to every other user connection.
@@ -257,6 +338,18 @@ class Room:
         """Whether a frame of another node for a member can be written to it."""
         return target in self._here and target not in self._leaving
 
+    def overtaken(self, event: Signalled) -> int:
+        """Learn the number of an offer of another node, or judge what belongs to one: see `Negotiations.overtaken`."""
+        step = event.step
+        if step is None or event.sender not in self.roster:
+            return 0
+        if step.kind != "offer":
+            return self._negotiations.overtaken(event.sender, event.target, step) if self._negotiations else 0
+        if self._negotiations is None:
+            self._negotiations = Negotiations()
+        self._negotiations.learned(event.sender, event.target, step.number)
+        return 0
+
     def announced(self, frame: bytes) -> Send:
         """Write a frame of another node to all users here."""
         return Send(self._users_here(), frame)
@@ -264,23 +357,32 @@ class Room:
     def receipt(self, receipt: Receipt) -> list[Send]:
         """Answer the sender of what went to another node, once all that is awaited has come."""
         if not receipt.ticket:
-            return [self._not_delivered(receipt.sender, None)] if receipt.sender in self._here else []
+            here = receipt.sender in self._here
+            return [self._not_delivered(receipt.sender, None, None, receipt.overtaken)] if here else []
         unanswered = (self._unanswered or {}).get(receipt.ticket)
-        if unanswered is None:
+        if unanswered is None or unanswered.sender != receipt.sender:
             return []
-        if not receipt.delivered and not isinstance(unanswered.message, wire.Message):
-            return self._settled(receipt.ticket, self._not_delivered(unanswered.sender, unanswered.message))
+        if not receipt.delivered and unanswered.target is not None:
+            refusal = self._not_delivered(unanswered.sender, unanswered.id, unanswered.target, receipt.overtaken)
+            return self._settled(receipt.ticket, refusal)
         unanswered.awaited.discard(receipt.target)
         if unanswered.awaited:
             return []
-        return self._settled(receipt.ticket, Send((unanswered.sender,), ack(unanswered.message)))
+        answer = ack(unanswered, "queued" if receipt.queued else "delivered", unanswered.step)
+        return self._settled(receipt.ticket, Send((unanswered.sender,), answer))
 
     def forget_receipts(self, ticket: int) -> None:
         """What the receipts were for could not be sent."""
         if self._unanswered is not None:
             self._unanswered.pop(ticket, None)
 
-    def _await_receipts(self, sender: Incarnation, message: wire.Targeted | wire.Message, to: Sequence[Member]) -> int:
+    def _await_receipts(
+        self,
+        sender: Incarnation,
+        message: wire.Targeted | wire.Message,
+        to: Sequence[Member],
+        step: Step | None = None,
+    ) -> int:
         if message.id is None:
             return 0
         if self._unanswered is None:
@@ -289,7 +391,9 @@ class Room:
             text = f"{self._max_unanswered} messages of this room wait for other servers' answers; try again later."
             raise Unavailable(text)
         self._ticket += 1
-        self._unanswered[self._ticket] = Unanswered(sender, message, {member.incarnation for member in to})
+        target = None if isinstance(message, wire.Message) else message.payload.target_peer_id
+        awaited = {member.incarnation for member in to}
+        self._unanswered[self._ticket] = Unanswered(sender, self.id, message.id, target, awaited, step)
         return self._ticket
 
     def _gone(self, incarnation: Incarnation) -> list[Send]:
@@ -300,23 +404,28 @@ class Room:
                 self.forget_receipts(ticket)
             elif incarnation in unanswered.awaited:
                 unanswered.awaited.discard(incarnation)
-                if not isinstance(unanswered.message, wire.Message):
-                    sends += self._settled(ticket, self._not_delivered(unanswered.sender, unanswered.message))
+                if unanswered.target is not None:
+                    refusal = self._not_delivered(unanswered.sender, unanswered.id, unanswered.target)
+                    sends += self._settled(ticket, refusal)
                 elif not unanswered.awaited:
-                    sends += self._settled(ticket, Send((unanswered.sender,), ack(unanswered.message)))
+                    sends += self._settled(ticket, Send((unanswered.sender,), ack(unanswered)))
         return sends
 
     def _settled(self, ticket: int, answer: Send) -> list[Send]:
         self.forget_receipts(ticket)
         return [answer]
 
-    def _not_delivered(self, sender: Incarnation, message: wire.Targeted | None) -> Send:
-        if message is None:
-            error = PeerNotFound("The peer you sent a message to has just left this room.").about(self.id, None)
+    def _not_delivered(
+        self, sender: Incarnation, request_id: RequestId | None, target: PeerId | None, overtaken: int = 0
+    ) -> Send:
+        error: SignalingError
+        if overtaken:
+            error = _stale_negotiation(overtaken)
+        elif target is None:
+            error = PeerNotFound("The peer you sent a message to has just left this room.")
         else:
-            error = peer_not_found(message)
-            error.about(self.id, message.id)
-        return Send((sender,), error_frame(error))
+            error = _no_peer(target)
+        return Send((sender,), error_frame(error.about(self.id, request_id)))
 
     def _present(self, incarnation: Incarnation) -> bytes:
         """The stamp of a member who is here, and not leaving."""
@@ -326,16 +435,29 @@ class Room:
         return source
 
 
-def ack(message: wire.Targeted | wire.Message) -> bytes:
-    """The answer to a relayed message that has an `id`."""
-    return encode(
-        wire.Ack(room=message.room, id=cast("RequestId", message.id), payload=wire.AckPayload(status="delivered"))
-    )
+def ack(
+    message: wire.Targeted | wire.Message | Unanswered,
+    status: Literal["delivered", "queued"] = "delivered",
+    step: Step | None = None,
+) -> bytes:
+    """The answer to a relayed message that has an `id`; to an offer, with its number."""
+    number = step.number if step is not None and step.kind == "offer" else UNSET
+    payload = wire.AckPayload(status, number)
+    return encode(wire.Ack(room=message.room, id=cast("RequestId", message.id), payload=payload))
 
 
 def peer_not_found(message: wire.Targeted) -> PeerNotFound:
     """The answer to a message whose target is not here, or is going."""
-    return PeerNotFound(f"No peer {shown(message.payload.target_peer_id)} in this room.")
+    return _no_peer(message.payload.target_peer_id)
+
+
+def _no_peer(target: PeerId) -> PeerNotFound:
+    return PeerNotFound(f"No peer {shown(target)} in this room.")
+
+
+def _stale_negotiation(newest: int) -> StaleNegotiation:
+    text = f"This belongs to an offer that a newer one has overtaken; the newest is {newest}. You need do nothing."
+    return StaleNegotiation(text, negotiation=newest)
 
 
 def _order(member: Member) -> int:
@@ -343,4 +465,4 @@ def _order(member: Member) -> int:
 
 
 def _peer_entry(member: Member) -> wire.PeerEntry:
-    return wire.PeerEntry(PeerId(member.id), member.metadata, member.order)
+    return wire.PeerEntry(PeerId(member.id), member.metadata, member.order, member.away or UNSET)

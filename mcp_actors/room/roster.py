@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from msgspec import structs
+
 from mcp_actors.protocol.events import Kind, Member
 
 if TYPE_CHECKING:
@@ -50,13 +52,24 @@ class Roster:
             return None
         if member.kind is Kind.PEER:
             peer = cast("PeerId", member.id)
-            if self._peers[peer] is member:
+            known = self._peers.get(peer)
+            if known is not None and known.incarnation == incarnation:
                 del self._peers[peer]
         else:
             user = cast("UserId", member.id)
             self._users[user] -= 1
             if not self._users[user]:
                 del self._users[user]
+        return member
+
+    def mark(self, incarnation: Incarnation, *, away: bool) -> Member | None:
+        """Note that a member is away or back, and return it; None if that changes nothing."""
+        member = self._members.get(incarnation)
+        if member is None or member.away is away:
+            return None
+        member = self._members[incarnation] = structs.replace(member, away=away)
+        if member.kind is Kind.PEER:
+            self._peers[cast("PeerId", member.id)] = member
         return member
 
     def member(self, incarnation: Incarnation) -> Member | None:

@@ -75,7 +75,7 @@ class EchoHandler(WebSocketHandler):
         """Send a text message back."""
         return self.on_message(frame.decode())
 
-    def on_closing(self) -> None:
+    def on_closing(self, code: int | None) -> None:
         """Write nothing more; the fast frame loop sees to that by itself."""
 
     def on_writable(self, writable: bool) -> None:

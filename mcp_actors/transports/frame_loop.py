@@ -52,7 +52,7 @@ class Receiver(Protocol):
     def on_writable(self, writable: bool) -> None:
         """Hear whether the socket takes more, or has enough for now."""
 
-    def on_closing(self) -> None:
+    def on_closing(self, code: int | None) -> None:
         """Hear that the client closes, or broke the protocol: nothing that is written from now on reaches it."""
 
     def on_ws_connection_close(self, close_code: int | None = None, close_reason: str | None = None) -> None:
@@ -162,7 +162,7 @@ class FrameLoop(asyncio.Protocol):
             self.closing = True
             self.write(write_close(NORMAL if code is None else code, ""))
             self._hang_up_in_time()
-            self._receiver.on_closing()
+            self._receiver.on_closing(code)
         if self._transport is not None:
             self._transport.close()
 
@@ -243,6 +243,6 @@ class FrameLoop(asyncio.Protocol):
         """Say what the client broke, and close when it hangs up: closed before, what it still sends would undo that."""
         if not self.closing:
             self.close(error.code, str(error))
-            self._receiver.on_closing()
+            self._receiver.on_closing(error.code)
         if self._transport is not None and self._transport.can_write_eof():
             self._transport.write_eof()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from mcp_actors.actors.mail import Greeting
 from mcp_actors.protocol.codec import encode
 from mcp_actors.protocol.errors import BadMessage, NotConnected
 from mcp_actors.protocol.events import Kind
@@ -45,11 +46,11 @@ class McpHandler(SocketHandler[UserRequest]):
             raise NotConnected("Say who you are first: send `connect` with your user_id.")
         match message:
             case Message():
-                return self._connection.membership(message.room).broadcast(message, frame)
+                return self._session(message.room).membership(message.room).broadcast(message, frame)
             case JoinRoom():
                 return self._join(message, self._user)
             case LeaveRoom():
-                return self._connection.leave(message.room, message.id)
+                return self._session(message.room).leave(message.room, message.id)
 
     def _connect(self, message: Connect) -> None:
         user = message.payload.user_id
@@ -57,11 +58,20 @@ class McpHandler(SocketHandler[UserRequest]):
             text = f"This connection is user {shown(self._user)}; open another one for another user."
             raise BadMessage(text, field="payload.user_id")
         self._user = user
+        if message.payload.resume:
+            found = self._endpoint.sessions.find(message.payload.resume, Kind.USER, user)
+            self._resume(found, message.payload.received)
+            if self._connection.closed:  # it could not take all that waited for it
+                return
+        session = self._open_session(Kind.USER, user)
+        greeting = self._greeting(session, message.id)
         server = ServerInfo("mcp_actors", self._endpoint.version)
         request_id = UNSET if message.id is None else message.id
-        self._connection.put(encode(Connected(id=request_id, payload=ConnectedPayload(user, server))))
+        payload = ConnectedPayload(user, server, **greeting.session())
+        session.put(encode(Connected(id=request_id, payload=payload)))
 
     def _join(self, message: JoinRoom, user: UserId) -> Awaitable[None]:
-        self._connection.may_enter(message.room)
+        session = self._session(message.room)
+        session.may_enter(message.room)
         membership = self._endpoint.node.membership(message.room, Kind.USER, user)
-        return self._connection.enter(message.room, membership, message.id)
+        return session.enter(message.room, membership, Greeting(message.id))

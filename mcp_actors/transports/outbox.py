@@ -48,6 +48,10 @@ class Outbox:
         self._writable = True
         self._closed = False
 
+    def __len__(self) -> int:
+        """How many frames wait."""
+        return len(self._waiting or ())
+
     def put(self, frame: bytes) -> bool:
         """Take one frame; False if it will not be written."""
         if not self._writable:

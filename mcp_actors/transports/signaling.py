@@ -20,12 +20,24 @@ class SignalingHandler(SocketHandler[PeerRequest]):
             case Join():
                 return self._join(message)
             case Leave():
-                return self._connection.leave(message.room, message.id)
+                return self._session(message.room).leave(message.room, message.id)
             case _:
-                return self._connection.membership(message.room).relay(message, frame)
+                return self._session(message.room).membership(message.room).relay(message, frame)
 
-    def _join(self, message: Join) -> Awaitable[None]:
-        connection, endpoint, payload = self._connection, self._endpoint, message.payload
-        connection.may_enter(message.room)
-        membership = endpoint.node.membership(message.room, Kind.PEER, payload.peer_id, payload.metadata)
-        return connection.enter(message.room, membership, message.id, endpoint.ice_servers)
+    def _join(self, message: Join) -> Awaitable[None] | None:
+        room, payload = message.room, message.payload
+        if payload.resume:
+            found = self._endpoint.sessions.find(payload.resume, Kind.PEER, "")
+            self._resume(found if found and found.may_be(room, payload.peer_id) else None, payload.received)
+            if self._connection.closed:  # it could not take all that waited for it
+                return None
+        session = self._open_session(Kind.PEER, "")
+        greeting = self._greeting(session, message.id)
+        if payload.resume and greeting.resumed and session.is_in(room) and session.may_be(room, payload.peer_id):
+            session.membership(room).come_back(greeting)
+            return None
+        session.may_enter(room)
+        membership = self._endpoint.node.membership(room, Kind.PEER, payload.peer_id, payload.metadata)
+        return session.enter(
+            room, membership, greeting._replace(resumed=False, complete=False), presence=payload.presence
+        )

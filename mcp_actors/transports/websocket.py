@@ -1,4 +1,4 @@
-"""What both endpoints share: the handshake, one connection with its rooms and its outbox, and errors answered."""
+"""What both endpoints share: the handshake, one connection and its session, and errors answered."""
 
 from __future__ import annotations
 
@@ -7,33 +7,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import structlog
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.websocket import WebSocketHandler
 
+from mcp_actors.actors.mail import Greeting
 from mcp_actors.protocol.codec import error_frame
-from mcp_actors.protocol.errors import (
-    AlreadyInRoom,
-    BadMessage,
-    CloseCode,
-    MessageTooBig,
-    NotInRoom,
-    TooManyRooms,
-    describe,
-)
-from mcp_actors.protocol.events import LeaveReason
+from mcp_actors.protocol.errors import BadMessage, CloseCode, MessageTooBig, NotInRoom, describe
 from mcp_actors.protocol.identifiers import shown
 from mcp_actors.transports.access import refuse
-from mcp_actors.transports.outbox import Outbox, StockWriter
-from mcp_actors.transports.upgrade import FastWebSocket, fast_or_stock, understood
+from mcp_actors.transports.connection import Connection
+from mcp_actors.transports.upgrade import fast_or_stock, understood
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Coroutine
 
     from tornado.websocket import WebSocketProtocol
 
-    from mcp_actors.node import Membership, Node
+    from mcp_actors.node import Node
     from mcp_actors.protocol.codec import Decoder, Limits
+    from mcp_actors.protocol.events import Kind
     from mcp_actors.protocol.identifiers import RequestId, RoomId
     from mcp_actors.protocol.messages import PeerRequest, UserRequest
+    from mcp_actors.sessions import Session, Sessions
     from mcp_actors.transports.access import AccessPolicy
     from mcp_actors.transports.connections import Connections
     from mcp_actors.transports.frames import Framer
@@ -48,10 +42,9 @@ READ_LIMIT = 4
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one connection may take: messages, rooms, frames and bytes that wait for it, bad messages in a row."""
+    """What one connection may take: messages, frames and bytes that wait for it, bad messages in a row."""
 
     limits: Limits
-    max_rooms: int
     max_outbox_frames: int
     max_outbox_bytes: int
     max_bad_messages: int
@@ -62,6 +55,7 @@ class Endpoint:
     """What a handler works with."""
 
     node: Node
+    sessions: Sessions
     connections: Connections
     policy: AccessPolicy
     bounds: Bounds
@@ -69,130 +63,6 @@ class Endpoint:
     compression: bool
     ice_servers: tuple[dict[str, Any], ...] = ()
     version: str = ""
-
-
-class Connection:
-    """One WebSocket: the `Outlet` of its rooms, and its membership in each of them."""
-
-    __slots__ = ("_heard", "_max_rooms", "_memberships", "_outbox", "_protocol", "_socket", "closed", "put")
-
-    def __init__(self, socket: WebSocketHandler, protocol: WebSocketProtocol, bounds: Bounds) -> None:
-        self.closed = False
-        self._heard = True
-        self._socket = socket
-        self._protocol = protocol
-        self._max_rooms = bounds.max_rooms
-        self._memberships: dict[RoomId, Membership] = {}
-        self._outbox = Outbox(
-            self._writer(),
-            self._too_slow,
-            max_frames=bounds.max_outbox_frames,
-            max_bytes=bounds.max_outbox_bytes,
-        )
-        self.put: Callable[[bytes], bool] = self._outbox.put  # see `Outlet`
-
-    def _writer(self) -> Callable[[bytes], None]:
-        if isinstance(self._protocol, FastWebSocket):
-            return self._protocol.frame_loop.write_text
-        return StockWriter(self._socket.write_message, self.on_writable).write
-
-    # --------------------------------------------------------------------------------------------------------- outgoing
-
-    def on_writable(self, writable: bool) -> None:
-        """Hear whether the socket takes more, or has enough for now."""
-        self._outbox.on_writable(writable)
-
-    def ping(self) -> None:
-        """Ask the client to show that it is there."""
-        try:
-            self._socket.ping()
-        except WebSocketClosedError:
-            self.end(LeaveReason.DISCONNECTED)
-
-    def close(self, code: CloseCode, leave: LeaveReason = LeaveReason.DISCONNECTED) -> None:
-        """Send a close frame and leave all rooms; see `Outlet`."""
-        if self.closed:
-            return
-        log.debug("closing", code=int(code), reason=code.reason, address=self._socket.request.remote_ip)
-        self.end(leave)
-        self._socket.close(code, code.reason)
-
-    @property
-    def heard(self) -> bool:
-        """Whether anything arrived since this was last set to False."""
-        if isinstance(self._protocol, FastWebSocket):
-            return self._protocol.frame_loop.heard
-        return self._heard
-
-    @heard.setter
-    def heard(self, heard: bool) -> None:
-        if isinstance(self._protocol, FastWebSocket):
-            self._protocol.frame_loop.heard = heard
-        self._heard = heard
-
-    def abort(self) -> None:
-        """Hang up at once."""
-        self._protocol.on_connection_close()
-
-    def forget(self) -> None:
-        """Let go of the socket, which is gone: else they would keep each other for the garbage collector."""
-        del self._socket, self._protocol
-
-    def end(self, reason: LeaveReason) -> None:
-        """Leave all rooms and write nothing more."""
-        self.closed = True
-        self._outbox.close()
-        memberships, self._memberships = self._memberships, {}
-        for membership in memberships.values():
-            membership.end(reason)
-
-    def _too_slow(self) -> None:
-        log.info("slow peer closed", address=self._socket.request.remote_ip)
-        self.close(CloseCode.SLOW_PEER)
-
-    # ------------------------------------------------------------------------------------------------------------ rooms
-
-    def membership(self, room: RoomId) -> Membership:
-        """The membership in a room. Raises `NotInRoom`."""
-        membership = self._memberships.get(room)
-        if membership is None:
-            raise NotInRoom(f"You are not in room {shown(room)}; join it first.")
-        return membership
-
-    def may_enter(self, room: RoomId) -> None:
-        """Raise `AlreadyInRoom` or `TooManyRooms` if this connection cannot join the room."""
-        if room in self._memberships:
-            raise AlreadyInRoom(f"This connection is in room {shown(room)} already.")
-        if len(self._memberships) >= self._max_rooms:
-            text = f"A connection can be in {self._max_rooms} rooms; leave one, or open another connection."
-            raise TooManyRooms(text, limit=self._max_rooms)
-
-    def enter(
-        self,
-        room: RoomId,
-        membership: Membership,
-        request_id: RequestId | None,
-        ice_servers: tuple[dict[str, Any], ...] = (),
-    ) -> Awaitable[None]:
-        """Join a room. Nothing is read from the client meanwhile: what it sent after its join finds it in the room."""
-        entered = membership.enter(self, request_id, ice_servers)
-        self._memberships[room] = membership
-        return self._entered(room, entered)
-
-    async def _entered(self, room: RoomId, entered: Awaitable[None]) -> None:
-        try:
-            await entered
-        except Exception:
-            self._memberships.pop(room, None)
-            raise
-
-    async def leave(self, room: RoomId, request_id: RequestId | None) -> None:
-        """Leave a room. Raises `NotInRoom`."""
-        membership = self.membership(room)
-        try:
-            await membership.leave(request_id)
-        finally:
-            self._memberships.pop(room, None)
 
 
 class SocketHandler(WebSocketHandler, Generic[R]):
@@ -208,6 +78,35 @@ class SocketHandler(WebSocketHandler, Generic[R]):
     @abstractmethod
     def _receive(self, message: R, frame: bytes) -> Awaitable[None] | None:
         """Do what a message asks; return what to wait for before the next is read. May raise SignalingError."""
+
+    # --------------------------------------------------------------------------------------------------------- sessions
+
+    def _resume(self, found: Session | None, received: int) -> None:
+        """Go on with a session, if it was found and this connection has none."""
+        connection = self._connection
+        if found is not None and connection.session is None:
+            connection.session = found
+            connection.complete = found.attach(connection, received)
+            connection.resumed = True
+
+    def _open_session(self, kind: Kind, identity: str) -> Session:
+        """The session of this connection, a new one if it has none."""
+        connection = self._connection
+        if connection.session is None:
+            connection.session = self._endpoint.sessions.open(kind, identity, connection)
+        return connection.session
+
+    def _session(self, room: RoomId) -> Session:
+        """The session that is in a room. Raises `NotInRoom` where there is none."""
+        session = self._connection.session
+        if session is None:
+            raise NotInRoom(f"You are not in room {shown(room)}; join it first.")
+        return session
+
+    def _greeting(self, session: Session, request_id: RequestId | None) -> Greeting:
+        connection, endpoint = self._connection, self._endpoint
+        token = endpoint.sessions.token(session)
+        return Greeting(request_id, endpoint.ice_servers, token, connection.resumed, connection.complete)
 
     # -------------------------------------------------------------------------------------------------------- handshake
 
@@ -244,7 +143,11 @@ class SocketHandler(WebSocketHandler, Generic[R]):
     def open(self, *_args: str, **_kwargs: str) -> None:
         """The handshake is done."""
         self.set_nodelay(True)
-        self._connection = Connection(self, cast("WebSocketProtocol", self.ws_connection), self._endpoint.bounds)
+        bounds = self._endpoint.bounds
+        protocol = cast("WebSocketProtocol", self.ws_connection)
+        self._connection = Connection(
+            self, protocol, max_frames=bounds.max_outbox_frames, max_bytes=bounds.max_outbox_bytes
+        )
         self._endpoint.connections.add(self._connection)
         log.debug("opened", path=self.request.path, address=self.request.remote_ip)
 
@@ -266,6 +169,8 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         connection = self._connection
         if connection.closed:
             return None
+        if connection.session is not None:
+            connection.session.proved = True
         request: R | None = None
         try:
             request = self._decoder.decode(frame)
@@ -274,19 +179,19 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         except Exception as error:
             self._answer(error, request)
             return None
-        return None if waiting is None else self._finish(waiting, request)
+        return None if waiting is None else self._finish(waiting, request, connection.session)
 
     def on_pong(self, data: bytes) -> None:
         """The client is there."""
-        self._connection.heard = True
+        self._connection.ponged(data)
 
     def on_writable(self, writable: bool) -> None:
         """The fast frame loop says whether the socket takes more."""
         self._connection.on_writable(writable)
 
-    def on_closing(self) -> None:
+    def on_closing(self, code: int | None) -> None:
         """The client closes: leave the rooms now, not when it has read what was written to it before."""
-        self._connection.end(LeaveReason.DISCONNECTED)
+        self._connection.said_close(code)
 
     def on_close(self) -> None:
         """The connection is gone, to the last byte."""
@@ -294,25 +199,26 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         self._endpoint.connections.remove(connection)
         if not connection.closed:
             log.debug("closed", code=self.close_code, address=self.request.remote_ip)
-            connection.end(LeaveReason.DISCONNECTED)
+            connection.gone(self.close_code)
         connection.forget()
 
     # ----------------------------------------------------------------------------------------------------------- errors
 
-    async def _finish(self, waiting: Awaitable[None], request: R) -> None:
+    async def _finish(self, waiting: Awaitable[None], request: R, session: Session | None) -> None:
         try:
             await waiting
         except Exception as error:
-            self._answer(error, request)
+            self._answer(error, request, session)
 
-    def _answer(self, error: Exception, request: R | None) -> None:
+    def _answer(self, error: Exception, request: R | None, session: Session | None = None) -> None:
+        """Tell the client; in a session where that was asked for it, which may have another connection by now."""
         told = describe(error)
         if told is not error:
             log.error("handler failed", exc_info=error, path=self.request.path)
         if request is not None:
             told.about(getattr(request, "room", None), request.id)
         log.debug("error", code=told.code, room=told.room, address=self.request.remote_ip)
-        self._connection.put(error_frame(told))
+        (self._connection.say if session is None else session.put)(error_frame(told))
         close_code = told.close_code
         if isinstance(told, BadMessage | MessageTooBig):
             self._bad_messages += 1

@@ -8,11 +8,11 @@ import pytest
 from pykka import ActorDeadError
 
 from mcp_actors.actors.directory import Directory
-from mcp_actors.actors.mail import Broadcast, Enter, Exit, Relayed
+from mcp_actors.actors.mail import Broadcast, Enter, Exit, Greeting, Relayed
 from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.protocol.codec import Limits, peer_decoder, sender_stamp, stamp, user_decoder
 from mcp_actors.protocol.errors import CloseCode, PeerIdTaken, RoomFull, Unavailable
-from mcp_actors.protocol.events import Announced, FramesLost, Kind, LeaveReason, Member, Receipt, Signalled
+from mcp_actors.protocol.events import Announced, FramesLost, Kind, LeaveReason, Member, Receipt, Signalled, Step
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId
 from tests.support.loop import RecordingOutlet, turns, until
 
@@ -66,7 +66,7 @@ class House:
         incarnation = Incarnation(f"{kind}-{name}-{len(self.outlets)}")
         outlet = self.outlets[incarnation] = RecordingOutlet()
         ref = self.directory.room(room)
-        mail = Enter(Member(kind, PeerId(name), incarnation, NODE, {}), outlet, request_id)
+        mail = Enter(Member(kind, PeerId(name), incarnation, NODE, {}), outlet, Greeting(request_id))
         return Guest(ref, incarnation, outlet, ref.ask(mail, block=False))
 
     async def enter(self, kind: Kind, name: str, room: RoomId = ROOM, request_id: int | None = None) -> Guest:
@@ -117,6 +117,14 @@ class Guest:
         self.ref.tell(Relayed(self.incarnation, cast("Targeted", DECODE_PEER(frame)), frame))
         await self.handled()
         return frame
+
+    async def negotiate(self, kind: str, target: str, **fields: Any) -> None:
+        """Send an offer or what belongs to one, and wait until the room has handled it."""
+        content = {"offer": {"sdp": "v=0"}, "answer": {"sdp": "v=0"}, "candidate": None}[kind.removeprefix("ice-")]
+        payload = {"target_peer_id": target, kind.removeprefix("ice-"): content}
+        frame = json.dumps({"type": kind, "room": ROOM, "payload": payload, **fields}).encode()
+        self.ref.tell(Relayed(self.incarnation, cast("Targeted", DECODE_PEER(frame)), frame))
+        await self.handled()
 
     async def say(self, content: object, request_id: int | None = None) -> bytes:
         """Broadcast a message, and wait until the room has handled it."""
@@ -559,8 +567,11 @@ class Elsewhere(MemoryBroker):
         super().__init__()
         self.full = full
         self.sent: list[tuple[Any, ...]] = []
+        self.receipts: list[Receipt] = []
 
-    def relay(self, room: RoomId, sender: Incarnation, target: Member, frame: bytes, ticket: int) -> None:
+    def relay(
+        self, room: RoomId, sender: Incarnation, target: Member, frame: bytes, ticket: int, step: Step | None = None
+    ) -> None:
         if self.full:
             raise Unavailable("full")
         self.sent.append((sender, target.incarnation, frame, ticket))
@@ -569,8 +580,9 @@ class Elsewhere(MemoryBroker):
         for target in targets:
             self.relay(room, sender, target, frame, ticket)
 
-    def confirm(self, room: RoomId, sender: Member, target: Incarnation, ticket: int, *, delivered: bool) -> None:
-        self.sent.append((sender.incarnation, target, ticket, delivered))
+    def confirm(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
+        self.sent.append((sender.incarnation, receipt.target, receipt.ticket, receipt.delivered))
+        self.receipts.append(receipt)
 
     def come(self, kind: Kind, name: str) -> Incarnation:
         """Somebody joins on another node."""
@@ -670,3 +682,51 @@ async def test_a_room_with_members_on_other_nodes_alone_retires() -> None:
     broker.come(Kind.PEER, "ben")
     await ana.exit()
     await until(lambda: not len(house.directory), "the end of the room")
+
+
+# --------------------------------------------------------------------------------------------------------- negotiation
+
+
+async def test_an_offer_is_numbered_for_its_target_and_in_its_ack() -> None:
+    house = House()
+    ana, ben = await house.peers("ana", "ben")
+    await ana.negotiate("offer", "ben", id=7)
+    await ben.negotiate("offer", "ana")
+    assert [message["negotiation"] for message in (*ben.outlet.messages, *ana.outlet.messages[1:])] == [1, 2]
+    assert ana.outlet.messages[0]["payload"] == {"status": "delivered", "negotiation": 1}
+
+
+@pytest.mark.parametrize("fields", [{}, {"id": 7}])
+async def test_a_stale_answer_is_refused_to_its_sender_and_not_relayed(fields: dict[str, int]) -> None:
+    house = House()
+    ana, ben = await house.peers("ana", "ben")
+    await ana.negotiate("offer", "ben")
+    await ana.negotiate("offer", "ben")
+    house.forget()
+    await ben.negotiate("answer", "ana", negotiation=1, **fields)
+    error = _error(ben.outlet)
+    assert (error["room"], error.get("id")) == (ROOM, fields.get("id"))
+    assert error["payload"]["code"] == "stale-negotiation"
+    assert error["payload"]["details"] == {"negotiation": 2}
+    assert ana.outlet.frames == []
+
+
+async def test_a_stale_answer_of_another_node_is_not_written_and_its_sender_is_told() -> None:
+    house = House(broker=(broker := Elsewhere()))
+    (ana,) = await house.peers("ana")
+    ben = broker.come(Kind.PEER, "ben")
+    await ana.negotiate("offer", "ben")
+    await ana.negotiate("offer", "ben")
+    first, second = (json.loads(sent[2])["negotiation"] for sent in broker.sent)
+    broker.sent.clear()
+    house.forget()
+    for ticket, number in ((0, first), (5, first), (6, second)):
+        broker.say(Signalled(ben, ana.incarnation, b'{"type":"answer"}', ticket, Step("answer", number)))
+    await ana.handled()
+    assert ana.outlet.types == ["answer"]
+    assert broker.sent == [
+        (ben, ana.incarnation, 0, False),
+        (ben, ana.incarnation, 5, False),
+        (ben, ana.incarnation, 6, True),
+    ]
+    assert [receipt.overtaken for receipt in broker.receipts] == [second, second, 0]

@@ -18,6 +18,7 @@ from mcp_actors.protocol.codec import (
     Limits,
     encode,
     error_frame,
+    offer_stamp,
     peer_decoder,
     sender_stamp,
     stamp,
@@ -50,9 +51,21 @@ PEER_MESSAGES: list[dict[str, Any]] = [
     },
     {"type": "answer", "room": "room123", "payload": {"target_peer_id": "p", "answer": {"sdp": SDP}}},
     {
+        "type": "answer",
+        "room": "room123",
+        "payload": {"target_peer_id": "p", "answer": {"sdp": SDP}},
+        "negotiation": 1,
+    },
+    {
         "type": "ice-candidate",
         "room": "room123",
         "payload": {"target_peer_id": "p", "candidate": {"candidate": "candidate:1 1 udp", "sdpMLineIndex": 0}},
+    },
+    {
+        "type": "ice-candidate",
+        "room": "room123",
+        "payload": {"target_peer_id": "p", "candidate": None},
+        "negotiation": 2**63 - 1,
     },
     {"type": "ice-candidate", "room": "room123", "payload": {"target_peer_id": "p", "candidate": {}}},
     {"type": "ice-candidate", "room": "room123", "payload": {"target_peer_id": "p", "candidate": None}},
@@ -174,6 +187,22 @@ def test_the_target_of_a_signal_is_read() -> None:
             assert _decode("peer", message).payload.target_peer_id == "p"
 
 
+@pytest.mark.parametrize("kind", ["answer", "ice-candidate"])
+def test_an_answer_and_a_candidate_may_name_the_offer_they_belong_to(kind: str) -> None:
+    endpoint, message = _named(kind)
+    for number in (1, 7, 2**63 - 1, None):
+        assert _decode(endpoint, {**message, "negotiation": number}).negotiation == number
+    assert _decode(endpoint, message).negotiation is None
+
+
+def test_an_offer_has_no_number_of_its_own_and_a_signal_never_one() -> None:
+    for kind, number in (("offer", 0), ("signal", None)):
+        endpoint, message = _named(kind)
+        assert _decode(endpoint, message).negotiation == number
+        payload = {**message["payload"], "negotiation": 7}
+        assert _decode(endpoint, {**message, "payload": payload}).negotiation == number
+
+
 def test_the_metadata_of_one_join_is_not_that_of_another() -> None:
     first, second = _decode("peer", PEER_MESSAGES[0]), _decode("peer", PEER_MESSAGES[0])
     assert first.payload.metadata == {}
@@ -232,7 +261,8 @@ def test_a_missing_field_is_named(kind: str, field: str) -> None:
 
 NOT_TEXT: list[object] = [5, None, True, 1.5, [], {}]
 NOT_AN_OBJECT: list[object] = [5, None, True, "x", []]
-WRONG: list[tuple[str, str, list[object]]] = [
+NOT_A_NUMBER: list[object] = [True, False, 0, -1, 1.5, "1", [], {}, 2**63]
+WRONG: list[tuple[str, str, list[Any]]] = [
     *((kind, "type", [*NOT_TEXT, "nonsense", "", kind.upper(), "joined"]) for kind in CLASSES),
     *((kind, "room", NOT_TEXT) for kind in CLASSES if kind != "connect"),
     *((kind, "payload", NOT_AN_OBJECT) for kind in CLASSES),
@@ -249,6 +279,11 @@ WRONG: list[tuple[str, str, list[object]]] = [
     ("answer", "payload.answer.sdp", NOT_TEXT),
     ("answer", "payload.answer.type", [*NOT_TEXT, "offer", "rollback", ""]),
     ("ice-candidate", "payload.candidate", ["x", " ", 5, True, False, 1.5, []]),
+    *((kind, "negotiation", NOT_A_NUMBER) for kind in ("answer", "ice-candidate")),
+    *((kind, "negotiation", [*NOT_A_NUMBER, 1, None]) for kind in ("join", "leave", "offer", "signal")),
+    *((kind, "payload.resume", [5, True, 1.5, [], {}]) for kind in ("join", "connect")),
+    *((kind, "payload.received", [None, True, "1", -1, 1.5, 2**53 + 1, [], {}]) for kind in ("join", "connect")),
+    ("join", "payload.presence", [None, 0, 1, "true", [], {}]),
     ("connect", "payload.user_id", [*NOT_TEXT, "", " u", "u ", "u\n", "u" * 129]),
     ("join-room", "room", ["", " r", "r ", "r\n", "r" * 129]),
     ("message", "payload.content", [None]),
@@ -653,6 +688,14 @@ def test_a_stamped_frame_has_the_sender_once() -> None:
     assert stamped == b'{"sender":"me","type":"leave","room":"r"}'
 
 
+def test_an_offer_is_stamped_with_its_number_too() -> None:
+    endpoint, message = _named("offer")
+    frame = _text(message)
+    _decode(endpoint, frame)
+    stamped = stamp(offer_stamp(sender_stamp('m"e'), 2**63), frame)
+    assert stamped == b'{"sender":"m\\"e","negotiation":9223372036854775808,' + frame[1:]
+
+
 @pytest.mark.parametrize("sender", ['"', "\\", '","sender":"victim', "</script>", "é", "👍🏽", "{", "a/b"])
 def test_no_member_id_breaks_out_of_the_stamp(sender: str) -> None:
     said = json.loads(stamp(sender_stamp(sender), b'{"type":"leave","room":"r"}'), object_pairs_hook=list)
@@ -663,18 +706,30 @@ def test_no_member_id_breaks_out_of_the_stamp(sender: str) -> None:
 
 ROOM = RoomId("room123")
 PEER = wire.PeerEntry(PeerId('pe"er'), {"name": "Ána", "tags": [1, 2.5, None, True], "deep": {"a": {}}}, 3)
+AWAY = wire.PeerEntry(PeerId("away"), {}, 1, away=True)
 USER = wire.UserEntry(UserId("user/123"))
 SERVER_MESSAGES: list[wire.ServerMessage] = [
     wire.Joined(room=ROOM, payload=wire.JoinedPayload(PEER.peer_id, 3, [PEER], [{"urls": ["stun:a:1"]}])),
+    wire.Joined(room=ROOM, payload=wire.JoinedPayload(PEER.peer_id, 3, [AWAY], [], "token", resumed=False)),
+    wire.Joined(room=ROOM, payload=wire.JoinedPayload(PEER.peer_id, 3, [], [], "token", resumed=True, complete=False)),
     wire.Left(room=ROOM, payload=wire.LeftPayload(PEER.peer_id)),
     wire.PeerJoined(room=ROOM, payload=PEER),
     wire.PeerLeft(room=ROOM, payload=wire.PeerLeftPayload(PEER.peer_id, LeaveReason.DISCONNECTED)),
+    wire.PeerAway(room=ROOM, payload=wire.LeftPayload(PEER.peer_id)),
+    wire.PeerBack(room=ROOM, payload=wire.LeftPayload(PEER.peer_id)),
     wire.Connected(payload=wire.ConnectedPayload(USER.user_id, wire.ServerInfo("mcp_actors", "1"))),
+    wire.Connected(
+        payload=wire.ConnectedPayload(
+            USER.user_id, wire.ServerInfo("mcp_actors", "1"), "token", resumed=True, complete=True
+        )
+    ),
     wire.RoomJoined(room=ROOM, payload=wire.RoomJoinedPayload([USER], [PEER])),
     wire.RoomLeft(room=ROOM, payload=USER),
     wire.UserJoined(room=ROOM, payload=USER),
     wire.UserLeft(room=ROOM, payload=wire.UserLeftPayload(USER.user_id, LeaveReason.TIMEOUT)),
     wire.Ack(room=ROOM, payload=wire.AckPayload("delivered")),
+    wire.Ack(room=ROOM, payload=wire.AckPayload("delivered", 3)),
+    wire.Ack(room=ROOM, payload=wire.AckPayload("queued")),
     wire.Error(payload=wire.ErrorPayload(ErrorCode.INTERNAL, "no", retryable=True)),
     wire.Error(room=ROOM, payload=wire.ErrorPayload(ErrorCode.BAD_MESSAGE, "no", retryable=False, details={"a": 1})),
 ]
@@ -704,8 +759,8 @@ def test_an_id_that_was_not_given_is_absent(message: wire.ServerMessage) -> None
 
 
 def test_what_is_not_ascii_is_written_as_utf8_and_slashes_as_they_are() -> None:
-    assert "Ána".encode() in encode(SERVER_MESSAGES[2])
-    assert b"user/123" in encode(SERVER_MESSAGES[7])
+    assert "Ána".encode() in encode(wire.PeerJoined(room=ROOM, payload=PEER))
+    assert b"user/123" in encode(wire.UserJoined(room=ROOM, payload=USER))
 
 
 @given(st.dictionaries(st.text(max_size=10), json_values, max_size=5))

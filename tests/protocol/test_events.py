@@ -4,7 +4,16 @@ import msgspec
 import pytest
 
 from mcp_actors.protocol.errors import ErrorCode
-from mcp_actors.protocol.events import Event, JoinRefused, Kind, LeaveReason, Member, MemberJoined, MemberLeft
+from mcp_actors.protocol.events import (
+    Event,
+    JoinRefused,
+    Kind,
+    LeaveReason,
+    Member,
+    MemberJoined,
+    MemberLeft,
+    MemberMarked,
+)
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId
 
 MEMBER = Member(Kind.PEER, PeerId("peer123"), Incarnation("node.1"), NodeId("node"), {"name": "Ana"})
@@ -19,6 +28,7 @@ def test_a_member_has_no_order_until_the_broker_gives_one() -> None:
     [
         MemberJoined(1, MEMBER),
         MemberLeft(2, Incarnation("node.1"), LeaveReason.DISCONNECTED),
+        MemberMarked(3, Incarnation("node.1"), away=True),
         JoinRefused(Incarnation("node.1"), ErrorCode.ROOM_FULL),
     ],
     ids=lambda event: type(event).__name__,
@@ -31,4 +41,4 @@ def test_an_event_is_frozen_and_survives_the_way_between_nodes(event: Event) -> 
 
 def test_kinds_and_reasons_are_the_words_of_the_wire() -> None:
     assert set(Kind) == {"peer", "user"}
-    assert set(LeaveReason) == {"left", "disconnected", "timeout", "node-lost"}
+    assert set(LeaveReason) == {"left", "disconnected", "timeout", "node-lost", "replaced"}

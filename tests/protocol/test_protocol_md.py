@@ -13,7 +13,7 @@ import pytest
 from mcp_actors import protocol
 from mcp_actors.config import PREFIX, Settings
 from mcp_actors.protocol import errors
-from mcp_actors.protocol.codec import Limits, peer_decoder, sender_stamp, stamp, user_decoder
+from mcp_actors.protocol.codec import Limits, offer_stamp, peer_decoder, sender_stamp, stamp, user_decoder
 from mcp_actors.protocol.errors import CloseCode, ErrorCode, SignalingError
 from mcp_actors.protocol.messages import PeerRequest, ServerMessage, UserRequest
 
@@ -58,12 +58,16 @@ def rows(section: str) -> list[list[str]]:
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.endpoint} {block.heading}")
 def test_every_block_decodes(block: Block) -> None:
     value = json.loads(block.text)
+    assert value.pop("delivery", 1) >= 1
     if block.sent:
         DECODERS[block.endpoint].decode(block.text.encode())
     elif "sender" in value:
-        sender, original = value.pop("sender"), json.dumps(value)
-        DECODERS[block.endpoint].decode(original.encode())
-        assert json.loads(stamp(sender_stamp(sender), original.encode())) == json.loads(block.text)
+        front = sender_stamp(value.pop("sender"))
+        if value["type"] == "offer":
+            front = offer_stamp(front, value.pop("negotiation"))
+        original = json.dumps(value).encode()
+        DECODERS[block.endpoint].decode(original)
+        assert json.loads(stamp(front, original)) == json.loads(block.text)
     else:
         message = msgspec.json.decode(block.text, type=ServerMessage, strict=True)
         assert msgspec.to_builtins(message) == value, (
@@ -100,8 +104,8 @@ def _is_error(kind: Any) -> bool:
 
 
 def test_the_table_of_close_codes_is_the_enum() -> None:
-    table = [(int(row[0]), row[1].strip("`"), row[3] == "yes") for row in rows("Closing")]
-    assert table == [(int(code), code.reason, code.retryable) for code in CloseCode]
+    table = [(int(row[0]), row[1].strip("`"), row[3] == "yes", row[4] == "yes") for row in rows("Closing")]
+    assert table == [(int(code), code.reason, code.retryable, code.resumable) for code in CloseCode]
 
 
 def test_the_limits_are_the_defaults_of_their_settings() -> None:
@@ -116,6 +120,8 @@ def test_the_limits_are_the_defaults_of_their_settings() -> None:
         assert values
         assert sorted(set(numbers)) == sorted(set(values))
     assert f"every {defaults.ping_interval:g} seconds" in TEXT
+    assert f"come back within {defaults.resume_window:g} seconds" in TEXT
+    assert f"away for more than {defaults.resume_window:g} seconds" in TEXT
 
 
 def test_links_lead_somewhere() -> None:

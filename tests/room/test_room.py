@@ -16,6 +16,7 @@ from mcp_actors.protocol.errors import (
     PeerIdTaken,
     PeerNotFound,
     RoomFull,
+    StaleNegotiation,
     Unavailable,
 )
 from mcp_actors.protocol.events import (
@@ -26,11 +27,13 @@ from mcp_actors.protocol.events import (
     MemberJoined,
     MemberLeft,
     Receipt,
+    Signalled,
+    Step,
     Vacated,
 )
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RequestId, RoomId
 from mcp_actors.room.effects import Publish, Relay
-from mcp_actors.room.room import Departure, Entry, Room, ack, peer_not_found
+from mcp_actors.room.room import Departure, Entry, Greeting, Room, ack, peer_not_found
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +70,7 @@ class World:
         incarnation = Incarnation(f"{kind}-{name}-{len(self.sent)}")
         self.sent[incarnation] = []
         member = Member(kind, PeerId(name), incarnation, NODE, metadata or {})
-        self.room.enter(Entry(member, request_id, ({"urls": "stun:stun.test"},)))
+        self.room.enter(Entry(member, Greeting(request_id, ({"urls": "stun:stun.test"},))))
         self._broker.join(ROOM, member, self._capacity)
         return incarnation
 
@@ -830,3 +833,178 @@ def test_a_frame_of_another_node_is_for_who_is_here_and_not_leaving() -> None:
 
 def test_a_refusal_nobody_waits_for_is_no_error() -> None:
     assert World().room.refused(JoinRefused(Incarnation("nobody"), ErrorCode.UNAVAILABLE)) is None
+
+
+# --------------------------------------------------------------------------------------------------------- negotiation
+
+
+def _negotiate(kind: str, target: str, negotiation: int | None = None, **fields: Any) -> tuple[Targeted, bytes]:
+    content = {"offer": {"sdp": "v=0"}, "answer": {"sdp": "v=0"}, "ice-candidate": None}[kind]
+    payload = {"target_peer_id": target, kind.removeprefix("ice-"): content}
+    said = {"type": kind, "room": ROOM, "payload": payload, **fields}
+    frame = json.dumps(said if negotiation is None else {**said, "negotiation": negotiation}).encode()
+    return cast("Targeted", DECODE_PEER(frame)), frame
+
+
+def _offer(world: World, sender: Incarnation, target: str) -> int:
+    """Offer, and return the number the target sees."""
+    effect = world.room.relay(sender, *_negotiate("offer", target))
+    number = json.loads(effect.frame)["negotiation"]
+    assert isinstance(number, int)
+    return number
+
+
+def _stale(world: World, sender: Incarnation, kind: str, target: str, negotiation: int) -> StaleNegotiation:
+    with pytest.raises(StaleNegotiation) as caught:
+        world.room.relay(sender, *_negotiate(kind, target, negotiation))
+    return caught.value
+
+
+def test_an_offer_carries_its_number_beside_its_sender_and_its_own_text() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.peer("ben")
+    for sender, target, number in ((ana, "ben", 1), (ben, "ana", 2), (ben, "ana", 3)):
+        message, frame = _negotiate("offer", target)
+        name = b"ana" if sender == ana else b"ben"
+        stamped = world.room.relay(sender, message, frame).frame
+        assert stamped == b'{"sender":"%b","negotiation":%d,' % (name, number) + frame[1:]
+
+
+@pytest.mark.parametrize("kind", ["answer", "ice-candidate"])
+@pytest.mark.parametrize("negotiation", [None, 1, 7])
+def test_an_answer_or_a_candidate_is_relayed_to_the_letter_with_its_echo_or_without(
+    kind: str, negotiation: int | None
+) -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.peer("ben")
+    _offer(world, ana, "ben")
+    message, frame = _negotiate(kind, "ana", negotiation)
+    assert world.room.relay(ben, message, frame).frame == b'{"sender":"ben",' + frame[1:]
+
+
+@pytest.mark.parametrize("kind", ["answer", "ice-candidate"])
+def test_what_belongs_to_an_overtaken_offer_is_refused_with_the_newest_number(kind: str) -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.peer("ben")
+    first, second = _offer(world, ana, "ben"), _offer(world, ana, "ben")
+    error = _stale(world, ben, kind, "ana", first)
+    assert error.details == {"negotiation": second}
+    assert not error.retryable
+    world.room.relay(ben, *_negotiate(kind, "ana", second))
+    world.room.relay(ben, *_negotiate(kind, "ana"))
+
+
+def test_a_candidate_of_the_offerers_own_overtaken_offer_is_refused() -> None:
+    world = World()
+    ana, _ben = world.peer("ana"), world.peer("ben")
+    first, second = _offer(world, ana, "ben"), _offer(world, ana, "ben")
+    _stale(world, ana, "ice-candidate", "ben", first)
+    world.room.relay(ana, *_negotiate("ice-candidate", "ben", second))
+
+
+def test_in_glare_the_offer_that_is_taken_is_answered_whichever_has_the_lower_number() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.peer("ben")
+    impolite = _offer(world, ana, "ben")
+    _offer(world, ben, "ana")
+    world.room.relay(ben, *_negotiate("answer", "ana", impolite))
+    world.room.relay(ben, *_negotiate("ice-candidate", "ana", impolite))
+    world.room.relay(ana, *_negotiate("ice-candidate", "ben", impolite))
+
+
+def test_the_ack_of_an_offer_tells_its_number_and_that_of_an_answer_none() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.peer("ben")
+    for sender, kind, target, payload in (
+        (ana, "offer", "ben", {"status": "delivered", "negotiation": 1}),
+        (ben, "answer", "ana", {"status": "delivered"}),
+    ):
+        message, frame = _negotiate(kind, target, None if kind == "offer" else 1, id=7)
+        relay = world.room.relay(sender, message, frame)
+        assert isinstance(relay, Relay)
+        assert json.loads(ack(message, step=relay.step))["payload"] == payload
+
+
+def test_numbers_are_forgotten_with_either_of_the_pair() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.peer("ben")
+    cem = world.peer("cem")
+    assert [_offer(world, ana, "ben"), _offer(world, ana, "ben"), _offer(world, cem, "ana")] == [1, 2, 1]
+    world.leave(ben)
+    assert world.room._negotiations
+    ben = world.peer("ben")
+    assert [_offer(world, ana, "ben"), _offer(world, cem, "ana")] == [1, 2]
+    world.leave(ana)
+    assert world.room._negotiations is None
+
+
+def test_a_room_without_offers_keeps_no_numbers() -> None:
+    world = World()
+    ana, _ben = world.peer("ana"), world.peer("ben")
+    _relay(world, ana, "ben")
+    world.room.relay(ana, *_negotiate("answer", "ben", 3))
+    assert world.room._negotiations is None
+
+
+def _far(world: World, sender: Incarnation, target: Incarnation, step: Step) -> int:
+    return world.room.overtaken(Signalled(sender, target, b"{}", 0, step))
+
+
+def test_an_offer_to_another_node_is_published_with_its_number_and_acknowledged_with_it() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.elsewhere(Kind.PEER, "ben")
+    publish = world.room.relay(ana, *_negotiate("offer", "ben", id=7))
+    assert isinstance(publish, Publish)
+    assert publish.step is not None
+    number = publish.step.number
+    assert publish.step == Step("offer", json.loads(publish.frame)["negotiation"])
+    world.forget()
+    world.deliver(world.room.receipt(_receipt(publish)))
+    assert world.sent[ana][0]["payload"] == {"status": "delivered", "negotiation": number}
+
+
+def test_an_offer_of_another_node_is_known_from_its_arrival_on() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.elsewhere(Kind.PEER, "ben")
+    assert _far(world, ben, ana, Step("offer", 4)) == 0
+    world.room.relay(ana, *_negotiate("answer", "ben", 4))
+    assert _offer(world, ana, "ben") > 4
+    assert _far(world, ben, ana, Step("offer", 8)) == 0
+    assert _stale(world, ana, "answer", "ben", 4).details == {"negotiation": 8}
+
+
+@pytest.mark.parametrize("kind", ["answer", "ice-candidate"])
+def test_what_comes_from_another_node_for_an_overtaken_offer_is_found_out_here(kind: Any) -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.elsewhere(Kind.PEER, "ben")
+    assert _far(world, ben, ana, Step(kind, 1)) == 0
+    first, second = _offer(world, ana, "ben"), _offer(world, ana, "ben")
+    assert _far(world, ben, ana, Step(kind, first)) == second
+    assert _far(world, ben, ana, Step(kind, second)) == 0
+    assert _far(world, Incarnation("nobody"), ana, Step(kind, first)) == 0
+
+
+@pytest.mark.parametrize("request_id", [None, 7])
+def test_a_sender_is_told_of_what_another_node_found_overtaken(request_id: int | None) -> None:
+    world = World()
+    ana = world.peer("ana")
+    ben = world.elsewhere(Kind.PEER, "ben")
+    fields = {} if request_id is None else {"id": request_id}
+    publish = world.room.relay(ana, *_negotiate("answer", "ben", 1, **fields))
+    assert isinstance(publish, Publish)
+    world.forget()
+    receipt = Receipt(ana, ben, publish.ticket, delivered=False, overtaken=3)
+    world.deliver(world.room.receipt(receipt))
+    (error,) = world.sent[ana]
+    assert (error.get("id"), error["payload"]["code"]) == (request_id, "stale-negotiation")
+    assert error["payload"]["details"] == {"negotiation": 3}
+
+
+def test_a_room_that_is_vacated_forgets_its_numbers() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.elsewhere(Kind.PEER, "ben")
+    _offer(world, ana, "ben")
+    world.room.vacated()
+    assert world.room._negotiations is None

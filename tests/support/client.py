@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -13,6 +14,7 @@ DEADLINE = 5.0
 """Seconds to wait for anything; what a test waits for takes milliseconds."""
 
 Frame = dict[str, Any]
+DELIVERY = re.compile(r'\{"delivery":([1-9][0-9]*),')
 
 
 class Closed(Exception):
@@ -29,6 +31,8 @@ class Client:
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
+        self.received = 0
+        """The last delivery number."""
 
     @classmethod
     async def open(cls, url: str, **headers: str) -> Self:
@@ -60,9 +64,21 @@ class Client:
         assert isinstance(frame, str), "the server answers in text"
         return frame
 
+    async def hear_stamped(self) -> str:
+        """The next frame as it came, but for the delivery number in front: each is one more than the one before."""
+        text = await self.hear_text()
+        found = DELIVERY.match(text)
+        if found is None:
+            return text
+        number = int(found[1])
+        assert self.received in (0, number - 1), f"delivery {number} after {self.received}"
+        self.received = number
+        return "{" + text[found.end() :]
+
     async def hear(self) -> Frame:
-        """The next message."""
-        message: Frame = json.loads(await self.hear_text())
+        """The next message, without its delivery number."""
+        message: Frame = json.loads(await self.hear_stamped())
+        assert "delivery" not in message
         return message
 
     async def expect(self, kind: str, **payload: Any) -> Frame:

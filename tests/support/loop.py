@@ -36,6 +36,7 @@ class RecordingOutlet:
 
     def __init__(self, *, accepts: bool = True) -> None:
         self.accepts = accepts
+        self.away = False
         self.frames: list[bytes] = []
         self.closes: list[CloseCode] = []
 

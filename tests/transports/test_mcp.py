@@ -23,7 +23,7 @@ async def test_the_messages_of_the_original_document_work_to_the_letter(server: 
     await other.expect("user-joined", user_id="user123")
     text = '{"type": "message", "payload": {"content": "Hello, room!"}, "room": "room123"}'
     await user.send(text)
-    assert await other.hear_text() == '{"sender":"user123",' + text[1:]
+    assert await other.hear_stamped() == '{"sender":"user123",' + text[1:]
     await user.send('{"type": "leave-room", "payload": {}, "room": "room123"}')
     await user.expect("room-left", user_id="user123")
     await other.expect("user-left", user_id="user123", reason="left")

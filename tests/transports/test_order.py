@@ -62,6 +62,7 @@ async def join(server: Server, name: str) -> Log:
     return log
 
 
+@pytest.mark.settings(resume_window=0.1)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_all_see_one_order_of_joins_and_leaves_and_signals_between(server: Server, seed: int) -> None:
     draw = random.Random(seed)  # noqa: S311 - a schedule, not a secret

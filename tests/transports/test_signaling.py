@@ -37,18 +37,22 @@ async def test_the_messages_of_the_original_document_work_to_the_letter(server: 
         ),
     ]
     for template in relayed:
-        for source, name, target, other in (
-            (first, "peer123", second, "peer456"),
-            (second, "peer456", first, "peer123"),
+        for number, source, name, target, other in (
+            (1, first, "peer123", second, "peer456"),
+            (2, second, "peer456", first, "peer123"),
         ):
             text = template % other
             await source.send(text)
-            assert await target.hear_text() == '{"sender":"%s",%s' % (name, text[1:])
+            negotiation = f'"negotiation":{number},' if template is relayed[0] else ""
+            assert await target.hear_stamped() == '{"sender":"%s",%s%s' % (name, negotiation, text[1:])
 
 
 async def test_a_join_is_answered_with_the_exact_roster_oneself_included(server: Server) -> None:
     a, b = await server.peer(), await server.peer()
-    assert await a.join("r", "a", metadata={"name": "Ada"}) == {
+    joined = await a.join("r", "a", metadata={"name": "Ada"})
+    assert joined.pop("resume")
+    assert joined == {
+        "resumed": False,
         "peer_id": "a",
         "order": 1,
         "peers": [{"peer_id": "a", "metadata": {"name": "Ada"}, "order": 1}],
@@ -101,7 +105,8 @@ async def test_a_signal_reaches_its_target_alone_stamped_and_otherwise_byte_for_
         kind,
     )
     await a.send(text)
-    assert await b.hear_text() == '{"sender":"a",' + text.lstrip()[1:]
+    negotiation = '"negotiation":1,' if kind == "offer" else ""
+    assert await b.hear_stamped() == '{"sender":"a",' + negotiation + text.lstrip()[1:]
     assert await c.drain("r") == []
 
 
@@ -109,7 +114,7 @@ async def test_a_binary_frame_is_relayed_as_text(server: Server) -> None:
     a, b = await server.pair()
     text = '{"type":"signal","room":"r","payload":{"target_peer_id":"b","data":"é"}}'
     await a.send(text.encode())
-    assert await b.hear_text() == '{"sender":"a",' + text[1:]
+    assert await b.hear_stamped() == '{"sender":"a",' + text[1:]
 
 
 async def test_what_is_sent_right_behind_a_join_finds_the_peer_in_the_room(server: Server) -> None:

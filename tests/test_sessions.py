@@ -1,0 +1,707 @@
+"""Sessions: numbers, what is kept and for how long, who may come back, and that nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import re
+from collections import deque
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_actors import sessions
+from mcp_actors.actors.mail import Greeting
+from mcp_actors.broker.memory import MemoryBroker
+from mcp_actors.node import Node
+from mcp_actors.protocol.errors import (
+    AlreadyInRoom,
+    CloseCode,
+    NotInRoom,
+    PeerIdTaken,
+    RoomFull,
+    SignalingError,
+    TooManyRooms,
+)
+from mcp_actors.protocol.events import Kind, LeaveReason
+from mcp_actors.protocol.identifiers import NodeId, PeerId, RoomId
+from mcp_actors.sessions import ID_BYTES, SEAL_BYTES, Session, Sessions
+from tests.support.loop import until
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mcp_actors.node import Membership
+
+CLOCK = 0.002
+"""What uvloop's clock, which counts milliseconds, may be off."""
+
+ROOM, OTHER_ROOM = RoomId("room"), RoomId("other")
+FRAME = b'{"type":"x"}'
+NUMBERED = re.compile(rb'\{"delivery":(\d+),"type":"x"\}')
+
+
+class FakeWire:
+    """A connection that remembers what was written to it."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.closes: list[CloseCode] = []
+
+    def put(self, frame: bytes) -> bool:
+        if not self.closes:
+            self.frames.append(frame)
+        return not self.closes
+
+    def close(self, code: CloseCode, leave: LeaveReason = LeaveReason.DISCONNECTED) -> None:
+        del leave
+        self.closes.append(code)
+
+    @property
+    def numbers(self) -> list[int]:
+        return [number(frame) for frame in self.frames]
+
+
+class FullWire(FakeWire):
+    """A connection that gives up at the first frame, as one does whose client does not read."""
+
+    session: Session
+
+    def put(self, frame: bytes) -> bool:
+        del frame
+        self.session.lost(self, LeaveReason.DISCONNECTED, final=False)
+        return False
+
+
+class FakeMembership:
+    """A place in a room that remembers what it was told."""
+
+    def __init__(self, member_id: str = "ana", refusal: type[SignalingError] | None = None) -> None:
+        self.member_id = PeerId(member_id)
+        self.told: list[str] = []
+        self._refusal = refusal
+
+    async def enter(self, outlet: object, greeting: Greeting, *, presence: bool = False) -> None:
+        del outlet, greeting, presence
+        if self._refusal is not None:
+            raise self._refusal("refused")
+
+    def mark(self, *, away: bool) -> None:
+        self.told.append("away" if away else "back")
+
+    async def leave(self, request_id: object) -> None:
+        self.told.append(f"leave {request_id}")
+
+    def end(self, reason: LeaveReason) -> None:
+        self.told.append(reason)
+
+
+def number(frame: bytes) -> int:
+    found = NUMBERED.fullmatch(frame)
+    assert found, frame
+    return int(found[1])
+
+
+def registry(secret: bytes = b"secret", **changed: Any) -> Sessions:
+    bounds = {"window": 30.0, "max_frames": 1000, "max_bytes": 1_000_000, "max_rooms": 3, "max_away": 10}
+    return Sessions(secret, **{**bounds, **changed})
+
+
+def opened(of: Sessions | None = None, wire: FakeWire | None = None) -> tuple[Session, FakeWire]:
+    wire = wire or FakeWire()
+    of = registry() if of is None else of
+    return of.open(Kind.PEER, "", wire), wire
+
+
+def enter(session: Session, membership: FakeMembership, room: RoomId = ROOM) -> Awaitable[None]:
+    return session.enter(room, cast("Membership", membership), Greeting())
+
+
+async def joined(of: Sessions | None = None, wire: FakeWire | None = None) -> tuple[Session, FakeWire, FakeMembership]:
+    """A session in a room: one that is worth waiting for."""
+    session, wire = opened(of, wire)
+    membership = FakeMembership()
+    await enter(session, membership)
+    return session, wire, membership
+
+
+def cut(session: Session, wire: FakeWire) -> None:
+    session.lost(wire, LeaveReason.DISCONNECTED, final=False)
+
+
+def put(session: Session, times: int = 1) -> None:
+    for _ in range(times):
+        assert session.put(FRAME)
+
+
+def come_back(session: Session, received: int) -> tuple[bool, list[int]]:
+    """Whether it says that all is there, and the numbers of what is written again."""
+    wire = FakeWire()
+    complete = session.attach(wire, received)
+    return complete, wire.numbers
+
+
+# ------------------------------------------------------------------------------------------------- numbers and bounds
+
+
+def test_frames_are_numbered_from_1_and_else_written_as_they_are() -> None:
+    session, wire = opened()
+    put(session, 2)
+    assert wire.frames == [b'{"delivery":1,"type":"x"}', b'{"delivery":2,"type":"x"}']
+
+
+async def test_numbers_go_on_while_the_client_is_away() -> None:
+    session, wire, _ = await joined()
+    put(session)
+    away = [session.away]
+    cut(session, wire)
+    away.append(session.away)
+    put(session, 2)
+    assert wire.numbers == [1]
+    assert come_back(session, 1) == (True, [2, 3])
+    away.append(session.away)
+    assert away == [False, True, False]
+
+
+def test_the_oldest_goes_when_there_are_too_many_frames() -> None:
+    session, _ = opened(registry(max_frames=3))
+    put(session, 5)
+    assert come_back(session, 0) == (False, [3, 4, 5])
+    assert come_back(session, 1) == (False, [3, 4, 5])
+    assert come_back(session, 2) == (True, [3, 4, 5])
+
+
+def test_the_oldest_go_when_there_are_too_many_bytes() -> None:
+    session, _ = opened(registry(max_bytes=3 * len(b'{"delivery":1,"type":"x"}')))
+    put(session, 5)
+    assert come_back(session, 2) == (True, [3, 4, 5])
+
+
+def test_what_one_large_frame_needs_is_taken_from_however_many_before_it() -> None:
+    wire = FakeWire()
+    session = registry(max_frames=10_000, max_bytes=100_000).open(Kind.PEER, "", wire)
+    put(session, 3000)
+    large = b'{"x":"%s"}' % (b"x" * 99_970)
+    assert session.put(large)
+    again = FakeWire()
+    assert session.attach(again, 2999) is False
+    assert again.frames == wire.frames[-1:]
+    assert session.attach(FakeWire(), 3000) is True
+
+
+def test_a_frame_larger_than_all_that_is_kept_is_written_and_not_kept() -> None:
+    session, wire = opened(registry(max_bytes=100))
+    put(session)
+    assert session.put(b'{"x":"%s"}' % (b"x" * 100))
+    assert len(wire.frames) == 2
+    assert come_back(session, 1) == (False, [])
+    assert come_back(session, 2) == (True, [])
+    put(session)
+    assert come_back(session, 2) == (True, [3])
+
+
+def test_what_a_client_has_is_kept_no_longer_and_the_rest_is() -> None:
+    session, _ = opened()
+    put(session, 5)
+    session.ponged(3)
+    assert come_back(session, 0) == (False, [4, 5])
+    session.ponged(2)  # late
+    assert come_back(session, 3) == (True, [4, 5])
+    session.ponged(5)
+    assert come_back(session, 5) == (True, [])
+    put(session)
+    assert come_back(session, 5) == (True, [6])
+    session.ponged(10**30)  # a lie hurts nobody else
+    assert come_back(session, 6) == (True, [])
+
+
+def test_bytes_that_a_client_has_make_room_for_others() -> None:
+    session, _ = opened(registry(max_bytes=3 * len(b'{"delivery":1,"type":"x"}')))
+    put(session, 3)
+    session.ponged(2)
+    put(session, 2)
+    assert come_back(session, 2) == (True, [3, 4, 5])
+
+
+# -------------------------------------------------------------------------------------------------------- coming back
+
+
+@pytest.mark.parametrize(
+    ("received", "complete", "again"),
+    [(0, True, [1, 2, 3]), (1, True, [2, 3]), (3, True, []), (4, False, []), (2**53, False, [])],
+)
+def test_a_client_gets_what_it_did_not_receive_and_is_told_whether_that_is_all(
+    received: int, complete: bool, again: list[int]
+) -> None:
+    session, _ = opened()
+    put(session, 3)
+    assert come_back(session, received) == (complete, again)
+
+
+async def test_an_old_connection_is_closed_for_good_and_its_end_changes_nothing() -> None:
+    session, old, membership = await joined()
+    new = FakeWire()
+    session.attach(new, 0)
+    assert old.closes == [CloseCode.REPLACED]
+    for final in (True, False):
+        session.lost(old, LeaveReason.DISCONNECTED, final=final)
+    assert membership.told == []
+    assert not session.ended
+    put(session)
+    assert new.numbers == [1]
+
+
+async def test_rooms_hear_that_a_client_is_away_and_back() -> None:
+    session, wire, membership = await joined()
+    another = FakeMembership()
+    await enter(session, another, OTHER_ROOM)
+    cut(session, wire)
+    assert membership.told == another.told == ["away"]
+    come_back(session, 0)
+    assert membership.told == another.told == ["away", "back"]
+
+
+async def test_a_connection_that_cannot_take_what_waited_leaves_the_client_away() -> None:
+    session, wire, membership = await joined()
+    put(session, 3)
+    cut(session, wire)
+    full = FullWire()
+    full.session = session
+    session.attach(full, 0)
+    assert session.away
+    assert membership.told == ["away", "back", "away"]
+    assert come_back(session, 0) == (True, [1, 2, 3])
+
+
+async def test_a_frame_that_fills_a_connection_waits_with_the_others() -> None:
+    full = FullWire()
+    session, _, _ = await joined(wire=full)
+    full.session = session
+    put(session, 2)
+    assert session.away
+    assert come_back(session, 0) == (True, [1, 2])
+
+
+async def test_a_frame_that_fills_a_connection_is_lost_where_nobody_may_wait() -> None:
+    full = FullWire()
+    session, _, membership = await joined(registry(max_away=0), full)
+    full.session = session
+    assert not session.put(FRAME)
+    assert membership.told == [LeaveReason.DISCONNECTED]
+
+
+# ------------------------------------------------------------------------------------------------------------- tokens
+
+
+def flipped(token: str, place: int) -> str:
+    raw = bytearray(base64.urlsafe_b64decode(token))
+    raw[place] ^= 1
+    return base64.urlsafe_b64encode(raw).decode()
+
+
+def test_a_token_finds_its_session_and_no_other() -> None:
+    of = registry()
+    one, other = opened(of)[0], opened(of)[0]
+    assert of.find(of.token(one), Kind.PEER, "") is one
+    assert of.find(of.token(other), Kind.PEER, "") is other
+    assert of.token(one) != of.token(other)
+
+
+def test_a_token_that_was_changed_anywhere_is_none() -> None:
+    of = registry()
+    token = of.token(opened(of)[0])
+    for place in range(len(base64.urlsafe_b64decode(token))):
+        assert of.find(flipped(token, place), Kind.PEER, "") is None
+
+
+def test_a_token_that_was_cut_short_or_made_longer_is_none() -> None:
+    of = registry()
+    token = of.token(opened(of)[0])
+    for length in range(len(token)):
+        assert of.find(token[:length], Kind.PEER, "") is None
+    assert of.find("AAAA" + token, Kind.PEER, "") is None
+    assert of.find(token[:-4] + "AAAA" + token[-4:], Kind.PEER, "") is None
+
+
+@given(st.text() | st.binary(max_size=60).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
+def test_no_text_is_a_token_by_chance(text: str) -> None:
+    of = registry()
+    opened(of)
+    assert of.find(text, Kind.PEER, "") is None
+
+
+def test_a_seal_of_another_secret_is_none() -> None:
+    of, other = registry(b"secret"), registry(b"another")
+    session, _ = opened(of)
+    raw = base64.urlsafe_b64decode(other.token(session))
+    assert len(raw) > ID_BYTES + SEAL_BYTES
+    assert of.find(other.token(session), Kind.PEER, "") is None
+    assert other.find(of.token(session), Kind.PEER, "") is None
+
+
+def test_a_token_of_another_process_with_the_same_secret_finds_nothing() -> None:
+    of, other = registry(), registry()
+    assert other.find(of.token(opened(of)[0]), Kind.PEER, "") is None
+
+
+def test_a_token_is_of_no_use_to_another_kind_or_identity() -> None:
+    of = registry()
+    session = of.open(Kind.USER, "uma", FakeWire())
+    token = of.token(session)
+    assert of.find(token, Kind.USER, "uma") is session
+    for kind, identity in ((Kind.USER, "eve"), (Kind.USER, ""), (Kind.PEER, "uma"), (Kind.PEER, "")):
+        assert of.find(token, kind, identity) is None
+
+
+def test_the_token_before_the_last_is_good_until_the_client_has_spoken() -> None:
+    of = registry()
+    session, _ = opened(of)
+    first = of.token(session)
+    session.attach(FakeWire(), 0)
+    second = of.token(session)
+    assert first != second
+    assert of.find(first, Kind.PEER, "") is of.find(second, Kind.PEER, "") is session
+    session.attach(FakeWire(), 0)
+    third = of.token(session)
+    assert of.find(first, Kind.PEER, "") is None
+    assert of.find(second, Kind.PEER, "") is of.find(third, Kind.PEER, "") is session
+    session.proved = True
+    assert of.find(second, Kind.PEER, "") is None
+    assert of.find(third, Kind.PEER, "") is session
+
+
+def test_a_pong_shows_that_the_client_has_its_token() -> None:
+    of = registry()
+    session, _ = opened(of)
+    first = of.token(session)
+    session.attach(FakeWire(), 0)
+    session.ponged(0)
+    assert of.find(first, Kind.PEER, "") is None
+
+
+def test_the_token_of_a_session_that_ended_finds_nothing() -> None:
+    of = registry()
+    session, _ = opened(of)
+    token = of.token(session)
+    session.end(LeaveReason.DISCONNECTED)
+    assert of.find(token, Kind.PEER, "") is None
+    assert len(of) == 0
+
+
+# -------------------------------------------------------------------------------------------------------------- waiting
+
+
+async def test_a_client_that_means_to_go_is_not_waited_for() -> None:
+    of = registry()
+    session, wire, membership = await joined(of)
+    session.lost(wire, LeaveReason.DISCONNECTED, final=True)
+    assert membership.told == [LeaveReason.DISCONNECTED]
+    assert session.ended
+    assert len(of) == 0
+
+
+async def test_a_client_in_no_room_is_not_waited_for() -> None:
+    session, wire = opened()
+    cut(session, wire)
+    assert session.ended
+
+
+async def test_as_many_wait_as_may_and_the_next_leaves_with_its_own_reason() -> None:
+    of = registry(max_away=1)
+    (first, first_wire, _), (second, second_wire, told) = await joined(of), await joined(of)
+    cut(first, first_wire)
+    second.lost(second_wire, LeaveReason.TIMEOUT, final=False)
+    assert first.away
+    assert not first.ended
+    assert second.ended
+    assert told.told == [LeaveReason.TIMEOUT]
+    come_back(first, 0)
+    third, third_wire, _ = await joined(of)
+    cut(third, third_wire)
+    assert not third.ended
+
+
+async def test_those_who_are_away_for_too_long_end_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "TICK", 0.001)
+    window = 0.05
+    of = registry(window=window)
+    late, late_wire, late_told = await joined(of)
+    back, back_wire, back_told = await joined(of)
+    again, again_wire, again_told = await joined(of)
+    here, _, here_told = await joined(of)
+    ending = asyncio.ensure_future(of.end_the_late())
+    loop = asyncio.get_running_loop()
+    since = loop.time()
+    for session, wire in ((late, late_wire), (back, back_wire), (again, again_wire)):
+        cut(session, wire)
+    back.attach(FakeWire(), 0)
+    await asyncio.sleep(0.02)
+    again_wire = FakeWire()
+    again.attach(again_wire, 0)
+    began_anew = loop.time()
+    cut(again, again_wire)
+    await until(lambda: late.ended, "the end of one who is late")
+    first_end = loop.time()
+    await until(lambda: again.ended, "the end of one who was late after a second cut")
+    second_end = loop.time()
+    ending.cancel()
+    await asyncio.gather(ending, return_exceptions=True)
+    assert first_end - since >= window - CLOCK
+    assert second_end - began_anew >= window - CLOCK
+    assert late_told.told == ["away", LeaveReason.TIMEOUT]
+    assert again_told.told == ["away", "back", "away", LeaveReason.TIMEOUT]
+    assert (back_told.told, here_told.told) == (["away", "back"], [])
+    assert not back.ended
+    assert not here.ended
+
+
+async def test_a_node_that_stops_ends_those_who_wait() -> None:
+    of = registry()
+    session, wire, membership = await joined(of)
+    cut(session, wire)
+    of.end_all()
+    assert session.ended
+    assert membership.told == ["away", LeaveReason.DISCONNECTED]
+
+
+async def test_nothing_is_put_after_the_end() -> None:
+    session, wire, membership = await joined()
+    session.end(LeaveReason.DISCONNECTED)
+    session.end(LeaveReason.TIMEOUT)
+    assert not session.put(FRAME)
+    cut(session, wire)
+    assert wire.frames == []
+    assert membership.told == [LeaveReason.DISCONNECTED]
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_what_a_room_closes_ends_for_good(away: bool) -> None:
+    session, wire, membership = await joined()
+    if away:
+        cut(session, wire)
+    session.close(CloseCode.ROOM_LOST)
+    assert wire.closes == ([] if away else [CloseCode.ROOM_LOST])
+    assert membership.told[-1] is LeaveReason.DISCONNECTED
+    assert session.ended
+
+
+async def test_where_sessions_do_not_wait_there_are_no_numbers_and_no_tokens() -> None:
+    of = registry(window=0)
+    session, wire, membership = await joined(of)
+    assert of.token(session) == ""
+    assert of.find(registry().token(session), Kind.PEER, "") is None
+    assert len(of) == 0
+    put(session)
+    assert wire.frames == [FRAME]
+    wire.close(CloseCode.GOING_AWAY)
+    assert not session.put(FRAME)
+    cut(session, wire)
+    assert membership.told == [LeaveReason.DISCONNECTED]
+    assert not session.put(FRAME)
+
+
+# ---------------------------------------------------------------------------------------------------------------- rooms
+
+
+async def test_a_session_knows_its_rooms() -> None:
+    session, _, membership = await joined()
+    assert session.membership(ROOM) is cast("Membership", membership)
+    assert session.is_in(ROOM)
+    assert not session.is_in(OTHER_ROOM)
+    assert session.may_be(ROOM, "ana")
+    assert not session.may_be(ROOM, "ben")
+    assert session.may_be(OTHER_ROOM, "ben")
+    with pytest.raises(AlreadyInRoom):
+        session.may_enter(ROOM)
+    with pytest.raises(NotInRoom):
+        session.membership(OTHER_ROOM)
+    await session.leave(ROOM, 7)
+    assert membership.told == ["leave 7"]
+    assert not session.is_in(ROOM)
+    with pytest.raises(NotInRoom):
+        await session.leave(ROOM, 8)
+    session.may_enter(ROOM)
+
+
+async def test_a_session_is_in_as_many_rooms_as_it_may() -> None:
+    session, _, _ = await joined(registry(max_rooms=2))
+    await enter(session, FakeMembership(), OTHER_ROOM)
+    with pytest.raises(TooManyRooms) as refused:
+        session.may_enter(RoomId("third"))
+    assert refused.value.details == {"limit": 2}
+
+
+async def test_a_room_that_refuses_is_not_entered() -> None:
+    session, _ = opened()
+    with pytest.raises(RoomFull):
+        await enter(session, FakeMembership(refusal=RoomFull))
+    assert not session.is_in(ROOM)
+
+
+async def test_a_room_of_our_own_waits_for_its_member_and_lets_it_go_in_the_end() -> None:
+    node = Node(NodeId("node"), MemoryBroker(), room_capacity=10, max_rooms=10, max_inbox=10, max_unanswered=10)
+    of = registry()
+    (ana, ana_wire), (ben, ben_wire) = opened(of), opened(of)
+    for session, name in ((ana, "ana"), (ben, "ben")):
+        await session.enter(ROOM, node.membership(ROOM, Kind.PEER, PeerId(name)), Greeting(), presence=True)
+    cut(ben, ben_wire)
+    await until(lambda: any(b"peer-away" in frame for frame in ana_wire.frames), "that ben is away")
+    again = FakeWire()
+    assert ben.attach(again, 1)
+    await until(lambda: any(b"peer-back" in frame for frame in ana_wire.frames), "that ben is back")
+    ana.end(LeaveReason.TIMEOUT)
+    await until(lambda: again.frames, "that ana has left")
+    assert b'"delivery":2,' in again.frames[0]
+    assert b'"timeout"' in again.frames[0]
+    ben.end(LeaveReason.TIMEOUT)
+    await until(lambda: not node.rooms, "the end of the room")
+
+
+async def test_an_ended_session_keeps_nothing_for_the_garbage_collector() -> None:
+    of = registry(max_away=1)
+
+    async def live(end: Callable[[Session, FakeWire], None]) -> None:
+        session, wire, _ = await joined(of)
+        put(session, 5)
+        cut(session, wire)
+        wire = FakeWire()
+        session.attach(wire, 2)
+        put(session)
+        end(session, wire)
+        refused, _ = opened(of)
+        try:
+            await enter(refused, FakeMembership(refusal=PeerIdTaken))
+        except PeerIdTaken:
+            refused.end(LeaveReason.DISCONNECTED)
+
+    def wait_and_end(session: Session, wire: FakeWire) -> None:
+        cut(session, wire)
+        of.end_all()
+
+    ends: list[Callable[[Session, FakeWire], None]] = [
+        lambda session, wire: session.lost(wire, LeaveReason.DISCONNECTED, final=True),
+        lambda session, _: session.close(CloseCode.ROOM_LOST),
+        wait_and_end,
+    ]
+    gc.collect()
+    gc.disable()
+    try:
+        for end in ends:
+            await live(end)
+        assert len(of) == 0
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+# ------------------------------------------------------------------------------------------------- nothing is lost
+
+
+class Line(FakeWire):
+    """A connection with frames and pings under way to the client, and pongs to the server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down: deque[int | bytes] = deque()
+        self.up: deque[int] = deque()
+        self.broken = False
+
+    def put(self, frame: bytes) -> bool:
+        if not self.closes and not self.broken:
+            self.down.append(frame)
+        return not self.closes
+
+    def cut(self) -> None:
+        self.broken = True
+        self.down.clear()
+        self.up.clear()
+
+
+class Story:
+    """One session and its client, who reads what comes and dedupes nothing."""
+
+    def __init__(self, of: Sessions) -> None:
+        self.line = Line()
+        self.session = of.open(Kind.PEER, "", self.line)
+        self.dead: list[Line] = []
+        self.sent = 0
+        self.got: list[int] = []
+        self.missed = 0
+        """The numbers up to which the client was told that something is missing."""
+
+    @property
+    def received(self) -> int:
+        return self.got[-1] if self.got else 0
+
+    def put(self, times: int) -> None:
+        for _ in range(times):
+            self.sent += 1
+            assert self.session.put(FRAME)
+
+    def ping(self, _: int) -> None:
+        if not self.line.broken:
+            self.line.down.append(self.session.number)
+
+    def read(self, times: int) -> None:
+        for _ in range(min(times, len(self.line.down))):
+            came = self.line.down.popleft()
+            if isinstance(came, bytes):
+                self.got.append(number(came))
+            else:
+                self.line.up.append(came)
+
+    def pong(self, _: int) -> None:
+        if self.line.up:
+            self.session.ponged(self.line.up.popleft())
+
+    def cut(self, _: int) -> None:
+        if not self.line.broken:
+            self.line.cut()
+            self.dead.append(self.line)
+
+    def notice(self, _: int) -> None:
+        if self.dead:
+            cut(self.session, self.dead.pop(0))
+
+    def attach(self, _: int) -> None:
+        self.cut(0)
+        self.line = Line()
+        received = self.received
+        complete = self.session.attach(self.line, received)
+        again = [number(frame) for frame in self.line.down if isinstance(frame, bytes)]
+        assert complete == (again == list(range(received + 1, self.sent + 1)))
+        if not complete:
+            self.missed = again[0] if again else self.sent + 1
+
+    def check(self) -> None:
+        """Every number once and in order, but for those that the client was told of."""
+        for before, after in zip([0, *self.got], self.got, strict=False):
+            assert after == before + 1 or before + 1 < after <= self.missed
+
+
+STEPS = st.tuples(
+    st.sampled_from([Story.put, Story.ping, Story.read, Story.pong, Story.cut, Story.notice, Story.attach]),
+    st.integers(1, 5),
+)
+
+
+@given(steps=st.lists(STEPS, max_size=80), max_frames=st.sampled_from([2, 1000]))
+def test_every_frame_arrives_once_and_in_order_whatever_breaks_and_whenever(
+    steps: list[tuple[Callable[[Story, int], None], int]], max_frames: int
+) -> None:
+    async def tell() -> None:
+        story = Story(registry(max_frames=max_frames))
+        await enter(story.session, FakeMembership())
+        for step, times in steps:
+            step(story, times)
+            story.check()
+        story.attach(0)
+        story.read(len(story.line.down))
+        story.check()
+        if max_frames > story.sent:
+            assert story.got == list(range(1, story.sent + 1))
+
+    asyncio.run(tell())
