@@ -1,8 +1,8 @@
 /**
  * A call: one RTCPeerConnection to every other peer of the room, negotiated over Signaling.
  *
- * Of two peers the one with the higher `order` is the polite one: it makes the first offer to those already there, gives way
- * when both offer at once, and looks for another path (restarts ICE) when theirs breaks. Media outlives signaling: a peer
+ * Of two peers the one with the higher `order` is the polite one, whichever was there first: it makes the first offer, gives
+ * way when both offer at once, and looks for another path (restarts ICE) when theirs breaks. Media outlives signaling: a peer
  * whose signaling dropped stays in the call, marked `away`, for as long as its media flows.
  */
 
@@ -20,13 +20,13 @@ const sessionOf = (description) => /^o=\S+ (\d+)/m.exec(description.sdp)?.[1];
 /** That line whole, with its version: another one means another description. */
 const originOf = (description) => /^o=.*$/m.exec(description?.sdp)?.[0];
 
-/** Sends what the server refuses for the moment only (rate limit, room on the move) again. */
+/** Sends again what the server refuses for the moment only; what it refuses as stale, or for good, is nobody's concern. */
 async function deliver(send, wanted) {
   for (let attempt = 1; wanted(); attempt++) {
     try {
       return await send();
     } catch (error) {
-      // Without a connection there is nothing to try: rejoining compares notes with everybody anyway.
+      // It waited for the connection where the session went on; where it did not, rejoining compares notes with everybody.
       if (!error.retryable || error.code === "connection-lost" || attempt === DELIVERY_ATTEMPTS) return undefined;
       await sleep(500 * attempt);
     }
@@ -43,6 +43,7 @@ export class Peer {
   #ignoring = false;
   #held = [];
   #session;
+  #numbers = {newest: 0, taken: 0}; // of the peer's offers, and of the offer whose description of the peer is set
 
   constructor(call, id) {
     this.#call = call;
@@ -73,10 +74,14 @@ export class Peer {
     this.#attach();
   }
 
-  /** Goes on after signaling was away, on either side: what is connected is kept, for media does not depend on signaling. */
-  resume() {
+  /**
+   * Goes on after signaling was away, on either side: what is connected is kept, for media does not depend on signaling.
+   * `unnoticed`: what was sent to us is lost, and the peer does not know of it, so that it will not begin.
+   */
+  resume(unnoticed = false) {
+    this.#numbers = {newest: 0, taken: 0}; // they begin anew with each join
     if (this.state !== "connected") {
-      if (this.polite) this.offer();
+      if (this.polite || unnoticed) this.offer();
     } else if (this.pc.signalingState === "have-local-offer") {
       this.#tell("offer", this.pc.localDescription); // it was lost, or its answer was
     }
@@ -87,10 +92,13 @@ export class Peer {
     if (this.#attached && this.state !== "connected") this.offer();
   }
 
-  /** Takes a description or a candidate from the peer; they are handled one after the other. */
-  take(kind, value) {
+  /** Takes a description or a candidate from the peer; they are handled one after the other. `negotiation`: of which offer. */
+  take(kind, value, negotiation) {
+    const numbers = this.#numbers;
+    const received = {value, negotiation, numbers};
+    if (kind === "offer" && negotiation) numbers.newest = Math.max(numbers.newest, negotiation);
     this.#turn = this.#turn
-      .then(() => (kind === "ice-candidate" ? this.#takeCandidate(value) : this.#takeDescription(value)))
+      .then(() => (kind === "ice-candidate" ? this.#takeCandidate(received) : this.#takeDescription(received)))
       .catch((error) => console.warn(`${kind} of ${this.id} not used: ${error.name}`));
   }
 
@@ -152,7 +160,8 @@ export class Peer {
     }
   }
 
-  async #takeDescription(description) {
+  async #takeDescription({value: description, negotiation, numbers}) {
+    if (description.type === "offer" && negotiation < numbers.newest) return undefined; // the next one is waiting already
     const session = sessionOf(description);
     if (this.#session !== undefined && session !== this.#session) {
       // The peer has started over, so must we; an answer says that it no longer knew the connection we offered to continue.
@@ -166,30 +175,33 @@ export class Peer {
     const pc = this.pc;
     await pc.setRemoteDescription(description); // rolls our own offer back where there is one
     this.#session = session;
-    for (const candidate of this.#held.splice(0)) {
-      await this.#takeCandidate(candidate).catch((error) => console.warn(`candidate of ${this.id} not used: ${error.name}`));
+    if (negotiation) numbers.taken = negotiation;
+    for (const received of this.#held.splice(0)) {
+      await this.#takeCandidate(received).catch((error) => console.warn(`candidate of ${this.id} not used: ${error.name}`));
     }
     if (description.type !== "offer") return undefined;
     if (!this.#attached) this.#attach();
     await pc.setLocalDescription();
-    return this.#tell("answer", pc.localDescription);
+    return this.#tell("answer", pc.localDescription, negotiation);
   }
 
-  async #takeCandidate(candidate) {
+  async #takeCandidate(received) {
     const {pc} = this;
+    const {value: candidate, negotiation, numbers} = received;
+    if (negotiation < numbers.taken) return; // of a description that was overtaken
     const generation = candidate?.usernameFragment;
     const known = pc.remoteDescription && (!generation || pc.remoteDescription.sdp.includes(`a=ice-ufrag:${generation}`));
     if (!known) {
-      if (!this.#ignoring && this.#held.length < MOST_HELD_CANDIDATES) this.#held.push(candidate);
+      if (!this.#ignoring && this.#held.length < MOST_HELD_CANDIDATES) this.#held.push(received);
     } else if (candidate) {
       await pc.addIceCandidate(candidate);
     }
   }
 
-  #tell(what, value) {
+  #tell(what, value, negotiation) {
     const {pc} = this;
     const wanted = () => pc === this.pc && (what === "candidate" || originOf(pc.localDescription) === originOf(value));
-    deliver(() => this.#call.signaling[what](this.id, value), wanted);
+    deliver(() => this.#call.signaling[what](this.id, value, negotiation), wanted);
   }
 
   #stateChanged(pc) {
@@ -222,9 +234,10 @@ export class Call extends EventTarget {
     on("rejoined", (joined) => this.#enter(joined));
     on("peer-joined", (member) => this.#meet(member));
     on("peer-left", ({peer_id, reason}) => this.#part(this.peers.get(peer_id), LEFT_ON_PURPOSE.has(reason)));
-    on("offer", ({sender, offer}) => this.peers.get(sender)?.take("offer", offer));
-    on("answer", ({sender, answer}) => this.peers.get(sender)?.take("answer", answer));
-    on("ice-candidate", ({sender, candidate}) => this.peers.get(sender)?.take("ice-candidate", candidate));
+    const take = (kind, {sender, negotiation}, value) => this.peers.get(sender)?.take(kind, value, negotiation);
+    on("offer", (detail) => take("offer", detail, detail.offer));
+    on("answer", (detail) => take("answer", detail, detail.answer));
+    on("ice-candidate", (detail) => take("ice-candidate", detail, detail.candidate));
   }
 
   /** Joins a room and calls everybody in it; the same arguments and promise as Signaling.join. */
@@ -258,22 +271,22 @@ export class Call extends EventTarget {
     else emit(this, "peer-changed", peer);
   }
 
-  #enter({peer_id, order, peers, ice_servers}) {
+  #enter({peer_id, order, peers, ice_servers, resumed}) {
     this.order = order;
     this.iceServers = ice_servers ?? [];
     const others = peers.filter((member) => member.peer_id !== peer_id);
     const present = new Set(others.map((member) => member.peer_id));
     for (const peer of [...this.peers.values()]) if (!present.has(peer.id)) this.#part(peer, false);
-    for (const member of others) this.#meet(member);
+    for (const member of others) this.#meet(member, resumed);
   }
 
-  #meet({peer_id, order, metadata}) {
+  #meet({peer_id, order, metadata}, unnoticed = false) {
     const known = this.peers.get(peer_id);
     const peer = known ?? new Peer(this, peer_id);
     Object.assign(peer, {order, metadata: metadata ?? {}, away: false});
     this.peers.set(peer_id, peer);
     emit(this, known ? "peer-changed" : "peer-added", peer);
-    peer.resume();
+    peer.resume(unnoticed);
   }
 
   #part(peer, onPurpose) {

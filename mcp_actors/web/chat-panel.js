@@ -27,7 +27,7 @@ export class ChatPanel {
     chat.addEventListener("user-joined", ({detail}) => this.notice("joined.", detail.user_id));
     chat.addEventListener("user-left", ({detail}) => this.notice("left.", detail.user_id));
     chat.addEventListener("reconnecting", () => this.#tellInterruption(true));
-    chat.addEventListener("rejoined", () => this.#tellInterruption(false));
+    chat.addEventListener("open", () => this.#tellInterruption(false));
     people.addEventListener("named", ({detail}) => this.#rename(detail.id, detail.name));
 
     const input = document.getElementById("chat-input");

@@ -7,9 +7,9 @@ const AWAY_FOR = 45_000; // milliseconds in which others come back after the ser
 /**
  * One user in one room.
  *
- * Events: "message" {sender, content}, "user-joined" {user_id}, "user-left" {user_id}, "rejoined" (the `room-joined` payload),
- * and those of Connection. Content and ids come from strangers. Who was here before our connection was lost and is, or soon
- * comes, back after it, has not joined; who does not, has left.
+ * Events: "message" {sender, content}, "user-joined" {user_id}, "user-left" {user_id}, "rejoined" (the `room-joined` payload,
+ * after a reconnect in which something was missed), and those of Connection. Content and ids come from strangers. Who was here
+ * before our connection was lost and is, or soon comes, back after it, has not joined; who does not, has left.
  */
 export class Chat extends Connection {
   #userId;
@@ -39,7 +39,7 @@ export class Chat extends Connection {
   async join(room) {
     await this.leave();
     await this.connect();
-    const joined = await this.request("join-room", room);
+    const joined = await this.request("join-room", room, {}, {lasting: false});
     this.#room = room;
     this.#users = new Set(joined.users.map((user) => user.user_id));
     return joined;
@@ -55,7 +55,7 @@ export class Chat extends Connection {
     const room = this.#room;
     this.#room = null;
     this.#forgetAwaited();
-    if (room !== null) await this.request("leave-room", room).catch(() => {});
+    if (room !== null && this.state === "open") await this.request("leave-room", room, {}, {lasting: false}).catch(() => {});
   }
 
   /**
@@ -67,12 +67,20 @@ export class Chat extends Connection {
   }
 
   /** @override */
-  async restore() {
-    await this.request("connect", undefined, {user_id: this.#userId});
+  async restore(ask) {
     const room = this.#room;
+    const connected = await ask("connect", undefined, {user_id: this.#userId, ...(room === null ? {} : this.session)});
+    const whole = this.greeted(connected);
     if (room === null) return undefined;
-    const joined = await this.request("join-room", room);
-    if (room !== this.#room) return undefined;
+    const left = room !== this.#room; // meanwhile
+    if (whole && !left) return undefined;
+    if (connected.resumed) await ask("leave-room", room).catch(() => {}); // the roster comes with joining only
+    if (left) return undefined;
+    const joined = await ask("join-room", room);
+    if (room !== this.#room) {
+      await ask("leave-room", room);
+      return undefined;
+    }
     this.#compare(joined.users.map((user) => user.user_id));
     return new CustomEvent("rejoined", {detail: joined});
   }

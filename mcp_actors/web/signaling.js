@@ -6,11 +6,14 @@
  *   const {peers, ice_servers} = await signaling.join("room123", "peer123", {name: "Ada"});
  *   await signaling.signal("peer456", {hello: "world"});
  *
- * A lost connection is dialled again, and the room joined again, by itself. Keep your RTCPeerConnections meanwhile: they do not
- * need it. The roster that "rejoined" brings tells who has come and gone.
+ * A lost connection is dialled again by itself, and goes on where it broke: what was missed comes first, what was not answered is
+ * sent again, and nobody else notices. Where that cannot be, since it took too long or the server was restarted, the room is
+ * joined anew: the roster that "rejoined" brings tells who has come and gone. Keep your RTCPeerConnections in either case.
  */
 
 const REPLY_TIMEOUT = 15_000; // milliseconds
+const FIRST_PAUSE = 200;
+const NO_REPLY = 4002; // not 1000 or 1001, which would say that we mean to go
 const STABLE_AFTER = 10_000;
 const LONGEST_PAUSE = 30_000;
 const TAKEN_FOR = 40_000; // the server may have to find out that our old connection is dead
@@ -20,6 +23,9 @@ const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 
 /** How long to wait after so many attempts; random, so that the clients of a restarted server do not all come back at once. */
 const backoff = (attempt) => (0.5 + Math.random() / 2) * Math.min(LONGEST_PAUSE, 500 * 2 ** attempt);
+
+/** The same before dialling anew: the first time nearly at once. */
+const pause = (attempt) => (attempt === 0 ? Math.random() * FIRST_PAUSE : backoff(attempt - 1));
 
 /** Dispatches a CustomEvent. */
 export const emit = (target, type, detail) => target.dispatchEvent(new CustomEvent(type, {detail}));
@@ -33,7 +39,8 @@ export class SignalingError extends Error {
 }
 
 /**
- * A WebSocket that speaks the envelope {type, room, payload, id}, matches replies to requests and reconnects.
+ * A WebSocket that speaks the envelope {type, room, payload, id}, matches replies to requests, reconnects, and goes on with its
+ * session where the server still has it.
  *
  * Events: "open" (ready for requests, also after reconnecting), "reconnecting" ({attempt, delay, code}), "close" (for good:
  * {code, reason}), "error" (a SignalingError that answers no request).
@@ -46,6 +53,11 @@ export class Connection extends EventTarget {
   #attempt = 0;
   #openedAt = 0;
   #timer = 0;
+  #token = undefined; // with which the session is gone on with
+  #delivered = 0; // the number of the last frame of the session
+  #fresh = true; // whether the socket has brought no numbered frame yet
+  #whole = false; // whether the session was gone on with, and nothing is missing
+  #online = () => this.#hurry();
 
   /** @param {string | URL} url where the server listens, ws: or wss: */
   constructor(url) {
@@ -63,6 +75,7 @@ export class Connection extends EventTarget {
     if (this.state === "closed") {
       this.#attempt = 0;
       this.state = "connecting";
+      globalThis.addEventListener?.("online", this.#online);
       this.#prepare();
       this.#dial();
     }
@@ -75,27 +88,40 @@ export class Connection extends EventTarget {
   }
 
   /**
-   * Sends one message and waits for the server's reply to it.
+   * Sends one message and waits for the server's reply to it. Where the connection is lost, or is lost before the reply, that is
+   * until the session has gone on; or has not, which fails with "connection-lost".
+   * @param {object} [how]
+   * @param {number} [how.negotiation] the offer it belongs to, where it does
+   * @param {boolean} [how.lasting] false where it is of no use on another connection
    * @returns {Promise<object>} the reply's payload; rejected with a SignalingError
    */
-  request(type, room, payload = {}) {
-    if (this.#socket?.readyState !== WebSocket.OPEN) {
-      return Promise.reject(new SignalingError("connection-lost", "Not connected to the server.", true));
-    }
-    const id = ++this.#lastId;
-    return new Promise((resolve, reject) => {
-      const socket = this.#socket;
-      const late = () => {
-        this.#settle(id, null, new SignalingError("timeout", `No reply to ${type}.`, true));
-        this.#drop(socket);
-      };
-      this.#pending.set(id, {resolve, reject, timer: setTimeout(late, REPLY_TIMEOUT)});
-      this.#socket.send(JSON.stringify({type, room, payload, id}));
-    });
+  request(type, room, payload = {}, {negotiation, lasting = true} = {}) {
+    const open = this.#socket?.readyState === WebSocket.OPEN;
+    const kept = this.#keeps(lasting) && (this.state === "reconnecting" || !open);
+    if (!open && !kept) return Promise.reject(this.#lostError());
+    return this.#issue({type, room, payload, negotiation, lasting, kept: false}, kept);
   }
 
-  /** For subclasses: what to do on every new connection before it counts as open; may return an event to dispatch. */
-  async restore() {}
+  /**
+   * For subclasses: what to do on every new connection before it counts as open; may return an event to dispatch.
+   * @param {(type: string, room?: string, payload?: object) => Promise<object>} _ask sends at once, on this connection alone
+   */
+  async restore(_ask) {}
+
+  /** For subclasses: the fields of the request that goes on with the session; none where there is no session. */
+  get session() {
+    return this.#token === undefined ? {} : {resume: this.#token, received: this.#delivered};
+  }
+
+  /**
+   * For subclasses: takes what the server's reply says of the session.
+   * @returns {boolean} whether the session goes on and nothing is missing
+   */
+  greeted({resume, resumed = false, complete = false}) {
+    this.#token = resume;
+    this.#whole = resumed && complete;
+    return this.#whole;
+  }
 
   /** For subclasses: a message that is no reply. Unknown types must be ignored. */
   receive(_message) {}
@@ -106,7 +132,50 @@ export class Connection extends EventTarget {
     this.#ready.promise.catch(() => {}); // nobody needs to be waiting
   }
 
+  #issue(request, kept = false) {
+    const id = ++this.#lastId;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, Object.assign(request, {resolve, reject}));
+      if (kept) this.#keep(request);
+      else this.#transmit(id, request);
+    });
+  }
+
+  #transmit(id, request) {
+    const socket = this.#socket;
+    const {type, room, payload, negotiation} = request;
+    const late = () => {
+      this.#settle(id, null, new SignalingError("timeout", `No reply to ${type}.`, true));
+      this.#drop(socket);
+    };
+    Object.assign(request, {kept: false, timer: setTimeout(late, REPLY_TIMEOUT)});
+    socket.send(JSON.stringify({type, room, payload, id, negotiation}));
+  }
+
+  /** Lets a request wait for the session to go on. */
+  #keep(request) {
+    clearTimeout(request.timer);
+    request.kept = true;
+  }
+
+  #keeps(lasting) {
+    return lasting && this.#token !== undefined && this.state !== "closed";
+  }
+
+  #lostError() {
+    return new SignalingError("connection-lost", "There is no connection to the server, or it was lost before the reply.", true);
+  }
+
+  /** Dials now where that is to be done anyway. */
+  #hurry() {
+    if (!this.#timer) return;
+    clearTimeout(this.#timer);
+    this.#dial();
+  }
+
   #dial() {
+    this.#timer = 0;
+    this.#fresh = true;
     const socket = new WebSocket(this.url);
     this.#socket = socket;
     setTimeout(() => socket.readyState === WebSocket.CONNECTING && socket.close(), REPLY_TIMEOUT);
@@ -118,15 +187,20 @@ export class Connection extends EventTarget {
   /** Gives up a connection that does not answer, though nothing has closed it, and dials anew. */
   #drop(socket) {
     if (socket !== this.#socket) return;
-    socket.close();
+    socket.close(NO_REPLY);
     this.#lost(1006, "no reply");
   }
 
   async #opened(socket) {
     this.#openedAt = Date.now();
+    const ask = (type, room, payload = {}) => {
+      if (socket !== this.#socket || socket.readyState !== WebSocket.OPEN) return Promise.reject(this.#lostError());
+      return this.#issue({type, room, payload, lasting: false});
+    };
     for (let attempt = 0; socket === this.#socket; attempt++) {
       try {
-        const event = await this.restore();
+        this.#whole = false;
+        const event = await this.restore(ask);
         if (socket === this.#socket) this.#restored(event);
         return;
       } catch (error) {
@@ -140,19 +214,35 @@ export class Connection extends EventTarget {
 
   #restored(event) {
     this.state = "open";
+    for (const [id, request] of [...this.#pending]) {
+      if (!request.kept) continue;
+      if (this.#whole) this.#transmit(id, request);
+      else this.#settle(id, null, this.#lostError());
+    }
     this.#ready.resolve();
     emit(this, "open");
     if (event) this.dispatchEvent(event);
   }
 
   #received(message) {
-    const {type, id, sender, payload = {}} = message;
+    const {delivery, type, id, sender, payload = {}} = message;
+    if (delivery !== undefined && !this.#isNew(delivery)) return;
     const {code, message: text, retryable, details} = payload;
     const error = type === "error" ? new SignalingError(code, text, retryable, details) : null;
     // A relayed message may carry its sender's own id: only what has no sender can be a reply to us.
     if (sender === undefined && this.#settle(id, payload, error)) return;
     if (error) emit(this, "error", error);
     else this.receive(message);
+  }
+
+  /** Whether a frame of this number was not handled before. */
+  #isNew(delivery) {
+    // The server sends nothing up to the number we named again: a connection that begins with 1 begins another session.
+    if (this.#fresh && delivery === 1) this.#delivered = 0;
+    this.#fresh = false;
+    if (delivery <= this.#delivered) return false;
+    this.#delivered = delivery;
+    return true;
   }
 
   #settle(id, payload, error) {
@@ -165,10 +255,13 @@ export class Connection extends EventTarget {
     return true;
   }
 
+  /** Has no connection any more; requests that may go on with the session wait for it. */
   #abandon() {
     this.#socket = null;
-    const error = new SignalingError("connection-lost", "The connection was lost before the reply came.", true);
-    for (const id of [...this.#pending.keys()]) this.#settle(id, null, error);
+    for (const [id, request] of [...this.#pending]) {
+      if (this.#keeps(request.lasting)) this.#keep(request);
+      else this.#settle(id, null, this.#lostError());
+    }
   }
 
   #lost(code, reason) {
@@ -176,7 +269,7 @@ export class Connection extends EventTarget {
     this.#abandon();
     if (this.state === "open") this.#prepare();
     if (this.state === "open" && Date.now() - this.#openedAt > STABLE_AFTER) this.#attempt = 0;
-    const delay = backoff(this.#attempt++);
+    const delay = pause(this.#attempt++);
     this.state = "reconnecting";
     this.#timer = setTimeout(() => this.#dial(), delay);
     emit(this, "reconnecting", {attempt: this.#attempt, delay, code});
@@ -184,9 +277,12 @@ export class Connection extends EventTarget {
 
   #finish(code, reason, error = new SignalingError("closed", `The connection is closed: ${reason || code}.`)) {
     clearTimeout(this.#timer);
+    this.#timer = 0;
+    globalThis.removeEventListener?.("online", this.#online);
     this.#socket?.close(1000);
-    this.#abandon();
     this.state = "closed";
+    this.#token = undefined;
+    this.#abandon();
     this.#ready.reject(error);
     emit(this, "close", {code, reason});
   }
@@ -196,12 +292,18 @@ export class Connection extends EventTarget {
  * One peer in one room of /ws/signaling/.
  *
  * Events, each with the message's payload as `detail`: "peer-joined" {peer_id, metadata, order}, "peer-left" {peer_id, reason};
- * with `sender` added: "offer" {offer}, "answer" {answer}, "ice-candidate" {candidate}, "signal" {data}. After a reconnect
- * "rejoined" brings the `joined` payload with the new roster. The connection's own events are Connection's.
+ * with `sender` added: "offer" {offer}, "answer" {answer}, "ice-candidate" {candidate}, "signal" {data}. After a reconnect in
+ * which something was missed "rejoined" brings the `joined` payload with the new roster. The connection's own events are
+ * Connection's; what was missed and is made up for comes before "open".
+ *
+ * The server numbers the offers between two peers. Offers, and what belongs to one, have its number as `negotiation`; it is
+ * put on answers and candidates by itself, so that the server refuses ("stale-negotiation") what a newer offer has overtaken.
  */
 export class Signaling extends Connection {
   static #EVENTS = new Set(["peer-joined", "peer-left", "offer", "answer", "ice-candidate", "signal"]);
   #membership = null;
+  #heard = new Map(); // by peer, the number of its last offer
+  #current = new Map(); // by peer, that of the offer our candidates belong to; unknown until our offer is acknowledged
 
   /** The room joined, or null. */
   get room() {
@@ -217,8 +319,10 @@ export class Signaling extends Connection {
   async join(room, peerId, metadata = undefined) {
     await this.leave();
     await this.connect();
+    this.#forget();
     const membership = {room, payload: {peer_id: peerId, metadata}};
-    const joined = await this.request("join", room, membership.payload);
+    const joined = await this.request("join", room, membership.payload, {lasting: false});
+    this.greeted(joined);
     this.#membership = membership;
     return joined;
   }
@@ -227,7 +331,7 @@ export class Signaling extends Connection {
   async leave() {
     const room = this.room;
     this.#membership = null;
-    if (room !== null) await this.request("leave", room).catch(() => {});
+    if (room !== null && this.state === "open") await this.request("leave", room, {}, {lasting: false}).catch(() => {});
   }
 
   /** What the next rejoining tells about us; those already in the room do not hear of it. */
@@ -236,26 +340,55 @@ export class Signaling extends Connection {
   }
 
   /** Sends an RTCSessionDescription to a peer; fulfilled with the ack, or rejected, with "peer-not-found" say. */
-  offer = (target, offer) => this.#send("offer", target, {offer});
-  /** The same. */
-  answer = (target, answer) => this.#send("answer", target, {answer});
-  /** The same for an RTCIceCandidate; null says that there are no more. */
-  candidate = (target, candidate) => this.#send("ice-candidate", target, {candidate});
+  offer = async (target, offer) => {
+    const current = {};
+    this.#current.set(target, current);
+    const ack = await this.#send("offer", target, {offer});
+    current.negotiation = ack.negotiation;
+    return ack;
+  };
+  /** The same, to the peer's last offer; to an earlier one, name the `negotiation` it came with. */
+  answer = (target, answer, negotiation = this.#heard.get(target)) => {
+    this.#current.set(target, {negotiation});
+    return this.#send("answer", target, {answer}, negotiation);
+  };
+  /** The same for an RTCIceCandidate; null says that there are no more. It belongs to the description we sent last. */
+  candidate = (target, candidate) => this.#send("ice-candidate", target, {candidate}, this.#current.get(target)?.negotiation);
   /** The same for any JSON value. */
   signal = (target, data) => this.#send("signal", target, {data});
 
-  #send(type, target, payload) {
-    return this.request(type, this.room ?? "", {target_peer_id: target, ...payload});
+  #send(type, target, payload, negotiation) {
+    return this.request(type, this.room ?? "", {target_peer_id: target, ...payload}, {negotiation});
   }
 
-  async restore() {
+  /** Numbers begin anew with each join, ours or the peer's. */
+  #forget(peer = undefined) {
+    for (const numbers of [this.#heard, this.#current]) {
+      if (peer === undefined) numbers.clear();
+      else numbers.delete(peer);
+    }
+  }
+
+  async restore(ask) {
     const membership = this.#membership;
-    if (!membership) return undefined;
-    const joined = await this.request("join", membership.room, membership.payload);
-    return membership === this.#membership ? new CustomEvent("rejoined", {detail: joined}) : undefined;
+    if (!membership) {
+      this.greeted({}); // a session without a room does not wait
+      return undefined;
+    }
+    const joined = await ask("join", membership.room, {...membership.payload, ...this.session});
+    const whole = this.greeted(joined);
+    if (membership !== this.#membership) {
+      await ask("leave", membership.room); // it was left meanwhile
+      return undefined;
+    }
+    if (!joined.resumed) this.#forget();
+    return whole ? undefined : new CustomEvent("rejoined", {detail: joined});
   }
 
-  receive({type, room, sender, payload}) {
-    if (room === this.room && Signaling.#EVENTS.has(type)) emit(this, type, sender === undefined ? payload : {...payload, sender});
+  receive({type, room, sender, payload, negotiation}) {
+    if (room !== this.room || !Signaling.#EVENTS.has(type)) return;
+    if (type === "offer") this.#heard.set(sender, negotiation);
+    if (type === "peer-left") this.#forget(payload.peer_id);
+    emit(this, type, sender === undefined ? payload : {...payload, sender, negotiation: negotiation ?? undefined});
   }
 }

@@ -109,15 +109,15 @@ def _wait_until_it_answers(port: int, server: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def serving(port: int, directory: Path) -> Iterator[None]:
-    """Run a server on this port; it must end well."""
+def serving(port: int, directory: Path, **settings: str) -> Iterator[None]:
+    """Run a server on this port, with settings by the names of their variables; it must end well."""
     environment = {
         name: value for name, value in os.environ.items() if name != "PORT" and not name.startswith(OUR_VARIABLES)
     }
     server = subprocess.Popen(
         [sys.executable, "-m", "mcp_actors", "serve", "--host", "127.0.0.1", "--port", str(port)],
         cwd=directory,
-        env={**environment, "PYTHONPATH": str(ROOT)},
+        env={**environment, **settings, "PYTHONPATH": str(ROOT)},
     )
     try:
         _wait_until_it_answers(port, server)
@@ -150,6 +150,14 @@ def restartable_site(tmp_path: Path) -> Iterator[tuple[str, Callable[[], None]]]
             running.enter_context(serving(port, tmp_path))
 
         yield f"http://127.0.0.1:{port}", restart
+
+
+@pytest.fixture
+def forgetful_site(tmp_path: Path) -> Iterator[str]:
+    """The address of a server of one test's own, on which nobody waits for a connection that was lost."""
+    port = _free_port()
+    with serving(port, tmp_path, MCP_ACTORS_RESUME_WINDOW="0"):
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session")

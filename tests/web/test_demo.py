@@ -204,7 +204,9 @@ def test_camera_and_picture_change_places_without_negotiation(open_page: OpenPag
     assert one.evaluate(described) == before
 
 
-def test_media_flows_on_while_signaling_is_lost_and_found_again(open_page: OpenPage) -> None:
+def test_media_flows_on_while_signaling_is_lost_and_found_again(
+    open_page: OpenPage, watch: Watch, forgetful_site: str
+) -> None:
     """The call goes on over the connection it has, and the newly joined roster changes nothing about it."""
     sockets: list[WebSocketRoute] = []
 
@@ -215,8 +217,9 @@ def test_media_flows_on_while_signaling_is_lost_and_found_again(open_page: OpenP
 
         page.route_web_socket("**/ws/signaling/", connect)
 
-    room = a_room()
-    dropping, other = open_page(room, websockets=pass_through), open_page(room)
+    watch.hosts.add(urlsplit(forgetful_site).netloc)
+    watch.server_may_be_away = True  # it ends before its pages do
+    dropping, other = open_page(forgetful_site, websockets=pass_through), open_page(forgetful_site)
     assert_everybody_sees_everybody(dropping, other)
     dropping.evaluate(
         """() => {
