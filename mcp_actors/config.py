@@ -75,8 +75,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_outbox_bytes: Count = 1_048_576
     max_outbox_messages: Count = 4096
     max_room_inbox: Count = 256
-    max_session_messages: Count = 1024
-    max_session_bytes: Count = 1_048_576
+    max_session_messages: Count = 256
+    max_session_bytes: Count = 262_144
     max_remote_messages: Count = 20_000
     max_remote_bytes: Count = 33_554_432
     max_replay_bytes: Count = 67_108_864
