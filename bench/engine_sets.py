@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -24,7 +25,7 @@ DOWN_AFTER_MS = 500
 """Silence after which an engine counts as dead."""
 
 
-class EngineSet:
+class EngineSet(ABC):
     """Engines that are started and stopped together. `_set_up` makes a set of them."""
 
     scheme: str
@@ -60,15 +61,17 @@ class EngineSet:
         """Wait until another has taken the place of the one killed. Raises `EngineError`."""
         _until("there is a new primary", lambda: self.primary() is not self._killed and self._whole())
 
+    @abstractmethod
     def primary(self) -> Engine:
         """One that takes writes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _set_up(self) -> None:
-        raise NotImplementedError
+        """Make a set of what has started."""
 
+    @abstractmethod
     def _whole(self) -> bool:
-        raise NotImplementedError
+        """Whether all that is to be there is."""
 
     def _at(self, port: int) -> Engine:
         return next(member for member in self.members if member.port == port)

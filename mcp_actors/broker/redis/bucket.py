@@ -319,6 +319,8 @@ class Bucket:
             self._declared_dead()
         elif changed:
             self._another_run(now)
+        else:
+            self._recovered()  # the link may have broken before it was told
         for replica in list(self._replicas.values()):
             replica.extend_suspicion(now, now + self._grace)
             if replica.provisional:
@@ -358,9 +360,11 @@ class Bucket:
     def _recovered(self) -> None:
         """Let the others know when all rooms are announced again: joins wait for that."""
         if self._recovering is not None and not self._recovering:
-            self._recovering = None
-            self.outgoing.call(Call(("HINCRBY", self._keys.config, "recovering", -1), lambda _reply: None))
+            self.outgoing.call(Call(("HINCRBY", self._keys.config, "recovering", -1), self._told_recovered))
             self._wake()
+
+    def _told_recovered(self, _reply: Reply) -> None:
+        self._recovering = None
 
     def tend(self) -> None:
         """Look after what waits: joins that cannot be done, suspects, frames for nodes that are missing."""

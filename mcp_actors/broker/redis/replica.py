@@ -17,6 +17,7 @@ from mcp_actors.broker.redis.entries import Gone, Marked, field_of, member_text
 from mcp_actors.broker.redis.scripts import EXPIRE, JOIN, LEAVE, MARK, RESYNC
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import JoinRefused, Kind, LeaveReason, MemberJoined, MemberLeft, MemberMarked, Vacated
+from mcp_actors.protocol.identifiers import NodeId
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
     from mcp_actors.broker.redis.entries import Change, Changes, Frame, Snapshot
     from mcp_actors.broker.redis.scripts import Script
     from mcp_actors.protocol.events import Event, Member
-    from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId, UserId
+    from mcp_actors.protocol.identifiers import Incarnation, PeerId, RoomId, UserId
 
 REFUSALS = {b"TAKEN": ErrorCode.PEER_ID_TAKEN, b"FULL": ErrorCode.ROOM_FULL}
-
 
 OWN_GRACE = 1.0
 """Seconds after a restart in which the other nodes announce their members, and will then hear of a leave."""
@@ -112,9 +112,7 @@ class Replica:
         self._peers: dict[PeerId | UserId, Incarnation] = {}
         self._nodes: dict[NodeId, int] = {}
         self._suspects: dict[Incarnation, float] = {}
-        self._unseen: dict[
-            Incarnation, LeaveReason
-        ] = {}  # leaves that could not be applied, as changes before are missing
+        self._unseen: dict[Incarnation, LeaveReason] = {}  # leaves not applied, as changes before them are missing
         self._joins_from = 0.0
         self._refused: list[tuple[int, JoinRefused]] = []
         self._requests: deque[Request] = deque()
@@ -241,37 +239,28 @@ class Replica:
     def _question(self, request: Request) -> Question | None:
         others = {*self._nodes, *self._undeclared} - {self.node}
         nodes = [self.node, *sorted(others)]
-        match request.ask:
-            case Ask.RESYNC:
-                self._tokens += 1
-                self._token = str(self._tokens)
-                return Question(request, RESYNC, nodes, [self._token, *self._all_own()])
-            case Ask.EXPIRE:
-                gone = [self.members[one] for one in request.about if one in self.members]
-                pairs: list[str | bytes | int] = [part for one in gone for part in (field_of(one), one.incarnation)]
-                return Question(request, EXPIRE, nodes, pairs) if pairs else None
-            case Ask.JOIN:
-                own = self.own.get(request.about[0])
-                if own is None:
-                    return None
-                own.asked = True
-                whole = "1" if self.version is None else ""
-                member = own.member
-                text = member_text(member)
-                who: list[str | bytes | int] = [field_of(member), member.incarnation, text, own.capacity]
-                return Question(request, JOIN, nodes, [*who, whole, self._rival or ""], self._rival)
-            case Ask.AWAY | Ask.BACK:
-                own = self.own.get(request.about[0])
-                if own is None:
-                    return None
-                away = "1" if request.ask is Ask.AWAY else "0"
-                return Question(request, MARK, nodes, [field_of(own.member), own.member.incarnation, away])
-            case Ask.LEAVE:
-                own = self.own.get(request.about[0])
-                if own is None:
-                    return None
-                member = own.member
-                return Question(request, LEAVE, nodes, [field_of(member), member.incarnation, str(own.leaving)])
+        if request.ask is Ask.RESYNC:
+            self._tokens += 1
+            self._token = str(self._tokens)
+            return Question(request, RESYNC, nodes, [self._token, *self._all_own()])
+        if request.ask is Ask.EXPIRE:
+            gone = [self.members[one] for one in request.about if one in self.members]
+            pairs: list[str | bytes | int] = [part for one in gone for part in (field_of(one), one.incarnation)]
+            return Question(request, EXPIRE, nodes, pairs) if pairs else None
+        own = self.own.get(request.about[0])
+        return None if own is None else self._question_about(own, request, nodes)
+
+    def _question_about(self, own: Own, request: Request, nodes: list[NodeId]) -> Question:
+        member = own.member
+        who: list[str | bytes | int] = [field_of(member), member.incarnation]
+        if request.ask is Ask.JOIN:
+            own.asked = True
+            whole = "1" if self.version is None else ""
+            who += [member_text(member), own.capacity, whole, self._rival or ""]
+            return Question(request, JOIN, nodes, who, self._rival)
+        if request.ask is Ask.LEAVE:
+            return Question(request, LEAVE, nodes, [*who, str(own.leaving)])
+        return Question(request, MARK, nodes, [*who, "1" if request.ask is Ask.AWAY else "0"])
 
     def _all_own(self) -> Iterable[str | bytes | int]:
         for incarnation, own in self.own.items():
@@ -296,16 +285,7 @@ class Replica:
         if word == b"FENCED":
             self._requests.appendleft(request)
             raise Fenced
-        if word == b"LATER":
-            self._joins_from = now + int(reply[1]) / 1000
-            self._requests.appendleft(request)
-            return []
-        if word == b"RIVAL":
-            self._rival = reply[1].decode()  # type: ignore[assignment]
-            self._requests.appendleft(request)
-            return []
-        if word == b"KEYS":
-            self._undeclared.update(node.decode() for node in reply[1:])  # type: ignore[misc]
+        if self._must_ask_again(word, reply[1:], now):
             self._requests.appendleft(request)
             return []
         self._undeclared.clear()
@@ -319,6 +299,19 @@ class Replica:
                 events = [event for lost in reply[1:] for event in self._displaced(lost.decode())]  # type: ignore[arg-type]
                 return events + self._vacated()
         return self._refusals() if self._refused else []
+
+    def _must_ask_again(self, word: bytes, rest: list[bytes], now: float) -> bool:
+        """Whether Redis wants to be asked once more: later, or with keys it named."""
+        match word:
+            case b"LATER":
+                self._joins_from = now + int(rest[0]) / 1000
+            case b"RIVAL":
+                self._rival = NodeId(rest[0].decode())
+            case b"KEYS":
+                self._undeclared.update(NodeId(node.decode()) for node in rest)
+            case _:
+                return False
+        return True
 
     def failed(self) -> list[Event]:
         """What was asked cannot be done: a join is refused, a leave is done without Redis, all else is let be."""
