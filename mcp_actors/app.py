@@ -100,6 +100,7 @@ class App:
         )
         self.connections = Connections(settings.max_connections, settings.ping_interval)
         self.sessions = Sessions(
+            self.node,
             settings.secret_key.encode() or secrets.token_bytes(32),
             window=settings.resume_window,
             max_frames=settings.max_session_messages,
@@ -135,6 +136,7 @@ class App:
             ca_file=settings.redis_ca_file,
             settings=RedisSettings(
                 lease=settings.node_lease,
+                resume_window=settings.resume_window,
                 outage_joins=settings.outage_joins,
                 outage_patience=settings.outage_patience,
                 max_remote_messages=settings.max_remote_messages,

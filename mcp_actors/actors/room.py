@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from pykka import ActorDeadError
 
 from mcp_actors.actors.loop import LoopActor, LoopFuture
-from mcp_actors.actors.mail import Broadcast, Enter, Exit, Heard, Mail, Mark, Outlet, Relayed, Return
+from mcp_actors.actors.mail import (
+    Adopt,
+    Broadcast,
+    Claim,
+    Depart,
+    Enter,
+    Exit,
+    Heard,
+    Mail,
+    Mark,
+    Outlet,
+    Relayed,
+    Return,
+)
+from mcp_actors.protocol import handover
 from mcp_actors.protocol.codec import error_frame
 from mcp_actors.protocol.errors import CloseCode, SignalingError
 from mcp_actors.protocol.events import (
     Announced,
+    ClaimRefused,
     FramesLost,
+    HandedOver,
     JoinRefused,
     LeaveReason,
     MemberJoined,
     MemberLeft,
     MemberMarked,
+    MemberMoved,
     Receipt,
     Signalled,
+    Switched,
     Vacated,
 )
+from mcp_actors.protocol.handover import MemberState
 from mcp_actors.protocol.messages import Message
 from mcp_actors.room.effects import Publish, Send
 from mcp_actors.room.room import Departure, Entry, Room, ack, peer_not_found
@@ -32,6 +51,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mcp_actors.broker import Broker
+    from mcp_actors.protocol.events import Member
     from mcp_actors.protocol.identifiers import Incarnation, RoomId
     from mcp_actors.room.effects import Relay
 
@@ -55,12 +75,13 @@ class RoomActor(LoopActor):
         self._outlets: dict[Incarnation, Outlet] = {}
         self._entering: dict[Incarnation, LoopFuture[None]] = {}
         self._leaving: dict[Incarnation, LoopFuture[None]] = {}
+        self._claiming: dict[Incarnation, LoopFuture[bool]] | None = None
 
     def __str__(self) -> str:
         return f"room {self._room.id!r}"
 
-    def on_receive(self, message: Mail) -> LoopFuture[None] | None:
-        """Handle one mail; only `Enter` and `Exit` have an answer."""
+    def on_receive(self, message: Mail) -> LoopFuture[None] | LoopFuture[bool] | tuple[MemberState, Member] | None:
+        """Handle one mail; those that are asked have an answer."""
         match message:
             case Relayed():
                 self._relay(message)
@@ -76,6 +97,8 @@ class RoomActor(LoopActor):
                 self._broker.mark(self._room.id, message.incarnation, away=message.away)
             case Return():
                 self._perform(self._room.returned(message.incarnation, message.greeting))
+            case _:
+                return self._move(message)
         return None
 
     def on_idle(self) -> None:
@@ -94,7 +117,8 @@ class RoomActor(LoopActor):
         self._broker.abandon(self._room.id)
         for outlet in list(self._outlets.values()):
             outlet.close(CloseCode.ROOM_LOST)
-        for answer in (*self._entering.values(), *self._leaving.values()):
+        asked: list[LoopFuture[Any]] = [*self._entering.values(), *self._leaving.values()]
+        for answer in (*asked, *(self._claiming or {}).values()):
             answer.set_exception((ActorDeadError, ActorDeadError(f"{self} was lost"), None))
 
     # ------------------------------------------------------------------------------------------------------ membership
@@ -109,11 +133,81 @@ class RoomActor(LoopActor):
         return answer
 
     def _exit(self, mail: Exit) -> LoopFuture[None] | None:
+        if self._room.is_departing(mail.incarnation):
+            self._depart(mail.incarnation)
+            return None
         if not self._room.leave(mail.incarnation, Departure(mail.request_id, mail.replied)):
             return None
         answer = self._leaving[mail.incarnation] = LoopFuture()
         self._broker.leave(self._room.id, mail.incarnation, mail.reason)
         return answer
+
+    # ----------------------------------------------------------------------------------------------------------- moves
+
+    def _move(self, mail: Claim | Depart | Adopt) -> LoopFuture[bool] | tuple[MemberState, Member] | None:
+        match mail:
+            case Claim():
+                return self._claim(mail)
+            case Depart():
+                return self._depart(mail.incarnation)
+            case Adopt():
+                self._perform(self._room.adopt(mail.incarnation, MemberState()))
+        return None
+
+    def _claim(self, mail: Claim) -> LoopFuture[bool]:
+        incarnation = mail.member.incarnation
+        self._outlets[incarnation] = mail.outlet
+        self.idle_matters = False
+        self._room.claim(incarnation)
+        self._claiming = self._claiming or {}
+        answer = self._claiming[incarnation] = LoopFuture()
+        self._broker.claim(self._room.id, mail.member)
+        return answer
+
+    def _claimed(self, incarnation: Incarnation, *, given: bool) -> None:
+        answer = (self._claiming or {}).pop(incarnation, None)
+        if answer is None:
+            return
+        if not given:
+            self._outlets.pop(incarnation, None)
+            self._room.give_up_claim(incarnation)
+        answer.set(given)
+
+    def _moved(self, event: MemberMoved) -> None:
+        incarnation = event.incarnation
+        was_here = self._room.is_here(incarnation)
+        self._room.moved(event)
+        self._broker.switch(self._room.id, event)
+        self._claimed(incarnation, given=True)
+        if was_here and not self._room.is_here(incarnation):
+            log.debug("member moved", room=self._room.id, member=incarnation, node=event.node)
+            self._outlets[incarnation].moved(self._room.id)
+            self._tell_complete(incarnation)
+
+    def _switched(self, event: Switched) -> None:
+        self._room.switched(event)
+        self._tell_complete(event.incarnation)
+
+    def _tell_complete(self, incarnation: Incarnation) -> None:
+        if self._room.is_complete(incarnation):
+            self._outlets[incarnation].complete(self._room.id)
+
+    def _depart(self, incarnation: Incarnation) -> tuple[MemberState, Member] | None:
+        self._outlets.pop(incarnation, None)
+        state = self._room.depart(incarnation)
+        self.idle_matters = self._room.empty
+        member = self._room.roster.member(incarnation)
+        self._broker.release(self._room.id, incarnation)
+        return None if member is None else (state, member)
+
+    def _handed_over(self, event: HandedOver) -> None:
+        outlet = self._outlets.get(event.incarnation)
+        if outlet is None:
+            return
+        told = handover.unpack(event.body) if event.body else None
+        outlet.handed_over(self._room.id, told)
+        if told is not None:
+            self._perform(self._room.adopt(event.incarnation, told.member))
 
     def _heard(self, mail: Heard) -> None:
         event = mail.event
@@ -126,15 +220,30 @@ class RoomActor(LoopActor):
                 self._perform(self._room.receipt(event))
             case FramesLost():
                 self._close(event.target)
+            case MemberMoved():
+                self._moved(event)
+            case Switched():
+                self._switched(event)
+            case HandedOver():
+                self._handed_over(event)
+            case _:
+                self._heard_of_members(event)
+        self.idle_matters = self._room.empty
+
+    def _heard_of_members(
+        self, event: MemberJoined | MemberLeft | MemberMarked | JoinRefused | ClaimRefused | Vacated
+    ) -> None:
+        match event:
             case MemberJoined() | MemberLeft():
                 self._changed(event)
             case MemberMarked():
                 self._perform(self._room.marked(event))
             case JoinRefused():
                 self._refused(event)
+            case ClaimRefused():
+                self._claimed(event.incarnation, given=False)
             case Vacated():
                 self._room.vacated()
-        self.idle_matters = self._room.empty
 
     def _changed(self, event: MemberJoined | MemberLeft) -> None:
         self._perform(self._room.heard(event))
@@ -201,14 +310,15 @@ class RoomActor(LoopActor):
                 self._send(effect.to, effect.frame)
 
     def _publish(self, publish: Publish) -> None:
-        room, sender, ticket = self._room.id, publish.sender, publish.ticket
+        room, ticket = self._room.id, publish.ticket
+        sender = cast("Member", self._room.roster.member(publish.sender))
         try:
             if isinstance(publish.message, Message):
                 self._broker.announce(room, sender, publish.to, publish.frame, ticket)
             else:
                 self._broker.relay(room, sender, publish.to[0], publish.frame, ticket, publish.step)
         except SignalingError:
-            self._room.forget_receipts(ticket)
+            self._room.forget_receipts(sender.incarnation, ticket)
             raise
 
     def _signalled(self, event: Signalled) -> None:
@@ -220,7 +330,7 @@ class RoomActor(LoopActor):
             self._confirm(event, delivered=delivered, queued=queued, overtaken=overtaken)
 
     def _announced(self, event: Announced) -> None:
-        self._perform([self._room.announced(event.frame)])
+        self._perform([self._room.announced(event)])
         if event.ticket:
             self._confirm(event, delivered=True)
 

@@ -81,13 +81,28 @@ class SocketHandler(WebSocketHandler, Generic[R]):
 
     # --------------------------------------------------------------------------------------------------------- sessions
 
+    def _may_resume(self, token: str | None) -> bool:
+        """Whether to look for a session: the client has a token, and this connection none yet."""
+        return bool(token) and self._connection.session is None
+
+    async def _find(self, token: str, kind: Kind, identity: str, received: int) -> Session | None:
+        """The session a token is for, at this node or taken over from another."""
+        sessions = self._endpoint.sessions
+        return sessions.find(token, kind, identity) or await sessions.take_over(token, kind, identity, received)
+
     def _resume(self, found: Session | None, received: int) -> None:
-        """Go on with a session, if it was found and this connection has none."""
+        """Go on with a session, if it was found, has not ended meanwhile, and this connection is there and has none."""
         connection = self._connection
-        if found is not None and connection.session is None:
+        if found is not None and not found.ended and connection.session is None and not connection.closed:
             connection.session = found
             connection.complete = found.attach(connection, received)
             connection.resumed = True
+
+    def _greeted(self, session: Session) -> None:
+        """The client was told its next token: the pong will say that it has it."""
+        session.greeted()
+        if self._connection.session is session:
+            self._connection.ping()
 
     def _open_session(self, kind: Kind, identity: str) -> Session:
         """The session of this connection, a new one if it has none."""
@@ -169,8 +184,6 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         connection = self._connection
         if connection.closed:
             return None
-        if connection.session is not None:
-            connection.session.proved = True
         request: R | None = None
         try:
             request = self._decoder.decode(frame)

@@ -16,12 +16,13 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 from mcp_actors.broker.redis.channels import Arrival
 from mcp_actors.broker.redis.connection import LinkLost
 from mcp_actors.broker.redis.entries import Changes, Frame, Snapshot
+from mcp_actors.broker.redis.notes import Notes
 from mcp_actors.broker.redis.outgoing import Call, Outgoing
 from mcp_actors.broker.redis.replica import Fenced, Replica
-from mcp_actors.broker.redis.scripts import JOIN
+from mcp_actors.broker.redis.scripts import CLAIM, JOIN
 from mcp_actors.protocol.errors import Unavailable
-from mcp_actors.protocol.events import Announced, FramesLost, MemberLeft, Receipt, Signalled, Step
-from mcp_actors.protocol.identifiers import Incarnation
+from mcp_actors.protocol.events import Announced, FramesLost, HandedOver, MemberLeft, Receipt, Signalled, Step, Switched
+from mcp_actors.protocol.identifiers import Incarnation, NodeId
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from mcp_actors.broker.redis.connection import Reply
     from mcp_actors.broker.redis.keys import Keys
     from mcp_actors.broker.redis.replica import Question
-    from mcp_actors.protocol.events import Event, LeaveReason, Member
-    from mcp_actors.protocol.identifiers import NodeId, RoomId
+    from mcp_actors.protocol.events import Event, LeaveReason, Member, MemberMoved
+    from mcp_actors.protocol.identifiers import RoomId
 
 log = structlog.get_logger("mcp_actors.redis")
 
@@ -44,6 +45,7 @@ class RedisSettings:
     """What an operator may set; seconds, messages and bytes. Named as in the settings."""
 
     lease: float = 6.0
+    resume_window: float = 0.0
     outage_joins: Literal["refuse", "local"] = "refuse"
     outage_patience: float = 2.0
     max_remote_messages: int = 20_000
@@ -91,6 +93,7 @@ class Bucket:
             max_kept_bytes=settings.max_replay_bytes,
             patience=SUSPICION * settings.lease,
         )
+        self.notes = Notes(keys, node, self._call_soon)
         self.slow: list[Awaitable[None]] = []
         """What to wait for before more is taken."""
         self._keys = keys
@@ -122,6 +125,15 @@ class Bucket:
         self._restless[room] = None
         self._ask(replica)
 
+    def claim(self, room: RoomId, member: Member) -> None:
+        """See `Broker`."""
+        replica = self._replicas.get(room)
+        if replica is None:
+            replica = self._replicas[room] = Replica(room, self._node)
+        replica.claim(member, self._clock())
+        self._restless[room] = None
+        self._ask(replica)
+
     def leave(self, room: RoomId, incarnation: Incarnation, reason: LeaveReason) -> None:
         """See `Broker`."""
         replica = self._replicas.get(room)
@@ -150,7 +162,7 @@ class Bucket:
         self,
         room: RoomId,
         kind: str,
-        sender: Incarnation,
+        sender: Member,
         target: Member,
         frame: bytes,
         ticket: int,
@@ -160,14 +172,30 @@ class Bucket:
         replica = self._replicas.get(room)
         if replica is None:  # the room is about to hear that its members left
             raise Unavailable("This server has lost the others in this room; join it again.")
-        number = replica.channels.next(sender, target.incarnation)
-        self._put(target.node, Frame(room, sender, target.incarnation, number, kind, ticket, frame, step))  # type: ignore[arg-type]
+        source, to = sender.incarnation, target.incarnation
+        number = replica.channels.next(source, to, sender.moves + target.moves)
+        self._put(target.node, Frame(room, source, to, number, kind, ticket, frame, step))  # type: ignore[arg-type]
 
     def confirm(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
         """See `Broker`."""
         body = b"2" if receipt.queued else b"1" if receipt.delivered else b"0"
         step = Step("offer", receipt.overtaken) if receipt.overtaken else None
         self._put(sender.node, Frame(room, receipt.target, receipt.sender, 0, "r", receipt.ticket, body, step))
+
+    def switch(self, room: RoomId, move: MemberMoved) -> None:
+        """See `Broker`."""
+        for node in {move.old, move.node} - {self._node}:
+            self._put(node, Frame(room, self._node, move.incarnation, 0, "w", 0, b""))
+
+    def hand_over(self, room: RoomId, member: Member, body: bytes) -> None:
+        """See `Broker`."""
+        self._put(member.node, Frame(room, self._node, member.incarnation, 0, "h", 0, body))
+
+    def release(self, room: RoomId, incarnation: Incarnation) -> None:
+        """See `Broker`."""
+        replica = self._replicas.get(room)
+        if replica is not None:
+            self._heard(replica, replica.departed(incarnation))
 
     def _put(self, node: NodeId, frame: Frame) -> None:
         self.outgoing.put(self._keys.inbox(node), frame)
@@ -184,7 +212,8 @@ class Bucket:
         keys = self._keys
         room = replica.room
         inboxes = [keys.inbox(node) for node in question.nodes]
-        also = (keys.rooms_of(question.rival or self._node), keys.config) if question.script is JOIN else ()
+        rival = keys.rooms_of(question.rival or self._node)
+        also = (rival, keys.config) if question.script is JOIN else (rival,) if question.script is CLAIM else ()
         named = (keys.nodes, keys.room(room), keys.nodes_of(room), keys.rooms_of(self._node), *inboxes, *also)
         common = (self._node, room, keys.inboxes, self._settings.max_inbox_entries, self._run_id)
         command = ("EVALSHA", question.script.digest, len(named), *named, *common, *question.arguments)
@@ -193,6 +222,10 @@ class Bucket:
             self._answered(replica, reply)
 
         return Call(command, answered)
+
+    def _call_soon(self, call: Call) -> None:
+        self.outgoing.call(call)
+        self._wake()
 
     def _answered(self, replica: Replica, reply: Reply) -> None:
         if isinstance(reply, ResponseError):
@@ -269,9 +302,13 @@ class Bucket:
             delivered, queued = frame.body != b"0", frame.body == b"2"
             overtaken = frame.step.number if frame.step else 0
             self._tell(frame.room, Receipt(target, source, frame.ticket, delivered, queued, overtaken))
+        elif frame.kind == "h":
+            self._tell(frame.room, HandedOver(Incarnation(frame.target), frame.body))
+        elif frame.kind == "w" and not replica.early:
+            self._tell(frame.room, Switched(Incarnation(frame.target), NodeId(frame.source)))
         elif frame.source in replica.members:
             self._known(replica, frame)
-        elif replica.settled or self._early >= self._settings.max_remote_messages:
+        elif (replica.settled and not replica.early) or self._early >= self._settings.max_remote_messages:
             self.counters.stale += 1
         else:
             replica.early.append(frame)
@@ -312,6 +349,7 @@ class Bucket:
         self.up = True
         self.counters.attached += 1
         self.outgoing.attached()
+        self.notes.attached(anew=changed or fenced)
         if lost:
             for replica in self._replicas.values():
                 replica.doubt()
@@ -333,6 +371,7 @@ class Bucket:
         self.up = False
         self._detached_at = self._clock()
         self.outgoing.drop_calls()
+        self.notes.detached()
         for replica in self._replicas.values():
             replica.unanswered()
 
@@ -403,6 +442,6 @@ class Bucket:
         """Tell the senders of frames for a node that is gone."""
         self.counters.unreachable += len(frames)
         for frame in frames:
-            if frame.kind != "r":
+            if frame.kind in "sm":
                 receipt = Receipt(Incarnation(frame.source), Incarnation(frame.target), frame.ticket, delivered=False)
                 self._tell(frame.room, receipt)

@@ -26,21 +26,22 @@ from mcp_actors.broker.redis.connection import LinkLost, RedisConnection, Unusab
 from mcp_actors.broker.redis.entries import Probe
 from mcp_actors.broker.redis.outgoing import Call
 from mcp_actors.broker.redis.reaper import Execute, Reaper
-from mcp_actors.broker.redis.scripts import ATTACH, BEAT, BYE, SCRIPTS
+from mcp_actors.broker.redis.scripts import ATTACH, BEAT, BYE, RETIRE, SCRIPTS
+from mcp_actors.protocol.events import LeaveReason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mcp_actors.broker import Listener
     from mcp_actors.broker.redis.bucket import RedisSettings
     from mcp_actors.broker.redis.connection import Command, Reply, Server
     from mcp_actors.broker.redis.keys import Keys
     from mcp_actors.broker.redis.topology import Topology
-    from mcp_actors.protocol.identifiers import NodeId
+    from mcp_actors.protocol.identifiers import Incarnation, NodeId
 
 log = structlog.get_logger("mcp_actors.redis")
 
-PROTOCOL = "1"
+PROTOCOL = "2"
 """The version of what lies in Redis: nodes of different ones do not work together."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
@@ -63,10 +64,17 @@ INBOX_LIFE = 10
 
 
 class Link:
-    """See the module's docstring."""
+    """See the module's docstring. `bury` is told of each node that is lost for good, and whom it took along."""
 
     def __init__(
-        self, keys: Keys, buckets: int, node: NodeId, topology: Topology, tell: Listener, settings: RedisSettings
+        self,
+        keys: Keys,
+        buckets: int,
+        node: NodeId,
+        topology: Topology,
+        tell: Listener,
+        settings: RedisSettings,
+        bury: Callable[[NodeId, list[Incarnation]], None],
     ) -> None:
         self._wake = asyncio.Event()
         self.bucket = Bucket(keys, node, tell, settings, self._wake.set, time.monotonic)
@@ -84,6 +92,8 @@ class Link:
         self._probe = 0
         self._lag = 0
         self._away_said = False
+        self._lost_nodes: set[NodeId] = set()
+        self._bury = bury
 
     # --------------------------------------------------------------------------------------------------- life of a link
 
@@ -126,7 +136,9 @@ class Link:
         except (LinkLost, Unusable):
             return
         try:
-            await connection.one("EVAL", BYE.text, len(named), *named, node)
+            if not await connection.one("EVAL", BYE.text, len(named), *named, node):
+                window = int(self._settings.resume_window * 1000)
+                await connection.one("EVAL", RETIRE.text, 1, keys.nodes, node, window)
         except (LinkLost, ResponseError):
             return
         finally:
@@ -301,14 +313,27 @@ class Link:
 
     async def _reap(self) -> None:
         reaper = self._reaper(self._execute, self._run_id)
-        for dead in await reaper.condemn():
-            if dead != self._node:
-                rooms = await reaper.reap(dead)
-                self.bucket.counters.reaped += 1
-                log.warning("a node is lost", node=dead, rooms=rooms)
+        window = self._settings.resume_window
+        for dead, over in await reaper.condemn():
+            if dead == self._node:
+                continue
+            if window and not over:
+                self._lost(dead, await reaper.set_away(dead))
+                continue
+            rooms, gone = await reaper.reap(dead, LeaveReason.TIMEOUT if window else LeaveReason.NODE_LOST)
+            self._lost(dead, rooms)
+            self._lost_nodes.discard(dead)
+            self._bury(dead, gone)
+
+    def _lost(self, node: NodeId, rooms: int) -> None:
+        if node not in self._lost_nodes:
+            self._lost_nodes.add(node)
+            self.bucket.counters.reaped += 1
+            log.warning("a node is lost", node=node, rooms=rooms)
 
     def _reaper(self, execute: Execute, run_id: str) -> Reaper:
-        return Reaper(execute, self._keys, run_id, self._settings.max_inbox_entries)
+        settings = self._settings
+        return Reaper(execute, self._keys, run_id, settings.max_inbox_entries, settings.resume_window)
 
     async def _execute(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands among all others, and wait for their replies. Raises `LinkLost` if one is refused."""
