@@ -63,6 +63,10 @@ class Broker(Protocol):
         """Let what was asked be done, for a moment, and leave the other nodes."""
 
     @property
+    def shared(self) -> bool:
+        """Whether other nodes may take over sessions of this one."""
+
+    @property
     def ready(self) -> bool:
         """Whether joins can be done now."""
 

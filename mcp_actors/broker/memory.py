@@ -101,6 +101,11 @@ class MemoryBroker:
         """See `Broker`."""
 
     @property
+    def shared(self) -> bool:
+        """See `Broker`."""
+        return False
+
+    @property
     def ready(self) -> bool:
         """See `Broker`."""
         return True

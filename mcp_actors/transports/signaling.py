@@ -36,7 +36,7 @@ class SignalingHandler(SocketHandler[PeerRequest]):
         if payload.resume and greeting.resumed and session.is_in(room) and session.may_be(room, payload.peer_id):
             session.membership(room).come_back(greeting)
             return None
-        session.may_enter(room)
+        self._may_enter(session, room)
         membership = self._endpoint.node.membership(room, Kind.PEER, payload.peer_id, payload.metadata)
         return session.enter(
             room, membership, greeting._replace(resumed=False, complete=False), presence=payload.presence

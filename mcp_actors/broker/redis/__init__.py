@@ -101,6 +101,11 @@ class RedisBroker:
         self._tasks = []
 
     @property
+    def shared(self) -> bool:
+        """See `Broker`."""
+        return True
+
+    @property
     def ready(self) -> bool:
         """See `Broker`."""
         return all(link.bucket.up for link in self._links)
