@@ -30,7 +30,7 @@ from tests.web.test_resume import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from playwright.sync_api import Page, WebSocketRoute
@@ -41,6 +41,8 @@ __all__ = ["scripted"]
 
 DRAIN = 4
 """Seconds that a process drains."""
+
+DEADLINE = 10.0
 
 NEVER = 600_000
 """Milliseconds in which a test is over."""
@@ -71,12 +73,17 @@ def say_on(socket: WebSocketRoute, **message: Any) -> None:
     socket.send(json.dumps({"room": "r", **message}))
 
 
-def wait_for_requests(page: Page, server: Scripted, count: int) -> list[dict[str, Any]]:
-    """The requests heard from now on, once there are so many."""
-    deadline = time.monotonic() + 10
-    while len(server.heard) < count:
-        assert time.monotonic() < deadline, server.heard
+def wait_until(page: Page, condition: Callable[[], bool], what: str) -> None:
+    """Wait for something outside of the page."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
         page.wait_for_timeout(10)
+
+
+def wait_for_requests(page: Page, server: Scripted, count: int) -> list[dict[str, Any]]:
+    """All that was asked so far, once it is so much."""
+    wait_until(page, lambda: len(server.heard) >= count, f"{count} requests, not {server.heard}")
     return server.heard
 
 
@@ -157,8 +164,7 @@ def test_where_the_old_connection_breaks_first_it_is_dialled_anew_at_once(script
     assert page.evaluate("log") == [["open", None]]
     ask_to_go(server.sockets[1], 0)
     server.greeting = [joined(7, "token 3", resumed=True, complete=True)]
-    while len(server.sockets) < 3:
-        page.wait_for_timeout(10)
+    wait_until(page, lambda: len(server.sockets) == 3, "the third connection")
 
 
 def test_another_room_is_joined_elsewhere_at_once(scripted: tuple[Page, Scripted]) -> None:
@@ -167,12 +173,8 @@ def test_another_room_is_joined_elsewhere_at_once(scripted: tuple[Page, Scripted
     ask_to_go(server.sockets[0], NEVER)
     server.greeting = [joined(1, "token of another session", resumed=False)]
     page.evaluate(JOIN_ELSEWHERE)
-    so_far = len(server.heard)
-    leave = wait_for_requests(page, server, so_far)[-1]
-    while leave["type"] != "leave":
-        page.wait_for_timeout(10)
-        leave = server.heard[-1]
-    say_on(server.sockets[0], delivery=6, id=leave["id"], type="left", payload={"peer_id": "me"})
+    wait_until(page, lambda: server.heard[-1]["type"] == "leave", "that it leaves")
+    say_on(server.sockets[0], delivery=6, id=server.heard[-1]["id"], type="left", payload={"peer_id": "me"})
     assert page.evaluate("elsewhere") == 1
     assert len(server.sockets) == 2
     assert server.heard[-1]["payload"] == {"peer_id": "me"}
@@ -207,12 +209,12 @@ def test_the_place_in_a_room_is_told_when_its_session_goes_on(scripted: tuple[Pa
 
 def test_a_page_that_is_asked_to_go_keeps_its_call_and_nobody_notices(open_page: OpenPage) -> None:
     """Its session goes on, over the new connection, with all that was sent meanwhile."""
-    sockets: list[tuple[WebSocketRoute, list[int]]] = []
+    sockets: list[WebSocketRoute] = []
 
     def pass_through(page: Page) -> None:
         def connect(route: WebSocketRoute) -> None:
             route.connect_to_server()
-            sockets.append((route, []))
+            sockets.append(route)
 
         page.route_web_socket("**/ws/*/", connect)
 
@@ -226,13 +228,12 @@ def test_a_page_that_is_asked_to_go_keeps_its_call_and_nobody_notices(open_page:
         page.evaluate(LISTEN)
         page.evaluate(NOTE_STATES)
     for turn in range(1, 4):
-        for route, _ in sockets[-2:]:
+        for route in sockets[-2:]:
             ask_to_go(route, 50)
         for number in range(10):
             assert other.evaluate(SIGNAL, [id_of(going), [turn, number]])["status"] == "delivered"
             assert going.evaluate(SIGNAL, [id_of(other), [turn, number]])["status"] == "delivered"
-        while len(sockets) < 2 + 2 * turn:
-            going.wait_for_timeout(10)
+        wait_until(going, lambda turn=turn: len(sockets) == 2 + 2 * turn, "two new connections")  # type: ignore[misc]
         going.evaluate(SAY, f"said {turn}")
         other.wait_for_function("said => told.includes(said)", arg=f"said {turn}")
     assert_media_flows(*pages)
