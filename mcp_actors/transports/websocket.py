@@ -155,8 +155,6 @@ class SocketHandler(WebSocketHandler, Generic[R]):
             self, protocol, max_frames=bounds.max_outbox_frames, max_bytes=bounds.max_outbox_bytes
         )
         self._endpoint.connections.add(self._connection)
-        if self._endpoint.connections.stopping:  # the handshake had begun before
-            self._connection.ask_to_reconnect(0)
         log.debug("opened", path=self.request.path, address=self.request.remote_ip)
 
     def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
