@@ -3,8 +3,8 @@
 The children are forked before there is an event loop or a thread. So they have the same settings and run the same code,
 also the one that is started in the place of another weeks later. A socket pair joins the parent with each. A child
 tells through it that it serves, or why it cannot; its end is the child's death. To the child the end is the word to
-stop, whether the parent gave it, died or was killed: no child outlives its parent, and a signal that reaches children
-and parent alike, as Ctrl-C and service managers send it, does not count twice.
+stop, whether the parent gave it, died or was killed: no child outlives its parent for longer than it drains, and a
+signal that reaches children and parent alike, as Ctrl-C and service managers send it, does not count twice.
 """
 
 from __future__ import annotations
