@@ -28,6 +28,7 @@ from mcp_actors.redis_url import parse
 from mcp_actors.sessions import Sessions
 from mcp_actors.transports.access import AccessPolicy, is_loopback
 from mcp_actors.transports.connections import Connections
+from mcp_actors.transports.drain import drain
 from mcp_actors.transports.echo import EchoHandler
 from mcp_actors.transports.frames import Framer
 from mcp_actors.transports.http import HealthHandler, PageHandler, ReadyHandler
@@ -172,14 +173,15 @@ class App:
             version=__version__,
         )
         page = {"policy": policy, "path": str(files("mcp_actors") / "web"), "default_filename": "index.html"}
+        state = {"broker": self.node.broker, "connections": self.connections}
         echo = {"policy": policy, "framer": framer, "compression": settings.compression}
         return Application(
             [
                 *([(r"/echo", EchoHandler, echo)] if settings.echo else []),
                 (r"/ws/signaling/?", SignalingHandler, {"endpoint": endpoint, "decoder": peer_decoder(limits)}),
                 (r"/ws/mcp/?", McpHandler, {"endpoint": endpoint, "decoder": user_decoder(limits)}),
-                (r"/healthz", HealthHandler, {"broker": self.node.broker}),
-                (r"/readyz", ReadyHandler, {"broker": self.node.broker}),
+                (r"/healthz", HealthHandler, state),
+                (r"/readyz", ReadyHandler, state),
                 (r"/(.*)", PageHandler, page),
             ],
             log_function=_log_request,
@@ -207,12 +209,16 @@ class App:
             log.warning("open to other machines under any name; set MCP_ACTORS_ALLOWED_HOSTS", host=settings.host)
 
     async def stop(self) -> None:
-        """Accept nothing more, close every connection with 1001, and wait a moment for the clients to answer."""
+        """Accept nothing more, have clients go to other nodes where there are, and close the connections left."""
         self._server.stop()
+        count = len(self.connections)
+        drains = self.node.broker.shared and self._settings.drain_seconds > 0
+        if drains:
+            await drain(self.connections, self._settings.drain_seconds)
         for task in self._tasks:
             task.cancel()
-        count = len(self.connections)
-        await self.connections.close_all(CloseCode.GOING_AWAY, CLOSING_PATIENCE)
+        code = CloseCode.SERVICE_RESTART if drains else CloseCode.GOING_AWAY
+        await self.connections.close_all(code, CLOSING_PATIENCE)
         await self._server.close_all_connections()
         self.sessions.end_all()
         await self.node.broker.stop()

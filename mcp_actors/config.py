@@ -62,6 +62,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_format: Literal["auto", "text", "json"] = "auto"
     ping_interval: Seconds = 20.0
     resume_window: Annotated[float, Meta(ge=0, le=3600)] = 30.0
+    drain_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     frame_loop: Literal["fast", "stock"] = "fast"
     compression: bool = False
     echo: bool = False
@@ -134,6 +135,7 @@ EXAMPLES = {
     "outage_patience": "2 (seconds)",
     "replay_seconds": "10 (seconds; 0 for none)",
     "processes": "4",
+    "drain_seconds": "10 (seconds; 0 for none)",
 }
 
 SECRETS = {"secret_key", "redis_password"}

@@ -98,7 +98,7 @@ class Broker(Protocol):
 
     @property
     def shared(self) -> bool:
-        """Whether there may be other nodes, which can take over sessions of this one."""
+        """Whether other nodes may take over sessions of this one."""
 
     @property
     def ready(self) -> bool:

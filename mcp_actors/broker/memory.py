@@ -101,6 +101,11 @@ class MemoryBroker:
         """See `Broker`."""
 
     @property
+    def shared(self) -> bool:
+        """See `Broker`."""
+        return False
+
+    @property
     def ready(self) -> bool:
         """See `Broker`."""
         return True
@@ -166,11 +171,6 @@ class MemoryBroker:
         self._no_other_node()
 
     # ------------------------------------------------------------------- sessions, which no other node can go on with
-
-    @property
-    def shared(self) -> bool:
-        """See `Broker`."""
-        return False
 
     def claim(self, room: RoomId, member: Member) -> None:
         """See `Broker`."""

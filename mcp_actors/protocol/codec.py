@@ -42,6 +42,7 @@ _EXPECTED = {
     "payload.candidate": 'a candidate object, or null or "" to end the candidates',
     "payload.metadata": "an object",
     "negotiation": "the number the server gave an offer",
+    "again": "true or false",
 }
 _QUOTE = ord('"')
 

@@ -38,6 +38,12 @@ class RoomRequest(Request, frozen=True, kw_only=True):
     room: RoomId
 
 
+class RelayedRequest(RoomRequest, frozen=True, kw_only=True):
+    """A request whose own text is passed on; `again`: it was sent before, on a connection that broke."""
+
+    again: bool = False
+
+
 class Empty(Struct, frozen=True):
     """A payload that says nothing."""
 
@@ -118,28 +124,28 @@ class SignalPayload(TargetedPayload, frozen=True):
     data: Raw
 
 
-class Offer(RoomRequest, frozen=True, tag="offer"):
+class Offer(RelayedRequest, frozen=True, tag="offer"):
     """Relay an offer; the server gives it its number, 0 until then."""
 
     negotiation: ClassVar[int] = 0
     payload: OfferPayload
 
 
-class Answer(RoomRequest, frozen=True, tag="answer"):
+class Answer(RelayedRequest, frozen=True, tag="answer"):
     """Relay an answer; `negotiation` is the number of the offer it answers."""
 
     payload: AnswerPayload
     negotiation: NegotiationNumber | None = None
 
 
-class IceCandidate(RoomRequest, frozen=True, tag="ice-candidate"):
+class IceCandidate(RelayedRequest, frozen=True, tag="ice-candidate"):
     """Relay an ICE candidate; `negotiation` is the number of the offer it belongs to."""
 
     payload: IceCandidatePayload
     negotiation: NegotiationNumber | None = None
 
 
-class Signal(RoomRequest, frozen=True, tag="signal"):
+class Signal(RelayedRequest, frozen=True, tag="signal"):
     """Relay what WebRTC has no message for: renegotiation requests, application signals."""
 
     negotiation: ClassVar[None] = None
@@ -185,7 +191,7 @@ class MessagePayload(Struct, frozen=True):
     content: Raw
 
 
-class Message(RoomRequest, frozen=True, tag="message"):
+class Message(RelayedRequest, frozen=True, tag="message"):
     """Broadcast to the users of a room."""
 
     payload: MessagePayload
@@ -365,6 +371,18 @@ class Ack(RoomReply, frozen=True, tag="ack"):
     payload: AckPayload
 
 
+class ReconnectPayload(Struct, frozen=True):
+    """When to make the new connection: so many milliseconds from now."""
+
+    after_ms: int
+
+
+class Reconnect(Reply, frozen=True, tag="reconnect"):
+    """This process is about to stop: go on with a new connection, to another one."""
+
+    payload: ReconnectPayload
+
+
 class ErrorPayload(Struct, frozen=True, omit_defaults=True):
     """What went wrong: `code` for programs, `message` for people, `retryable` if the same may succeed later."""
 
@@ -394,5 +412,6 @@ ServerMessage = (
     | UserJoined
     | UserLeft
     | Ack
+    | Reconnect
     | Error
 )

@@ -80,6 +80,6 @@ class McpHandler(SocketHandler[UserRequest]):
 
     def _join(self, message: JoinRoom, user: UserId) -> Awaitable[None]:
         session = self._session(message.room)
-        session.may_enter(message.room)
+        self._may_enter(session, message.room)
         membership = self._endpoint.node.membership(message.room, Kind.USER, user, session=session.id)
         return session.enter(message.room, membership, Greeting(message.id))

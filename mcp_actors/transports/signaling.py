@@ -49,7 +49,7 @@ class SignalingHandler(SocketHandler[PeerRequest]):
         greeting = self._greeting(session, message.id)
         if payload.resume and greeting.resumed and session.is_in(room) and session.may_be(room, payload.peer_id):
             return self._return(session, room, greeting)
-        session.may_enter(room)
+        self._may_enter(session, room)
         membership = self._endpoint.node.membership(
             room, Kind.PEER, payload.peer_id, payload.metadata, session=session.id
         )

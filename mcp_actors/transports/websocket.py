@@ -11,7 +11,7 @@ from tornado.websocket import WebSocketHandler
 
 from mcp_actors.actors.mail import Greeting
 from mcp_actors.protocol.codec import error_frame
-from mcp_actors.protocol.errors import BadMessage, CloseCode, MessageTooBig, NotInRoom, describe
+from mcp_actors.protocol.errors import BadMessage, CloseCode, MessageTooBig, NotInRoom, Unavailable, describe
 from mcp_actors.protocol.identifiers import shown
 from mcp_actors.transports.access import refuse
 from mcp_actors.transports.connection import Connection
@@ -110,6 +110,12 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         if connection.session is None:
             connection.session = self._endpoint.sessions.open(kind, identity, connection)
         return connection.session
+
+    def _may_enter(self, session: Session, room: RoomId) -> None:
+        """Raise `AlreadyInRoom`, `TooManyRooms` or `Unavailable` if the room cannot be joined."""
+        session.may_enter(room)
+        if self._endpoint.connections.stopping:
+            raise Unavailable("This server process is stopping; reconnect, which leads to another, and join there.")
 
     def _session(self, room: RoomId) -> Session:
         """The session that is in a room. Raises `NotInRoom` where there is none."""

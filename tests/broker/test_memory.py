@@ -15,6 +15,10 @@ class TestMemoryBroker(BrokerContract):
         return MemoryBroker()
 
 
+def test_nobody_else_could_take_over_its_sessions() -> None:
+    assert not MemoryBroker().shared
+
+
 def test_nobody_joins_before_somebody_listens() -> None:
     member = Member(Kind.PEER, PeerId("ana"), Incarnation("1"), NodeId("node"), {})
     with pytest.raises(RuntimeError, match="listen"):

@@ -103,6 +103,11 @@ class RedisBroker:
         self._tasks = []
 
     @property
+    def shared(self) -> bool:
+        """See `Broker`."""
+        return True
+
+    @property
     def ready(self) -> bool:
         """See `Broker`."""
         return all(link.bucket.up for link in self._links)
@@ -171,11 +176,6 @@ class RedisBroker:
         self._bucket(room).confirm(room, sender, receipt)
 
     # ------------------------------------------------------------------------------------------------------- sessions
-
-    @property
-    def shared(self) -> bool:
-        """See `Broker`."""
-        return True
 
     def note(self, note: Note) -> None:
         """See `Broker`."""

@@ -99,6 +99,10 @@ def versions(site: Site) -> list[int]:
 # ------------------------------------------------------------------------------------------------------- between nodes
 
 
+async def test_other_nodes_may_take_over_sessions(pair: tuple[Site, Site]) -> None:
+    assert all(site.broker.shared for site in pair)
+
+
 async def test_every_node_with_members_hears_of_every_change_in_one_order(pair: tuple[Site, Site]) -> None:
     a, b = pair
     await a.enter("ana")
