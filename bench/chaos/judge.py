@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from bench.chaos import returns
 from bench.chaos.record import EVERYBODY
 from bench.chaos.rosters import false_leaves, ghosts, late, mismatches, taken
 
@@ -18,7 +19,20 @@ LEAST = 50
 
 
 def lost(record: Record) -> Iterator[str]:
-    """Messages that were accepted and did not arrive, between members who lived through."""
+    """Messages that were accepted and did not arrive, between members who lived through, and nobody was told."""
+    for text, was_told in _missing(record):
+        if not was_told:
+            yield text
+
+
+def told(record: Record) -> Iterator[str]:
+    """The same of receivers that were told, when they came back, that they had missed something: no breach."""
+    for text, was_told in _missing(record):
+        if was_told:
+            yield text
+
+
+def _missing(record: Record) -> Iterator[tuple[str, bool]]:
     got = {
         stay.member: {(arrival.sender, arrival.target, arrival.number) for arrival in stay.arrived}
         for stay in record.stays
@@ -26,8 +40,9 @@ def lost(record: Record) -> Iterator[str]:
     }
     for sender, receiver, target, number in expected(record):
         if (sender.member, target, number) not in got[receiver.member]:
-            at = sender.sent[target][number - 1] - record.began
-            yield f"message {number} of {sender} to {receiver}, sent at {at:.3f} s"
+            at = sender.sent[target][number - 1]
+            text = f"message {number} of {sender} to {receiver}, sent at {at - record.began:.3f} s"
+            yield text, any(missed >= at for missed in receiver.misses)
 
 
 def expected(record: Record) -> Iterator[tuple[Stay, Stay, str, int]]:
@@ -108,6 +123,9 @@ def closed(record: Record) -> Iterator[str]:
     for stay in record.stays:
         if stay.closed and not stay.struck:
             yield f"{stay}: {stay.closed}, at {(stay.ended_at or 0.0) - record.began:.3f} s"
+        for link in stay.links:
+            if link.closed and link.entered_at is not None and not link.expected:
+                yield f"{stay}, at node {link.node}: {link.closed}, at {(link.ended_at or 0.0) - record.began:.3f} s"
 
 
 def leaked(record: Record) -> Iterator[str]:
@@ -141,5 +159,6 @@ CHECKS: dict[str, Callable[[Record], Iterator[str]]] = {
     "leaked": leaked,
     "bugs": bugs,
     "late": late,
+    **returns.CHECKS,
     "idle": idle,
 }

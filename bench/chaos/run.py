@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
@@ -52,6 +53,7 @@ class Options:
     peers: int = 24
     rate: float = 400.0
     lease: float = 2.0
+    window: float = 10.0
     flavor: Flavor = "valkey"
     control: bool = False
 
@@ -63,7 +65,8 @@ def run(fault: Fault, options: Options, directory: Path) -> Verdict:
     """
     command = _control if options.control else serve
     with fault.engine(options.flavor) as engine:
-        cluster = Cluster(options.processes, engine.url, lease=options.lease, command=command, settings=SETTINGS)
+        settings = SETTINGS | (_returning(options) if fault.returns else {})
+        cluster = Cluster(options.processes, engine.url, lease=options.lease, command=command, settings=settings)
         with cluster:
             try:
                 verdict, record = uvloop.run(_run(fault, options, engine, cluster))
@@ -73,6 +76,14 @@ def run(fault: Fault, options: Options, directory: Path) -> Verdict:
     return verdict
 
 
+def _returning(options: Options) -> dict[str, str]:
+    """What lets members come back to any node."""
+    return {
+        "MCP_ACTORS_SECRET_KEY": secrets.token_hex(32),
+        "MCP_ACTORS_RESUME_WINDOW": f"{options.window:g}",
+    }
+
+
 def _control(port: int) -> list[str]:
     return [serve(port)[0], str(ROOT / "bench" / "peers" / "pubsub_relay.py"), str(port)]
 
@@ -80,8 +91,9 @@ def _control(port: int) -> list[str]:
 async def _run(fault: Fault, options: Options, engine: AnyEngine, cluster: Cluster) -> tuple[Verdict, Record]:
     record = Record(began=now(), announce_within=1.5 * options.lease if fault.announces else None)
     record.data_lost = fault.loses_data
+    record.window = options.window if fault.returns else 0.0
     rng = Random(f"{options.seed} {fault.name}")  # noqa: S311 - to be repeated, not to be secret
-    crowd = Crowd(record, cluster.nodes, options.rooms, rng)
+    crowd = Crowd(record, cluster.nodes, options.rooms, rng, record.window)
     seconds = fault.seconds if options.seconds is None else options.seconds
     world = World(engine, cluster, crowd, record, rng, options.lease, seconds)
     await crowd.gather(options.peers, users=not options.control)
@@ -92,7 +104,7 @@ async def _run(fault: Fault, options: Options, engine: AnyEngine, cluster: Clust
     found = sum_up(fault.name, options.seed, record, settled)
     await crowd.disperse()
     statuses = await asyncio.to_thread(cluster.stop)
-    record.bugs = list(_bugs(cluster.nodes, statuses))
+    record.bugs += _bugs(cluster.nodes, statuses)
     record.leaked = await asyncio.to_thread(_endless_keys, engine)
     return found.with_aftermath(record), record
 
