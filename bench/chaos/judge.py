@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from bench.chaos import returns
+from bench.chaos.memory import grown
 from bench.chaos.record import EVERYBODY
 from bench.chaos.rosters import false_leaves, ghosts, late, mismatches, taken
 
@@ -159,6 +160,7 @@ CHECKS: dict[str, Callable[[Record], Iterator[str]]] = {
     "leaked": leaked,
     "bugs": bugs,
     "late": late,
+    "grown": grown,
     **returns.CHECKS,
     "idle": idle,
 }

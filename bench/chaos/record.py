@@ -183,6 +183,17 @@ class Kill:
 
 
 @dataclass(slots=True)
+class Sample:
+    """Messages sent and arrived till then, and memory in bytes: by node its process's id and RSS; 0 for no Redis."""
+
+    at: float
+    sent: int = 0
+    arrived: int = 0
+    nodes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    redis: int = 0
+
+
+@dataclass(slots=True)
 class Record:
     """All of one run.
 
@@ -201,6 +212,7 @@ class Record:
     """Keys without an end that were left in the engine."""
     bugs: list[str] = field(default_factory=list)
     """Errors in the logs of the nodes."""
+    samples: list[Sample] = field(default_factory=list)
     timeline: list[str] = field(default_factory=list)
 
     def observers(self, room: str) -> list[Stay]:

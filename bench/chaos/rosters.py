@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from bench.chaos.record import Event, Record, Stay
 
+    Entries = dict[tuple[str, int], tuple[int, dict[str, int]]]
+
 
 def false_leaves(record: Record) -> Iterator[str]:
     """`peer-left` of peers that were there, once for each who heard it."""
@@ -35,9 +37,10 @@ def mismatches(record: Record) -> Iterator[str]:
         if first is None:
             yield f"{room} has no observer that lived through"
             continue
+        entries = _entries(first)
         for stay in record.stays:
             if stay.room == room and stay.role != "user" and (stay.joined_at or 0.0) > (first.joined_at or 0.0):
-                yield from _differences(first, stay, data_lost=record.data_lost)
+                yield from _differences(first, entries, stay, data_lost=record.data_lost)
     for stay in record.stays:
         yield from _impossible(stay, record.began)
 
@@ -48,7 +51,7 @@ def _reference(record: Record, room: str) -> Stay | None:
     return min(living, key=lambda stay: bool(stay.misses), default=None)
 
 
-def _differences(first: Stay, other: Stay, *, data_lost: bool) -> Iterator[str]:
+def _differences(first: Stay, entries: Entries, other: Stay, *, data_lost: bool) -> Iterator[str]:
     """What one was told that another was not.
 
     What was missed, or lost with the engine's data, may be told in any way: then only where it ends is compared.
@@ -57,7 +60,7 @@ def _differences(first: Stay, other: Stay, *, data_lost: bool) -> Iterator[str]:
         if other.present and first.roster != other.roster:
             yield f"{other} sees {_difference(first.roster, other.roster)} than {first}"
         return
-    entered = _entered(first, other)
+    entered = entries.get((other.member, other.first_roster.get(other.member, 0)))
     if entered is None:
         yield f"{first} was never told of {other}"
         return
@@ -67,15 +70,15 @@ def _differences(first: Stay, other: Stay, *, data_lost: bool) -> Iterator[str]:
     yield from _parting(first, first.events[index + 1 :], other)
 
 
-def _entered(first: Stay, other: Stay) -> tuple[int, dict[str, int]] | None:
-    """Where `first` was told of the other's coming, and whom it saw in the room then."""
+def _entries(first: Stay) -> Entries:
+    """By peer and order: where `first` was told of the coming of each, and whom it saw in the room then."""
+    found: Entries = {}
     roster = dict(first.first_roster)
-    order = other.first_roster.get(other.member)
     for index, event in enumerate(first.events):
         _apply(roster, event)
-        if event.joined and (event.peer, event.order) == (other.member, order):
-            return index, roster
-    return None
+        if event.joined:
+            found.setdefault((event.peer, event.order), (index, dict(roster)))
+    return found
 
 
 def _parting(first: Stay, events: list[Event], other: Stay) -> Iterator[str]:

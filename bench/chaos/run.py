@@ -59,7 +59,13 @@ class Options:
 
 
 def run(fault: Fault, options: Options, directory: Path) -> Verdict:
-    """Let a fault strike, and judge; the record and the nodes' logs go to the directory.
+    """Let a fault strike, and judge; see `run_and_record`."""
+    verdict, _ = run_and_record(fault, options, directory)
+    return verdict
+
+
+def run_and_record(fault: Fault, options: Options, directory: Path) -> tuple[Verdict, Record]:
+    """The same with the record, which goes to the directory, as do the nodes' logs.
 
     Raises what starting them raises.
     """
@@ -73,7 +79,7 @@ def run(fault: Fault, options: Options, directory: Path) -> Verdict:
             finally:
                 _keep_logs(cluster, directory)
     (directory / "record.json").write_bytes(msgspec.json.encode(record))
-    return verdict
+    return verdict, record
 
 
 def _returning(options: Options) -> dict[str, str]:
