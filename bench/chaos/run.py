@@ -14,7 +14,7 @@ import msgspec
 import redis
 import uvloop
 
-from bench.chaos import judge, rosters
+from bench.chaos import judge, returns, rosters
 from bench.chaos.crowd import Crowd
 from bench.chaos.faults import CALM
 from bench.chaos.member import now
@@ -38,7 +38,7 @@ SETTLE_PATIENCE, SETTLE_PATIENCE_WITH_CONTROL = 20.0, 1.5
 SETTLE_PAUSE = 0.25
 CHURNERS, MOVERS = 4, 2
 SETTINGS = {"MCP_ACTORS_LOG_FORMAT": "json", "MCP_ACTORS_LOG_LEVEL": "info"}
-PENDING = (judge.lost, judge.unanswered, rosters.mismatches, rosters.ghosts)
+PENDING = (judge.lost, judge.unanswered, rosters.mismatches, rosters.ghosts, returns.absent, returns.doubled)
 """What may hold for a while after a fault, but not for ever."""
 
 
