@@ -167,8 +167,9 @@ class Crowd:
         return node in self.away
 
     def stayers(self) -> list[Returning]:
-        """Those who are there for the whole run, and can come back to where they were."""
-        return [member for member in self._returning() if member.open and member.stay.role in STAYERS]
+        """Those who are there for the whole run, connected, and can come back to where they were."""
+        connected = [member for member in self._returning() if member.open and not member.returning]
+        return [member for member in connected if member.stay.role in STAYERS]
 
     def _returning(self) -> list[Returning]:
         return [member for member in self._members.values() if isinstance(member, Returning)]

@@ -37,6 +37,8 @@ class Line(WSListener):
         self.name = name
         self.deaf = False
         """Whether the member has given it up without closing it, as one does whose network changes."""
+        self.mute = False
+        """Whether what is said on it is lost on its way, as just before a connection breaks."""
         self.decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the request was answered, or cannot be."""
         self._owner = owner
@@ -60,7 +62,7 @@ class Line(WSListener):
 
     def say(self, message: dict[str, Any]) -> None:
         """Send a message, if there is a connection."""
-        if self._transport is not None and self.open:
+        if self._transport is not None and self.open and not self.mute:
             self._transport.send(WSMsgType.TEXT, encode(message))
 
     def cut(self) -> None:

@@ -74,6 +74,11 @@ class Returning(Member):
 
     # --------------------------------------------------------------------------------------------------- what it does
 
+    def fade(self) -> None:
+        """Lose what is said from now on, until it comes back."""
+        if self._line is not None:
+            self._line.mute = True
+
     def cut(self, rivals: int = 1) -> None:
         """Lose the connection without a word, and come back with so many at once."""
         if self._line is not None:

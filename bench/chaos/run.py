@@ -25,6 +25,7 @@ from bench.cluster import Cluster, serve
 from bench.contender import ROOT
 from bench.engine import Engine
 from bench.engine_sets import SentinelSet, ask
+from mcp_actors.config import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,11 @@ PENDING = (judge.lost, judge.unanswered, rosters.mismatches, rosters.ghosts, ret
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says. `rate`: messages per second of all together; `seconds`: None for the fault's own."""
+    """What the command line says.
+
+    `rate`: messages per second of all together; `seconds`: None for the fault's own. Seconds, too, are `lease`, after
+    which a node is dead, `window`, to come back in, and `drain`, which a node that is asked to stop gives its members.
+    """
 
     seconds: float | None = None
     seed: int = 1
@@ -54,6 +59,7 @@ class Options:
     rate: float = 400.0
     lease: float = 2.0
     window: float = 10.0
+    drain: float = 3.0
     flavor: Flavor = "valkey"
     control: bool = False
 
@@ -84,10 +90,13 @@ def run_and_record(fault: Fault, options: Options, directory: Path) -> tuple[Ver
 
 def _returning(options: Options) -> dict[str, str]:
     """What lets members come back to any node."""
-    return {
+    settings = {
         "MCP_ACTORS_SECRET_KEY": secrets.token_hex(32),
         "MCP_ACTORS_RESUME_WINDOW": f"{options.window:g}",
     }
+    if "drain_seconds" in Settings.__struct_fields__:  # else they stop at once
+        settings["MCP_ACTORS_DRAIN_SECONDS"] = f"{options.drain:g}"
+    return settings
 
 
 def _control(port: int) -> list[str]:

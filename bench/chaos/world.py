@@ -111,8 +111,12 @@ class World:
         self.note(f"{moved} members were moved")
 
     def _move(self, member: Returning) -> None:
-        for _ in range(self.rng.choice((0, 1, 8)) if member.stay.role == "peer" else 0):
-            self.crowd.speak(member)  # what is under way when the connection breaks
+        if member.stay.role == "peer":
+            for _ in range(self.rng.choice((0, 1, 8))):
+                self.crowd.speak(member)  # what is under way when the connection breaks
+            member.fade()
+            for _ in range(self.rng.choice((0, 1, 4))):
+                self.crowd.speak(member)
         rivals = self.rng.choice((1, 1, 1, 2))
         (member.switch if self.rng.random() < 1 / 3 else member.cut)(rivals)
 
