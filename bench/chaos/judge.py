@@ -119,6 +119,14 @@ def unanswered(record: Record) -> Iterator[str]:
                 yield f"message {number} of {stay} to {target}, sent at {times[number - 1] - record.began:.3f} s"
 
 
+def misunderstood(record: Record) -> Iterator[str]:
+    """Messages that the server said are wrong, which none is."""
+    for stay in record.stays:
+        for target, codes in stay.refused.items():
+            wrong = (number for number, code in codes.items() if code == "bad-message")
+            yield from (f"message {number} of {stay} to {target}" for number in wrong)
+
+
 def closed(record: Record) -> Iterator[str]:
     """Connections of living nodes that the server closed."""
     for stay in record.stays:
@@ -152,6 +160,7 @@ CHECKS: dict[str, Callable[[Record], Iterator[str]]] = {
     "reordered": reordered,
     "strays": strays,
     "unanswered": unanswered,
+    "misunderstood": misunderstood,
     "closed": closed,
     "false_leaves": false_leaves,
     "mismatches": mismatches,

@@ -40,6 +40,12 @@ def test_a_message_that_was_refused_is_not_lost(record: Record) -> None:
     assert breaches(record) == {}
 
 
+def test_a_message_that_the_server_calls_wrong_is_found(record: Record) -> None:
+    del member(record, "bob").arrived[7]
+    member(record, "ada").refused["bob"] = {8: "bad-message"}
+    assert breaches(record) == {"misunderstood": 1}
+
+
 def test_a_message_neither_answered_nor_delivered_is_found_twice(record: Record) -> None:
     del member(record, "bob").arrived[7]
     member(record, "ada").acknowledged["bob"].discard(8)
