@@ -35,6 +35,8 @@ class Line(WSListener):
     def __init__(self, owner: Owner, link: Link, name: str) -> None:
         self.link = link
         self.name = name
+        self.token = ""
+        """What the answer gave to come back with the next time."""
         self.deaf = False
         """Whether the member has given it up without closing it, as one does whose network changes."""
         self.mute = False

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.chaos.line import Line
 from bench.chaos.member import GOODBYE_PATIENCE, JOIN, Member, now
-from bench.chaos.record import Event, Link, Stay
+from bench.chaos.record import Link, Stay
+from bench.chaos.session import Session, compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
-
-AGAIN = True
-"""Whether the server takes `again`, with which unanswered messages are sent once more."""
 
 PATIENCE = 5.0
 """Seconds that one attempt may take."""
@@ -54,9 +52,7 @@ class Returning(Member):
         self._newcomer = newcomer
         self._line: Line | None = None
         self._lines: list[Line] = []
-        self._token, self._at, self._received = "", "", 0
-        self._unanswered: dict[str, dict[str, Any]] = {}
-        self._got: set[tuple[str, str]] = set()
+        self._session = Session()
         self._since = 0.0
         self._rivals = 1
         self._hurry = asyncio.Event()
@@ -131,10 +127,8 @@ class Returning(Member):
 
     def greets(self, line: Line) -> None:
         """Ask to join, or to come back."""
-        line.link.received = self._received
-        back: dict[str, Any] = {"resume": self._token, "received": self._received} if self._token else {}
-        if back and self._at:
-            back["at"] = self._at
+        line.link.received = self._session.received
+        back = self._session.credentials()
         if self.stay.role == "user":
             line.say({"type": "connect", "payload": {"user_id": self.stay.member} | back, "id": line.name})
             if not back:
@@ -153,7 +147,7 @@ class Returning(Member):
             self._line = None
         if self.stay.joined_at is None:
             self._fail(line.link.closed)
-        elif in_use and not self.asked_to_end:
+        elif in_use and self.stay.ended_at is None:
             self._come_back(self._places.rng.uniform(PAUSE / 2, PAUSE))
 
     # ----------------------------------------------------------------------------------------------------- coming back
@@ -205,10 +199,11 @@ class Returning(Member):
         if self._line is not None:
             self._line.link.expected = True
         self._line = line
+        self._session.token = line.token  # a rival's may have come later
         self.stay.node = line.link.node
-        for message in list(self._unanswered.values()) if AGAIN else ():
+        for message in self._session.unanswered():
             self.stay.sent_again += 1
-            line.say(message | {"again": True})
+            line.say(message)
 
     def _give_up(self, why: str) -> None:
         self.stay.gave_up = why
@@ -234,21 +229,11 @@ class Returning(Member):
         name = message.get("id")
         if name == line.name:
             self._answered(line, message)
-        elif self._is_new(line, message):
+        elif self._session.advances(line.link, message):
             if message["type"] == "reconnect":
                 self._warned(message["payload"]["after_ms"])
             elif name is None or not name.startswith(f"{JOIN}-"):  # the answer that a rival had got
                 self._read(message)
-
-    def _is_new(self, line: Line, message: dict[str, Any]) -> bool:
-        self._at = message.get("at", self._at)
-        number = message.get("delivery")
-        if number is not None:
-            line.link.count(number)
-            if number <= self._received:
-                return False
-            self._received = number
-        return True
 
     def _answered(self, line: Line, message: dict[str, Any]) -> None:
         """The reply to a join: the first, or one to come back."""
@@ -260,8 +245,9 @@ class Returning(Member):
         elif not first and not payload.get("resumed"):
             self._begin_anew(line, payload)
         else:
-            self._is_new(line, message)
-            self._token = payload.get("resume", "")
+            self._session.advances(line.link, message)
+            line.token = payload.get("resume", "")
+            self._session.token = line.token
             line.link.entered_at = now()
             self._welcome(line, payload, first=first)
         line.decide()
@@ -282,20 +268,8 @@ class Returning(Member):
             return
         link.resumed, link.complete = True, payload["complete"]
         if self.stay.role != "user":
-            self._compare(link, {peer["peer_id"]: peer["order"] for peer in payload["peers"]})
+            compare(self.stay, link, {peer["peer_id"]: peer["order"] for peer in payload["peers"]})
             self.stay.away = {peer["peer_id"] for peer in payload["peers"] if peer.get("away")}
-
-    def _compare(self, link: Link, roster: dict[str, int]) -> None:
-        """Check the roster of the reply, or go by it if something was missed."""
-        known = self.stay.roster
-        less, more = sorted(known.items() - roster.items()), sorted(roster.items() - known.items())
-        if link.complete:
-            link.differs = f"less {less}, more {more}" if less or more else ""
-            return
-        for peer, _ in less:
-            self.stay.hear(Event(now(), joined=False, peer=peer))
-        for peer, order in more:
-            self.stay.hear(Event(now(), joined=True, peer=peer, order=order))
 
     def _begin_anew(self, line: Line, payload: dict[str, Any]) -> None:
         """Note what it is now, a newcomer, and go: it enters again under a name of its own."""
@@ -310,22 +284,17 @@ class Returning(Member):
 
     def _send(self, kind: str, payload: dict[str, Any], name: str) -> None:
         message = {"type": kind, "room": self.stay.room, "payload": payload, "id": name}
-        if kind in ("signal", "message"):
-            self._unanswered[name] = message
+        self._session.asks(message)
         if self._line is not None:
             self._line.say(message)
 
     def _read(self, message: dict[str, Any]) -> None:
-        name = message.get("id")
         match message["type"]:
-            case "signal" | "message":
-                key = message["sender"], name or ""
-                if key in self._got and message.get("again"):
-                    self.stay.dropped += 1
-                    return
-                self._got.add(key)
-            case "ack" | "error" if name:
-                self._unanswered.pop(name, None)
+            case "signal" | "message" if self._session.is_copy(message):
+                self.stay.dropped += 1
+                return
+            case "ack" | "error" if "id" in message:
+                self._session.is_answered(message["id"])
         super()._read(message)
 
     def _arrive(self, data: dict[str, Any], sender: str, known: bool) -> None:
