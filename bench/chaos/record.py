@@ -213,6 +213,8 @@ class Record:
     bugs: list[str] = field(default_factory=list)
     """Errors in the logs of the nodes."""
     samples: list[Sample] = field(default_factory=list)
+    stalled: float = 0.0
+    """The longest that the observer itself had to wait for its turn, in seconds."""
     timeline: list[str] = field(default_factory=list)
 
     def observers(self, room: str) -> list[Stay]:

@@ -278,6 +278,7 @@ class Returning(Member):
             at = now()
             stay = Stay(self.stay.member, self.stay.room, line.link.node, "mover", at, at, at, first_roster=entered)
             self._newcomer(stay)
+        line.deaf = True  # what still comes is for the newcomer
         line.hang_up()
         if self.stay.ended_at is None:
             self._give_up(RESUMED_FALSE)

@@ -71,13 +71,13 @@ def joined_again(record: Record) -> Iterator[str]:
 
 
 def absent(record: Record) -> Iterator[str]:
-    """Members that are there, and shown to others as if they had no connection."""
+    """Peers that are there, and shown to others as if they had no connection; users are told of no changes."""
     there: dict[str, set[str]] = defaultdict(set)
     for stay in record.stays:
         if stay.present and stay.links:
             there[stay.room].add(stay.member)
     for stay in record.stays:
-        if stay.present:
+        if stay.present and stay.role != "user":
             others = there[stay.room] - {stay.member}
             yield from (f"{stay} sees {peer} as away" for peer in sorted(stay.away & others))
 

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent.parent / "results"
 SECONDS, QUICK_SECONDS = 600.0, 10.0
-QUICK = Soak(calm=0.4, moves=2.0)
+QUICK = Soak(calm=0.4, moves=2.0, down=3.0)
+LEASE = 4.0
+"""Seconds: longer than in chaos, as in ten minutes a machine that does other things, too, may stall."""
+
 MEBIBYTE = 2**20
 
 
@@ -75,6 +78,7 @@ def _options(chosen: argparse.Namespace) -> Options:
         rooms=chosen.rooms or (2 if chosen.quick else 3),
         peers=chosen.peers or (8 if chosen.quick else 24),
         rate=chosen.rate,
+        lease=LEASE,
         window=4.0 if chosen.quick else 10.0,
         drain=1.0 if chosen.quick else 3.0,
         flavor=chosen.engine,
@@ -84,6 +88,7 @@ def _options(chosen: argparse.Namespace) -> Options:
 def _memory(record: Record) -> Iterator[str]:
     """What took how much."""
     took = record.samples[-1].at - record.samples[0].at
+    yield f"the observer waited {record.stalled:.1f} s for its turn at most; a node that does for {LEASE:g} s is lost"
     yield f"memory over {took:.0f} s" + (", too short to judge" if took < LEAST_SECONDS else "")
     yield from (f"  {growth}{'' if growth.flat else ' - GROWN'}" for growth in growths(record))
 

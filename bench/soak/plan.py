@@ -31,7 +31,11 @@ SPARED = 0
 
 
 class Soak(Fault):
-    """A long run. `calm`: seconds between two troubles, about; `moves`: seconds that members are moved at a time."""
+    """A long run.
+
+    `calm`: seconds between two troubles, about; `moves`: those in which members are moved at a time, about; `down`:
+    those until a killed node is started again, at most.
+    """
 
     name = "soak"
     about = "moves, kills, replaced nodes, cut connections and restarts of the engine in turn, with calm between"
@@ -40,9 +44,10 @@ class Soak(Fault):
     rate = 6.0
     """Members moved per second."""
 
-    def __init__(self, calm: float = 4.0, moves: float = 6.0) -> None:
+    def __init__(self, calm: float = 4.0, moves: float = 6.0, down: float = 8.0) -> None:
         self.calm = calm
         self.moves = moves
+        self.down = down
         self._spared: set[int] = set()
 
     async def strike(self, world: World) -> None:
@@ -84,7 +89,7 @@ class Soak(Fault):
     async def _kill(self, world: World) -> None:
         node = self._struck(world)[0]
         world.kill_node(node)
-        await asyncio.sleep(world.rng.uniform(0.0, 2.5) * world.lease)
+        await asyncio.sleep(world.rng.uniform(0.0, self.down))
         await world.restart_node(node)
 
     async def _replace(self, world: World) -> None:
@@ -105,7 +110,9 @@ class Soak(Fault):
 async def _sample(world: World, pause: float) -> None:
     while True:
         world.record.samples.append(await asyncio.to_thread(_look, world))
+        due = now() + pause
         await asyncio.sleep(pause)
+        world.record.stalled = max(world.record.stalled, now() - due)
 
 
 def _look(world: World) -> Sample:

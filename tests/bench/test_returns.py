@@ -144,6 +144,8 @@ def test_a_member_that_is_there_and_seen_as_away_is_found_with_whoever_sees_it(r
     for name in ("o0", "ada"):
         member(record, name).learn(News(50.0, away=True, peer="bob"))
     assert breaches(record) == {"absent": 2}
+    member(record, "ada").role = "user"
+    assert len(list(CHECKS["absent"](record))) == 1, "users are not told of connections"
 
 
 def test_two_connections_of_one_session_are_found(record: Record) -> None:
