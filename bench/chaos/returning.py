@@ -55,6 +55,7 @@ class Returning(Member):
         self._session = Session()
         self._since = 0.0
         self._rivals = 1
+        self._turned_away_with = ""  # of two rivals the second may come too late, when the first has used up the token
         self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -179,12 +180,15 @@ class Returning(Member):
             await asyncio.sleep(self._places.rng.uniform(pause / 2, pause))
 
     async def _attempt(self) -> None:
+        self._turned_away_with = ""
         rivals, self._rivals = self._rivals, 1
         places = [self._places.place() for _ in range(rivals)]
         lines = [self._new_line(node) for node, _ in places]
         role = self.stay.role
         await asyncio.gather(*(line.dial(role, url, PATIENCE) for line, (_, url) in zip(lines, places, strict=True)))
         back = [line for line in lines if line.link.resumed]
+        if not back and self._turned_away_with:
+            self._give_up(self._turned_away_with)
         if len(back) > 1:  # the server closes the one that came first
             gone = [asyncio.ensure_future(line.gone.wait()) for line in back]
             await asyncio.wait(gone, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
@@ -206,6 +210,8 @@ class Returning(Member):
             line.say(message)
 
     def _give_up(self, why: str) -> None:
+        if self.stay.ended_at is not None:
+            return
         self.stay.gave_up = why
         self.stay.ended_at = min(now(), self._since + self._places.window)
         for line in list(self._lines):
@@ -255,8 +261,8 @@ class Returning(Member):
     def _turned_away(self, first: bool, payload: dict[str, Any]) -> None:
         if first:
             self._refuse(JOIN, payload)
-        elif not payload["retryable"] and self.stay.ended_at is None:
-            self._give_up(payload["code"])
+        elif not payload["retryable"]:
+            self._turned_away_with = payload["code"]
 
     def _welcome(self, line: Line, payload: dict[str, Any], *, first: bool) -> None:
         link = line.link
@@ -280,8 +286,7 @@ class Returning(Member):
             self._newcomer(stay)
         line.deaf = True  # what still comes is for the newcomer
         line.hang_up()
-        if self.stay.ended_at is None:
-            self._give_up(RESUMED_FALSE)
+        self._turned_away_with = RESUMED_FALSE
 
     def _send(self, kind: str, payload: dict[str, Any], name: str) -> None:
         message = {"type": kind, "room": self.stay.room, "payload": payload, "id": name}

@@ -11,7 +11,7 @@ from mcp_actors.broker import Note
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.sessions.session import Session
 from mcp_actors.sessions.takeover import NEW_NODE_PATIENCE, OLD_NODE_PATIENCE, Arrival, hand_over, take_over
-from mcp_actors.sessions.tokens import Tokens, new_session_id
+from mcp_actors.sessions.tokens import Claim, Tokens, new_session_id
 
 if TYPE_CHECKING:
     from mcp_actors.node import Node
@@ -56,7 +56,7 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._leaving: dict[Session, float] = {}  # for other nodes, since when
         self._arriving: dict[str, asyncio.Event] = {}
-        self._handing_over: set[asyncio.Task[None]] = set()
+        self._handing_over: dict[str, asyncio.Task[None]] = {}
         self._away: dict[Session, float] = {}  # since when, the longest first
 
     def __len__(self) -> int:
@@ -95,7 +95,7 @@ class Sessions:
         `received`: the number of the last frame of the session that its client has.
         """
         claim = self._tokens.read(token)
-        if claim is None or not self._shared or claim.session in self._sessions:
+        if claim is None or not self._shared or self._has_later(claim):
             return None
         under_way = self._arriving.get(claim.session)
         if under_way is not None:
@@ -114,6 +114,7 @@ class Sessions:
         taken = await self._node.broker.take(session_id, generation, _whose(kind, identity), TAKING)
         if taken is None:
             return None
+        await self._until_gone(session_id)
         session = Session(self, kind, identity, None, session_id, taken.generation)
         if not await take_over(self._node, session, Arrival(self.max_frames, self.max_bytes), taken, received):
             return None
@@ -124,6 +125,19 @@ class Sessions:
             return None
         log.debug("session taken over", rooms=len(session.rooms()))
         return session
+
+    def _has_later(self, claim: Claim) -> bool:
+        """Whether the session is here, with a later connection than the one that a token was given to."""
+        session = self._sessions.get(claim.session)
+        return session is not None and session.generation >= claim.generation
+
+    async def _until_gone(self, session_id: str) -> None:
+        """Wait until a session that was here before, went to another node and comes back from it, was handed over."""
+        while (task := self._handing_over.get(session_id)) or self._is_leaving(session_id):
+            await (asyncio.sleep(TICK / 10) if task is None else asyncio.wait([task]))
+
+    def _is_leaving(self, session_id: str) -> bool:
+        return session_id in self._sessions or any(session.id == session_id for session in self._leaving)
 
     def leaves(self, session: Session) -> None:
         """Another node has it now; what still comes for it here is to be handed over."""
@@ -136,8 +150,8 @@ class Sessions:
         """Nothing more comes for it here, or it took too long."""
         if self._leaving.pop(session, None) is not None:
             task = asyncio.get_running_loop().create_task(hand_over(session))
-            self._handing_over.add(task)
-            task.add_done_callback(self._handing_over.discard)
+            self._handing_over[session.id] = task
+            task.add_done_callback(lambda _task: self._handing_over.pop(session.id))
 
     def note(self, session: Session) -> None:
         """Let the other nodes know of it, or what is new of it."""

@@ -43,7 +43,7 @@ class Session:
     """One client, through one connection or several in turn; see `Outlet`."""
 
     __slots__ = (
-        *("_bytes", "_greeted", "_kept", "_lost_before", "_memberships", "_registry", "_wire"),
+        *("_bytes", "_greeted", "_is_given", "_kept", "_lost_before", "_memberships", "_registry", "_wire"),
         *("arrival", "ended", "generation", "id", "identity", "kind", "leaving", "number", "proved"),
     )
 
@@ -67,6 +67,7 @@ class Session:
         self._registry = registry
         self._wire = wire
         self._greeted = 0
+        self._is_given = wire is not None  # the token of this generation, to a connection
         self._lost_before = 0  # the first number after frames were lost that were for it
         self._memberships: dict[RoomId, Membership] = {}
         self._kept: deque[bytes] | None = None
@@ -127,7 +128,9 @@ class Session:
     def attach(self, wire: Wire, received: int) -> bool:
         """Go on with a new connection, whose client has seen the frames up to a number; whether it gets all others."""
         old, self._wire = self._wire, wire
-        self.generation += 1
+        if self._is_given:
+            self.generation += 1
+        self._is_given = True
         self.proved = False
         self._greeted = 2**53
         self._registry.back(self)
