@@ -67,7 +67,7 @@ class Arrival:
             async with asyncio.timeout(patience):
                 await self._all_told.wait()
         except TimeoutError:
-            log.info("a session goes on without what the node knew that had it", rooms=len(rooms))
+            self.lossy = True
 
     def _look(self) -> None:
         if self._awaited is not None and self._awaited <= self.told.keys():
@@ -100,6 +100,9 @@ async def take_over(node: Node, session: Session, arrival: Arrival, taken: Taken
         if arrival.told.get(room) is None:
             membership.adopt()
     state = arrival.state(received)
+    if arrival.lossy:
+        told = sum(one is not None for one in arrival.told.values())
+        log.info("session taken over incomplete", rooms=len(taken.rooms), here=len(memberships), handed_over=told)
     session.go_on(memberships, state, arrival.waiting, lossy=arrival.lossy)
     return True
 

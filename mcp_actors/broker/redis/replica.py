@@ -520,7 +520,7 @@ class Replica:
         member = self.members.get(incarnation)
         if member is None or moves <= member.moves:
             return []
-        others = tuple({*self._nodes, node})
+        others = tuple(self._nodes)
         self._count_node(member.node, -1)
         self._count_node(node, 1)
         self.members[incarnation] = moved = structs.replace(member, node=node, moves=moves)
