@@ -145,6 +145,7 @@ class App:
                 replay_seconds=settings.replay_seconds,
                 max_replay_bytes=settings.max_replay_bytes,
                 max_inbox_entries=settings.max_inbox_entries,
+                max_inbox_bytes=settings.max_inbox_bytes,
             ),
         )
 
@@ -212,15 +213,15 @@ class App:
         """Accept nothing more, have clients go to other nodes where there are, and close the connections left."""
         self._server.stop()
         count = len(self.connections)
-        drains = self.node.broker.shared and self._settings.drain_seconds > 0
-        if drains:
+        shared = self.node.broker.shared
+        if shared and self._settings.drain_seconds:
             await drain(self.connections, self._settings.drain_seconds)
         for task in self._tasks:
             task.cancel()
-        code = CloseCode.SERVICE_RESTART if drains else CloseCode.GOING_AWAY
+        code = CloseCode.SERVICE_RESTART if shared else CloseCode.GOING_AWAY
         await self.connections.close_all(code, CLOSING_PATIENCE)
         await self._server.close_all_connections()
-        self.sessions.end_all()
+        await self.sessions.stop()
         await self.node.broker.stop()
         log.info("stopped", connections=count)
 

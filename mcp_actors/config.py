@@ -82,6 +82,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_remote_bytes: Count = 33_554_432
     max_replay_bytes: Count = 67_108_864
     max_inbox_entries: Count = 50_000
+    max_inbox_bytes: Count = 33_554_432
     max_room_unanswered: Count = 4096
     max_request_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 16_384
     request_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0

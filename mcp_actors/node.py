@@ -18,12 +18,14 @@ from mcp_actors.actors.mail import (
     Mail,
     Mark,
     Outlet,
+    Recover,
     Relayed,
     Return,
 )
 from mcp_actors.protocol import handover
 from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.protocol.events import Kind, LeaveReason, Member
+from mcp_actors.protocol.handover import MemberState
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RequestId, RoomId, UserId
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from mcp_actors.actors.loop import ActorRef, Inbox
     from mcp_actors.actors.room import RoomActor
     from mcp_actors.broker import Broker
-    from mcp_actors.protocol.handover import MemberState, SessionState
+    from mcp_actors.protocol.events import MemberMoved
+    from mcp_actors.protocol.handover import SessionState
     from mcp_actors.protocol.messages import Message, Targeted
 
 
@@ -96,6 +99,9 @@ class Node:
         return Membership(self.rooms.room(room_id), member, self)
 
 
+UNKNOWN = MemberState()
+
+
 class Departed(NamedTuple):
     """A place that is at another node by now: what is known of it, and the member as all know it."""
 
@@ -131,14 +137,21 @@ class Membership:
         """
         return self._ask(Enter(self._member, outlet, greeting, presence))
 
-    async def claim(self, outlet: Outlet) -> bool:
-        """Ask at once to have the place here, and await whether it is: it may be gone."""
-        return bool(await self._ask(Claim(self._member, outlet)))
+    def claim(self, outlet: Outlet) -> Awaitable[MemberMoved | None]:
+        """Ask at once to have the place here, and await its move; None if it is gone."""
+        return self._ask(Claim(self._member, outlet))
 
-    def adopt(self) -> None:
-        """Go on without what the node at which the place was knows of it; never fails."""
+    def adopt(self, state: MemberState = UNKNOWN) -> None:
+        """Go on with what the node at which the place was has left behind of it; never fails."""
         if self._room.is_alive():
-            self._room.tell(Adopt(self._member.incarnation))
+            self._room.tell(Adopt(self._member.incarnation, state))
+
+    async def recover(self, room: RoomId, move: MemberMoved, at: str, patience: float) -> bool:
+        """Let the outlet have what came for the place where it was, after what `at` names; whether that is all."""
+        found = await self._node.broker.recover(room, self._member.kind, move, at, patience)
+        if self._room.is_alive():
+            await self._ask(Recover(self._member.incarnation, found.events))
+        return found.whole
 
     async def depart(self) -> Departed | None:
         """Let go of the place, which is at another node by now; await what is known of it. None if it is gone."""

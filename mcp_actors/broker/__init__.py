@@ -45,14 +45,24 @@ A listener may be called at any time from the request on, within the call too: i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mcp_actors.protocol.events import Event, LeaveReason, Member, MemberMoved, Receipt, Step
+    from mcp_actors.protocol.events import (
+        Announced,
+        Event,
+        Kind,
+        LeaveReason,
+        Member,
+        MemberMoved,
+        Receipt,
+        Signalled,
+        Step,
+    )
     from mcp_actors.protocol.identifiers import Incarnation, RoomId
 
 Listener = Callable[["RoomId", "Event"], Awaitable[None] | None]
@@ -67,7 +77,7 @@ class Note(Struct, frozen=True):
     """What all nodes may know of a session: `rooms` as (room, member id, incarnation).
 
     `whose`: what a client must claim to be to go on with it. `generation` counts its connections; `proved`: the client
-    is known to have the token of this one.
+    is known to have the token of this one. `left`: what a node that stops leaves behind of it.
     """
 
     session: str
@@ -75,13 +85,22 @@ class Note(Struct, frozen=True):
     proved: bool
     whose: str
     rooms: list[tuple[str, str, str]]
+    left: bytes = b""
 
 
 class Taken(Struct, frozen=True):
-    """A session that this node takes over: its generation from now on, and its rooms as in a `Note`."""
+    """A session that this node takes over: its generation from now on, its rooms and what is left as in a `Note`."""
 
     generation: int
     rooms: list[tuple[str, str, str]]
+    left: bytes = b""
+
+
+class Recovered(NamedTuple):
+    """What came for a member to the node that it was at; whether that is known to be all after the place asked for."""
+
+    events: Sequence[Signalled | Announced] = ()
+    whole: bool = False
 
 
 class Broker(Protocol):
@@ -127,6 +146,18 @@ class Broker(Protocol):
 
     def release(self, room: RoomId, incarnation: Incarnation) -> None:
         """Hear no more of what is sent here to a member that moved away."""
+
+    async def recover(self, room: RoomId, kind: Kind, move: MemberMoved, at: str, patience: float) -> Recovered:
+        """What came to a node that is gone for a member that moved here, after the place that `at` names.
+
+        What others sent before they heard of the move is waited for, for so many seconds.
+        """
+
+    async def stop_reading(self) -> None:
+        """Hear no more: this node stops, and what comes from now on is left for those who take over its members."""
+
+    def place(self, room: RoomId) -> str:
+        """The place up to which all was heard that came for a room; see `recover`."""
 
     def note(self, note: Note) -> None:
         """Tell all nodes of a session of this node, or what is new of it."""

@@ -20,7 +20,7 @@ from mcp_actors.protocol.events import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mcp_actors.broker import Listener, Note, Taken
+    from mcp_actors.broker import Listener, Note, Recovered, Taken
     from mcp_actors.protocol.events import Event, Member, MemberMoved, Receipt, Step
     from mcp_actors.protocol.identifiers import Incarnation, PeerId, RoomId, UserId
 
@@ -187,6 +187,17 @@ class MemoryBroker:
     def release(self, room: RoomId, incarnation: Incarnation) -> None:
         """See `Broker`."""
         self._no_other_node()
+
+    async def recover(self, room: RoomId, kind: Kind, move: MemberMoved, at: str, patience: float) -> Recovered:
+        """See `Broker`."""
+        self._no_other_node()
+
+    async def stop_reading(self) -> None:
+        """See `Broker`."""
+
+    def place(self, room: RoomId) -> str:
+        """See `Broker`."""
+        return ""
 
     def note(self, note: Note) -> None:
         """See `Broker`."""

@@ -253,5 +253,10 @@ def stamp(sender: bytes, frame: bytes) -> bytes:
     return sender + frame[frame.index(b"{") + 1 :]
 
 
+def located(frame: bytes, at: bytes) -> bytes:
+    """A relayed frame with its place in all that came to its node, as the client will name it: see `Signalled`."""
+    return b'{"at":"%b",%b' % (at, frame[1:])
+
+
 def _dumps(value: Any) -> bytes:
     return ujson.dumps(value, ensure_ascii=False, escape_forward_slashes=False).encode()

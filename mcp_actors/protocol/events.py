@@ -46,10 +46,11 @@ class Member(Struct, frozen=True):
 
 
 class MemberJoined(Struct, frozen=True):
-    """`member` is in the room from `version` on."""
+    """`member` is in the room from `version` on. `at` as in `Signalled`, for a member of this node."""
 
     version: int
     member: Member
+    at: bytes = b""
 
 
 class MemberLeft(Struct, frozen=True):
@@ -71,7 +72,8 @@ class MemberMarked(Struct, frozen=True):
 class MemberMoved(Struct, frozen=True):
     """The session of a member goes on at `node` from `version` on, in the same place, and no more at the node `old`.
 
-    `others`: the nodes with members in the room, `old` and `node` among them, that may not have heard of it yet.
+    `others`: the nodes with members in the room, `old` and `node` among them, that may not have heard of it yet. `at`
+    as in `Signalled`, for a member that is at this node now.
     """
 
     version: int
@@ -80,6 +82,7 @@ class MemberMoved(Struct, frozen=True):
     node: NodeId
     moves: int
     others: tuple[NodeId, ...]
+    at: bytes = b""
 
 
 class Switched(Struct, frozen=True, gc=False):
@@ -123,7 +126,8 @@ class Step(Struct, frozen=True, array_like=True, gc=False):
 class Signalled(Struct, frozen=True, gc=False):
     """A frame from a member on another node for a member on this one.
 
-    `ticket` names it in the receipt; 0 where its sender wants to know of a failure alone.
+    `ticket` names it in the receipt; 0 where its sender wants to know of a failure alone. `at` is its place in all that
+    came to this node, for a client that may have to go on at another; empty where that cannot be.
     """
 
     sender: Incarnation
@@ -131,15 +135,20 @@ class Signalled(Struct, frozen=True, gc=False):
     frame: bytes
     ticket: int
     step: Step | None = None
+    at: bytes = b""
 
 
 class Announced(Struct, frozen=True, gc=False):
-    """A frame from a user on another node for all users on this one; `target` is one of them, for the receipt."""
+    """A frame from a user on another node for all users on this one; `target` is one of them, for the receipt.
+
+    `at` as in `Signalled`.
+    """
 
     sender: Incarnation
     target: Incarnation
     frame: bytes
     ticket: int
+    at: bytes = b""
 
 
 class Receipt(Struct, frozen=True, gc=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct, msgpack
 
 from mcp_actors.protocol.events import Step
-from mcp_actors.protocol.identifiers import Incarnation, PeerId, RequestId
+from mcp_actors.protocol.identifiers import Incarnation, PeerId, RequestId, RoomId
 
 
 class Offers(Struct, frozen=True, array_like=True):
@@ -48,5 +48,21 @@ class Handover(Struct, frozen=True, array_like=True):
     session: SessionState | None = None
 
 
+class Behind(Struct, frozen=True, array_like=True):
+    """What a node that stops leaves behind of a member: its state, and up to where what came for it was heard."""
+
+    room: RoomId
+    member: MemberState
+    at: str
+
+
+class LeftBehind(Struct, frozen=True, array_like=True):
+    """What a node that stops leaves behind of a session."""
+
+    session: SessionState
+    members: list[Behind]
+
+
 pack = msgpack.Encoder().encode
 unpack = msgpack.Decoder(Handover).decode
+unpack_left = msgpack.Decoder(LeftBehind).decode

@@ -22,6 +22,11 @@ ClientRequestId = (
 
 NegotiationNumber = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
+MAX_PLACES, MAX_PLACE_LENGTH = 256, 64
+
+Places = Annotated[dict[RoomId, Annotated[str, Meta(max_length=MAX_PLACE_LENGTH)]], Meta(max_length=MAX_PLACES)]
+"""By room, the last `at` that came in a message of it."""
+
 Delivery = Annotated[int, Meta(ge=0, le=2**53)]
 """A delivery number: of a session's frames, from 1; 0 before the first."""
 
@@ -54,13 +59,15 @@ class Empty(Struct, frozen=True):
 class JoinPayload(Struct, frozen=True):
     """Who joins. `resume`: the token of a session to go on with, `received` the last delivery number seen in it.
 
-    `presence`: whether to be told of peers who are away.
+    `at`: the last place in each room, which is known where rooms span processes. `presence`: whether to be told of
+    peers who are away.
     """
 
     peer_id: PeerId
     metadata: dict[str, Any] = field(default_factory=dict)
     resume: str | None = None
     received: Delivery = 0
+    at: Places = {}
     presence: bool = False
 
 
@@ -160,11 +167,12 @@ PeerRequest = Join | Leave | Offer | Answer | IceCandidate | Signal
 
 
 class ConnectPayload(Struct, frozen=True):
-    """Who connects; `resume` and `received` as in `join`."""
+    """Who connects; `resume`, `received` and `at` as in `join`."""
 
     user_id: UserId
     resume: str | None = None
     received: Delivery = 0
+    at: Places = {}
 
 
 class Connect(Request, frozen=True, tag="connect"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from msgspec import UNSET, structs
 
 from mcp_actors.protocol import messages as wire
-from mcp_actors.protocol.codec import encode, error_frame, offer_stamp, sender_stamp, stamp
+from mcp_actors.protocol.codec import encode, error_frame, located, offer_stamp, sender_stamp, stamp
 from mcp_actors.protocol.errors import (
     BadMessage,
     ErrorCode,
@@ -160,7 +160,7 @@ class Room:
         """Apply what the broker says, and say who is to hear of it."""
         self.version = event.version
         if isinstance(event, MemberJoined):
-            return self._joined(event.member)
+            return self._joined(event.member, event.at)
         return self._left(event)
 
     # ------------------------------------------------------------------------------------------------------------ moves
@@ -212,7 +212,7 @@ class Room:
             if one.sender == incarnation:
                 pending.append(Pending(key[1], one.id, one.target, list(one.awaited), one.step))
                 self.forget_receipts(*key)
-        watching = departing is not None and departing.watching
+        watching = incarnation in self._watching or (departing is not None and departing.watching)
         return MemberState(watching, [Offers(*offer) for offer in offers], pending)
 
     def adopt(self, incarnation: Incarnation, state: MemberState) -> list[Send]:
@@ -275,7 +275,7 @@ class Room:
                 return RoomFull(text, limit=self._capacity)
         return Unavailable("The room cannot be joined now; try again.")
 
-    def _joined(self, member: Member) -> list[Send]:
+    def _joined(self, member: Member, at: bytes) -> list[Send]:
         if member.incarnation in self.roster:
             return []
         self.roster.add(member)
@@ -285,15 +285,15 @@ class Room:
             self._here[member.incarnation] = sender_stamp(member.id)
             if entry.presence:
                 self._watching |= {member.incarnation}
-            sends.insert(0, Send((member.incarnation,), encode(self._welcome(member, entry.greeting))))
+            sends.insert(0, Send((member.incarnation,), self._welcome(member, entry.greeting, at)))
         return sends
 
-    def returned(self, incarnation: Incarnation, greeting: Greeting) -> list[Send]:
-        """Welcome a member that came back, who was here all the time."""
+    def returned(self, incarnation: Incarnation, greeting: Greeting, at: bytes = b"") -> list[Send]:
+        """Welcome a member that came back, who was here all the time. `at`: the last place, see `Signalled`."""
         member = self.roster.member(incarnation)
         if member is None or incarnation not in self._here:
             return []
-        return [Send((incarnation,), encode(self._welcome(member, greeting)))]
+        return [Send((incarnation,), self._welcome(member, greeting, at))]
 
     def marked(self, event: MemberMarked) -> list[Send]:
         """Note that a member is away or back, and tell those who want to know; users are told nothing of users."""
@@ -355,7 +355,11 @@ class Room:
             return None
         return wire.UserLeft(room=self.id, payload=wire.UserLeftPayload(user, event.reason))
 
-    def _welcome(self, member: Member, greeting: Greeting) -> wire.ServerMessage:
+    def _welcome(self, member: Member, greeting: Greeting, at: bytes) -> bytes:
+        frame = encode(self._whole(member, greeting))
+        return located(frame, at) if at else frame
+
+    def _whole(self, member: Member, greeting: Greeting) -> wire.ServerMessage:
         present = structs.replace(member, away=False)  # though the broker may not have said so yet
         known = [present if peer is member else peer for peer in self.roster.peers()]
         peers = [_peer_entry(peer) for peer in sorted(known, key=_order)]
@@ -472,7 +476,7 @@ class Room:
             node = None if sender is None else sender.node
             to = [one for one in to if moves.comes_here(one, node)]
             to += [one for one in moves.still_for(node) if self.roster.kind(one) is Kind.USER]
-        return Send(to, event.frame)
+        return Send(to, located(event.frame, event.at) if event.at else event.frame)
 
     def receipt(self, receipt: Receipt) -> list[Send]:
         """Answer the sender of what went to another node, once all that is awaited has come."""

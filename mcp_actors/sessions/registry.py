@@ -6,16 +6,27 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import structs
 
 from mcp_actors.broker import Note
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.sessions.session import Session
-from mcp_actors.sessions.takeover import NEW_NODE_PATIENCE, OLD_NODE_PATIENCE, Arrival, hand_over, take_over
+from mcp_actors.sessions.takeover import (
+    NEW_NODE_PATIENCE,
+    OLD_NODE_PATIENCE,
+    Arrival,
+    TakeOver,
+    hand_over,
+    leave_behind,
+)
 from mcp_actors.sessions.tokens import Claim, Tokens, new_session_id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcp_actors.node import Node
     from mcp_actors.protocol.events import Kind
+    from mcp_actors.protocol.identifiers import RoomId
     from mcp_actors.sessions.session import Wire
 
 log = structlog.get_logger("mcp_actors.session")
@@ -89,10 +100,12 @@ class Sessions:
 
     # ------------------------------------------------------------------------------------------ from and to other nodes
 
-    async def take_over(self, token: str, kind: Kind, identity: str, received: int) -> Session | None:
+    async def take_over(
+        self, token: str, kind: Kind, identity: str, received: int, at: Mapping[RoomId, str]
+    ) -> Session | None:
         """The session of another node a token is for, which is this node's from now on; None where `find` says so.
 
-        `received`: the number of the last frame of the session that its client has.
+        `received`, `at`: what its client has, as the number of the last frame and the last place told in each room.
         """
         claim = self._tokens.read(token)
         if claim is None or not self._shared or self._has_later(claim):
@@ -103,22 +116,20 @@ class Sessions:
             return self.find(token, kind, identity)
         arrived = self._arriving[claim.session] = asyncio.Event()
         try:
-            return await self._take_over(claim.session, claim.generation, kind, identity, received)
+            taken = await self._node.broker.take(claim.session, claim.generation, _whose(kind, identity), TAKING)
+            if taken is None:
+                return None
+            await self._until_gone(claim.session)
+            session = Session(self, kind, identity, None, claim.session, taken.generation)
+            return await self._take_over(session, TakeOver(self._node, session, taken, received, at))
         finally:
             del self._arriving[claim.session]
             arrived.set()
 
-    async def _take_over(
-        self, session_id: str, generation: int, kind: Kind, identity: str, received: int
-    ) -> Session | None:
-        taken = await self._node.broker.take(session_id, generation, _whose(kind, identity), TAKING)
-        if taken is None:
+    async def _take_over(self, session: Session, work: TakeOver) -> Session | None:
+        if not await work.run(Arrival(self.max_frames, self.max_bytes)):
             return None
-        await self._until_gone(session_id)
-        session = Session(self, kind, identity, None, session_id, taken.generation)
-        if not await take_over(self._node, session, Arrival(self.max_frames, self.max_bytes), taken, received):
-            return None
-        self._sessions[session_id] = session
+        self._sessions[session.id] = session
         self.note(session)
         if not self.wait_for(session):
             session.end(LeaveReason.TIMEOUT)
@@ -156,9 +167,7 @@ class Sessions:
     def note(self, session: Session) -> None:
         """Let the other nodes know of it, or what is new of it."""
         if self._shared and not session.ended and session.leaving is None:
-            rooms = [(str(room), str(place.member_id), str(place.incarnation)) for room, place in session.rooms()]
-            whose = _whose(session.kind, session.identity)
-            self._node.broker.note(Note(session.id, session.generation, session.proved, whose, rooms))
+            self._node.broker.note(_note(session))
 
     # ---------------------------------------------------------------------------------------------------------- waiting
 
@@ -198,10 +207,29 @@ class Sessions:
                     break
                 self.hand_over(session)
 
-    def end_all(self) -> None:
-        """End all sessions that wait: this node stops."""
+    async def stop(self) -> None:
+        """Let go of all sessions, as this node stops; other nodes may go on with those that wait for their clients."""
+        if not self._shared:
+            for session in list(self._away):
+                session.end(LeaveReason.DISCONNECTED)
+            return
+        await self._node.broker.stop_reading()
+        for session in list(self._leaving):
+            self.hand_over(session)
+        for task in list(self._handing_over.values()):
+            await task
         for session in list(self._away):
-            session.end(LeaveReason.DISCONNECTED)
+            note = _note(session)
+            left = await leave_behind(self._node, session)
+            self._node.broker.note(structs.replace(note, left=left))
+        self._away.clear()
+        self._sessions.clear()
+
+
+def _note(session: Session) -> Note:
+    rooms = [(str(room), str(place.member_id), str(place.incarnation)) for room, place in session.rooms()]
+    whose = _whose(session.kind, session.identity)
+    return Note(session.id, session.generation, session.proved, whose, rooms)
 
 
 def _whose(kind: Kind, identity: str) -> str:

@@ -247,6 +247,11 @@ class Session:
         for frame in waiting:
             self.put(frame)
 
+    def recovered(self, frame: bytes) -> None:
+        """See `Outlet`."""
+        if self.arrival is not None:
+            self.arrival.recovered.append(frame)
+
     def handed_over(self, room: RoomId, told: Handover | None) -> None:
         """See `Outlet`."""
         if self.arrival is not None:

@@ -65,7 +65,8 @@ class McpHandler(SocketHandler[UserRequest]):
 
     async def _come_back(self, message: Connect, user: UserId) -> None:
         payload = message.payload
-        self._resume(await self._find(payload.resume or "", Kind.USER, user, payload.received), payload.received)
+        found = await self._find(payload.resume or "", Kind.USER, user, payload.received, payload.at)
+        self._resume(found, payload.received)
         if not self._connection.closed:  # or it could not take all that waited for it
             self._greeted(self._greet(message, user))
 

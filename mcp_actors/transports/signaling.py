@@ -35,7 +35,7 @@ class SignalingHandler(SocketHandler[PeerRequest]):
 
     async def _come_back(self, message: Join) -> None:
         payload = message.payload
-        found = await self._find(payload.resume or "", Kind.PEER, "", payload.received)
+        found = await self._find(payload.resume or "", Kind.PEER, "", payload.received, payload.at)
         self._resume(found if found and found.may_be(message.room, payload.peer_id) else None, payload.received)
         if self._connection.closed:  # it could not take all that waited for it
             return

@@ -18,7 +18,7 @@ from mcp_actors.transports.connection import Connection
 from mcp_actors.transports.upgrade import fast_or_stock, understood
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine
+    from collections.abc import Awaitable, Coroutine, Mapping
 
     from tornado.websocket import WebSocketProtocol
 
@@ -85,10 +85,12 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         """Whether to look for a session: the client has a token, and this connection none yet."""
         return bool(token) and self._connection.session is None
 
-    async def _find(self, token: str, kind: Kind, identity: str, received: int) -> Session | None:
+    async def _find(
+        self, token: str, kind: Kind, identity: str, received: int, at: Mapping[RoomId, str]
+    ) -> Session | None:
         """The session a token is for, at this node or taken over from another."""
         sessions = self._endpoint.sessions
-        return sessions.find(token, kind, identity) or await sessions.take_over(token, kind, identity, received)
+        return sessions.find(token, kind, identity) or await sessions.take_over(token, kind, identity, received, at)
 
     def _resume(self, found: Session | None, received: int) -> None:
         """Go on with a session, if it was found, has not ended meanwhile, and this connection is there and has none."""

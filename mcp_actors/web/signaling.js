@@ -126,7 +126,7 @@ export class Connection extends EventTarget {
   /** For subclasses: the fields of the request that goes on with the session, in a room; none where there is no session. */
   resuming(room = undefined) {
     const {token, delivered, places} = this.#session;
-    return token === undefined ? {} : {resume: token, received: delivered, at: places.get(room)};
+    return token === undefined ? {} : {resume: token, received: delivered, at: Object.fromEntries(places)};
   }
 
   /**

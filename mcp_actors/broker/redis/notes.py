@@ -42,6 +42,11 @@ class Notes:
         self._unwritten: dict[str, None] = {}  # of which Redis is to be told a note, or that there is none
         self._asking: set[asyncio.Future[list[bytes]]] = set()
 
+    @property
+    def all_written(self) -> bool:
+        """Whether Redis knows all of it."""
+        return not self._unwritten
+
     def note(self, note: Note) -> None:
         """Let the other nodes know of a session of this node, or what is new of it."""
         self._notes[note.session] = note
@@ -84,7 +89,7 @@ class Notes:
             return
         note = self._notes.get(session)
         script = FORGET if note is None else NOTE
-        said = () if note is None else (note.generation, "1" if note.proved else "0", note.whose, _pack(note.rooms))
+        said = () if note is None else _said(note)
         command = ("EVALSHA", script.digest, 1, self._keys.session(session), self._node, *said)
 
         def answered(_reply: Reply) -> None:
@@ -100,7 +105,7 @@ class Notes:
         while True:
             reply = await self._ask(session, generation, whose, patience)
             if reply[0] == b"OK":
-                return Taken(int(reply[1]), _unpack(reply[2]))
+                return Taken(int(reply[1]), _unpack(reply[2]), reply[3])
             if reply[0] != b"LATER" or loop.time() > until:
                 return None
             await asyncio.sleep(RETRY)
@@ -121,3 +126,7 @@ class Notes:
         command = ("EVALSHA", TAKE.digest, len(named), *named, self._node, generation, whose, milliseconds)
         self._call(Call(command, answered))
         return await answer
+
+
+def _said(note: Note) -> tuple[str | bytes | int, ...]:
+    return note.generation, "1" if note.proved else "0", note.whose, _pack(note.rooms), note.left

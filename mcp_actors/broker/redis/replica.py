@@ -89,13 +89,15 @@ class Own:
     `claimed`: it was at another node, and this one asked for it.
     """
 
-    __slots__ = ("abandoned", "asked", "away", "capacity", "claimed", "joined", "leaving", "member", "since")
+    __slots__ = ("abandoned", "asked", "away", "capacity", "claimed", "joined", "leaving", "member", "old", "since")
 
     def __init__(self, member: Member, capacity: int, since: float, *, claimed: bool = False) -> None:
         self.member = member
         self.capacity = capacity
         self.since = since
         self.claimed = claimed
+        self.old: NodeId | None = None
+        """Where it was, if it was claimed."""
         self.asked = False
         """Redis was asked for it: it may be there, though no reply says so."""
         self.away = False
@@ -117,8 +119,8 @@ class Replica:
         self.members: dict[Incarnation, Member] = {}
         self.own: dict[Incarnation, Own] = {}
         self.channels = Channels()
-        self.early: list[Frame] = []
-        """Frames of members not yet known, while a snapshot is awaited."""
+        self.early: list[tuple[Frame, bytes]] = []
+        """Frames of members not yet known, and their places in the inbox, while a snapshot is awaited."""
         self.syncing_since: float | None = None
         self.provisional = False
         """Some members were let in by this node alone."""
@@ -141,6 +143,11 @@ class Replica:
     def idle(self) -> bool:
         """Whether this node has nothing to do with the room any more."""
         return not (self.own or self._departing or self._requests or self._refused) and self._asked is None
+
+    @property
+    def unasking(self) -> bool:
+        """Whether nothing is to be asked, or was asked and is not answered."""
+        return not self._requests and self._asked is None
 
     @property
     def quiet(self) -> bool:
@@ -287,6 +294,7 @@ class Replica:
             return Question(request, JOIN, nodes, who, self._rival)
         if request.ask is Ask.CLAIM:
             own.asked = True
+            own.old = self._rival
             who += [member.moves, self._needs_whole(), self._rival or ""]
             return Question(request, CLAIM, nodes, who, self._rival)
         if request.ask is Ask.LEAVE:
@@ -513,7 +521,7 @@ class Replica:
         self._nodes[member.node] = self._nodes.get(member.node, 0) + 1
         events.append(MemberJoined(self.version or 0, member))
         if own is not None and own.claimed:  # the others knew it before
-            events.append(self._moved(member, member.node, others=tuple(self._nodes)))
+            events.append(self._moved(member, own.old or member.node, others=tuple(self._nodes)))
         return events
 
     def _move(self, incarnation: Incarnation, node: NodeId, moves: int) -> list[Event]:
