@@ -25,7 +25,6 @@ from mcp_actors.actors.mail import (
 from mcp_actors.protocol import handover
 from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.protocol.events import Kind, LeaveReason, Member
-from mcp_actors.protocol.handover import MemberState
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RequestId, RoomId, UserId
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from mcp_actors.actors.room import RoomActor
     from mcp_actors.broker import Broker
     from mcp_actors.protocol.events import MemberMoved
-    from mcp_actors.protocol.handover import SessionState
+    from mcp_actors.protocol.handover import MemberState, SessionState
     from mcp_actors.protocol.messages import Message, Targeted
 
 
@@ -99,9 +98,6 @@ class Node:
         return Membership(self.rooms.room(room_id), member, self)
 
 
-UNKNOWN = MemberState()
-
-
 class Departed(NamedTuple):
     """A place that is at another node by now: what is known of it, and the member as all know it."""
 
@@ -112,13 +108,15 @@ class Departed(NamedTuple):
 class Membership:
     """One session in one room. Each method raises `Unavailable` if the room was lost."""
 
-    __slots__ = ("_inbox", "_member", "_node", "_room")
+    __slots__ = ("_inbox", "_member", "_node", "_room", "presence")
 
     def __init__(self, room: ActorRef[RoomActor], member: Member, node: Node) -> None:
         self._room = room
         self._inbox = cast("Inbox", room.actor_inbox)
         self._member = member
         self._node = node
+        self.presence = False
+        """Whether it is told who is away."""
 
     @property
     def member_id(self) -> PeerId | UserId:
@@ -135,13 +133,14 @@ class Membership:
 
         Raises `PeerIdTaken` or `RoomFull` too.
         """
+        self.presence = presence
         return self._ask(Enter(self._member, outlet, greeting, presence))
 
     def claim(self, outlet: Outlet) -> Awaitable[MemberMoved | None]:
         """Ask at once to have the place here, and await its move; None if it is gone."""
         return self._ask(Claim(self._member, outlet))
 
-    def adopt(self, state: MemberState = UNKNOWN) -> None:
+    def adopt(self, state: MemberState) -> None:
         """Go on with what the node at which the place was has left behind of it; never fails."""
         if self._room.is_alive():
             self._room.tell(Adopt(self._member.incarnation, state))
@@ -150,7 +149,7 @@ class Membership:
         """Let the outlet have what came for the place where it was, after what `at` names; whether that is all."""
         found = await self._node.broker.recover(room, self._member.kind, move, at, patience)
         if self._room.is_alive():
-            await self._ask(Recover(self._member.incarnation, found.events))
+            await self._ask(Recover(self._member.incarnation, found.events, found.answered, found.known))
         return found.whole
 
     async def depart(self) -> Departed | None:

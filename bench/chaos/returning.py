@@ -296,12 +296,20 @@ class Returning(Member):
 
     def _read(self, message: dict[str, Any]) -> None:
         match message["type"]:
+            case "room-joined" if self.stay.joined_at is not None:
+                self._learn_all(message["payload"])
+                return
             case "signal" | "message" if self._session.is_copy(message):
                 self.stay.dropped += 1
                 return
             case "ack" | "error" if "id" in message:
                 self._session.is_answered(message["id"])
         super()._read(message)
+
+    def _learn_all(self, payload: dict[str, Any]) -> None:
+        """Go by the roster that a user is told when it missed something."""
+        compare(self.stay, Link(0, 0.0, complete=False), {peer["peer_id"]: peer["order"] for peer in payload["peers"]})
+        self._users = {user["user_id"] for user in payload["users"]}
 
     def _arrive(self, data: dict[str, Any], sender: str, known: bool) -> None:
         """See `Member`; a user that missed something cannot know who came meanwhile."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mcp_actors.protocol.errors import CloseCode
-    from mcp_actors.protocol.events import Announced, Event, LeaveReason, Member, Signalled
+    from mcp_actors.protocol.events import Announced, Event, LeaveReason, Member, Missed, Signalled
     from mcp_actors.protocol.handover import Handover, MemberState
     from mcp_actors.protocol.identifiers import Incarnation, RequestId, RoomId
     from mcp_actors.protocol.messages import Message, Targeted
@@ -75,10 +75,15 @@ class Adopt(Struct, frozen=True, gc=False):
 
 
 class Recover(Struct, frozen=True, gc=False):
-    """Told for a member that was claimed: what came for it to the node that it was at, and may not have reached it."""
+    """Asked for a member that was claimed: to have what came for it to the node that it was at, and may not have got.
+
+    `answered`: what did arrive, or else is lost, of which its senders may not have been told.
+    """
 
     incarnation: Incarnation
-    events: Sequence[Signalled | Announced]
+    events: Sequence[Signalled | Announced | Missed]
+    answered: Sequence[Signalled | Announced]
+    arrived: bool
 
 
 class Return(Struct, frozen=True, gc=False):

@@ -37,6 +37,7 @@ from mcp_actors.protocol.events import (
     MemberLeft,
     MemberMarked,
     MemberMoved,
+    Missed,
     Receipt,
     Signalled,
     Switched,
@@ -286,10 +287,20 @@ class RoomActor(LoopActor):
     def _recover(self, mail: Recover) -> None:
         """Let a member that was claimed have what the node that it was at can give it no more."""
         outlet = self._outlets.get(mail.incarnation)
-        for event in mail.events if outlet is not None and self._room.is_here(mail.incarnation) else ():
+        if outlet is None or not self._room.is_here(mail.incarnation):
+            return
+        for before in mail.answered:
+            if before.ticket:
+                self._confirm(before, delivered=mail.arrived)
+        for event in mail.events:
+            if isinstance(event, Missed):
+                news = self._room.missed(mail.incarnation, event)
+                if news is not None:
+                    outlet.recovered(news)
+                continue
             overtaken = self._room.overtaken(event) if isinstance(event, Signalled) else 0
             if not overtaken:
-                outlet.recovered(event.frame)  # type: ignore[union-attr]
+                outlet.recovered(event.frame)
             if event.ticket:
                 self._confirm(event, delivered=not overtaken, queued=not overtaken, overtaken=overtaken)
 
@@ -341,7 +352,7 @@ class RoomActor(LoopActor):
     def _signalled(self, event: Signalled) -> None:
         outlet = self._outlets.get(event.target) if self._room.signalled(event.target) else None
         overtaken = self._room.overtaken(event) if event.step is not None and outlet is not None else 0
-        delivered = outlet is not None and not overtaken and outlet.put(_located(event))
+        delivered = outlet is not None and not overtaken and outlet.put(located(event.frame, event.at))
         if event.ticket or not delivered:
             queued = outlet is not None and delivered and outlet.away
             self._confirm(event, delivered=delivered, queued=queued, overtaken=overtaken)
@@ -370,7 +381,3 @@ class RoomActor(LoopActor):
         outlet = self._outlets.get(sender)
         if outlet is not None:
             outlet.put(error_frame(error))
-
-
-def _located(event: Signalled | Announced) -> bytes:
-    return located(event.frame, event.at) if event.at else event.frame

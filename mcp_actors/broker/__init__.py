@@ -45,7 +45,7 @@ A listener may be called at any time from the request on, within the call too: i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 
 from msgspec import Struct
 
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         LeaveReason,
         Member,
         MemberMoved,
+        Missed,
         Receipt,
         Signalled,
         Step,
@@ -73,8 +74,11 @@ class BrokerError(Exception):
     """The broker cannot start; `str(error)` says why and what to do."""
 
 
+Missable = Union["Signalled", "Announced", "Missed"]
+
+
 class Note(Struct, frozen=True):
-    """What all nodes may know of a session: `rooms` as (room, member id, incarnation).
+    """What all nodes may know of a session: `rooms` as (room, member id, incarnation, whether to tell who is away).
 
     `whose`: what a client must claim to be to go on with it. `generation` counts its connections; `proved`: the client
     is known to have the token of this one. `left`: what a node that stops leaves behind of it.
@@ -84,7 +88,7 @@ class Note(Struct, frozen=True):
     generation: int
     proved: bool
     whose: str
-    rooms: list[tuple[str, str, str]]
+    rooms: list[tuple[str, str, str, bool]]
     left: bytes = b""
 
 
@@ -92,14 +96,20 @@ class Taken(Struct, frozen=True):
     """A session that this node takes over: its generation from now on, its rooms and what is left as in a `Note`."""
 
     generation: int
-    rooms: list[tuple[str, str, str]]
+    rooms: list[tuple[str, str, str, bool]]
     left: bytes = b""
 
 
 class Recovered(NamedTuple):
-    """What came for a member to the node that it was at; whether that is known to be all after the place asked for."""
+    """What came for a member to the node that it was at after the place asked for, and what came to it alone before.
 
-    events: Sequence[Signalled | Announced] = ()
+    `known`: the place was found; else `answered` holds all of it, which may have been lost. `whole`: `events` are all
+    that came after the place.
+    """
+
+    events: Sequence[Missable] = ()
+    answered: Sequence[Signalled | Announced] = ()
+    known: bool = False
     whole: bool = False
 
 

@@ -254,8 +254,8 @@ def stamp(sender: bytes, frame: bytes) -> bytes:
 
 
 def located(frame: bytes, at: bytes) -> bytes:
-    """A relayed frame with its place in all that came to its node, as the client will name it: see `Signalled`."""
-    return b'{"at":"%b",%b' % (at, frame[1:])
+    """A frame with its place in all that came to its node, see `Signalled`; as it is, if that is b""."""
+    return b'{"at":"%b",%b' % (at, frame[1:]) if at else frame
 
 
 def _dumps(value: Any) -> bytes:

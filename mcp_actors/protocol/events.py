@@ -46,7 +46,7 @@ class Member(Struct, frozen=True):
 
 
 class MemberJoined(Struct, frozen=True):
-    """`member` is in the room from `version` on. `at` as in `Signalled`, for a member of this node."""
+    """`member` is in the room from `version` on. `at` as in `Signalled`."""
 
     version: int
     member: Member
@@ -54,26 +54,37 @@ class MemberJoined(Struct, frozen=True):
 
 
 class MemberLeft(Struct, frozen=True):
-    """The member with this incarnation is out of the room from `version` on."""
+    """The member with this incarnation is out of the room from `version` on. `at` as in `Signalled`."""
 
     version: int
     incarnation: Incarnation
     reason: LeaveReason
+    at: bytes = b""
 
 
 class MemberMarked(Struct, frozen=True):
-    """The member with this incarnation is away, or back, from `version` on."""
+    """The member with this incarnation is away, or back, from `version` on. `at` as in `Signalled`."""
 
     version: int
     incarnation: Incarnation
     away: bool
+    at: bytes = b""
+
+
+class Missed(Struct, frozen=True):
+    """News of a peer that a member was not told, as its node was gone: a newcomer, or who left, or is away or back."""
+
+    peer: PeerId
+    member: Member | None = None
+    reason: LeaveReason | None = None
+    away: bool = False
 
 
 class MemberMoved(Struct, frozen=True):
     """The session of a member goes on at `node` from `version` on, in the same place, and no more at the node `old`.
 
     `others`: the nodes with members in the room, `old` and `node` among them, that may not have heard of it yet. `at`
-    as in `Signalled`, for a member that is at this node now.
+    as in `Signalled`.
     """
 
     version: int

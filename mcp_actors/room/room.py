@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         JoinRefused,
         MemberMarked,
         MemberMoved,
+        Missed,
         Receipt,
         Signalled,
         Switched,
@@ -279,7 +280,7 @@ class Room:
         if member.incarnation in self.roster:
             return []
         self.roster.add(member)
-        sends = self._tell(self._audience(member), self._arrival(member))
+        sends = self._tell(self._audience(member), self._arrival(member), at)
         entry = self._entering.pop(member.incarnation, None)
         if entry is not None:
             self._here[member.incarnation] = sender_stamp(member.id)
@@ -301,9 +302,20 @@ class Room:
         member = self.roster.mark(event.incarnation, away=event.away)
         if member is None or member.kind is Kind.USER or not self._watching:
             return []
-        kind = wire.PeerAway if event.away else wire.PeerBack
-        news = kind(room=self.id, payload=wire.LeftPayload(PeerId(member.id)))
-        return self._tell([one for one in self._watching if one != event.incarnation], news)
+        news = self._presence(PeerId(member.id), away=event.away)
+        return self._tell([one for one in self._watching if one != event.incarnation], news, event.at)
+
+    def _presence(self, peer: PeerId, *, away: bool) -> wire.ServerMessage:
+        kind = wire.PeerAway if away else wire.PeerBack
+        return kind(room=self.id, payload=wire.LeftPayload(peer))
+
+    def missed(self, incarnation: Incarnation, news: Missed) -> bytes | None:
+        """News of a peer for a member that was not told of it at the node that it was at; None if it need not be."""
+        if news.member is not None:
+            return encode(wire.PeerJoined(room=self.id, payload=_peer_entry(news.member)))
+        if news.reason is not None:
+            return encode(wire.PeerLeft(room=self.id, payload=wire.PeerLeftPayload(news.peer, news.reason)))
+        return encode(self._presence(news.peer, away=news.away)) if incarnation in self._watching else None
 
     def _left(self, event: MemberLeft) -> list[Send]:
         member = self.roster.remove(event.incarnation)
@@ -315,7 +327,7 @@ class Room:
             self._moves.forget(event.incarnation)
         if event.incarnation in self._watching:
             self._watching -= {event.incarnation}
-        sends = self._tell(self._audience(member), self._farewell(member, event))
+        sends = self._tell(self._audience(member), self._farewell(member, event), event.at)
         if self._unanswered:
             sends += self._gone(event.incarnation)
         if self._negotiations and member.kind is Kind.PEER:
@@ -326,8 +338,8 @@ class Room:
         return sends
 
     @staticmethod
-    def _tell(to: list[Incarnation], news: wire.ServerMessage | None) -> list[Send]:
-        return [Send(to, encode(news))] if to and news is not None else []
+    def _tell(to: list[Incarnation], news: wire.ServerMessage | None, at: bytes) -> list[Send]:
+        return [Send(to, located(encode(news), at))] if to and news is not None else []
 
     def _audience(self, member: Member) -> list[Incarnation]:
         """Who hears of a member's coming and going: of peers everybody here, of users the users."""
@@ -356,8 +368,7 @@ class Room:
         return wire.UserLeft(room=self.id, payload=wire.UserLeftPayload(user, event.reason))
 
     def _welcome(self, member: Member, greeting: Greeting, at: bytes) -> bytes:
-        frame = encode(self._whole(member, greeting))
-        return located(frame, at) if at else frame
+        return located(encode(self._whole(member, greeting)), at)
 
     def _whole(self, member: Member, greeting: Greeting) -> wire.ServerMessage:
         present = structs.replace(member, away=False)  # though the broker may not have said so yet
@@ -476,7 +487,7 @@ class Room:
             node = None if sender is None else sender.node
             to = [one for one in to if moves.comes_here(one, node)]
             to += [one for one in moves.still_for(node) if self.roster.kind(one) is Kind.USER]
-        return Send(to, located(event.frame, event.at) if event.at else event.frame)
+        return Send(to, located(event.frame, event.at))
 
     def receipt(self, receipt: Receipt) -> list[Send]:
         """Answer the sender of what went to another node, once all that is awaited has come."""

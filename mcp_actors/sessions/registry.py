@@ -227,9 +227,9 @@ class Sessions:
 
 
 def _note(session: Session) -> Note:
-    rooms = [(str(room), str(place.member_id), str(place.incarnation)) for room, place in session.rooms()]
+    rooms = [(room, place.member_id, place.incarnation, place.presence) for room, place in session.rooms()]
     whose = _whose(session.kind, session.identity)
-    return Note(session.id, session.generation, session.proved, whose, rooms)
+    return Note(session.id, session.generation, session.proved, whose, list(rooms))
 
 
 def _whose(kind: Kind, identity: str) -> str:

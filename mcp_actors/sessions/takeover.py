@@ -11,7 +11,7 @@ import structlog
 from mcp_actors.protocol import handover
 from mcp_actors.protocol.errors import SignalingError
 from mcp_actors.protocol.events import Kind, LeaveReason, MemberMoved
-from mcp_actors.protocol.handover import Behind, Handover, LeftBehind, SessionState
+from mcp_actors.protocol.handover import Behind, Handover, LeftBehind, MemberState, SessionState
 from mcp_actors.protocol.identifiers import Incarnation, PeerId, RoomId, UserId
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class TakeOver:
         self._session = session
         self._received = received
         self._at = dict(at)
-        self._rooms = [(RoomId(room), member, Incarnation(incarnation)) for room, member, incarnation in taken.rooms]
+        self._rooms = taken.rooms
         self._left = handover.unpack_left(taken.left) if taken.left else None
 
     async def run(self, arrival: Arrival) -> bool:
@@ -101,7 +101,7 @@ class TakeOver:
         arrival.lossy |= len(here) < len(self._rooms)
         for room, (place, move) in here.items():
             if arrival.told.get(room) is None:
-                place.adopt()
+                place.adopt(MemberState(place.presence))
             if self._left is not None or arrival.told.get(room) is None:
                 await self._recover(room, place, move, arrival)
         memberships = {room: place for room, (place, _) in here.items()}
@@ -115,23 +115,20 @@ class TakeOver:
     async def _claim(self) -> dict[RoomId, tuple[Membership, MemberMoved]]:
         places: dict[RoomId, Membership] = {}
         asked: list[Awaitable[MemberMoved | None]] = []
-        for room, member, incarnation in self._rooms:
+        kind, moves = self._session.kind, self._session.generation
+        for name, member, incarnation, presence in self._rooms:
+            room, member_id = RoomId(name), PeerId(member) if kind is Kind.PEER else UserId(member)
             with suppress(SignalingError):
-                place = self._node.claimed(
-                    room, self._session.kind, _member_id(self._session.kind, member), incarnation, self._moves
-                )
+                place = self._node.claimed(room, kind, member_id, Incarnation(incarnation), moves)
+                place.presence = presence
                 places[room] = place
                 asked.append(place.claim(self._session))
-        moves = await asyncio.gather(*asked, return_exceptions=True)
+        given = await asyncio.gather(*asked, return_exceptions=True)
         return {
             room: (place, move)
-            for (room, place), move in zip(places.items(), moves, strict=True)
+            for (room, place), move in zip(places.items(), given, strict=True)
             if isinstance(move, MemberMoved)
         }
-
-    @property
-    def _moves(self) -> int:
-        return self._session.generation
 
     def _take_left(self, left: LeftBehind, arrival: Arrival) -> None:
         """Go on from what a node left behind that has stopped."""
@@ -149,10 +146,6 @@ class TakeOver:
         whole = await place.recover(room, move, self._at.get(room, ""), OLD_NODE_PATIENCE)
         if told is None or not whole:
             arrival.lossy = True
-
-
-def _member_id(kind: Kind, member: str) -> PeerId | UserId:
-    return PeerId(member) if kind is Kind.PEER else UserId(member)
 
 
 async def hand_over(session: Session) -> None:

@@ -67,8 +67,14 @@ class McpHandler(SocketHandler[UserRequest]):
         payload = message.payload
         found = await self._find(payload.resume or "", Kind.USER, user, payload.received, payload.at)
         self._resume(found, payload.received)
-        if not self._connection.closed:  # or it could not take all that waited for it
-            self._greeted(self._greet(message, user))
+        connection = self._connection
+        if connection.closed:  # it could not take all that waited for it
+            return
+        session = self._greet(message, user)
+        self._greeted(session)
+        if connection.resumed and not connection.complete:
+            for _, place in session.rooms():
+                await place.come_back(Greeting())
 
     def _greet(self, message: Connect, user: UserId) -> Session:
         session = self._open_session(Kind.USER, user)

@@ -123,8 +123,8 @@ export class Connection extends EventTarget {
    */
   async restore(_ask) {}
 
-  /** For subclasses: the fields of the request that goes on with the session, in a room; none where there is no session. */
-  resuming(room = undefined) {
+  /** For subclasses: the fields of the request that goes on with the session; none where there is no session. */
+  resuming() {
     const {token, delivered, places} = this.#session;
     return token === undefined ? {} : {resume: token, received: delivered, at: Object.fromEntries(places)};
   }
@@ -518,7 +518,7 @@ export class Signaling extends Connection {
       this.greeted({}); // a session without a room does not wait
       return undefined;
     }
-    const joined = await ask("join", membership.room, {...membership.payload, ...this.resuming(membership.room)});
+    const joined = await ask("join", membership.room, {...membership.payload, ...this.resuming()});
     const whole = this.greeted(joined);
     if (membership !== this.#membership) {
       await ask("leave", membership.room); // it was left meanwhile

@@ -17,7 +17,7 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 from mcp_actors.broker.redis.channels import Arrival
 from mcp_actors.broker.redis.connection import LinkLost
 from mcp_actors.broker.redis.entries import Changes, Frame, Snapshot
-from mcp_actors.broker.redis.estate import WHOLE, Estate, place
+from mcp_actors.broker.redis.estate import Estate, place
 from mcp_actors.broker.redis.notes import Notes
 from mcp_actors.broker.redis.outgoing import Call, Outgoing
 from mcp_actors.broker.redis.replica import Fenced, Replica
@@ -29,6 +29,7 @@ from mcp_actors.protocol.events import (
     HandedOver,
     MemberJoined,
     MemberLeft,
+    MemberMarked,
     MemberMoved,
     Receipt,
     Signalled,
@@ -51,6 +52,9 @@ log = structlog.get_logger("mcp_actors.redis")
 
 SUSPICION = 1.5
 """Leases that a node has to announce members that Redis lost, and that frames wait for an inbox that is missing."""
+
+NOTE_LIFE = 600.0
+"""Seconds that Redis keeps the note of a session whose node does not write it again, or four times the window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,8 @@ class Bucket:
             max_kept_bytes=settings.max_replay_bytes,
             patience=SUSPICION * settings.lease,
         )
-        self.notes = Notes(keys, node, self._call_soon)
+        life = max(NOTE_LIFE, 4 * settings.resume_window)
+        self.notes = Notes(keys, node, self._call_soon, clock, life)
         self.slow: list[Awaitable[None]] = []
         """What to wait for before more is taken."""
         self._keys = keys
@@ -308,12 +313,12 @@ class Bucket:
         """Take what was read from the inbox, as an entry of that id."""
         located = entry and self._settings.resume_window
         if not isinstance(news, list):
-            self._membership(news, place(entry, WHOLE, self._node) if located else b"")
+            self._membership(news, entry if located else b"")
             return
         for index, frame in enumerate(news):
             self._frame(frame, place(entry, index, self._node) if located else b"")
 
-    def _membership(self, news: Changes | Snapshot, at: bytes) -> None:
+    def _membership(self, news: Changes | Snapshot, entry: bytes) -> None:
         replica = self._replicas.get(news.room)
         if replica is None:
             return
@@ -323,15 +328,7 @@ class Bucket:
         else:
             events = replica.told(news, now, now + self._grace)
             self._restless[news.room] = None
-        self._heard(replica, [self._with_place(event, at) for event in events] if at else events)
-
-    def _with_place(self, event: Event, at: bytes) -> Event:
-        match event:
-            case MemberJoined(member=member) if member.node == self._node:
-                return structs.replace(event, at=at)
-            case MemberMoved(node=node) if node == self._node:
-                return structs.replace(event, at=at)
-        return event
+        self._heard(replica, [_with_place(event, entry, index, self._node) for index, event in enumerate(events)])
 
     def _frame(self, frame: Frame, at: bytes) -> None:
         replica = self._replicas.get(frame.room)
@@ -452,6 +449,7 @@ class Bucket:
             if since < now - 2 * self._settings.resume_window:
                 del self._estates[node]
         self.outgoing.tend(now)
+        self.notes.tend()
         for room in list(self._restless):
             self._look_after(room, now)
         if self.up:
@@ -488,3 +486,9 @@ class Bucket:
             if frame.kind in "sm":
                 receipt = Receipt(Incarnation(frame.source), Incarnation(frame.target), frame.ticket, delivered=False)
                 self._tell(frame.room, receipt)
+
+
+def _with_place(event: Event, entry: bytes, index: int, node: NodeId) -> Event:
+    if entry and isinstance(event, MemberJoined | MemberLeft | MemberMarked | MemberMoved):
+        return structs.replace(event, at=place(entry, index, node))
+    return event

@@ -46,17 +46,19 @@ class Frame(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Gone(Struct, frozen=True):
-    """A member left."""
+    """A member left; `field` as in `field_of`."""
 
     incarnation: Incarnation
     reason: LeaveReason
+    field: str = ""
 
 
 class Marked(Struct, frozen=True):
-    """A member is away, or back."""
+    """A member is away, or back; `field` as in `field_of`."""
 
     incarnation: Incarnation
     away: bool
+    field: str = ""
 
 
 class Moved(Struct, frozen=True):
@@ -144,12 +146,12 @@ def _change(change: list[Any]) -> Change:
     match change:
         case ["+", *member]:
             return _member(*member)
-        case ["-", incarnation, reason]:
-            return Gone(incarnation, LeaveReason(reason))
+        case ["-", incarnation, reason, field]:
+            return Gone(incarnation, LeaveReason(reason), field)
         case [">", incarnation, node, moves]:
             return Moved(incarnation, node, moves)
         case _:
-            return Marked(change[1], change[2] == "1")
+            return Marked(change[1], change[2] == "1", change[3])
 
 
 def _member(node: str, incarnation: str, order: int, text: str, away: str, moves: int) -> Member:

@@ -14,17 +14,19 @@ from redis.exceptions import ResponseError
 from mcp_actors.broker import Recovered
 from mcp_actors.broker.redis import entries
 from mcp_actors.broker.redis.channels import Arrival, Channels
+from mcp_actors.broker.redis.entries import Changes, Frame, Gone, Marked, Moved
 from mcp_actors.broker.redis.outgoing import Call
-from mcp_actors.protocol.events import Announced, Kind, Signalled
-from mcp_actors.protocol.identifiers import Incarnation, NodeId
+from mcp_actors.protocol.events import Announced, Kind, Member, Missed, Signalled
+from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from mcp_actors.broker import Missable
     from mcp_actors.broker.redis.connection import Reply
-    from mcp_actors.broker.redis.entries import Frame
+    from mcp_actors.broker.redis.entries import Change
     from mcp_actors.broker.redis.keys import Keys
-    from mcp_actors.protocol.events import Member, MemberMoved
+    from mcp_actors.protocol.events import MemberMoved
     from mcp_actors.protocol.identifiers import RoomId
 
 AT_ONCE = 500
@@ -71,7 +73,7 @@ class Estate:
         self._inbox = keys.inbox(node)
         self._call = call
         self._cursor = b"-"
-        self._frames: dict[RoomId, list[tuple[Place, Frame]]] = {}
+        self._rooms: dict[RoomId, list[tuple[Place, Frame | Change]]] = {}
         self._channels = Channels()
         self._reading = asyncio.Lock()
         self._first: tuple[int, int] | None = None  # the entry that is left; what came before it is not known
@@ -95,16 +97,19 @@ class Estate:
                     await asyncio.sleep(PAUSE)
                     await self._read_on()
                 whole = True
-        if after is None or self._first is None or (after.milliseconds, after.sequence) < self._first:
-            return Recovered()
-        return Recovered(_after(after, self._frames.get(room, []), kind, move, members), whole)
+        if after is not None and (self._first is None or (after.milliseconds, after.sequence) < self._first):
+            after = None
+        sift = _Sift(after, kind, move, members)
+        for where, item in self._rooms.get(room, ()):
+            sift.take(where, item)
+        return Recovered(sift.events, sift.answered, known=after is not None, whole=whole and after is not None)
 
     def _heard(self, room: RoomId, move: MemberMoved) -> bool:
         """Whether all others have said that they heard of a move."""
         said = {
             frame.source
-            for _, frame in self._frames.get(room, ())
-            if frame.kind == "w" and frame.target == move.incarnation
+            for _, frame in self._rooms.get(room, ())
+            if isinstance(frame, Frame) and frame.kind == "w" and frame.target == move.incarnation
         }
         return said >= set(move.others) - {move.old, move.node}
 
@@ -132,39 +137,76 @@ class Estate:
     def _take(self, entry: bytes, flat: list[bytes]) -> None:
         milliseconds, sequence = map(int, entry.split(b"-"))
         self._first = self._first or (milliseconds, sequence)
-        if flat[0] != b"r":
-            return
         news = entries.read(flat)
-        for index, frame in enumerate(news if isinstance(news, list) else ()):
-            numbered = frame.kind in "sm"
-            if numbered and self._channels.arrived(frame.source, frame.target, frame.number) is Arrival.AGAIN:
-                continue
-            if numbered or frame.kind == "w":
-                where = Place(milliseconds, sequence, index)
-                self._frames.setdefault(frame.room, []).append((where, frame))
+        if isinstance(news, list):
+            for index, frame in enumerate(news):
+                if frame.kind == "w" or (frame.kind in "sm" and not self._is_known(frame)):
+                    self._add(frame.room, Place(milliseconds, sequence, index), frame)
+        elif isinstance(news, Changes):
+            for index, change in enumerate(news.changes):
+                self._add(news.room, Place(milliseconds, sequence, index), change)
+
+    def _is_known(self, frame: Frame) -> bool:
+        return self._channels.arrived(frame.source, frame.target, frame.number) is Arrival.AGAIN
+
+    def _add(self, room: RoomId, where: Place, item: Frame | Change) -> None:
+        self._rooms.setdefault(room, []).append((where, item))
 
 
-def _after(
-    after: Place,
-    frames: list[tuple[Place, Frame]],
-    kind: Kind,
-    move: MemberMoved,
-    members: Mapping[Incarnation, Member],
-) -> list[Signalled | Announced]:
-    """What was for a member: signals to it; for a user, too, what was said to all by nodes that had not heard of it."""
-    events: list[Signalled | Announced] = []
-    heard: set[str] = set()
-    for where, frame in frames:
+class _Sift:
+    """What of a room's part of an inbox was for a member, after a place, and what was there before.
+
+    Signals to it; for a user, too, what was said to all by nodes that had not heard of its move; and, up to its move,
+    who came and went among the peers.
+    """
+
+    def __init__(
+        self, after: Place | None, kind: Kind, move: MemberMoved, members: Mapping[Incarnation, Member]
+    ) -> None:
+        self.events: list[Missable] = []
+        self.answered: list[Signalled | Announced] = []
+        self._after = after
+        self._kind = kind
+        self._move = move
+        self._members = members
+        self._heard: set[str] = set()
+        self._has_moved = False
+
+    def take(self, where: Place, item: Frame | Change) -> None:
+        """Take the next one."""
+        is_new = self._after is not None and where > self._after
+        if isinstance(item, Frame):
+            self._frame(item, is_new=is_new)
+        elif isinstance(item, Moved):
+            self._has_moved |= (item.incarnation, item.moves) == (self._move.incarnation, self._move.moves)
+        elif is_new and not self._has_moved:
+            self._change(item)
+
+    def _frame(self, frame: Frame, *, is_new: bool) -> None:
         source, target = Incarnation(frame.source), Incarnation(frame.target)
+        is_target = target == self._move.incarnation
         if frame.kind == "w":
-            heard |= {frame.source} if target == move.incarnation else set()
-        elif where <= after:
-            continue
-        elif frame.kind == "s" and target == move.incarnation:
-            events.append(Signalled(source, target, frame.body, frame.ticket, frame.step))
-        elif frame.kind == "m" and kind is Kind.USER and source != move.incarnation:
-            known = members.get(source)
-            if known is None or known.node not in heard:
-                ticket = frame.ticket if target == move.incarnation else 0
-                events.append(Announced(source, move.incarnation, frame.body, ticket))
-    return events
+            self._heard |= {frame.source} if is_target else set()
+        elif frame.kind == "s" and is_target:
+            signalled = Signalled(source, target, frame.body, frame.ticket, frame.step)
+            (self.events if is_new else self.answered).append(signalled)
+        elif frame.kind == "m" and self._kind is Kind.USER and source != self._move.incarnation:
+            known = self._members.get(source)
+            announced = Announced(source, self._move.incarnation, frame.body, frame.ticket if is_target else 0)
+            if is_new and (known is None or known.node not in self._heard):
+                self.events.append(announced)
+            elif is_target:
+                self.answered.append(announced)
+
+    def _change(self, change: Member | Gone | Marked) -> None:
+        if change.incarnation == self._move.incarnation:
+            return
+        if isinstance(change, Member):
+            if change.kind is Kind.PEER:
+                self.events.append(Missed(PeerId(change.id), change))
+        elif change.field.startswith("p"):
+            peer = PeerId(change.field[1:])
+            if isinstance(change, Gone):
+                self.events.append(Missed(peer, reason=change.reason))
+            else:
+                self.events.append(Missed(peer, away=change.away))

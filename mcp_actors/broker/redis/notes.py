@@ -6,6 +6,7 @@ What Redis did not answer is written again when the link is back; where Redis lo
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,20 +24,30 @@ if TYPE_CHECKING:
     from mcp_actors.broker.redis.keys import Keys
     from mcp_actors.protocol.identifiers import NodeId
 
+REWRITTEN_AT_ONCE = 100
+
 RETRY = 0.05
 """Seconds until a session that another node is taking over is asked for again."""
 
 _pack = msgspec.json.Encoder().encode
-_unpack = msgspec.json.Decoder(list[tuple[str, str, str]]).decode
+_unpack = msgspec.json.Decoder(list[tuple[str, str, str, bool]]).decode
 
 
 class Notes:
-    """The notes of one bucket. `call` adds a command to what waits for Redis; when the link breaks, it is dropped."""
+    """The notes of one bucket. `call` adds a command to what waits for Redis; when the link breaks, it is dropped.
 
-    def __init__(self, keys: Keys, node: NodeId, call: Callable[[Call], None]) -> None:
+    `life`: seconds after which Redis forgets a note that is not written again, as the node is gone.
+    """
+
+    def __init__(
+        self, keys: Keys, node: NodeId, call: Callable[[Call], None], clock: Callable[[], float], life: float
+    ) -> None:
         self._keys = keys
         self._node = node
         self._call = call
+        self._clock = clock
+        self._life = life
+        self._written_at: dict[str, float] = {}  # the earliest first
         self._up = False
         self._notes: dict[str, Note] = {}
         self._unwritten: dict[str, None] = {}  # of which Redis is to be told a note, or that there is none
@@ -55,11 +66,21 @@ class Notes:
     def forget(self, session: str) -> None:
         """A session of this node has ended."""
         if self._notes.pop(session, None) is not None:
+            self._written_at.pop(session, None)
+            self._write(session)
+
+    def tend(self) -> None:
+        """Write again what Redis would forget soon."""
+        before = self._clock() - self._life / 2
+        for session, written_at in list(islice(self._written_at.items(), REWRITTEN_AT_ONCE)):
+            if written_at > before:
+                break
             self._write(session)
 
     def drop(self, session: str) -> None:
         """Another node has a session now; what it says of it counts."""
         self._notes.pop(session, None)
+        self._written_at.pop(session, None)
         self._unwritten.pop(session, None)
 
     def bury(self, session: str, dead: NodeId) -> None:
@@ -85,11 +106,14 @@ class Notes:
 
     def _write(self, session: str) -> None:
         self._unwritten[session] = None
+        note = self._notes.get(session)
+        if note is not None:
+            self._written_at.pop(session, None)
+            self._written_at[session] = self._clock()
         if not self._up:
             return
-        note = self._notes.get(session)
         script = FORGET if note is None else NOTE
-        said = () if note is None else _said(note)
+        said = () if note is None else (*_said(note), int(self._life * 1000))
         command = ("EVALSHA", script.digest, 1, self._keys.session(session), self._node, *said)
 
         def answered(_reply: Reply) -> None:

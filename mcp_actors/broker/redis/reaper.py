@@ -80,7 +80,7 @@ class Reaper(NamedTuple):
     async def _reap_some(self, dead: NodeId, rooms: list[RoomId], reason: str) -> list[Incarnation]:
         """Reap each room; one with members of other nodes says of which, and is asked again with their inboxes."""
         gone: list[Incarnation] = []
-        inboxes: dict[RoomId, set[str]] = {room: set() for room in rooms}
+        inboxes: dict[RoomId, set[str]] = {room: set() if reason else {self.keys.inbox(dead)} for room in rooms}
         while inboxes:
             commands = [self._reap_room(dead, room, sorted(declared), reason) for room, declared in inboxes.items()]
             for room, reply in zip(list(inboxes), await self.execute(commands), strict=True):

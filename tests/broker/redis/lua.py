@@ -158,7 +158,16 @@ class Store:
         own: list[str | bytes | int] = [field_of(member), member.incarnation, moves, "1" if whole else "", rival or ""]
         return self._room(CLAIM, node, ROOM, others, RUN, own, [self.keys.rooms_of(rival or node)])
 
-    def note(self, node: NodeId, session: str, generation: int, *, proved: bool = False, whose: str = "peer:") -> str:
+    def note(
+        self,
+        node: NodeId,
+        session: str,
+        generation: int,
+        *,
+        proved: bool = False,
+        whose: str = "peer:",
+        left: bytes = b"",
+    ) -> str:
         arguments: list[str | bytes | int] = [
             node,
             generation,

@@ -39,7 +39,11 @@ if missing then return missing end
 local version = bump(state)
 local order = redis.call('HINCRBY', KEYS[3], '#o' .. kind, (lost and not state['#o' .. kind]) and ABOVE or 1)
 local changes = {}
-if present then changes[1] = {'-', present[2], 'replaced'} else redis.call('HINCRBY', KEYS[3], '#c' .. kind, 1) end
+if present then
+  changes[1] = {'-', present[2], 'replaced', ARGV[6]}
+else
+  redis.call('HINCRBY', KEYS[3], '#c' .. kind, 1)
+end
 changes[#changes + 1] = {'+', ARGV[1], ARGV[7], order, ARGV[8], '0', 0}
 redis.call('HSET', KEYS[2], ARGV[6], cmsgpack.pack({ARGV[1], ARGV[7], order, ARGV[8], '0', 0}))
 tell(nodes, state, version, changes)
