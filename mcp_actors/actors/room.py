@@ -311,7 +311,7 @@ class RoomActor(LoopActor):
             effect = self._room.relay(mail.sender, mail.message, mail.frame)
             if isinstance(effect, Publish):
                 self._publish(effect)
-            else:
+            elif effect is not None:
                 self._deliver(effect)
         except SignalingError as error:
             self._complain(mail.sender, error.about(mail.message.room, mail.message.id))

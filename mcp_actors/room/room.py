@@ -391,12 +391,15 @@ class Room:
 
     # -------------------------------------------------------------------------------------------------------- messages
 
-    def relay(self, sender: Incarnation, message: wire.Targeted, frame: bytes) -> Relay | Publish:
+    def relay(self, sender: Incarnation, message: wire.Targeted, frame: bytes) -> Relay | Publish | None:
         """Send a peer's own text, stamped with its id and an offer with its number, to one other peer.
 
+        None for one that its sender sends again, though it is under way.
         Raises `NotInRoom`, `PeerNotFound`, `StaleNegotiation`, `Unavailable`, or `BadMessage` for a message to oneself.
         """
         source = self._present(sender)
+        if message.again and self._is_under_way(sender, message):
+            return None
         target = self.roster.peer(message.payload.target_peer_id)
         if target is None or target.incarnation in self._leaving:
             raise peer_not_found(message)
@@ -435,6 +438,8 @@ class Room:
         Raises `NotInRoom` and `Unavailable`.
         """
         source = self._present(sender)
+        if message.again and self._is_under_way(sender, message):
+            return []
         stamped = stamp(source, frame)
         effects: list[Send | Publish] = [Send([one for one in self._users_here() if one != sender], stamped)]
         elsewhere = self._users_elsewhere()
@@ -537,6 +542,11 @@ class Room:
         awaited = {member.incarnation for member in to}
         self._unanswered[sender, self._ticket] = Unanswered(sender, self.id, message.id, target, awaited, step)
         return self._ticket
+
+    def _is_under_way(self, sender: Incarnation, message: wire.Targeted | wire.Message) -> bool:
+        """Whether the sender will be told what became of a message that it sent before."""
+        pending = (self._unanswered or {}).values()
+        return any(one.sender == sender and one.id == message.id for one in pending)
 
     def _gone(self, incarnation: Incarnation) -> list[Send]:
         """Answer what waited for a member that has left, and forget what it waited for itself."""

@@ -503,6 +503,7 @@ def test_a_signal_goes_to_its_target_alone_as_it_was_with_the_sender() -> None:
     ana, ben, _ = world.peer("ana"), world.peer("ben"), world.peer("cem")
     message, frame = _signal("ben", 7)
     relay = world.room.relay(ana, message, frame)
+    assert relay is not None
     assert (relay.sender, relay.to, relay.message) == (ana, ben, message)
     assert relay.frame == b'{"sender":"ana",' + frame[1:]
 
@@ -851,6 +852,7 @@ def _negotiate(kind: str, target: str, negotiation: int | None = None, **fields:
 def _offer(world: World, sender: Incarnation, target: str) -> int:
     """Offer, and return the number the target sees."""
     effect = world.room.relay(sender, *_negotiate("offer", target))
+    assert effect is not None
     number = json.loads(effect.frame)["negotiation"]
     assert isinstance(number, int)
     return number
@@ -868,8 +870,9 @@ def test_an_offer_carries_its_number_beside_its_sender_and_its_own_text() -> Non
     for sender, target, number in ((ana, "ben", 1), (ben, "ana", 2), (ben, "ana", 3)):
         message, frame = _negotiate("offer", target)
         name = b"ana" if sender == ana else b"ben"
-        stamped = world.room.relay(sender, message, frame).frame
-        assert stamped == b'{"sender":"%b","negotiation":%d,' % (name, number) + frame[1:]
+        effect = world.room.relay(sender, message, frame)
+        assert effect is not None
+        assert effect.frame == b'{"sender":"%b","negotiation":%d,' % (name, number) + frame[1:]
 
 
 @pytest.mark.parametrize("kind", ["answer", "ice-candidate"])
@@ -881,7 +884,9 @@ def test_an_answer_or_a_candidate_is_relayed_to_the_letter_with_its_echo_or_with
     ana, ben = world.peer("ana"), world.peer("ben")
     _offer(world, ana, "ben")
     message, frame = _negotiate(kind, "ana", negotiation)
-    assert world.room.relay(ben, message, frame).frame == b'{"sender":"ben",' + frame[1:]
+    effect = world.room.relay(ben, message, frame)
+    assert effect is not None
+    assert effect.frame == b'{"sender":"ben",' + frame[1:]
 
 
 @pytest.mark.parametrize("kind", ["answer", "ice-candidate"])
