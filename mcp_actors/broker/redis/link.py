@@ -101,7 +101,6 @@ class Link:
         self._taking = asyncio.Lock()
         self._history: deque[tuple[int, int]] = deque()  # of what was read and not cut: milliseconds and bytes
         self._history_bytes = 0
-        self._lost_nodes: set[NodeId] = set()
         self._bury = bury
 
     # --------------------------------------------------------------------------------------------------- life of a link
@@ -354,22 +353,18 @@ class Link:
     async def _reap(self) -> None:
         reaper = self._reaper(self._execute, self._run_id)
         window = self._settings.resume_window
-        for dead, over in await reaper.condemn():
+        for dead, over, just_now in await reaper.condemn():
             if dead == self._node:
                 continue
+            if just_now:
+                log.warning("a node is lost", node=dead)
             if window and not over:
-                self._lost(dead, await reaper.set_away(dead))
+                await reaper.set_away(dead)
                 continue
             rooms, gone = await reaper.reap(dead, LeaveReason.TIMEOUT if window else LeaveReason.NODE_LOST)
-            self._lost(dead, rooms)
-            self._lost_nodes.discard(dead)
-            self._bury(dead, gone)
-
-    def _lost(self, node: NodeId, rooms: int) -> None:
-        if node not in self._lost_nodes:
-            self._lost_nodes.add(node)
             self.bucket.counters.reaped += 1
-            log.warning("a node is lost", node=node, rooms=rooms)
+            log.info("a node is forgotten", node=dead, rooms=rooms)
+            self._bury(dead, gone)
 
     def _reaper(self, execute: Execute, run_id: str) -> Reaper:
         settings = self._settings

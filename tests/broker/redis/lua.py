@@ -121,10 +121,10 @@ class Store:
         return reply
 
     def condemn(self, at_most: int = 100) -> list[str]:
-        return self.condemned(at_most)[::2]
+        return self.condemned(at_most)[::3]
 
     def condemned(self, at_most: int = 100, window: int = 0) -> list[str]:
-        """Nodes, each with "1" if the time is over that its members have."""
+        """Nodes, each with "1" if the time is over that its members have, and "1" if it was condemned just now."""
         reply: list[str] = self.run(CONDEMN, [self.keys.nodes], [at_most, window])
         return reply
 
