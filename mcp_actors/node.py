@@ -160,9 +160,9 @@ class Membership:
             return None
         return None if answer is None else Departed(*answer)
 
-    def hand_over(self, room: RoomId, departed: Departed, session: SessionState | None) -> None:
-        """Send what is known of the place, and of its session, to the node at which it is."""
-        body = handover.pack(handover.Handover(departed.state, session))
+    def hand_over(self, room: RoomId, departed: Departed, session: SessionState | None, at: str) -> None:
+        """Send what is known of the place, and of its session, to the node at which it is; `at` as in `Handover`."""
+        body = handover.pack(handover.Handover(departed.state, session, at))
         self._node.broker.hand_over(room, departed.member, body)
 
     def come_back(self, greeting: Greeting) -> Awaitable[None]:

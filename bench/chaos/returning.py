@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.chaos.line import Line
@@ -273,6 +274,10 @@ class Returning(Member):
                 self._enter(payload)
             return
         link.resumed, link.complete = True, payload["complete"]
+        if not link.complete:  # nor need it have been told of those whose messages came before this
+            since = link.dialed_at
+            arrived = self.stay.arrived
+            arrived[:] = [replace(one, known=True) if one.at > since else one for one in arrived]
         if self.stay.role != "user":
             compare(self.stay, link, {peer["peer_id"]: peer["order"] for peer in payload["peers"]})
             self.stay.away = {peer["peer_id"] for peer in payload["peers"] if peer.get("away")}

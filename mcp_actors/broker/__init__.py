@@ -179,9 +179,10 @@ class Broker(Protocol):
         """Say no more of a session: another node has it now."""
 
     async def take(self, session: str, generation: int, whose: str, patience: float) -> Taken | None:
-        """Take a session over by a token of a generation; None if that is for none, used up, or not now.
+        """Take a session over by a token of a generation; None if that is for none, or used up.
 
-        Another node that takes it at the same time has so many seconds for it, and so long it is waited for.
+        Another node that takes it at the same time has so many seconds for it, and so long it is waited for. Raises
+        `Unavailable`.
         """
 
     def abandon(self, room: RoomId) -> None:

@@ -42,10 +42,14 @@ class SessionState(Struct, frozen=True, array_like=True):
 
 
 class Handover(Struct, frozen=True, array_like=True):
-    """The state of one member; with that of one of its members comes the state of the session."""
+    """The state of one member; with that of one of its members comes the state of the session.
+
+    `at`: where its node has stopped, up to where what came for the member was heard: the rest lies there.
+    """
 
     member: MemberState
     session: SessionState | None = None
+    at: str = ""
 
 
 class Behind(Struct, frozen=True, array_like=True):

@@ -9,6 +9,7 @@ import structlog
 from msgspec import structs
 
 from mcp_actors.broker import Note
+from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.sessions.session import Session
 from mcp_actors.sessions.takeover import (
@@ -66,7 +67,7 @@ class Sessions:
         self._max_away = max_away
         self._sessions: dict[str, Session] = {}
         self._leaving: dict[Session, float] = {}  # for other nodes, since when
-        self._arriving: dict[str, asyncio.Event] = {}
+        self._arriving: dict[str, asyncio.Task[None]] = {}
         self._handing_over: dict[str, asyncio.Task[None]] = {}
         self._away: dict[Session, float] = {}  # since when, the longest first
 
@@ -110,32 +111,32 @@ class Sessions:
         claim = self._tokens.read(token)
         if claim is None or not self._shared or self._has_later(claim):
             return None
-        under_way = self._arriving.get(claim.session)
-        if under_way is not None:
-            await under_way.wait()
-            return self.find(token, kind, identity)
-        arrived = self._arriving[claim.session] = asyncio.Event()
-        try:
-            taken = await self._node.broker.take(claim.session, claim.generation, _whose(kind, identity), TAKING)
-            if taken is None:
-                return None
-            await self._until_gone(claim.session)
-            session = Session(self, kind, identity, None, claim.session, taken.generation)
-            return await self._take_over(session, TakeOver(self._node, session, taken, received, at))
-        finally:
-            del self._arriving[claim.session]
-            arrived.set()
+        task = self._arriving.get(claim.session)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._take_over(claim, kind, identity, received, at))
+            self._arriving[claim.session] = task
+            task.add_done_callback(lambda _task: self._arriving.pop(claim.session))
+        await asyncio.wait([task], timeout=TAKING)
+        if not task.done():  # it goes on: claims wait for a Redis that is away
+            raise Unavailable("Your session is on its way here from another server; try again in a moment.")
+        task.result()
+        return self.find(token, kind, identity)
 
-    async def _take_over(self, session: Session, work: TakeOver) -> Session | None:
-        if not await work.run(Arrival(self.max_frames, self.max_bytes)):
-            return None
+    async def _take_over(
+        self, claim: Claim, kind: Kind, identity: str, received: int, at: Mapping[RoomId, str]
+    ) -> None:
+        taken = await self._node.broker.take(claim.session, claim.generation, _whose(kind, identity), TAKING)
+        if taken is None:
+            return
+        await self._until_gone(claim.session)
+        session = Session(self, kind, identity, None, claim.session, taken.generation)
+        if not await TakeOver(self._node, session, taken, received, at).run(Arrival(self.max_frames, self.max_bytes)):
+            return
         self._sessions[session.id] = session
         self.note(session)
+        log.debug("session taken over", rooms=len(session.rooms()))
         if not self.wait_for(session):
             session.end(LeaveReason.TIMEOUT)
-            return None
-        log.debug("session taken over", rooms=len(session.rooms()))
-        return session
 
     def _has_later(self, claim: Claim) -> bool:
         """Whether the session is here, with a later connection than the one that a token was given to."""
@@ -213,11 +214,14 @@ class Sessions:
             for session in list(self._away):
                 session.end(LeaveReason.DISCONNECTED)
             return
+        for task in list(self._arriving.values()):
+            task.cancel()
+        await asyncio.gather(*self._arriving.values(), return_exceptions=True)
         await self._node.broker.stop_reading()
+        await asyncio.gather(*self._handing_over.values())
         for session in list(self._leaving):
-            self.hand_over(session)
-        for task in list(self._handing_over.values()):
-            await task
+            await hand_over(session, stopped=self._node)
+        self._leaving.clear()
         for session in list(self._away):
             note = _note(session)
             left = await leave_behind(self._node, session)

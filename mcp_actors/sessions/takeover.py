@@ -84,7 +84,7 @@ class TakeOver:
         self._node = node
         self._session = session
         self._received = received
-        self._at = dict(at)
+        self._at = at
         self._rooms = taken.rooms
         self._left = handover.unpack_left(taken.left) if taken.left else None
 
@@ -100,10 +100,7 @@ class TakeOver:
             self._take_left(self._left, arrival)
         arrival.lossy |= len(here) < len(self._rooms)
         for room, (place, move) in here.items():
-            if arrival.told.get(room) is None:
-                place.adopt(MemberState(place.presence))
-            if self._left is not None or arrival.told.get(room) is None:
-                await self._recover(room, place, move, arrival)
+            await self._recover(room, place, move, arrival)
         memberships = {room: place for room, (place, _) in here.items()}
         frames = [*arrival.recovered, *arrival.waiting]
         self._session.go_on(memberships, arrival.state(self._received), frames, lossy=arrival.lossy)
@@ -134,22 +131,27 @@ class TakeOver:
         """Go on from what a node left behind that has stopped."""
         session: SessionState | None = left.session
         for behind in left.members:
-            arrival.told[behind.room] = Handover(behind.member, session)
-            self._at[behind.room] = behind.at
+            arrival.told[behind.room] = Handover(behind.member, session, behind.at)
             session = None
 
     async def _recover(self, room: RoomId, place: Membership, move: MemberMoved, arrival: Arrival) -> None:
         """Have what came to the node that is gone: all of it if that had stopped, else what came from other nodes."""
         told = arrival.told.get(room)
-        if told is not None:
-            place.adopt(told.member)
-        whole = await place.recover(room, move, self._at.get(room, ""), OLD_NODE_PATIENCE)
+        if told is not None and not told.at:
+            return
+        if told is None or self._left is not None:  # else the room was told by that node
+            place.adopt(MemberState(place.presence) if told is None else told.member)
+        at = self._at.get(room, "") if told is None else told.at
+        whole = await place.recover(room, move, at, OLD_NODE_PATIENCE)
         if told is None or not whole:
             arrival.lossy = True
 
 
-async def hand_over(session: Session) -> None:
-    """Send what is known of a session to the node that has it now; places that did not move are given up."""
+async def hand_over(session: Session, stopped: Node | None = None) -> None:
+    """Send what is known of a session to the node that has it now; places that did not move are given up.
+
+    `stopped`: this node, if it hears no more, so that the other one must look for what came after.
+    """
     leaving = session.leaving or {}
     rooms = session.rooms()
     departed = [(room, place, await place.depart()) for room, place in rooms if room in leaving]
@@ -159,7 +161,7 @@ async def hand_over(session: Session) -> None:
             place.end(LeaveReason.DISCONNECTED)
     for room, place, known in departed:
         if known is not None:
-            place.hand_over(room, known, state)
+            place.hand_over(room, known, state, "" if stopped is None else stopped.broker.place(room))
             state = None
 
 

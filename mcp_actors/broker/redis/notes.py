@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 from mcp_actors.broker import Taken
 from mcp_actors.broker.redis.outgoing import Call
 from mcp_actors.broker.redis.scripts import FORGET, NOTE, TAKE
+from mcp_actors.protocol.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +102,8 @@ class Notes:
         self._up = False
         for reply in self._asking:
             if not reply.done():
-                reply.set_result([b"NONE"])
+                reply.set_exception(_away())
+                reply.exception()  # it is known, even if nobody waits any more
         self._asking.clear()
 
     def _write(self, session: str) -> None:
@@ -130,13 +132,15 @@ class Notes:
             reply = await self._ask(session, generation, whose, patience)
             if reply[0] == b"OK":
                 return Taken(int(reply[1]), _unpack(reply[2]), reply[3])
-            if reply[0] != b"LATER" or loop.time() > until:
+            if reply[0] != b"LATER":
                 return None
+            if loop.time() > until:
+                raise Unavailable("Another connection is taking your session over; try again in a moment.")
             await asyncio.sleep(RETRY)
 
     async def _ask(self, session: str, generation: int, whose: str, patience: float) -> list[bytes]:
         if not self._up:
-            return [b"NONE"]
+            raise _away()
         answer: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
         self._asking.add(answer)
 
@@ -150,6 +154,10 @@ class Notes:
         command = ("EVALSHA", TAKE.digest, len(named), *named, self._node, generation, whose, milliseconds)
         self._call(Call(command, answered))
         return await answer
+
+
+def _away() -> Unavailable:
+    return Unavailable("Redis is away, which knows where your session is; try again in a moment.")
 
 
 def _said(note: Note) -> tuple[str | bytes | int, ...]:

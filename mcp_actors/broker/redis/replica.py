@@ -206,16 +206,19 @@ class Replica:
             self._requests.append(Request(Ask.AWAY if away else Ask.BACK, (incarnation,)))
 
     def give_up(self, before: float) -> list[Event]:
-        """Refuse the joins asked for before a time and not heard of since; should one get in, it leaves at once."""
+        """Refuse the joins asked for before a time and not heard of since; should one get in, it leaves at once.
+
+        Claims wait: who asked for one keeps it, so that the session is not lost.
+        """
         refused: list[Event] = []
         for incarnation, own in list(self.own.items()):
-            if self._is_here(incarnation) or own.since >= before or own.leaving is not None:
+            if self._is_here(incarnation) or own.claimed or own.since >= before or own.leaving is not None:
                 continue
-            refused.append(_refusal(incarnation, own))
+            refused.append(JoinRefused(incarnation, ErrorCode.UNAVAILABLE))
             if own.asked:
                 self.leave(incarnation, LeaveReason.DISCONNECTED)
             else:
-                self._requests.remove(Request(Ask.CLAIM if own.claimed else Ask.JOIN, (incarnation,)))
+                self._requests.remove(Request(Ask.JOIN, (incarnation,)))
                 del self.own[incarnation]
         return refused
 
