@@ -35,7 +35,7 @@ log = structlog.get_logger("mcp_actors.session")
 TICK = 0.25
 """Seconds between looks at who has been away for too long."""
 
-TAKING = NEW_NODE_PATIENCE + 3.0
+TAKING = NEW_NODE_PATIENCE + 1.0
 """Seconds in which a session that a node is taking over is taken over by no other."""
 
 

@@ -26,7 +26,7 @@ log = structlog.get_logger("mcp_actors.session")
 OLD_NODE_PATIENCE = 1.0
 """Seconds that the node that had a session waits for what others sent it there. Then it hands over what it has."""
 
-NEW_NODE_PATIENCE = 2 * OLD_NODE_PATIENCE
+NEW_NODE_PATIENCE = 3 * OLD_NODE_PATIENCE
 """Seconds that the node that takes a session over waits for that. Then it goes on with what it has itself."""
 
 
@@ -72,9 +72,12 @@ class Arrival:
                     await self._all_told.wait()
 
     def state(self, received: int) -> SessionState:
-        """What the session goes on with; the client has the frames up to a number."""
+        """What the session goes on with; the client has the frames up to a number.
+
+        Where the other node does not say, numbers go on above all that it may have written to the client since.
+        """
         states = [told.session for told in self.told.values() if told is not None and told.session is not None]
-        return states[0] if states else SessionState(received, [])
+        return states[0] if states else SessionState(received + self._max_frames, [])
 
 
 class TakeOver:
