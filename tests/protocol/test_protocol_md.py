@@ -11,10 +11,12 @@ import msgspec
 import pytest
 
 from mcp_actors import protocol
+from mcp_actors.broker.redis.estate import read_place
 from mcp_actors.config import PREFIX, Settings
 from mcp_actors.protocol import errors
 from mcp_actors.protocol.codec import Limits, offer_stamp, peer_decoder, sender_stamp, stamp, user_decoder
 from mcp_actors.protocol.errors import CloseCode, ErrorCode, SignalingError
+from mcp_actors.protocol.identifiers import NodeId
 from mcp_actors.protocol.messages import PeerRequest, ServerMessage, UserRequest
 
 TEXT = (Path(protocol.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
@@ -59,6 +61,8 @@ def rows(section: str) -> list[list[str]]:
 def test_every_block_decodes(block: Block) -> None:
     value = json.loads(block.text)
     assert value.pop("delivery", 1) >= 1
+    place = value.pop("at", "1-0.0@node")
+    assert read_place(place, NodeId(place.partition("@")[2]))
     if block.sent:
         DECODERS[block.endpoint].decode(block.text.encode())
     elif "sender" in value:
