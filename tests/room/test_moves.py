@@ -95,4 +95,5 @@ def test_who_has_left_is_forgotten_with_its_receipts() -> None:
     moves = _arrived()
     assert moves.receipts == {ANA: []}
     moves.forget(ANA)
-    assert moves.receipts == moves.arriving == {}
+    assert moves.receipts == {}
+    assert moves.arriving == {}
