@@ -199,7 +199,7 @@ class Room:
     def switched(self, event: Switched) -> None:
         """Another node has heard of a move."""
         if self._moves:
-            self._moves.switched(event.incarnation, event.node)
+            self._moves.switched(event.incarnation, event.node, event.moves)
 
     def is_complete(self, incarnation: Incarnation) -> bool:
         """Whether nothing more comes for a member that was here, and goes on elsewhere."""

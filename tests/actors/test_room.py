@@ -861,7 +861,7 @@ async def test_who_moved_away_is_told_and_told_again_when_all_that_others_sent_i
     for node in (OTHER_NODE, THIRD_NODE):
         await ana.handled()
         assert ana.outlet.told == [("moved", ROOM)]
-        broker.say(Switched(ana.incarnation, node))
+        broker.say(Switched(ana.incarnation, node, 1))
     await ana.handled()
     assert ana.outlet.told == [("moved", ROOM), ("complete", ROOM)]
     assert ana.outlet.types == ["signal"]

@@ -1139,11 +1139,11 @@ def test_who_moved_away_is_complete_when_all_others_have_said_so() -> None:
     world = World()
     ana = world.peer("ana")
     assert not world.room.is_complete(ana)
-    world.room.switched(Switched(ana, OTHER))
+    world.room.switched(Switched(ana, OTHER, 1))
     _move_away(world, ana)
     for node in (OTHER, THIRD):
         assert not world.room.is_complete(ana)
-        world.room.switched(Switched(ana, node))
+        world.room.switched(Switched(ana, node, 1))
     assert world.room.is_complete(ana)
 
 
@@ -1158,9 +1158,9 @@ def test_a_message_to_all_reaches_one_that_moved_where_the_node_that_sent_it_saw
         return set(world.room.announced(Announced(sender, uma, b"{}", 0)).to)
 
     assert heard(xia) == {uma}
-    world.room.switched(Switched(uma, THIRD))
+    world.room.switched(Switched(uma, THIRD, 1))
     assert heard(xia) == set()
-    world.room.switched(Switched(vic, THIRD))
+    world.room.switched(Switched(vic, THIRD, 1))
     assert heard(xia) == {vic}
 
 
