@@ -165,7 +165,7 @@ class RoomActor(LoopActor):
         incarnation = mail.member.incarnation
         self._outlets[incarnation] = mail.outlet
         self.idle_matters = False
-        self._room.claim(incarnation)
+        self._room.claim(incarnation, mail.member.moves)
         self._claiming = self._claiming or {}
         answer = self._claiming[incarnation] = LoopFuture()
         self._broker.claim(self._room.id, mail.member)
@@ -185,11 +185,21 @@ class RoomActor(LoopActor):
         was_here = self._room.is_here(incarnation)
         self._room.moved(event)
         self._broker.switch(self._room.id, event)
-        self._claimed(incarnation, event)
-        if was_here and not self._room.is_here(incarnation):
-            log.debug("member moved", room=self._room.id, member=incarnation, node=event.node)
-            self._outlets[incarnation].moved(self._room.id)
+        if self._room.is_here(incarnation):
+            self._claimed(incarnation, event)
+        elif was_here:
+            self._moved_away(event)
+
+    def _moved_away(self, event: MemberMoved) -> None:
+        incarnation = event.incarnation
+        log.debug("member moved", room=self._room.id, member=incarnation, node=event.node)
+        self._outlets[incarnation].moved(self._room.id)
+        leaving = self._leaving.pop(incarnation, None)
+        if leaving is None:
             self._tell_complete(incarnation)
+        else:  # too late, and nobody here waits for what still comes for it
+            leaving.set(None)
+            self._depart(incarnation)
 
     def _switched(self, event: Switched) -> None:
         self._room.switched(event)

@@ -97,10 +97,14 @@ class MemberMoved(Struct, frozen=True):
 
 
 class Switched(Struct, frozen=True, gc=False):
-    """All that `node` sent to the node a member was at has been heard: it has heard of the member's move."""
+    """All that `node` sent to the node a member was at has been heard: it has heard of the member's move.
+
+    `moves`: of which one, as in `MemberMoved`.
+    """
 
     incarnation: Incarnation
     node: NodeId
+    moves: int
 
 
 class HandedOver(Struct, frozen=True, gc=False):

@@ -129,7 +129,7 @@ class Room:
         self._entering: dict[Incarnation, Entry] = {}
         self._leaving: dict[Incarnation, Departure] = {}
         self._here: dict[Incarnation, bytes] = {}  # with the stamp of each
-        self._claimed: frozenset[Incarnation] = frozenset()  # members of other nodes that are to be here
+        self._claimed: frozenset[tuple[Incarnation, int]] = frozenset()  # who is to move here, and by which move
         self._moves: Moves | None = None  # most rooms never need it, nor this:
         self._unanswered: dict[tuple[Incarnation, int], Unanswered] | None = None  # by sender and ticket
         self._watching: frozenset[Incarnation] = frozenset()  # who wants to know who is away
@@ -166,13 +166,13 @@ class Room:
 
     # ------------------------------------------------------------------------------------------------------------ moves
 
-    def claim(self, incarnation: Incarnation) -> None:
-        """Remember that a member of another node is to be here: the broker is being asked for it."""
-        self._claimed |= {incarnation}
+    def claim(self, incarnation: Incarnation, moves: int) -> None:
+        """Remember that a member of another node is to be here: the broker is being asked for that move of it."""
+        self._claimed |= {(incarnation, moves)}
 
     def give_up_claim(self, incarnation: Incarnation) -> None:
         """The broker did not give it."""
-        self._claimed -= {incarnation}
+        self._claimed = frozenset(one for one in self._claimed if one[0] != incarnation)
 
     def is_here(self, incarnation: Incarnation) -> bool:
         """Whether a member's session is at this node."""
@@ -186,19 +186,20 @@ class Room:
         if member is None:
             return
         self._moves = self._moves or Moves()
-        if incarnation in self._claimed:
-            self._claimed -= {incarnation}
+        if (incarnation, event.moves) in self._claimed:
+            self.give_up_claim(incarnation)
             self._here[incarnation] = sender_stamp(member.id)
             self._moves.arrive(event)
         elif incarnation in self._here:
             del self._here[incarnation]
+            self._leaving.pop(incarnation, None)  # it came too late
             self._moves.leave(event, watching=incarnation in self._watching)
             self._watching -= {incarnation}
 
     def switched(self, event: Switched) -> None:
         """Another node has heard of a move."""
         if self._moves:
-            self._moves.switched(event.incarnation, event.node)
+            self._moves.switched(event.incarnation, event.node, event.moves)
 
     def is_complete(self, incarnation: Incarnation) -> bool:
         """Whether nothing more comes for a member that was here, and goes on elsewhere."""

@@ -18,6 +18,7 @@ from mcp_actors.protocol.codec import (
     Limits,
     encode,
     error_frame,
+    located,
     offer_stamp,
     peer_decoder,
     sender_stamp,
@@ -880,3 +881,15 @@ def test_a_refusal_keeps_nothing_for_the_garbage_collector() -> None:
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("frame", [b'{"type":"signal","x":[1, 2]}', b'{"sender":"\xc3\xa9","type":"x"}'])
+def test_a_frame_tells_its_place_first_and_else_is_what_it_was(frame: bytes) -> None:
+    told = located(frame, b"1700-3.2@abcdefgh")
+    assert told == b'{"at":"1700-3.2@abcdefgh",' + frame[1:]
+    assert json.loads(told) == {"at": "1700-3.2@abcdefgh", **json.loads(frame)}
+
+
+def test_a_frame_without_a_place_is_passed_on_as_it_is() -> None:
+    frame = b'{"type":"signal"}'
+    assert located(frame, b"") is frame

@@ -211,11 +211,11 @@ class Bucket:
     def switch(self, room: RoomId, move: MemberMoved) -> None:
         """See `Broker`."""
         for node in {move.old, move.node} - {self._node}:
-            self._put(node, Frame(room, self._node, move.incarnation, 0, "w", 0, b""))
+            self._put(node, Frame(room, self._node, move.incarnation, move.moves, "w", 0, b""))
 
     def hand_over(self, room: RoomId, member: Member, body: bytes) -> None:
         """See `Broker`."""
-        self._put(member.node, Frame(room, self._node, member.incarnation, 0, "h", 0, body))
+        self._put(member.node, Frame(room, self._node, member.incarnation, member.moves, "h", 0, body))
 
     def release(self, room: RoomId, incarnation: Incarnation) -> None:
         """See `Broker`."""
@@ -340,9 +340,12 @@ class Bucket:
             overtaken = frame.step.number if frame.step else 0
             self._tell(frame.room, Receipt(target, source, frame.ticket, delivered, queued, overtaken))
         elif frame.kind == "h":
+            if replica.channels.arrived(frame.source, frame.target, frame.number) is Arrival.AGAIN:
+                self.counters.duplicates += 1
+                return
             self._tell(frame.room, HandedOver(Incarnation(frame.target), frame.body))
         elif frame.kind == "w" and not replica.early:
-            self._tell(frame.room, Switched(Incarnation(frame.target), NodeId(frame.source)))
+            self._tell(frame.room, Switched(Incarnation(frame.target), NodeId(frame.source), frame.number))
         elif frame.source in replica.members:
             self._known(replica, frame, at)
         elif (replica.settled and not replica.early) or self._early >= self._settings.max_remote_messages:

@@ -29,7 +29,8 @@ class Frame(Struct, frozen=True, array_like=True, gc=False):
 
     `kind`: s, a signal from a member to a member; m, a message from a member to the users of a node; r, a receipt from
     a node to a member; w, the word of the node `source` that it has heard of a move of `target`; h, what the node that
-    a member was at hands over to the one it is at. `number` counts the frames of each (source, target), from 1.
+    a member was at hands over to the one it is at. `number` counts the frames of each (source, target), from 1;
+    that of w and h is the move they are about.
     `ticket` is what the receipt will name; 0 where none is wanted but for a failure. `body`: the frame for the client,
     or what is handed over, or what became of a frame: b"1" delivered, b"2" queued, b"0" neither. `step`: that of a
     signal; in a receipt, the offer that has overtaken it.

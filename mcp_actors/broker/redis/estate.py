@@ -109,7 +109,8 @@ class Estate:
         said = {
             frame.source
             for _, frame in self._rooms.get(room, ())
-            if isinstance(frame, Frame) and frame.kind == "w" and frame.target == move.incarnation
+            if isinstance(frame, Frame)
+            and (frame.kind, frame.target, frame.number) == ("w", move.incarnation, move.moves)
         }
         return said >= set(move.others) - {move.old, move.node}
 
@@ -186,7 +187,7 @@ class _Sift:
         source, target = Incarnation(frame.source), Incarnation(frame.target)
         is_target = target == self._move.incarnation
         if frame.kind == "w":
-            self._heard |= {frame.source} if is_target else set()
+            self._heard |= {frame.source} if is_target and frame.number == self._move.moves else set()
         elif frame.kind == "s" and is_target:
             signalled = Signalled(source, target, frame.body, frame.ticket, frame.step)
             (self.events if is_new else self.answered).append(signalled)

@@ -297,7 +297,7 @@ class Replica:
             return Question(request, JOIN, nodes, who, self._rival)
         if request.ask is Ask.CLAIM:
             own.asked = True
-            own.old = self._rival
+            own.old = self._rival or own.old
             who += [member.moves, self._needs_whole(), self._rival or ""]
             return Question(request, CLAIM, nodes, who, self._rival)
         if request.ask is Ask.LEAVE:
@@ -505,7 +505,7 @@ class Replica:
         return any(own.joined and own.leaving is None for own in self.own.values())
 
     def _add(self, member: Member) -> list[Event]:
-        own = self.own.get(member.incarnation)
+        own = self.own.get(member.incarnation) if member.node == self.node else None  # else it is only claimed
         if own is not None:
             own.joined = True
         if member.incarnation in self.members:
@@ -540,8 +540,9 @@ class Replica:
             own.joined = True
             self.leave(incarnation, LeaveReason.DISCONNECTED)
         if member.node == self.node and node != self.node:
-            self.own.pop(incarnation, None)
-            self._departing.add(incarnation)
+            gone = self.own.pop(incarnation, None)
+            if gone is not None and gone.leaving is None:  # else nobody here waits for what comes for it
+                self._departing.add(incarnation)
         return [self._moved(moved, member.node, others)]
 
     def _moved(self, member: Member, old: NodeId, others: tuple[NodeId, ...]) -> MemberMoved:
@@ -582,11 +583,14 @@ class Replica:
             return []
         self._suspects.pop(incarnation, None)
         self._departing.discard(incarnation)
-        self.own.pop(incarnation, None)
+        own = self.own.pop(incarnation, None)
         if member.kind is Kind.PEER and self._peers.get(member.id) == incarnation:
             del self._peers[member.id]
         self._count_node(member.node, -1)
-        return [MemberLeft(self.version or 0, incarnation, reason)]
+        left = MemberLeft(self.version or 0, incarnation, reason)
+        if own is not None and own.claimed and member.node != self.node:  # the claim comes too late
+            return [ClaimRefused(incarnation), left]
+        return [left]
 
     def _vacated(self) -> list[Event]:
         """Forget all if this node has no member in the room: it hears no more of it."""
@@ -654,8 +658,9 @@ class Replica:
     def lost(self) -> list[Event]:
         """This node was declared dead: the others have been told that its members left. Joins under way go on."""
         events: list[Event] = []
-        for incarnation in [one for one in self.members if one in self.own]:
+        for incarnation in [one for one in self.own if self._is_here(one)]:
             events += self._remove(incarnation, LeaveReason.NODE_LOST)
+        self._departing.clear()
         events += self._vacated()
         events += [refusal for _, refusal in self._refused]
         self._refused.clear()
