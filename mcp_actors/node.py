@@ -53,14 +53,20 @@ class Node:
         self._memberships = count(1)
 
     def membership(
-        self, room_id: RoomId, kind: Kind, member_id: PeerId | UserId, metadata: dict[str, Any] | None = None
+        self,
+        room_id: RoomId,
+        kind: Kind,
+        member_id: PeerId | UserId,
+        metadata: dict[str, Any] | None = None,
+        *,
+        verified: bool = False,
     ) -> Membership:
         """A place in a room for one connection, to be entered in this same turn of the loop.
 
         Raises `Unavailable` when there are too many rooms.
         """
         incarnation = Incarnation(f"{self.id}.{next(self._memberships)}")
-        member = Member(kind, member_id, incarnation, self.id, metadata or {})
+        member = Member(kind, member_id, incarnation, self.id, metadata or {}, verified=verified)
         return Membership(self.rooms.room(room_id), member, self._max_inbox)
 
 
