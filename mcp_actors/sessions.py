@@ -175,6 +175,15 @@ class Session:
         """Whether it has a membership in a room."""
         return room in self._memberships
 
+    @property
+    def rooms(self) -> tuple[RoomId, ...]:
+        """The rooms it is in, or is joining."""
+        return tuple(self._memberships)
+
+    def expel(self, room: RoomId) -> None:
+        """Leave a room that it may not be in any more."""
+        self._memberships.pop(room).end(LeaveReason.LEFT)
+
     def may_be(self, room: RoomId, member_id: str) -> bool:
         """Whether it is not in a room under another id."""
         membership = self._memberships.get(room)

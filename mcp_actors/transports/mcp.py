@@ -10,8 +10,10 @@ from mcp_actors.actors.mail import Greeting
 from mcp_actors.protocol.codec import encode
 from mcp_actors.protocol.errors import BadMessage, NotConnected
 from mcp_actors.protocol.events import Kind
+from mcp_actors.protocol.grants import Permission
 from mcp_actors.protocol.identifiers import UserId, shown
 from mcp_actors.protocol.messages import (
+    Authenticate,
     Connect,
     Connected,
     ConnectedPayload,
@@ -33,12 +35,17 @@ if TYPE_CHECKING:
 class McpHandler(SocketHandler[UserRequest]):
     """One connection of a user, who may have several."""
 
+    permission = Permission.MESSAGE
+
     def initialize(self, endpoint: Endpoint, decoder: Decoder[UserRequest]) -> None:
         """Take what the route gives."""
         super().initialize(endpoint, decoder)
         self._user: UserId | None = None
 
     def _receive(self, message: UserRequest, frame: bytes) -> Awaitable[None] | None:
+        if isinstance(message, Authenticate):
+            self._authenticate(message)
+            return None
         if isinstance(message, Connect):
             self._connect(message)
             return None
@@ -46,6 +53,8 @@ class McpHandler(SocketHandler[UserRequest]):
             raise NotConnected("Say who you are first: send `connect` with your user_id.")
         match message:
             case Message():
+                if self._connection.barred:
+                    raise self._may_not_send()
                 return self._session(message.room).membership(message.room).broadcast(message, frame)
             case JoinRoom():
                 return self._join(message, self._user)
@@ -53,17 +62,17 @@ class McpHandler(SocketHandler[UserRequest]):
                 return self._session(message.room).leave(message.room, message.id)
 
     def _connect(self, message: Connect) -> None:
-        user = message.payload.user_id
+        user = UserId(self._who(message.payload.user_id, "payload.user_id"))
         if self._user is not None and self._user != user:
             text = f"This connection is user {shown(self._user)}; open another one for another user."
             raise BadMessage(text, field="payload.user_id")
         self._user = user
         if message.payload.resume:
-            found = self._endpoint.sessions.find(message.payload.resume, Kind.USER, user)
+            found = self._endpoint.sessions.find(message.payload.resume, Kind.USER, self._owner(user))
             self._resume(found, message.payload.received)
             if self._connection.closed:  # it could not take all that waited for it
                 return
-        session = self._open_session(Kind.USER, user)
+        session = self._open_session(Kind.USER, self._owner(user))
         greeting = self._greeting(session, message.id)
         server = ServerInfo("mcp_actors", self._endpoint.version)
         request_id = UNSET if message.id is None else message.id
@@ -71,7 +80,10 @@ class McpHandler(SocketHandler[UserRequest]):
         session.put(encode(Connected(id=request_id, payload=payload)))
 
     def _join(self, message: JoinRoom, user: UserId) -> Awaitable[None]:
+        self._may_enter(message.room)
         session = self._session(message.room)
         session.may_enter(message.room)
-        membership = self._endpoint.node.membership(message.room, Kind.USER, user)
+        membership = self._endpoint.node.membership(
+            message.room, Kind.USER, user, verified=self._connection.grant is not None
+        )
         return session.enter(message.room, membership, Greeting(message.id))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcp_actors.protocol.events import Kind
-from mcp_actors.protocol.messages import Join, Leave, PeerRequest
+from mcp_actors.protocol.grants import Permission
+from mcp_actors.protocol.identifiers import PeerId
+from mcp_actors.protocol.messages import Authenticate, Join, Leave, PeerRequest
 from mcp_actors.transports.websocket import SocketHandler
 
 if TYPE_CHECKING:
@@ -15,29 +17,39 @@ if TYPE_CHECKING:
 class SignalingHandler(SocketHandler[PeerRequest]):
     """One peer's connection; in each of its rooms it has an id of its own."""
 
+    permission = Permission.SIGNAL
+
     def _receive(self, message: PeerRequest, frame: bytes) -> Awaitable[None] | None:
         match message:
             case Join():
                 return self._join(message)
             case Leave():
                 return self._session(message.room).leave(message.room, message.id)
+            case Authenticate():
+                self._authenticate(message)
+                return None
             case _:
+                if self._connection.barred:
+                    raise self._may_not_send()
                 return self._session(message.room).membership(message.room).relay(message, frame)
 
     def _join(self, message: Join) -> Awaitable[None] | None:
         room, payload = message.room, message.payload
+        peer = PeerId(self._who(payload.peer_id, "payload.peer_id"))
+        self._may_enter(room)
         if payload.resume:
-            found = self._endpoint.sessions.find(payload.resume, Kind.PEER, "")
-            self._resume(found if found and found.may_be(room, payload.peer_id) else None, payload.received)
+            found = self._endpoint.sessions.find(payload.resume, Kind.PEER, self._owner(""))
+            self._resume(found if found and found.may_be(room, peer) else None, payload.received)
             if self._connection.closed:  # it could not take all that waited for it
                 return None
-        session = self._open_session(Kind.PEER, "")
+        session = self._open_session(Kind.PEER, self._owner(""))
         greeting = self._greeting(session, message.id)
-        if payload.resume and greeting.resumed and session.is_in(room) and session.may_be(room, payload.peer_id):
+        if payload.resume and greeting.resumed and session.is_in(room) and session.may_be(room, peer):
             session.membership(room).come_back(greeting)
             return None
         session.may_enter(room)
-        membership = self._endpoint.node.membership(room, Kind.PEER, payload.peer_id, payload.metadata)
+        verified = self._connection.grant is not None
+        membership = self._endpoint.node.membership(room, Kind.PEER, peer, payload.metadata, verified=verified)
         return session.enter(
             room, membership, greeting._replace(resumed=False, complete=False), presence=payload.presence
         )
