@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -170,8 +171,8 @@ class Cluster:
     ) -> None:
         first = port or free_ports(processes)
         self._directory = tempfile.TemporaryDirectory(prefix="cluster-")
-        own = {"REDIS_URL": url, "MCP_ACTORS_NODE_LEASE": f"{lease:g}", "PYTHONPATH": str(ROOT)} | dict(settings or {})
-        environment = _inherited() | own
+        own = {"REDIS_URL": url, "MCP_ACTORS_SECRET_KEY": secrets.token_hex(32), "PYTHONPATH": str(ROOT)}
+        environment = _inherited() | own | {"MCP_ACTORS_NODE_LEASE": f"{lease:g}"} | dict(settings or {})
         ports = range(first, first + processes)
         self.nodes = [Node(port, command, environment, self._directory.name, hear) for port in ports]
 
