@@ -14,6 +14,7 @@
 const REPLY_TIMEOUT = 15_000; // milliseconds
 const FIRST_PAUSE = 200;
 const NO_REPLY = 4002; // not 1000 or 1001, which would say that we mean to go
+const TOKEN_EXPIRED = 4503; // with another token it may go on
 const STABLE_AFTER = 10_000;
 const LONGEST_PAUSE = 30_000;
 const TAKEN_FOR = 40_000; // the server may have to find out that our old connection is dead
@@ -58,11 +59,19 @@ export class Connection extends EventTarget {
   #fresh = true; // whether the socket has brought no numbered frame yet
   #whole = false; // whether the session was gone on with, and nothing is missing
   #online = () => this.#hurry();
+  #dialling = null; // the attempt under way, while its token is fetched
+  #access; // the access token, or what gives one
 
-  /** @param {string | URL} url where the server listens, ws: or wss: */
-  constructor(url) {
+  /**
+   * @param {string | URL} url where the server listens, ws: or wss:
+   * @param {object} [options]
+   * @param {string | (() => string | Promise<string>)} [options.token] an access token, or a function that gets one: it is called
+   *   for every connection, and before the token ends, so that none is interrupted
+   */
+  constructor(url, {token} = {}) {
     super();
     this.url = String(url);
+    this.#access = token;
     /** @type {"closed" | "connecting" | "open" | "reconnecting"} */
     this.state = "closed";
   }
@@ -175,8 +184,30 @@ export class Connection extends EventTarget {
 
   #dial() {
     this.#timer = 0;
+    if (this.#access === undefined) return this.#open([]);
+    const dialling = (this.#dialling = {});
+    const current = () => this.#dialling === dialling && this.state !== "closed";
+    this.#getToken().then(
+      (token) => current() && this.#open(["mcp-actors", `mcp-actors.token.${token}`]), // the server chooses the first
+      () => current() && this.#lost(1006, "no token"),
+    );
+  }
+
+  async #getToken() {
+    return typeof this.#access === "function" ? this.#access() : this.#access;
+  }
+
+  /** Goes on with a new token before the old one ends; where there is none, the server closes and it is tried anew. */
+  async #renew(socket) {
+    if (typeof this.#access !== "function") return;
+    const token = await this.#getToken().catch(() => undefined);
+    if (token === undefined || socket !== this.#socket || socket.readyState !== WebSocket.OPEN) return;
+    socket.send(JSON.stringify({type: "authenticate", payload: {token}}));
+  }
+
+  #open(protocols) {
     this.#fresh = true;
-    const socket = new WebSocket(this.url);
+    const socket = new WebSocket(this.url, protocols);
     this.#socket = socket;
     setTimeout(() => socket.readyState === WebSocket.CONNECTING && socket.close(), REPLY_TIMEOUT);
     socket.onopen = () => this.#opened(socket);
@@ -232,6 +263,7 @@ export class Connection extends EventTarget {
     // A relayed message may carry its sender's own id: only what has no sender can be a reply to us.
     if (sender === undefined && this.#settle(id, payload, error)) return;
     if (error) emit(this, "error", error);
+    else if (type === "token-expiring") this.#renew(this.#socket);
     else this.receive(message);
   }
 
@@ -265,7 +297,8 @@ export class Connection extends EventTarget {
   }
 
   #lost(code, reason) {
-    if (code >= 4500) return this.#finish(code, reason);
+    const renewable = code === TOKEN_EXPIRED && typeof this.#access === "function";
+    if (code >= 4500 && !renewable) return this.#finish(code, reason);
     this.#abandon();
     if (this.state === "open") this.#prepare();
     if (this.state === "open" && Date.now() - this.#openedAt > STABLE_AFTER) this.#attempt = 0;
