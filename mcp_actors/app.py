@@ -227,7 +227,7 @@ class App:
         self._tasks = [
             asyncio.create_task(self.connections.keep_alive()),
             asyncio.create_task(self.sessions.end_the_late()),
-            *([asyncio.create_task(self._admission.keep_watch())] if self._admission else []),
+            *([asyncio.create_task(self._admission.keep_watch())] if self._admission is not None else []),
         ]
         log.info("listening", host=settings.host, port=self.port, node=self.node.id, version=__version__)
         if not is_loopback(settings.host) and not settings.allowed_hosts:

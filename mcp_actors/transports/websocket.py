@@ -111,7 +111,7 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         try:
             if admission.opened(self._connection, token):
                 self._authenticated(None)
-        except Unauthorized as error:
+        except Exception as error:
             self._answer(error, None)
 
     def _authenticate(self, message: Authenticate) -> None:
