@@ -91,6 +91,7 @@ class _Text(Struct, frozen=True, array_like=True):
     kind: Kind
     id: str
     metadata: dict[str, Any]
+    verified: bool = False  # which the script for joins does look at
 
 
 pack_frame = msgspec.msgpack.Encoder().encode
@@ -107,7 +108,7 @@ def pack_frames(packed: Sequence[bytes]) -> bytes:
 
 def member_text(member: Member) -> bytes:
     """What Redis keeps of a member beside its node, incarnation and order."""
-    return _write_text(_Text(member.kind, member.id, member.metadata))
+    return _write_text(_Text(member.kind, member.id, member.metadata, member.verified))
 
 
 def field_of(member: Member) -> str:
@@ -143,4 +144,5 @@ def _change(change: list[Any]) -> Change:
 def _member(node: str, incarnation: str, order: int, text: str, away: str) -> Member:
     parts = _text(text)
     member_id: PeerId | UserId = parts.id  # type: ignore[assignment]
-    return Member(parts.kind, member_id, Incarnation(incarnation), NodeId(node), parts.metadata, order, away == "1")
+    mark = {"away": away == "1", "verified": parts.verified}
+    return Member(parts.kind, member_id, Incarnation(incarnation), NodeId(node), parts.metadata, order, **mark)

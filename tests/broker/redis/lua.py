@@ -213,9 +213,9 @@ class Store:
         found = {}
         for packed in self.redis.hvals(self.keys.room(room)):
             node, incarnation, order, text, away = msgspec.msgpack.decode(packed)
-            kind, name, metadata = msgspec.json.decode(text)
+            kind, name, metadata, verified = msgspec.json.decode(text)
             found[Incarnation(incarnation)] = Member(
-                Kind(kind), PeerId(name), Incarnation(incarnation), NodeId(node), metadata, order, away == "1"
+                Kind(kind), PeerId(name), Incarnation(incarnation), NodeId(node), metadata, order, away == "1", verified
             )
         return found
 
