@@ -28,7 +28,7 @@ TICK = 0.25
 LONGEST = 60.0
 """Seconds after which a connection is looked at again at the latest: so many looks lie ahead, and no more."""
 
-BEARER = "bearer "
+BEARER = "bearer"
 SUBPROTOCOL, TOKEN_SUBPROTOCOL = "mcp-actors", "mcp-actors.token."
 """What a client offers that brings its token as a subprotocol, which a server must not choose: it chooses the first."""
 
@@ -51,7 +51,8 @@ def take_token(request: HTTPServerRequest) -> str | None:
 
 
 def _from_header(header: str) -> str | None:
-    return header[len(BEARER) :].strip() if header.lower().startswith(BEARER) else None
+    scheme, _, text = header.partition(" ")
+    return text.strip() if scheme.lower() == BEARER else None  # an empty one is a mistake, and none that can be used
 
 
 class Guest(Protocol):

@@ -97,6 +97,29 @@ async def test_a_token_that_cannot_be_used_is_refused_with_why_then_closed_for_g
     await client.expect_close(4502)
 
 
+@optional
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("?token=", {}),
+        ("", {"Authorization": "Bearer"}),
+        ("", {"Authorization": "bearer  x"}),
+        (f"?token={token('a')}", {"Authorization": "Bearer x"}),
+        (f"?token={token('a')}&token=x", {}),
+    ],
+)
+async def test_a_broken_token_never_makes_somebody_unknown(server: Server, query: str, headers: dict[str, str]) -> None:
+    client = await server.client(f"/ws/signaling/{query}", **headers)
+    await client.expect_error("unauthorized")
+    await client.expect_close(4502)
+
+
+@optional
+async def test_what_is_no_token_is_let_be(server: Server) -> None:
+    client = await server.peer(Authorization="Basic YTpi")
+    await client.join("r", "a")
+
+
 @required
 async def test_a_request_may_come_right_behind_the_token(server: Server) -> None:
     client = await server.peer()
