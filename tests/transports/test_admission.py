@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import jwt
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
@@ -19,17 +21,18 @@ from mcp_actors.protocol.grants import Grant
 from mcp_actors.transports.admission import LONGEST, TICK, Admission
 from tests.support.client import Client
 from tests.support.loop import until
+from tests.support.server import Server
 from tests.support.tokens import OPTIONAL, REQUIRED, bearer, token
+from tests.test_tokens import PRIVATE, jwk, rewrite, write
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import ExpectedLogs
-    from tests.support.server import Server
 
 required = pytest.mark.settings(**REQUIRED)
 optional = pytest.mark.settings(**OPTIONAL)
 both_endpoints = pytest.mark.parametrize("path", ["/ws/signaling/", "/ws/mcp/"])
-
-Way = "Callable[[Server, str, str], Awaitable[Client]]"
 
 
 async def by_header(server: Server, path: str, text: str) -> Client:
@@ -256,9 +259,31 @@ async def test_a_new_token_goes_on_without_a_new_connection(server: Server) -> N
     assert reply["payload"]["expires_in"] > 50
     admission = server.app._admission
     assert admission is not None
-    await until(lambda: admission._look > 8, "that the old token has ended")
-    await asyncio.sleep(1.5)  # the old one would end now
+    looks = admission._look + 2 / TICK
+    await until(lambda: admission._look > looks, "that the old token would have ended")
     assert [message["type"] for message in await a.drain("r")] == []
+
+
+async def test_keys_are_replaced_while_the_server_runs(tmp_path: Path) -> None:
+    file = write(tmp_path / "keys", {"keys": [jwk("RS256", kid="old")]})
+    server = Server(tmp_path, auth="required", auth_key_file=str(file))
+    await server.start()
+    claims = {"sub": "alice", "exp": time.time() + 60}
+    old, new = [
+        {"Authorization": f"Bearer {jwt.encode(claims, PRIVATE[kind], algorithm=kind, headers={'kid': kid})}"}
+        for kind, kid in (("RS256", "old"), ("ES256", "new"))
+    ]
+    peer = await server.peer(**old)
+    await peer.expect("authenticated", sub="alice")
+    refused = await server.peer(**new)
+    await refused.expect_close(4502)
+    rewrite(file, {"keys": [jwk("ES256", kid="new")]})
+    accepted = await server.peer(**new)
+    await accepted.expect("authenticated", sub="alice")
+    refused = await server.peer(**old)
+    await refused.expect_close(4502)
+    await peer.join("r", "alice")
+    await server.stop()
 
 
 @required
