@@ -80,7 +80,7 @@ class McpHandler(SocketHandler[UserRequest]):
         session.put(encode(Connected(id=request_id, payload=payload)))
 
     def _join(self, message: JoinRoom, user: UserId) -> Awaitable[None]:
-        self._may_enter(message.room)
+        self._expect_grant_for(message.room)
         session = self._session(message.room)
         session.may_enter(message.room)
         membership = self._endpoint.node.membership(

@@ -36,7 +36,7 @@ class SignalingHandler(SocketHandler[PeerRequest]):
     def _join(self, message: Join) -> Awaitable[None] | None:
         room, payload = message.room, message.payload
         peer = PeerId(self._who(payload.peer_id, "payload.peer_id"))
-        self._may_enter(room)
+        self._expect_grant_for(room)
         if payload.resume:
             found = self._endpoint.sessions.find(payload.resume, Kind.PEER, self._owner(""))
             self._resume(found if found and found.may_be(room, peer) else None, payload.received)

@@ -170,7 +170,7 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         grant = self._connection.grant
         return claimed if grant is None else f"\0{grant.sub}"
 
-    def _may_enter(self, room: RoomId) -> None:
+    def _expect_grant_for(self, room: RoomId) -> None:
         """Raise `Forbidden` where the token does not let into a room."""
         grant = self._connection.grant
         if grant is not None and not grant.lets_into(room):
