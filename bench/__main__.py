@@ -17,6 +17,7 @@ from bench.runner import more_files
 from bench.scenarios import SCENARIOS
 from bench.scenarios.relay import Relay
 from bench.scenarios.scenario import Options
+from bench.soak import command as soak_command
 from bench.spanning import PROCESSES
 from bench.tour import Tour
 
@@ -36,6 +37,7 @@ Try it:
   python -m bench micro                             what each layer takes, to blame a slow scenario
   python -m bench chaos                             cuts, kills and freezes, and counts what is lost: nothing
   python -m bench chaos --against control           ... and that a relay on pub/sub does lose messages
+  python -m bench soak                              ... all of it for ten minutes, and what memory it takes
   python -m bench cluster                           three processes, to open in a browser
   python -m bench all --quick                       a tour in a few minutes, to see that all works
   python -m bench all --against all --check         all of these; fails if a goal is missed
@@ -60,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command == "chaos":
         more_files()
         return chaos_command.chaos(chosen, _say)
+    if chosen.command == "soak":
+        more_files()
+        return soak_command.soak(chosen, _say)
     if chosen.command == "cluster":
         return cluster_command.cluster(chosen, _say)
     if chosen.command == "micro":
@@ -154,6 +159,9 @@ def _parser() -> argparse.ArgumentParser:
     micro.add_argument("--quick", action="store_true", help="less exact")
     chaos_command.add_arguments(
         commands.add_parser("chaos", help="which promises hold between processes while things break")
+    )
+    soak_command.add_arguments(
+        commands.add_parser("soak", help="whether they hold for long, and memory stays what it was")
     )
     cluster_command.add_arguments(commands.add_parser("cluster", help="rooms that span processes, to try in a browser"))
     return parser

@@ -172,7 +172,9 @@ class Cluster:
         first = port or free_ports(processes)
         self._directory = tempfile.TemporaryDirectory(prefix="cluster-")
         own = {"REDIS_URL": url, "MCP_ACTORS_SECRET_KEY": secrets.token_hex(32), "PYTHONPATH": str(ROOT)}
-        environment = _inherited() | own | {"MCP_ACTORS_NODE_LEASE": f"{lease:g}"} | dict(settings or {})
+        own |= {"MCP_ACTORS_NODE_LEASE": f"{lease:g}"}
+        own |= {"MCP_ACTORS_DRAIN_SECONDS": "0"} | dict(settings or {})  # all are stopped: there is nowhere else to go
+        environment = _inherited() | own
         ports = range(first, first + processes)
         self.nodes = [Node(port, command, environment, self._directory.name, hear) for port in ports]
 

@@ -121,7 +121,7 @@ def _told(tell: Callable[[object], object], count: int) -> Callable[[int], Await
 async def room_actor() -> list[Micro]:
     """Node, mailbox, rules and outlet together."""
     node = Node(NodeId("bench"), MemoryBroker(), room_capacity=500, max_rooms=10, max_inbox=4096, max_unanswered=100)
-    members = [node.membership(ROOM, Kind.PEER, peer_id) for peer_id in (ADA, GRACE)]
+    members = [node.membership(ROOM, Kind.PEER, peer_id, session="s") for peer_id in (ADA, GRACE)]
     for member in members:
         await member.enter(Nobody(), Greeting())
     frame = frame_of("candidate")

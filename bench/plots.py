@@ -107,6 +107,20 @@ def _load(results: Results, directory: Path) -> list[Path]:
     return [_saved(figure, directory / "latency.png")]
 
 
+def over_time(path: Path, title: str, curves: dict[str, list[tuple[float, float]]]) -> Path:
+    """Draw quantities over seconds; a line is broken where a value is not a number. Raises ImportError as `draw`."""
+    import matplotlib as mpl  # noqa: PLC0415
+
+    mpl.use("Agg")
+    figure, axes = _figure(title, 4)
+    for name, points in curves.items():
+        axes.plot([at for at, _ in points], [value for _, value in points], linewidth=1.3, label=name)
+    axes.set(xlabel="seconds", ylim=(0, None))
+    axes.grid(visible=True, which="major", alpha=0.3)
+    axes.legend(frameon=False)
+    return _saved(figure, path)
+
+
 def _figure(title: str, height: float) -> tuple[Any, Any]:
     from matplotlib import pyplot as plt  # noqa: PLC0415
 

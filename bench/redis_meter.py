@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from redis import Redis
+from redis import Redis, RedisError
 
 from bench.accounting import cpu_ns
 
@@ -45,6 +45,16 @@ class RedisMeter:
 
     def _counted(self) -> dict[str, int]:
         return calls(self._client.info("stats"), self._client.info("commandstats"))
+
+
+def used_memory(port: int) -> int:
+    """Bytes that the server at a port of this machine has allocated; 0 if it does not answer."""
+    try:
+        with Redis(port=port, socket_timeout=1) as client:
+            found: Any = client.info("memory")
+            return int(found["used_memory"])
+    except (RedisError, OSError):
+        return 0
 
 
 def calls(stats: dict[str, Any], commands: dict[str, Any]) -> dict[str, int]:

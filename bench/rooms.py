@@ -46,6 +46,18 @@ class Nobody:
     def close(self, code: Any) -> None:
         """See `Outlet`."""
 
+    def moved(self, room: Any) -> None:
+        """See `Outlet`."""
+
+    def complete(self, room: Any) -> None:
+        """See `Outlet`."""
+
+    def recovered(self, frame: Any) -> None:
+        """See `Outlet`."""
+
+    def handed_over(self, room: Any, told: Any) -> None:
+        """See `Outlet`."""
+
 
 class Rooms:
     """Rooms of one node, each with one peer in it."""
@@ -68,7 +80,9 @@ class Rooms:
             entering = []
             for _ in range(BATCH):
                 self._number += 1
-                member = self._node.membership(RoomId(f"room-{self._number:08d}"), Kind.PEER, PeerId("peer-0001"))
+                member = self._node.membership(
+                    RoomId(f"room-{self._number:08d}"), Kind.PEER, PeerId("peer-0001"), session="s"
+                )
                 self._members.append(member)
                 entering.append(member.enter(self._outlet, Greeting()))
             for entered in entering:

@@ -31,6 +31,7 @@ from mcp_actors.sessions import Sessions
 from mcp_actors.transports.access import AccessPolicy, is_loopback
 from mcp_actors.transports.admission import Admission
 from mcp_actors.transports.connections import Connections
+from mcp_actors.transports.drain import drain
 from mcp_actors.transports.echo import EchoHandler
 from mcp_actors.transports.frames import Framer
 from mcp_actors.transports.http import HealthHandler, PageHandler, ReadyHandler
@@ -103,6 +104,7 @@ class App:
         )
         self.connections = Connections(settings.max_connections, settings.ping_interval)
         self.sessions = Sessions(
+            self.node,
             settings.secret_key.encode() or secrets.token_bytes(32),
             window=settings.resume_window,
             max_frames=settings.max_session_messages,
@@ -139,6 +141,7 @@ class App:
             ca_file=settings.redis_ca_file,
             settings=RedisSettings(
                 lease=settings.node_lease,
+                resume_window=settings.resume_window,
                 outage_joins=settings.outage_joins,
                 outage_patience=settings.outage_patience,
                 max_remote_messages=settings.max_remote_messages,
@@ -146,6 +149,7 @@ class App:
                 replay_seconds=settings.replay_seconds,
                 max_replay_bytes=settings.max_replay_bytes,
                 max_inbox_entries=settings.max_inbox_entries,
+                max_inbox_bytes=settings.max_inbox_bytes,
             ),
         )
 
@@ -198,14 +202,15 @@ class App:
             admission=self._admission,
         )
         page = {"policy": policy, "path": str(files("mcp_actors") / "web"), "default_filename": "index.html"}
+        state = {"broker": self.node.broker, "connections": self.connections}
         echo = {"policy": policy, "framer": framer, "compression": settings.compression}
         return Application(
             [
                 *([(r"/echo", EchoHandler, echo)] if settings.echo else []),
                 (r"/ws/signaling/?", SignalingHandler, {"endpoint": endpoint, "decoder": peer_decoder(limits)}),
                 (r"/ws/mcp/?", McpHandler, {"endpoint": endpoint, "decoder": user_decoder(limits)}),
-                (r"/healthz", HealthHandler, {"broker": self.node.broker}),
-                (r"/readyz", ReadyHandler, {"broker": self.node.broker}),
+                (r"/healthz", HealthHandler, state),
+                (r"/readyz", ReadyHandler, state),
                 (r"/(.*)", PageHandler, page),
             ],
             log_function=_log_request,
@@ -234,14 +239,18 @@ class App:
             log.warning("open to other machines under any name; set MCP_ACTORS_ALLOWED_HOSTS", host=settings.host)
 
     async def stop(self) -> None:
-        """Accept nothing more, close every connection with 1001, and wait a moment for the clients to answer."""
+        """Accept nothing more, have clients go to other nodes where there are, and close the connections left."""
         self._server.stop()
+        count = len(self.connections)
+        shared = self.node.broker.shared
+        if shared and self._settings.drain_seconds:
+            await drain(self.connections, self._settings.drain_seconds)
         for task in self._tasks:
             task.cancel()
-        count = len(self.connections)
-        await self.connections.close_all(CloseCode.GOING_AWAY, CLOSING_PATIENCE)
+        code = CloseCode.SERVICE_RESTART if shared else CloseCode.GOING_AWAY
+        await self.connections.close_all(code, CLOSING_PATIENCE)
         await self._server.close_all_connections()
-        self.sessions.end_all()
+        await self.sessions.stop()
         await self.node.broker.stop()
         log.info("stopped", connections=count)
 

@@ -62,6 +62,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_format: Literal["auto", "text", "json"] = "auto"
     ping_interval: Seconds = 20.0
     resume_window: Annotated[float, Meta(ge=0, le=3600)] = 30.0
+    drain_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     frame_loop: Literal["fast", "stock"] = "fast"
     compression: bool = False
     echo: bool = False
@@ -89,6 +90,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_remote_bytes: Count = 33_554_432
     max_replay_bytes: Count = 67_108_864
     max_inbox_entries: Count = 50_000
+    max_inbox_bytes: Count = 33_554_432
     max_room_unanswered: Count = 4096
     max_request_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 16_384
     request_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
@@ -145,6 +147,7 @@ EXAMPLES = {
     "secret_key": "what `mcp-actors secret` prints",
     "auth": "required (or optional, off)",
     "auth_key_file": "/etc/mcp-actors/jwks.json",
+    "drain_seconds": "10 (seconds; 0 for none)",
 }
 
 SECRETS = {"secret_key", "redis_password"}

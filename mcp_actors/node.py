@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from mcp_actors.actors.directory import Directory
 from mcp_actors.actors.loop import ActorDeadError
-from mcp_actors.actors.mail import Broadcast, Enter, Exit, Greeting, Mail, Mark, Outlet, Relayed, Return
+from mcp_actors.actors.mail import (
+    Adopt,
+    Broadcast,
+    Claim,
+    Depart,
+    Enter,
+    Exit,
+    Greeting,
+    Mail,
+    Mark,
+    Outlet,
+    Recover,
+    Relayed,
+    Return,
+)
+from mcp_actors.protocol import handover
 from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.protocol.events import Kind, LeaveReason, Member
+from mcp_actors.protocol.handover import MemberState
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RequestId, RoomId, UserId
 
 if TYPE_CHECKING:
@@ -19,6 +35,8 @@ if TYPE_CHECKING:
     from mcp_actors.actors.loop import ActorRef, Inbox
     from mcp_actors.actors.room import RoomActor
     from mcp_actors.broker import Broker
+    from mcp_actors.protocol.events import MemberMoved
+    from mcp_actors.protocol.handover import SessionState
     from mcp_actors.protocol.messages import Message, Targeted
 
 
@@ -49,8 +67,9 @@ class Node:
             max_unanswered=max_unanswered,
             max_inbox=max_inbox,
         )
-        self._max_inbox = max_inbox
+        self.max_inbox = max_inbox
         self._memberships = count(1)
+        self._nonce = f"{node_id[-4:]}-"
 
     def membership(
         self,
@@ -59,32 +78,65 @@ class Node:
         member_id: PeerId | UserId,
         metadata: dict[str, Any] | None = None,
         *,
+        session: str,
         verified: bool = False,
     ) -> Membership:
-        """A place in a room for one connection, to be entered in this same turn of the loop.
+        """A place in a room for one session, to be entered in this same turn of the loop.
 
         Raises `Unavailable` when there are too many rooms.
         """
-        incarnation = Incarnation(f"{self.id}.{next(self._memberships)}")
+        incarnation = Incarnation(f"{session}.{self._nonce}{next(self._memberships)}")
         member = Member(kind, member_id, incarnation, self.id, metadata or {}, verified=verified)
-        return Membership(self.rooms.room(room_id), member, self._max_inbox)
+        return Membership(self.rooms.room(room_id), member, self)
+
+    def claimed(
+        self,
+        room_id: RoomId,
+        kind: Kind,
+        member_id: PeerId | UserId,
+        incarnation: Incarnation,
+        moves: int,
+        *,
+        verified: bool,
+    ) -> Membership:
+        """A place in a room that a session has at another node, to be claimed in this same turn of the loop.
+
+        Raises `Unavailable` when there are too many rooms.
+        """
+        member = Member(kind, member_id, incarnation, self.id, {}, moves=moves, verified=verified)
+        return Membership(self.rooms.room(room_id), member, self)
+
+
+UNKNOWN = MemberState()
+
+
+class Departed(NamedTuple):
+    """A place that is at another node by now: what is known of it, and the member as all know it."""
+
+    state: MemberState
+    member: Member
 
 
 class Membership:
-    """One connection in one room. Each method raises `Unavailable` if the room was lost."""
+    """One session in one room. Each method raises `Unavailable` if the room was lost."""
 
-    __slots__ = ("_inbox", "_max_inbox", "_member", "_room")
+    __slots__ = ("_inbox", "_member", "_node", "_room")
 
-    def __init__(self, room: ActorRef[RoomActor], member: Member, max_inbox: int) -> None:
+    def __init__(self, room: ActorRef[RoomActor], member: Member, node: Node) -> None:
         self._room = room
         self._inbox = cast("Inbox", room.actor_inbox)
         self._member = member
-        self._max_inbox = max_inbox
+        self._node = node
 
     @property
     def member_id(self) -> PeerId | UserId:
         """Under which id."""
         return self._member.id
+
+    @property
+    def incarnation(self) -> Incarnation:
+        """As which one."""
+        return self._member.incarnation
 
     def enter(self, outlet: Outlet, greeting: Greeting, *, presence: bool = False) -> Awaitable[None]:
         """Ask at once to enter, and await the outcome; the room writes the reply.
@@ -93,9 +145,38 @@ class Membership:
         """
         return self._ask(Enter(self._member, outlet, greeting, presence))
 
-    def come_back(self, greeting: Greeting) -> None:
-        """Have the room write the reply to the join again, for a client that came back."""
-        self._tell(Return(self._member.incarnation, greeting))
+    def claim(self, outlet: Outlet) -> Awaitable[MemberMoved | None]:
+        """Ask at once to have the place here, and await its move; None if it is gone."""
+        return self._ask(Claim(self._member, outlet))
+
+    def adopt(self, state: MemberState = UNKNOWN) -> None:
+        """Go on with what the node at which the place was has left behind of it; never fails."""
+        if self._room.is_alive():
+            self._room.tell(Adopt(self._member.incarnation, state))
+
+    async def recover(self, room: RoomId, move: MemberMoved, at: str, patience: float) -> bool:
+        """Let the outlet have what came for the place where it was, after what `at` names; whether that is all."""
+        found = await self._node.broker.recover(room, self._member.kind, move, at, patience)
+        if self._room.is_alive():
+            await self._ask(Recover(self._member.incarnation, found.events))
+        return found.whole
+
+    async def depart(self) -> Departed | None:
+        """Let go of the place, which is at another node by now; await what is known of it. None if it is gone."""
+        try:
+            answer = await self._ask(Depart(self._member.incarnation))
+        except Unavailable:
+            return None
+        return None if answer is None else Departed(*answer)
+
+    def hand_over(self, room: RoomId, departed: Departed, session: SessionState | None) -> None:
+        """Send what is known of the place, and of its session, to the node at which it is."""
+        body = handover.pack(handover.Handover(departed.state, session))
+        self._node.broker.hand_over(room, departed.member, body)
+
+    def come_back(self, greeting: Greeting) -> Awaitable[None]:
+        """Have the room write the reply to the join again, for a client that came back; await that it has."""
+        return self._ask(Return(self._member.incarnation, greeting))
 
     def mark(self, *, away: bool) -> None:
         """Say that the client has no connection now, or has one again; never fails."""
@@ -125,15 +206,15 @@ class Membership:
         except ActorDeadError:
             raise _lost() from None
         inbox = self._inbox
-        return inbox.drained() if len(inbox.envelopes) > self._max_inbox else None
+        return inbox.drained() if len(inbox.envelopes) > self._node.max_inbox else None
 
-    def _ask(self, mail: Mail) -> Awaitable[None]:
+    def _ask(self, mail: Mail) -> Awaitable[Any]:
         return _answered(self._room.ask(mail, block=False))
 
 
-async def _answered(answer: Awaitable[None]) -> None:
+async def _answered(answer: Awaitable[Any]) -> Any:
     try:
-        await answer
+        return await answer
     except ActorDeadError:
         raise _lost() from None
     finally:

@@ -3,8 +3,8 @@
 The children are forked before there is an event loop or a thread. So they have the same settings and run the same code,
 also the one that is started in the place of another weeks later. A socket pair joins the parent with each. A child
 tells through it that it serves, or why it cannot; its end is the child's death. To the child the end is the word to
-stop, whether the parent gave it, died or was killed: no child outlives its parent, and a signal that reaches children
-and parent alike, as Ctrl-C and service managers send it, does not count twice.
+stop, whether the parent gave it, died or was killed: no child outlives its parent for longer than it drains, and a
+signal that reaches children and parent alike, as Ctrl-C and service managers send it, does not count twice.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ STEADY = 10.0
 """Seconds a child has to serve before its next death counts as a first one."""
 
 STOPPING_PATIENCE = 10.0
-"""Seconds that children have to stop when one of them cannot start."""
+"""Seconds that children have to stop when one of them cannot start, beyond those in which they drain."""
 
 FAILURE, KILLED = 1, 128
 """Exit statuses: of a child that cannot start; of a process that a signal ended, to which its number is added."""
@@ -94,7 +94,8 @@ class Supervisor:
     """Keeps so many children running `task`, which gets its parent and returns an exit status.
 
     `announce` gets the greeting of the first child when all serve; `complain` gets what a child said as it failed to
-    start. `private` are sockets of the parent that children close.
+    start. `private` are sockets of the parent that children close. `patience`: seconds that children have to stop when
+    one of them cannot start.
     """
 
     def __init__(
@@ -105,12 +106,14 @@ class Supervisor:
         announce: Callable[[str], None],
         complain: Callable[[str], None],
         private: Iterable[socket.socket] = (),
+        patience: float = STOPPING_PATIENCE,
     ) -> None:
         self._children = [_Child(number) for number in range(1, count + 1)]
         self._task = task
         self._announce = announce
         self._complain = complain
         self._private = tuple(private)
+        self._patience = patience
         self._greeting = ""
         self._is_greeted = False
         self._is_stopping = False
@@ -242,7 +245,7 @@ class Supervisor:
             self._status = KILLED - code if code < 0 else code or FAILURE
             self._complain(child.why or f"Process {child.number} died before it served: {how}.")
             self._stop()
-            self._deadline = time.monotonic() + STOPPING_PATIENCE
+            self._deadline = time.monotonic() + self._patience
             return
         now = time.monotonic()
         child.pause = pause_after(child.pause, now - (child.served_since or now))
@@ -302,9 +305,12 @@ def serve(
     def greet(greeting: str) -> None:
         announce(f"{greeting}\n  processes   {settings.processes} on this port; a room spans them all")
 
+    patience = settings.drain_seconds + STOPPING_PATIENCE
     spare_the_collector()
     try:
-        return Supervisor(settings.processes, task, announce=greet, complain=complain, private=held).run()
+        return Supervisor(
+            settings.processes, task, announce=greet, complain=complain, private=held, patience=patience
+        ).run()
     finally:
         for each in held:
             each.close()

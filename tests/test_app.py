@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcp_actors import __version__
+from tests.support.client import Closed
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -31,6 +32,18 @@ async def test_it_serves_both_endpoints_and_stops_with_1001(tmp_path: Path) -> N
     assert len(server.app.connections) == 0
     with pytest.raises(OSError, match=r"\[Errno"):
         await server.peer()
+
+
+async def test_a_single_process_whose_sessions_nobody_could_take_does_not_drain(tmp_path: Path) -> None:
+    server = Server(tmp_path, drain_seconds=600)
+    await server.start()
+    peer = await server.peer()
+    await peer.join("r", "p")
+    stopping = asyncio.ensure_future(server.app.stop())
+    with pytest.raises(Closed) as closed:
+        await peer.hear()
+    assert closed.value.code == 1001
+    await stopping
 
 
 async def test_stopping_leaves_no_room(tmp_path: Path) -> None:

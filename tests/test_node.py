@@ -41,7 +41,7 @@ def _node(*, room_capacity: int = 10, max_rooms: int = 10) -> Node:
 
 async def _enter(node: Node, name: str, kind: Kind = Kind.PEER) -> tuple[Membership, RecordingOutlet]:
     outlet = RecordingOutlet()
-    membership = node.membership(ROOM, kind, PeerId(name))
+    membership = node.membership(ROOM, kind, PeerId(name), session="s")
     await membership.enter(outlet, Greeting())
     outlet.frames.clear()
     return membership, outlet
@@ -57,7 +57,7 @@ def _message() -> Message:
 
 async def test_a_membership_enters_and_leaves() -> None:
     node, outlet = _node(), RecordingOutlet()
-    membership = node.membership(ROOM, Kind.PEER, PeerId("ana"), {"a": 1})
+    membership = node.membership(ROOM, Kind.PEER, PeerId("ana"), {"a": 1}, session="s")
     await membership.enter(outlet, Greeting(1, [{"urls": "stun:stun.test"}]))
     await membership.leave(2)
     joined, left = outlet.messages
@@ -69,7 +69,7 @@ async def test_a_membership_enters_and_leaves() -> None:
 
 async def test_a_user_enters_and_leaves() -> None:
     node, outlet = _node(), RecordingOutlet()
-    membership = node.membership(ROOM, Kind.USER, UserId("uma"))
+    membership = node.membership(ROOM, Kind.USER, UserId("uma"), session="s")
     await membership.enter(outlet, Greeting())
     await membership.leave(None)
     assert outlet.types == ["room-joined", "room-left"]
@@ -79,7 +79,7 @@ async def test_entering_asks_at_once_and_before_it_is_awaited() -> None:
     node = _node()
     first, second = RecordingOutlet(), RecordingOutlet()
     entering = [
-        node.membership(ROOM, Kind.PEER, PeerId(name)).enter(outlet, Greeting())
+        node.membership(ROOM, Kind.PEER, PeerId(name), session="s").enter(outlet, Greeting())
         for name, outlet in (("ana", first), ("ben", second))
     ]
     for entered in reversed(entering):
@@ -93,8 +93,8 @@ async def test_every_membership_is_an_incarnation_of_its_own() -> None:
         _node(),
         Node(NodeId("other"), MemoryBroker(), room_capacity=1, max_rooms=1, max_inbox=1, max_unanswered=1),
     )
-    members = [node.membership(ROOM, Kind.PEER, PeerId("ana"))._member for _ in range(3)]
-    members.append(other.membership(ROOM, Kind.PEER, PeerId("ana"))._member)
+    members = [node.membership(ROOM, Kind.PEER, PeerId("ana"), session="s")._member for _ in range(3)]
+    members.append(other.membership(ROOM, Kind.PEER, PeerId("ana"), session="s")._member)
     assert len({member.incarnation for member in members}) == 4
     assert [member.node for member in members] == ["node", "node", "node", "other"]
     assert members[0].metadata is not members[1].metadata
@@ -114,7 +114,7 @@ async def test_a_node_that_holds_as_many_rooms_as_it_may_raises_unavailable() ->
     node = _node(max_rooms=1)
     await _enter(node, "ana")
     with pytest.raises(Unavailable):
-        node.membership(RoomId("another"), Kind.PEER, PeerId("ana"))
+        node.membership(RoomId("another"), Kind.PEER, PeerId("ana"), session="s")
     await _enter(node, "ben")
 
 
@@ -176,7 +176,7 @@ async def test_a_membership_in_a_room_that_was_lost_says_so(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(outlet, "put", bug)
-    ben = node.membership(ROOM, Kind.PEER, PeerId("ben"))
+    ben = node.membership(ROOM, Kind.PEER, PeerId("ben"), session="s")
     entering = ben.enter(RecordingOutlet(), Greeting())
     await until(lambda: not ana._room.is_alive(), "the room's end")
     with pytest.raises(Unavailable, match="join it again"):
@@ -214,10 +214,10 @@ async def test_a_leave_that_waits_in_a_room_that_is_lost_says_so(
 async def test_a_join_in_the_same_turn_as_the_last_leave_is_not_stranded() -> None:
     node = _node()
     ana, ben = RecordingOutlet(), RecordingOutlet()
-    first = node.membership(ROOM, Kind.PEER, PeerId("ana"))
+    first = node.membership(ROOM, Kind.PEER, PeerId("ana"), session="s")
     await first.enter(ana, Greeting())
     left = first.leave(None)
-    second = node.membership(ROOM, Kind.PEER, PeerId("ben"))
+    second = node.membership(ROOM, Kind.PEER, PeerId("ben"), session="s")
     entered = second.enter(ben, Greeting(1))
     await left
     await entered
@@ -229,13 +229,13 @@ async def test_a_join_in_the_same_turn_as_the_last_leave_is_not_stranded() -> No
 
 async def test_a_refused_join_keeps_nothing_for_the_garbage_collector() -> None:
     node = _node()
-    await node.membership(ROOM, Kind.PEER, PeerId("ana")).enter(RecordingOutlet(), Greeting())
+    await node.membership(ROOM, Kind.PEER, PeerId("ana"), session="s").enter(RecordingOutlet(), Greeting())
     gc.collect()
     gc.disable()
     try:
         for _ in range(10):
             try:
-                await node.membership(ROOM, Kind.PEER, PeerId("ana")).enter(RecordingOutlet(), Greeting())
+                await node.membership(ROOM, Kind.PEER, PeerId("ana"), session="s").enter(RecordingOutlet(), Greeting())
             except PeerIdTaken:
                 continue
             raise AssertionError("it is taken")

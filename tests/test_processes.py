@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench.engine import Engine
-from mcp_actors.processes import LONGEST_PAUSE, SHORTEST_PAUSE, STEADY, pause_after
+from mcp_actors.processes import LONGEST_PAUSE, SHORTEST_PAUSE, STEADY, STOPPING_PATIENCE, pause_after
 from mcp_actors.secret import make
 from tests.support.client import Client
 from tests.support.server import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DEADLINE = 10.0
 
@@ -38,12 +39,27 @@ def redis_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def node(tmp_path: Path, redis_url: str) -> Iterator[Process]:
-    """Three processes that serve one port."""
-    environ = {"REDIS_URL": redis_url, "MCP_ACTORS_SECRET_KEY": SECRET, "MCP_ACTORS_LOG_LEVEL": "debug"}
-    with Process(tmp_path, "--port", "0", "--processes", "3", **environ) as process:
-        process.wait_until_serving()
-        yield process
+def start_node(tmp_path: Path, redis_url: str) -> Iterator[Callable[..., Process]]:
+    """Start processes that serve one port, and give their clients so many seconds to go when they are stopped."""
+    with ExitStack() as running:
+
+        def start(drain_seconds: float, processes: int = 3) -> Process:
+            environ = {
+                "REDIS_URL": redis_url,
+                "MCP_ACTORS_SECRET_KEY": SECRET,
+                "MCP_ACTORS_LOG_LEVEL": "debug",
+                "MCP_ACTORS_DRAIN_SECONDS": str(drain_seconds),
+            }
+            process = Process(tmp_path, "--port", "0", "--processes", str(processes), **environ)
+            return running.enter_context(process).wait_until_serving()
+
+        yield start
+
+
+@pytest.fixture
+def node(start_node: Callable[..., Process]) -> Process:
+    """Three processes that serve one port, and drain in no time."""
+    return start_node(0.3)
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:
@@ -69,9 +85,10 @@ async def open_peers(node: Process, count: int) -> list[Client]:
     return [await Client.open(f"ws://localhost:{node.port}/ws/signaling/") for _ in range(count)]
 
 
-async def expect_going_away(peers: list[Client]) -> None:
+async def expect_to_be_sent_away(peers: list[Client]) -> None:
     for peer in peers:
-        await peer.expect_close(1001)
+        await peer.expect("reconnect")
+        await peer.expect_close(1012)
         await peer.end()
 
 
@@ -104,10 +121,10 @@ async def test_peers_of_all_processes_meet_in_one_room(node: Process) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_closes_every_connection_with_1001_and_exits_0(node: Process, number: int) -> None:
+async def test_a_signal_sends_every_client_away_and_exits_0(node: Process, number: int) -> None:
     peers = await open_peers(node, 12)
     node.process.send_signal(number)
-    await expect_going_away(peers)
+    await expect_to_be_sent_away(peers)
     assert await asyncio.to_thread(node.process.wait, DEADLINE) == 0
 
 
@@ -116,14 +133,45 @@ async def test_a_signal_to_parent_and_children_at_once_counts_once(node: Process
     peers = await open_peers(node, 12)
     for pid in (node.process.pid, *children(node.process)):
         os.kill(pid, number)
-    await expect_going_away(peers)
+    await expect_to_be_sent_away(peers)
     assert await asyncio.to_thread(node.process.wait, DEADLINE) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_drain_is_waited_for_and_ends_with_the_last_client(
+    start_node: Callable[..., Process], number: int
+) -> None:
+    node = start_node(STOPPING_PATIENCE + 600)
+    peers = await open_peers(node, 12)
+    node.process.send_signal(number)
+    for peer in peers:
+        await peer.expect("reconnect")
+    assert node.process.poll() is None
+    for peer in peers:
+        await peer.close()
+    assert await asyncio.to_thread(node.process.wait, DEADLINE) == 0
+
+
+@pytest.mark.parametrize(("processes", "status"), [(1, -signal.SIGTERM), (2, 128 + signal.SIGTERM)])
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+async def test_a_second_signal_ends_a_drain(
+    start_node: Callable[..., Process], processes: int, status: int, first: int
+) -> None:
+    node = start_node(600, processes)
+    peers = await open_peers(node, 6)
+    node.process.send_signal(first)
+    for peer in peers:
+        await peer.expect("reconnect")
+    node.process.send_signal(signal.SIGTERM)
+    assert (await asyncio.to_thread(node.finish))[0] == status
+    for peer in peers:
+        await peer.end()
 
 
 async def test_no_child_outlives_a_parent_that_was_killed(node: Process) -> None:
     peers = await open_peers(node, 12)
     node.process.kill()
-    await expect_going_away(peers)
+    await expect_to_be_sent_away(peers)
     # the pipes end when the last process that could write to them is gone
     status, _, err = await asyncio.to_thread(node.finish)
     assert status == -signal.SIGKILL
@@ -217,13 +265,15 @@ def task(parent):
 
 set_up("info", "json")
 say = lambda text: print(text, flush=True)
-status = Supervisor({count}, task, announce=say, complain=lambda text: print(text, file=sys.stderr)).run()
+complain = lambda text: print(text, file=sys.stderr)
+status = Supervisor({count}, task, announce=say, complain=complain, patience={patience}).run()
 sys.exit(status)
 """
 
 
-def start(directory: Path, count: int, task: str) -> subprocess.Popen[str]:
-    script = SCRIPT.format(count=count, task="\n".join(f"    {line}" for line in task.splitlines()))
+def start(directory: Path, count: int, task: str, patience: float = STOPPING_PATIENCE) -> subprocess.Popen[str]:
+    body = "\n".join(f"    {line}" for line in task.splitlines())
+    script = SCRIPT.format(count=count, patience=patience, task=body)
     return subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=directory,
@@ -306,6 +356,18 @@ while True:
     process.send_signal(signal.SIGTERM)
     status, _, err = finish(process)
     assert (status, err) == (128 + signal.SIGTERM, "")
+
+
+def test_children_that_do_not_stop_in_time_when_another_cannot_start_are_killed(tmp_path: Path) -> None:
+    task = """\
+if parent.number == 1:
+    serve(parent)
+    while True:
+        signal.pause()
+parent.tell_failed("no luck")
+return 3"""
+    status, _, err = finish(start(tmp_path, 2, task, patience=0.2))
+    assert (status, err) == (3, "no luck\n")
 
 
 def test_a_long_last_word_arrives_whole(tmp_path: Path) -> None:

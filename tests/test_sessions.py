@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_actors import sessions
 from mcp_actors.actors.mail import Greeting
 from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.node import Node
@@ -28,7 +27,9 @@ from mcp_actors.protocol.errors import (
 )
 from mcp_actors.protocol.events import Kind, LeaveReason
 from mcp_actors.protocol.identifiers import NodeId, PeerId, RoomId
-from mcp_actors.sessions import ID_BYTES, SEAL_BYTES, Session, Sessions
+from mcp_actors.sessions import Session, Sessions
+from mcp_actors.sessions import registry as sessions
+from mcp_actors.sessions.tokens import ID_BYTES, SEAL_BYTES
 from tests.support.loop import until
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def number(frame: bytes) -> int:
 
 def registry(secret: bytes = b"secret", **changed: Any) -> Sessions:
     bounds = {"window": 30.0, "max_frames": 1000, "max_bytes": 1_000_000, "max_rooms": 3, "max_away": 10}
-    return Sessions(secret, **{**bounds, **changed})
+    node = Node(NodeId("n"), MemoryBroker(), room_capacity=9, max_rooms=9, max_inbox=9, max_unanswered=9)
+    return Sessions(node, secret, **{**bounds, **changed})
 
 
 def opened(of: Sessions | None = None, wire: FakeWire | None = None) -> tuple[Session, FakeWire]:
@@ -378,7 +380,11 @@ def test_a_pong_shows_that_the_client_has_its_token() -> None:
     session, _ = opened(of)
     first = of.token(session)
     session.attach(FakeWire(), 0)
+    put(session)  # the reply that tells the next one
+    session.greeted()
     session.ponged(0)
+    assert of.find(first, Kind.PEER, "") is session
+    session.ponged(1)
     assert of.find(first, Kind.PEER, "") is None
 
 
@@ -462,7 +468,7 @@ async def test_a_node_that_stops_ends_those_who_wait() -> None:
     of = registry()
     session, wire, membership = await joined(of)
     cut(session, wire)
-    of.end_all()
+    await of.stop()
     assert session.ended
     assert membership.told == ["away", LeaveReason.DISCONNECTED]
 
@@ -546,7 +552,9 @@ async def test_a_room_of_our_own_waits_for_its_member_and_lets_it_go_in_the_end(
     of = registry()
     (ana, ana_wire), (ben, ben_wire) = opened(of), opened(of)
     for session, name in ((ana, "ana"), (ben, "ben")):
-        await session.enter(ROOM, node.membership(ROOM, Kind.PEER, PeerId(name)), Greeting(), presence=True)
+        await session.enter(
+            ROOM, node.membership(ROOM, Kind.PEER, PeerId(name), session="s"), Greeting(), presence=True
+        )
     cut(ben, ben_wire)
     await until(lambda: any(b"peer-away" in frame for frame in ana_wire.frames), "that ben is away")
     again = FakeWire()
@@ -579,7 +587,7 @@ async def test_an_ended_session_keeps_nothing_for_the_garbage_collector() -> Non
 
     def wait_and_end(session: Session, wire: FakeWire) -> None:
         cut(session, wire)
-        of.end_all()
+        session.end(LeaveReason.TIMEOUT)
 
     ends: list[Callable[[Session, FakeWire], None]] = [
         lambda session, wire: session.lost(wire, LeaveReason.DISCONNECTED, final=True),

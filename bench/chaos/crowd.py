@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.chaos.member import JoinError, Member, now
 from bench.chaos.record import Kill, Record, Role, Stay
+from bench.chaos.returning import Returning
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
@@ -28,16 +29,20 @@ SPEAKERS: tuple[Role, ...] = ("peer", "churner")
 
 
 class Crowd:
-    """All members, on nodes that are numbered by their place in `nodes`."""
+    """All members, on nodes that are numbered by their place in `nodes`.
 
-    def __init__(self, record: Record, nodes: Sequence[Node], rooms: int, rng: Random) -> None:
+    `window`: seconds in which members whose connection broke come back to where they were; with 0 they do not.
+    """
+
+    def __init__(self, record: Record, nodes: Sequence[Node], rooms: int, rng: Random, window: float = 0.0) -> None:
         self.record = record
         self.rooms = [f"room{index}" for index in range(rooms)]
         self.away: set[int] = set()
         """Nodes nobody connects to now."""
         self.leaving = False
+        self.rng = rng
+        self.window = window
         self._nodes = nodes
-        self._rng = rng
         self._members: dict[str, Member] = {}
         """Those who are connected, by id."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -51,7 +56,7 @@ class Crowd:
     @property
     def rejoining(self) -> bool:
         """Whether some are on their way back."""
-        return bool(self._tasks)
+        return bool(self._tasks) or any(member.returning for member in self._returning())
 
     async def gather(self, peers: int, *, users: bool) -> None:
         """Let all enter who stay: an observer per room and node, a user beside it, and the peers spread evenly."""
@@ -65,7 +70,9 @@ class Crowd:
         """One more member. Raises `JoinError`."""
         stay = Stay(name, room, node, role)
         self.record.stays.append(stay)
-        member = Member(stay, self._ended)
+        member = (
+            Returning(stay, self._ended, self, self.record.stays.append) if self.window else Member(stay, self._ended)
+        )
         self._members[name] = member
         try:
             await member.join(self._nodes[node].url, JOIN_PATIENCE)
@@ -78,8 +85,10 @@ class Crowd:
         return member
 
     def strike(self, node: int, *, killed: bool) -> None:
-        """Note that a node is being killed or frozen: its members need no longer get anything."""
+        """Note that a node is being killed or frozen: its members need get nothing more, unless they come back."""
         self.away.add(node)
+        if self.window:
+            return
         there = [stay for stay in self.record.stays if stay.node == node and stay.ended_at is None]
         for stay in there:
             stay.struck_at = now()
@@ -99,33 +108,44 @@ class Crowd:
 
     def _say(self) -> None:
         users = [member for member in self.members if member.stay.role == "user"]
-        if users and self._rng.random() < 1 / 20:
-            self._rng.choice(users).broadcast()
+        if users and self.rng.random() < 1 / 20:
+            self.rng.choice(users).broadcast()
             return
-        speaker = self._rng.choice([member for member in self.members if member.stay.role in SPEAKERS])
+        speakers = [member for member in self.members if member.stay.role in SPEAKERS]
+        if speakers:
+            self.speak(self.rng.choice(speakers))
+
+    def speak(self, speaker: Member) -> None:
+        """Let one send a signal to another of its room."""
         targets = [peer for peer in speaker.stay.roster if peer != speaker.stay.member and _hears(peer)]
         if targets:
-            speaker.signal(self._rng.choice(targets))
+            speaker.signal(self.rng.choice(targets))
 
     async def churn(self) -> None:
         """Come and go, under a new id each time, from now on."""
         while True:
             with suppress(JoinError):
-                room, node = self._rng.choice(self.rooms), self._living()
+                room, node = self.rng.choice(self.rooms), self._living()
                 member = await self.enter("churner", room, node, f"c{next(self._numbers)}")
-                await asyncio.sleep(self._rng.uniform(0.1, 1.0))
-                await (member.leave(LEAVE_PATIENCE) if self._rng.random() < 1 / 2 else member.close())
-            await asyncio.sleep(self._rng.uniform(0.05, 0.3))
+                await asyncio.sleep(self.rng.uniform(0.1, 1.0))
+                await self._go(member)
+            await asyncio.sleep(self.rng.uniform(0.05, 0.3))
+
+    async def _go(self, member: Member) -> None:
+        if isinstance(member, Returning) and self.rng.random() < 1 / 4:
+            member.vanish()
+        else:
+            await (member.leave(LEAVE_PATIENCE) if self.rng.random() < 1 / 2 else member.close())
 
     async def move(self, name: str) -> None:
         """Come and go, under one id, from node to node, from now on."""
-        room = self._rng.choice(self.rooms)
+        room = self.rng.choice(self.rooms)
         while True:
             with suppress(JoinError):
                 member = await self.enter("mover", room, self._living(), name)
-                await asyncio.sleep(self._rng.uniform(0.1, 0.5))
+                await asyncio.sleep(self.rng.uniform(0.1, 0.5))
                 await member.leave(LEAVE_PATIENCE)
-            await asyncio.sleep(self._rng.uniform(0.0, 0.2))
+            await asyncio.sleep(self.rng.uniform(0.0, 0.2))
 
     async def disperse(self) -> None:
         """Let all leave, half of them by closing the connection."""
@@ -137,8 +157,25 @@ class Crowd:
             *(member.leave(LEAVE_PATIENCE) if index % 2 else member.close() for index, member in enumerate(members))
         )
 
+    def place(self) -> tuple[int, str]:
+        """A node that lives, at random, and its URL."""
+        node = self._living()
+        return node, self._nodes[node].url
+
+    def is_away(self, node: int) -> bool:
+        """Whether nobody connects to a node now."""
+        return node in self.away
+
+    def stayers(self) -> list[Returning]:
+        """Those who are there for the whole run, connected, and can come back to where they were."""
+        connected = [member for member in self._returning() if member.open and not member.returning]
+        return [member for member in connected if member.stay.role in STAYERS]
+
+    def _returning(self) -> list[Returning]:
+        return [member for member in self._members.values() if isinstance(member, Returning)]
+
     def _living(self) -> int:
-        return self._rng.choice([node for node in range(len(self._nodes)) if node not in self.away])
+        return self.rng.choice([node for node in range(len(self._nodes)) if node not in self.away])
 
     def _ended(self, member: Member) -> None:
         self._forget(member)
@@ -154,7 +191,7 @@ class Crowd:
         """Come back as a client does: on another node, under a new id, after a pause."""
         deadline = now() + REJOIN_PATIENCE
         while now() < deadline:
-            await asyncio.sleep(self._rng.uniform(REJOIN_PAUSE / 2, REJOIN_PAUSE))
+            await asyncio.sleep(self.rng.uniform(REJOIN_PAUSE / 2, REJOIN_PAUSE))
             with suppress(JoinError):
                 await self.enter(stay.role, stay.room, self._living(), _again(stay.member))
                 return

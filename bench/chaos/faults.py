@@ -30,6 +30,8 @@ class Fault(ABC):
     """Whether it kills a node whose peers must be seen to leave in time."""
     loses_data = False
     """Whether the engine may forget what it had acknowledged."""
+    returns = False
+    """Whether members come back to where they were when their connection breaks."""
 
     def engine(self, flavor: Flavor) -> AnyEngine:
         """The engine it is about, not started."""
@@ -126,6 +128,50 @@ class FreezeNode(Fault):
         await asyncio.sleep(2 * CALM)
 
 
+class Moves(Fault):
+    """Connections of clients that break, and sessions that go on at another node."""
+
+    name = "moves"
+    about = "connections of clients are cut or given up, with messages under way, and come back at any node, some twice"
+    returns = True
+    rate = 8.0
+
+    async def strike(self, world: World) -> None:
+        """See `Fault`."""
+        await world.move_members(self.rate, world.seconds)
+
+
+class Drain(Fault):
+    """A deployment: one node after the other is replaced."""
+
+    name = "drain"
+    about = "each node in turn is asked to stop, and another process is started in its place"
+    returns = True
+
+    async def strike(self, world: World) -> None:
+        """See `Fault`."""
+        for node in world.choose_nodes(len(world.cluster.nodes)):
+            await world.replace_node(node)
+            await asyncio.sleep(CALM)
+
+
+class Recover(Fault):
+    """A node that dies, whose members come back elsewhere."""
+
+    name = "recover"
+    about = "kill -9 of a node, whose members come back at others; it is started again, and another is killed"
+    returns = True
+    times = 2
+
+    async def strike(self, world: World) -> None:
+        """See `Fault`."""
+        for node in world.choose_nodes(self.times):
+            world.kill_node(node)
+            await asyncio.sleep(max(2.5 * world.lease, world.seconds / 2))
+            await world.restart_node(node)
+            await asyncio.sleep(CALM)
+
+
 class Failover(Fault):
     """A primary that dies and is replaced, by a replica that may not have had all of it."""
 
@@ -210,6 +256,9 @@ ALL = (
     Outage(),
     KillNode(),
     FreezeNode(),
+    Moves(),
+    Drain(),
+    Recover(),
     SentinelFailover(),
     ClusterFailover(),
     Mixed(),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from bench.chaos import returns
+from bench.chaos.memory import grown
 from bench.chaos.record import EVERYBODY
 from bench.chaos.rosters import false_leaves, ghosts, late, mismatches, taken
 
@@ -18,7 +20,20 @@ LEAST = 50
 
 
 def lost(record: Record) -> Iterator[str]:
-    """Messages that were accepted and did not arrive, between members who lived through."""
+    """Messages that were accepted and did not arrive, between members who lived through, and nobody was told."""
+    for text, was_told in _missing(record):
+        if not was_told:
+            yield text
+
+
+def told(record: Record) -> Iterator[str]:
+    """The same of receivers that were told, when they came back, that they had missed something: no breach."""
+    for text, was_told in _missing(record):
+        if was_told:
+            yield text
+
+
+def _missing(record: Record) -> Iterator[tuple[str, bool]]:
     got = {
         stay.member: {(arrival.sender, arrival.target, arrival.number) for arrival in stay.arrived}
         for stay in record.stays
@@ -26,8 +41,9 @@ def lost(record: Record) -> Iterator[str]:
     }
     for sender, receiver, target, number in expected(record):
         if (sender.member, target, number) not in got[receiver.member]:
-            at = sender.sent[target][number - 1] - record.began
-            yield f"message {number} of {sender} to {receiver}, sent at {at:.3f} s"
+            at = sender.sent[target][number - 1]
+            text = f"message {number} of {sender} to {receiver}, sent at {at - record.began:.3f} s"
+            yield text, any(missed >= at for missed in receiver.misses)
 
 
 def expected(record: Record) -> Iterator[tuple[Stay, Stay, str, int]]:
@@ -103,11 +119,22 @@ def unanswered(record: Record) -> Iterator[str]:
                 yield f"message {number} of {stay} to {target}, sent at {times[number - 1] - record.began:.3f} s"
 
 
+def misunderstood(record: Record) -> Iterator[str]:
+    """Messages that the server said are wrong, which none is."""
+    for stay in record.stays:
+        for target, codes in stay.refused.items():
+            wrong = (number for number, code in codes.items() if code == "bad-message")
+            yield from (f"message {number} of {stay} to {target}" for number in wrong)
+
+
 def closed(record: Record) -> Iterator[str]:
     """Connections of living nodes that the server closed."""
     for stay in record.stays:
         if stay.closed and not stay.struck:
             yield f"{stay}: {stay.closed}, at {(stay.ended_at or 0.0) - record.began:.3f} s"
+        for link in stay.links:
+            if link.closed and link.entered_at is not None and not link.expected:
+                yield f"{stay}, at node {link.node}: {link.closed}, at {(link.ended_at or 0.0) - record.began:.3f} s"
 
 
 def leaked(record: Record) -> Iterator[str]:
@@ -133,6 +160,7 @@ CHECKS: dict[str, Callable[[Record], Iterator[str]]] = {
     "reordered": reordered,
     "strays": strays,
     "unanswered": unanswered,
+    "misunderstood": misunderstood,
     "closed": closed,
     "false_leaves": false_leaves,
     "mismatches": mismatches,
@@ -141,5 +169,7 @@ CHECKS: dict[str, Callable[[Record], Iterator[str]]] = {
     "leaked": leaked,
     "bugs": bugs,
     "late": late,
+    "grown": grown,
+    **returns.CHECKS,
     "idle": idle,
 }

@@ -8,14 +8,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from picows import WSCloseCode, WSListener, WSMsgType, ws_connect
+from picows import WSCloseCode, WSError, WSListener, WSMsgType, ws_connect
 
-from bench.chaos.record import EVERYBODY, Arrival, Event, Stay
+from bench.chaos.record import EVERYBODY, Arrival, Event, News, Stay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from picows import WSFrame, WSTransport
+
+    from bench.chaos.record import Role
 
 JOIN, LEAVE = "join", "leave"
 """The ids of those requests; that of a message is its number and its target."""
@@ -53,14 +55,13 @@ class Member(WSListener):
     async def join(self, url: str, patience: float) -> None:
         """Connect and get into the room. Raises `JoinError`."""
         self.stay.asked_at = now()
-        path = "/ws/mcp/" if self.stay.role == "user" else "/ws/signaling/"
         try:
             async with asyncio.timeout(patience):
-                await ws_connect(lambda: self, url + path, websocket_handshake_timeout=patience)
+                await self._dial(url, patience)
                 await self._joined
         except TimeoutError:
             raise JoinError(f"not within {patience:.0f} s") from None
-        except OSError as error:
+        except (OSError, WSError) as error:
             raise JoinError(str(error)) from None
 
     def signal(self, target: str) -> None:
@@ -95,6 +96,9 @@ class Member(WSListener):
             self._transport.disconnect(graceful=False)
             async with asyncio.timeout(CLOSE_PATIENCE):
                 await self._gone.wait()
+
+    async def _dial(self, url: str, patience: float) -> None:
+        await dial(self, self.stay.role, url, patience)
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Ask to join."""
@@ -142,7 +146,7 @@ class Member(WSListener):
             case "message":
                 self._arrive(payload["content"], message["sender"], message["sender"] in self._users)
             case "ack":
-                number, target = _which(message["id"])
+                number, target = which(message["id"])
                 stay.acknowledged.setdefault(target, set()).add(number)
             case "error":
                 self._refuse(message.get("id"), payload)
@@ -155,6 +159,8 @@ class Member(WSListener):
                 self.stay.hear(Event(now(), joined=True, peer=payload["peer_id"], order=payload["order"]))
             case "peer-left":
                 self.stay.hear(Event(now(), joined=False, peer=payload["peer_id"]))
+            case "peer-away" | "peer-back":
+                self.stay.learn(News(now(), kind == "peer-away", payload["peer_id"]))
             case "user-joined":
                 self._users.add(payload["user_id"])
             case "user-left":
@@ -169,6 +175,7 @@ class Member(WSListener):
         self.stay.joined_at = now()
         self.stay.first_roster = {peer["peer_id"]: peer["order"] for peer in payload["peers"]}
         self.stay.roster = dict(self.stay.first_roster)
+        self.stay.away = {peer["peer_id"] for peer in payload["peers"] if peer.get("away")}
         self._users = {user["user_id"] for user in payload.get("users", ())}
         _settle(self._joined)
 
@@ -182,7 +189,7 @@ class Member(WSListener):
             self.stay.join_error = payload["code"]
             self._fail(payload["code"])
         elif name and name != LEAVE:
-            number, target = _which(name)
+            number, target = which(name)
             self.stay.refused.setdefault(target, {})[number] = payload["code"]
 
     def _fail(self, why: str) -> None:
@@ -191,7 +198,14 @@ class Member(WSListener):
             self._joined.exception()  # it is known, even if nobody waits
 
 
-def _which(name: str) -> tuple[int, str]:
+async def dial(listener: WSListener, role: Role, url: str, patience: float) -> None:
+    """Connect to a node's endpoint for that role. Raises TimeoutError, OSError, `WSError`."""
+    path = "/ws/mcp/" if role == "user" else "/ws/signaling/"
+    await ws_connect(lambda: listener, url + path, websocket_handshake_timeout=patience)
+
+
+def which(name: str) -> tuple[int, str]:
+    """The number and the target of a message, from its id."""
     number, _, target = name.partition(":")
     return int(number), target
 

@@ -38,9 +38,55 @@ class Arrival:
     """Whether the receiver had been told of its sender, and is the one it was for."""
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """That a peer had lost its connection, or has one again, as a member was told."""
+
+    at: float
+    away: bool
+    peer: str
+
+
+@dataclass(slots=True)
+class Link:
+    """One of several connections of a stay, to the node with that index."""
+
+    node: int
+    dialed_at: float
+    since: float = 0.0
+    """When the connection before it broke or was given up."""
+    received: int = 0
+    """The number of the last delivery, as the member said when it came back."""
+    entered_at: float | None = None
+    resumed: bool = False
+    complete: bool = True
+    order: int = 0
+    """The member's, as it was told when it came back."""
+    differs: str = ""
+    """How the roster it was told then differs from what it had been told till then, if it said that it is complete."""
+    refused: str = ""
+    """The code of the error that its join was answered with."""
+    runs: list[list[int]] = field(default_factory=list)
+    """The numbers of what it brought, as they came: first and last of each run without a gap."""
+    ended_at: float | None = None
+    closed: str = ""
+    expected: bool = False
+    """Whether it had to end: the member or its node gave it up."""
+
+    def count(self, number: int) -> None:
+        """Note the number of one delivery."""
+        if self.runs and number == self.runs[-1][1] + 1:
+            self.runs[-1][1] = number
+        else:
+            self.runs.append([number, number])
+
+
 @dataclass(slots=True)
 class Stay:
-    """One member in one room, over one connection to the node with that index. Times are seconds of one clock."""
+    """One member in one room. Times are seconds of one clock.
+
+    It is over one connection, to the node with that index; or, where members come back, over several in turn.
+    """
 
     member: str
     room: str
@@ -68,6 +114,24 @@ class Stay:
     refused: dict[str, dict[int, str]] = field(default_factory=dict)
     """By target and number: the error's code."""
     arrived: list[Arrival] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+    """Its connections, where members come back."""
+    news: list[News] = field(default_factory=list)
+    away: set[str] = field(default_factory=set)
+    """Peers that have no connection now, as told."""
+    sent_again: int = 0
+    """Messages that were sent again as no answer had come."""
+    dropped: int = 0
+    """Messages that came again, as was said on them."""
+    silent: bool = False
+    """Whether it went without a word, so that the server waited for it."""
+    gave_up: str = ""
+    """Why it could not come back."""
+
+    @property
+    def misses(self) -> list[float]:
+        """When it was told that it had missed something."""
+        return [link.entered_at for link in self.links if link.entered_at is not None and not link.complete]
 
     @property
     def struck(self) -> bool:
@@ -98,6 +162,12 @@ class Stay:
             self.roster[event.peer] = event.order
         else:
             self.roster.pop(event.peer, None)
+        self.away.discard(event.peer)
+
+    def learn(self, news: News) -> None:
+        """The same of a peer's connection."""
+        self.news.append(news)
+        (self.away.add if news.away else self.away.discard)(news.peer)
 
     def __str__(self) -> str:
         return f"{self.member} (node {self.node}, {self.room})"
@@ -113,6 +183,17 @@ class Kill:
 
 
 @dataclass(slots=True)
+class Sample:
+    """Messages sent and arrived till then, and memory in bytes: by node its process's id and RSS; 0 for no Redis."""
+
+    at: float
+    sent: int = 0
+    arrived: int = 0
+    nodes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    redis: int = 0
+
+
+@dataclass(slots=True)
 class Record:
     """All of one run.
 
@@ -125,10 +206,15 @@ class Record:
     kills: list[Kill] = field(default_factory=list)
     announce_within: float | None = None
     data_lost: bool = False
+    window: float = 0.0
+    """Seconds in which a member must be able to come back."""
     leaked: list[str] = field(default_factory=list)
     """Keys without an end that were left in the engine."""
     bugs: list[str] = field(default_factory=list)
     """Errors in the logs of the nodes."""
+    samples: list[Sample] = field(default_factory=list)
+    stalled: float = 0.0
+    """The longest that the observer itself had to wait for its turn, in seconds."""
     timeline: list[str] = field(default_factory=list)
 
     def observers(self, room: str) -> list[Stay]:

@@ -9,6 +9,7 @@ from bench.report import aligned
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bench.chaos.returns import Returns
     from bench.chaos.verdict import Verdict
 
 SHOWN = ("lost", "duplicated", "reordered", "false_leaves", "mismatches", "ghosts", "leaked")
@@ -76,12 +77,22 @@ def _details(verdict: Verdict) -> Iterator[str]:
     counts = {"refused": verdict.refused, "joins not answered": verdict.joins_failed}
     said = "; ".join(f"{name}: {_list(found)}" for name, found in counts.items() if found)
     yield f"{verdict.fault}, seed {verdict.seed}: {verdict.joins} joins; quiet after {verdict.settled:.1f} s; {said}"
+    if verdict.returns.times:
+        yield f"  {_returns(verdict.returns)}"
     if verdict.kept:
         return
     yield from (f"  {line}" for line in verdict.timeline)
     for name, examples in verdict.examples.items():
         yield f"  {name.replace('_', ' ')}: {verdict.breaches[name]}"
         yield from (f"    {line}" for line in examples[:NARROW])
+
+
+def _returns(counted: Returns) -> str:
+    return (
+        f"{counted.times} times a member came back, {counted.elsewhere} of them at another node, within "
+        f"{counted.slowest:.1f} s; {counted.incomplete} missed something and were told, {counted.told} messages; "
+        f"{counted.sent_again} messages were sent again, {counted.dropped} had come before and were dropped"
+    )
 
 
 def _list(counts: dict[str, int]) -> str:

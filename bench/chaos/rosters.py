@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
 
     from bench.chaos.record import Event, Record, Stay
 
+    Entries = dict[tuple[str, int], tuple[int, dict[str, int]]]
+
 
 def false_leaves(record: Record) -> Iterator[str]:
     """`peer-left` of peers that were there, once for each who heard it."""
@@ -17,40 +20,47 @@ def false_leaves(record: Record) -> Iterator[str]:
     for stay in record.stays:
         times = [at for at in (stay.ended_at, stay.struck_at) if at is not None]
         if times:
-            ended[stay.room, stay.member].append(min(times))
+            insort(ended[stay.room, stay.member], min(times))
     for stay in record.stays:
         heard: Counter[str] = Counter()
         for event in stay.events:
             if not event.joined:
                 heard[event.peer] += 1
-                if sum(at <= event.at for at in ended[stay.room, event.peer]) < heard[event.peer]:
+                if bisect_right(ended[stay.room, event.peer], event.at) < heard[event.peer]:
                     yield f"{stay} was told at {event.at - record.began:.3f} s that {event.peer} left, which was there"
 
 
 def mismatches(record: Record) -> Iterator[str]:
     """Members who were told of other comings and goings, or in another order, than the first observer of the room."""
     for room in record.rooms():
-        first = next((stay for stay in record.observers(room) if stay.lives), None)
+        first = _reference(record, room)
         if first is None:
             yield f"{room} has no observer that lived through"
             continue
+        entries = _entries(first)
         for stay in record.stays:
             if stay.room == room and stay.role != "user" and (stay.joined_at or 0.0) > (first.joined_at or 0.0):
-                yield from _differences(first, stay, data_lost=record.data_lost)
+                yield from _differences(first, entries, stay, data_lost=record.data_lost)
     for stay in record.stays:
         yield from _impossible(stay, record.began)
 
 
-def _differences(first: Stay, other: Stay, *, data_lost: bool) -> Iterator[str]:
+def _reference(record: Record, room: str) -> Stay | None:
+    """The first observer that lived through, if there is one, and missed nothing, if there is one of those."""
+    living = [stay for stay in record.observers(room) if stay.lives]
+    return min(living, key=lambda stay: bool(stay.misses), default=None)
+
+
+def _differences(first: Stay, entries: Entries, other: Stay, *, data_lost: bool) -> Iterator[str]:
     """What one was told that another was not.
 
     What was missed, or lost with the engine's data, may be told in any way: then only where it ends is compared.
     """
-    if other.struck or data_lost:
+    if other.struck or data_lost or first.misses or other.misses:
         if other.present and first.roster != other.roster:
             yield f"{other} sees {_difference(first.roster, other.roster)} than {first}"
         return
-    entered = _entered(first, other)
+    entered = entries.get((other.member, other.first_roster.get(other.member, 0)))
     if entered is None:
         yield f"{first} was never told of {other}"
         return
@@ -60,15 +70,15 @@ def _differences(first: Stay, other: Stay, *, data_lost: bool) -> Iterator[str]:
     yield from _parting(first, first.events[index + 1 :], other)
 
 
-def _entered(first: Stay, other: Stay) -> tuple[int, dict[str, int]] | None:
-    """Where `first` was told of the other's coming, and whom it saw in the room then."""
+def _entries(first: Stay) -> Entries:
+    """By peer and order: where `first` was told of the coming of each, and whom it saw in the room then."""
+    found: Entries = {}
     roster = dict(first.first_roster)
-    order = other.first_roster.get(other.member)
     for index, event in enumerate(first.events):
         _apply(roster, event)
-        if event.joined and (event.peer, event.order) == (other.member, order):
-            return index, roster
-    return None
+        if event.joined:
+            found.setdefault((event.peer, event.order), (index, dict(roster)))
+    return found
 
 
 def _parting(first: Stay, events: list[Event], other: Stay) -> Iterator[str]:
@@ -122,7 +132,9 @@ def taken(record: Record) -> Iterator[str]:
     for stay in record.stays:
         if stay.join_error == "peer-id-taken":
             others = [
-                one for one in record.stays if (one.room, one.member) == (stay.room, stay.member) and one.joined_at
+                one
+                for one in record.stays
+                if (one.room, one.member) == (stay.room, stay.member) and one is not stay and not one.join_error
             ]
             if all(one.left_at is not None and one.left_at <= stay.asked_at for one in others):
                 yield f"{stay}, at {stay.asked_at - record.began:.3f} s"
@@ -159,11 +171,22 @@ def announced_after(record: Record, members: set[str], at: float) -> float | Non
 
 def leaves(record: Record) -> Iterator[float]:
     """Seconds from a leave, on a node that lived through, until each observer that lived through was told of it."""
+    heard = {
+        room: [(observer, _leaves_heard(observer)) for observer in record.observers(room) if observer.lives]
+        for room in record.rooms()
+    }
     for stay in record.stays:
-        if stay.struck or stay.joined_at is None or stay.ended_at is None or stay.role == "user":
+        if stay.struck or stay.silent or stay.joined_at is None or stay.ended_at is None or stay.role == "user":
             continue
-        for observer in record.observers(stay.room):
-            told = [event.at for event in observer.events if event.peer == stay.member and not event.joined]
-            later = [at for at in told if at >= stay.ended_at]
-            if observer.lives and later and (observer.joined_at or 0.0) < stay.joined_at:
+        for observer, told in heard[stay.room]:
+            later = [at for at in told[stay.member] if at >= stay.ended_at]
+            if later and (observer.joined_at or 0.0) < stay.joined_at:
                 yield later[0] - stay.ended_at
+
+
+def _leaves_heard(observer: Stay) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = defaultdict(list)
+    for event in observer.events:
+        if not event.joined:
+            found[event.peer].append(event.at)
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
@@ -13,7 +14,7 @@ import msgspec
 import redis
 import uvloop
 
-from bench.chaos import judge, rosters
+from bench.chaos import judge, returns, rosters
 from bench.chaos.crowd import Crowd
 from bench.chaos.faults import CALM
 from bench.chaos.member import now
@@ -24,6 +25,7 @@ from bench.cluster import Cluster, serve
 from bench.contender import ROOT
 from bench.engine import Engine
 from bench.engine_sets import SentinelSet, ask
+from mcp_actors.config import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,13 +39,17 @@ SETTLE_PATIENCE, SETTLE_PATIENCE_WITH_CONTROL = 20.0, 1.5
 SETTLE_PAUSE = 0.25
 CHURNERS, MOVERS = 4, 2
 SETTINGS = {"MCP_ACTORS_LOG_FORMAT": "json", "MCP_ACTORS_LOG_LEVEL": "info"}
-PENDING = (judge.lost, judge.unanswered, rosters.mismatches, rosters.ghosts)
+PENDING = (judge.lost, judge.unanswered, rosters.mismatches, rosters.ghosts, returns.absent, returns.doubled)
 """What may hold for a while after a fault, but not for ever."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says. `rate`: messages per second of all together; `seconds`: None for the fault's own."""
+    """What the command line says.
+
+    `rate`: messages per second of all together; `seconds`: None for the fault's own. Seconds, too, are `lease`, after
+    which a node is dead, `window`, to come back in, and `drain`, which a node that is asked to stop gives its members.
+    """
 
     seconds: float | None = None
     seed: int = 1
@@ -52,25 +58,45 @@ class Options:
     peers: int = 24
     rate: float = 400.0
     lease: float = 2.0
+    window: float = 10.0
+    drain: float = 3.0
     flavor: Flavor = "valkey"
     control: bool = False
 
 
 def run(fault: Fault, options: Options, directory: Path) -> Verdict:
-    """Let a fault strike, and judge; the record and the nodes' logs go to the directory.
+    """Let a fault strike, and judge; see `run_and_record`."""
+    verdict, _ = run_and_record(fault, options, directory)
+    return verdict
+
+
+def run_and_record(fault: Fault, options: Options, directory: Path) -> tuple[Verdict, Record]:
+    """The same with the record, which goes to the directory, as do the nodes' logs.
 
     Raises what starting them raises.
     """
     command = _control if options.control else serve
     with fault.engine(options.flavor) as engine:
-        cluster = Cluster(options.processes, engine.url, lease=options.lease, command=command, settings=SETTINGS)
+        settings = SETTINGS | (_returning(options) if fault.returns else {})
+        cluster = Cluster(options.processes, engine.url, lease=options.lease, command=command, settings=settings)
         with cluster:
             try:
                 verdict, record = uvloop.run(_run(fault, options, engine, cluster))
             finally:
                 _keep_logs(cluster, directory)
     (directory / "record.json").write_bytes(msgspec.json.encode(record))
-    return verdict
+    return verdict, record
+
+
+def _returning(options: Options) -> dict[str, str]:
+    """What lets members come back to any node."""
+    settings = {
+        "MCP_ACTORS_SECRET_KEY": secrets.token_hex(32),
+        "MCP_ACTORS_RESUME_WINDOW": f"{options.window:g}",
+    }
+    if "drain_seconds" in Settings.__struct_fields__:  # else they stop at once
+        settings["MCP_ACTORS_DRAIN_SECONDS"] = f"{options.drain:g}"
+    return settings
 
 
 def _control(port: int) -> list[str]:
@@ -80,8 +106,9 @@ def _control(port: int) -> list[str]:
 async def _run(fault: Fault, options: Options, engine: AnyEngine, cluster: Cluster) -> tuple[Verdict, Record]:
     record = Record(began=now(), announce_within=1.5 * options.lease if fault.announces else None)
     record.data_lost = fault.loses_data
+    record.window = options.window if fault.returns else 0.0
     rng = Random(f"{options.seed} {fault.name}")  # noqa: S311 - to be repeated, not to be secret
-    crowd = Crowd(record, cluster.nodes, options.rooms, rng)
+    crowd = Crowd(record, cluster.nodes, options.rooms, rng, record.window)
     seconds = fault.seconds if options.seconds is None else options.seconds
     world = World(engine, cluster, crowd, record, rng, options.lease, seconds)
     await crowd.gather(options.peers, users=not options.control)
@@ -92,7 +119,7 @@ async def _run(fault: Fault, options: Options, engine: AnyEngine, cluster: Clust
     found = sum_up(fault.name, options.seed, record, settled)
     await crowd.disperse()
     statuses = await asyncio.to_thread(cluster.stop)
-    record.bugs = list(_bugs(cluster.nodes, statuses))
+    record.bugs += _bugs(cluster.nodes, statuses)
     record.leaked = await asyncio.to_thread(_endless_keys, engine)
     return found.with_aftermath(record), record
 

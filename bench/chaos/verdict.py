@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from bench.chaos.judge import CHECKS, expected
+from bench.chaos import returns
+from bench.chaos.judge import CHECKS, expected, told
+from bench.chaos.returns import Returns
 from bench.chaos.rosters import announced_after, leaves
 from bench.plan import Latency, percentiles
 
@@ -36,6 +38,7 @@ class Verdict(Struct):
     """From a leave to the last who was told of it; `latency` is that of messages."""
     announced: float | None
     settled: float
+    returns: Returns
     timeline: list[str] = field(default_factory=list)
 
     @property
@@ -74,6 +77,7 @@ def sum_up(fault: str, seed: int, record: Record, settled: float) -> Verdict:
         leaving=percentiles([int(seconds * 1e9) for seconds in leaves(record)]),
         announced=_announced(record),
         settled=settled,
+        returns=returns.count(record, sum(1 for _ in told(record))),
         timeline=record.timeline,
     )
     for name in CHECKS:

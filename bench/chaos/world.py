@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bench.chaos.crowd import Crowd
     from bench.chaos.record import Record
+    from bench.chaos.returning import Returning
     from bench.cluster import Cluster
 
 AnyEngine = Engine | SentinelSet | ClusterSet
@@ -70,6 +71,11 @@ class World:
         """One of the nodes, at random."""
         return self.rng.choice(range(len(self.cluster.nodes)))
 
+    def choose_nodes(self, count: int) -> list[int]:
+        """So many of the nodes, or all there are, in random order."""
+        nodes = range(len(self.cluster.nodes))
+        return self.rng.sample(nodes, min(count, len(nodes)))
+
     def kill_node(self, node: int) -> None:
         """SIGKILL."""
         self.crowd.strike(node, killed=True)
@@ -82,6 +88,37 @@ class World:
         await asyncio.to_thread(self.cluster.nodes[node].wait_until_ready)
         self.crowd.away.discard(node)
         self.note(f"node {node} is back")
+
+    async def replace_node(self, node: int) -> None:
+        """Stop a node as a deployment does, and start another process in its place."""
+        self.crowd.away.add(node)
+        self.note(f"node {node} is asked to stop")
+        status = await asyncio.to_thread(self.cluster.nodes[node].stop)
+        if status:
+            self.record.bugs.append(f"node {node} ended with {status}")
+        self.note(f"node {node} has stopped")
+        await self.restart_node(node)
+
+    async def move_members(self, rate: float, seconds: float) -> None:
+        """Have so many members per second lose their connection, in various ways, and come back at any node."""
+        moved, end = 0, now() + seconds
+        while now() < end:
+            await asyncio.sleep(self.rng.uniform(0.5, 1.5) / rate)
+            stayers = self.crowd.stayers()
+            if stayers:
+                self._move(self.rng.choice(stayers))
+                moved += 1
+        self.note(f"{moved} members were moved")
+
+    def _move(self, member: Returning) -> None:
+        if member.stay.role == "peer":
+            for _ in range(self.rng.choice((0, 1, 8))):
+                self.crowd.speak(member)  # what is under way when the connection breaks
+            member.fade()
+            for _ in range(self.rng.choice((0, 1, 4))):
+                self.crowd.speak(member)
+        rivals = self.rng.choice((1, 1, 1, 2))
+        (member.switch if self.rng.random() < 1 / 3 else member.cut)(rivals)
 
     async def freeze_node(self, node: int, seconds: float) -> None:
         """SIGSTOP, and SIGCONT after so many seconds."""

@@ -9,9 +9,12 @@ from msgspec import Struct
 from mcp_actors.room.room import Greeting as Greeting  # noqa: PLC0414 - for transports, which know no rooms
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mcp_actors.protocol.errors import CloseCode
-    from mcp_actors.protocol.events import Event, LeaveReason, Member
-    from mcp_actors.protocol.identifiers import Incarnation, RequestId
+    from mcp_actors.protocol.events import Announced, Event, LeaveReason, Member, Signalled
+    from mcp_actors.protocol.handover import Handover, MemberState
+    from mcp_actors.protocol.identifiers import Incarnation, RequestId, RoomId
     from mcp_actors.protocol.messages import Message, Targeted
 
 
@@ -28,6 +31,18 @@ class Outlet(Protocol):
     def close(self, code: CloseCode) -> None:
         """Close its connection, for good."""
 
+    def moved(self, room: RoomId) -> None:
+        """The client is at another node by now: as a member of a room it is only to be handed over."""
+
+    def complete(self, room: RoomId) -> None:
+        """All that the other nodes sent to it here, as that member, is there."""
+
+    def recovered(self, frame: bytes) -> None:
+        """Let a frame be before all that came since the client is at this node."""
+
+    def handed_over(self, room: RoomId, told: Handover | None) -> None:
+        """The node that the client was at has said what it knows of it as that member; None: it is dead."""
+
 
 class Enter(Struct, frozen=True, gc=False):
     """Asked by a client that joins: answered with None when it is in, else with a SignalingError."""
@@ -37,6 +52,33 @@ class Enter(Struct, frozen=True, gc=False):
     greeting: Greeting = Greeting()
     presence: bool = False
     """Whether it wants to know who is away."""
+
+
+class Claim(Struct, frozen=True, gc=False):
+    """Asked by a client that was at another node: answered with its member's move to here, None if that is gone."""
+
+    member: Member
+    outlet: Outlet
+
+
+class Depart(Struct, frozen=True, gc=False):
+    """Asked for a member that moved away: answered with what is known of it and how it is known, None if it is gone."""
+
+    incarnation: Incarnation
+
+
+class Adopt(Struct, frozen=True, gc=False):
+    """Told for a member that was claimed, where the node that it was at cannot say itself what it knew of it."""
+
+    incarnation: Incarnation
+    state: MemberState
+
+
+class Recover(Struct, frozen=True, gc=False):
+    """Told for a member that was claimed: what came for it to the node that it was at, and may not have reached it."""
+
+    incarnation: Incarnation
+    events: Sequence[Signalled | Announced]
 
 
 class Return(Struct, frozen=True, gc=False):
@@ -87,4 +129,4 @@ class Heard(Struct, frozen=True, gc=False):
     event: Event
 
 
-Mail = Enter | Exit | Return | Mark | Relayed | Broadcast | Heard
+Mail = Enter | Exit | Claim | Depart | Adopt | Recover | Return | Mark | Relayed | Broadcast | Heard

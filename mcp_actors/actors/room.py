@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from pykka import ActorDeadError
 
 from mcp_actors.actors.loop import LoopActor, LoopFuture
-from mcp_actors.actors.mail import Broadcast, Enter, Exit, Heard, Mail, Mark, Outlet, Relayed, Return
-from mcp_actors.protocol.codec import error_frame
+from mcp_actors.actors.mail import (
+    Adopt,
+    Broadcast,
+    Claim,
+    Depart,
+    Enter,
+    Exit,
+    Heard,
+    Mail,
+    Mark,
+    Outlet,
+    Recover,
+    Relayed,
+    Return,
+)
+from mcp_actors.protocol import handover
+from mcp_actors.protocol.codec import error_frame, located
 from mcp_actors.protocol.errors import CloseCode, SignalingError
 from mcp_actors.protocol.events import (
     Announced,
+    ClaimRefused,
     FramesLost,
+    HandedOver,
     JoinRefused,
     LeaveReason,
     MemberJoined,
     MemberLeft,
     MemberMarked,
+    MemberMoved,
     Receipt,
     Signalled,
+    Switched,
     Vacated,
 )
 from mcp_actors.protocol.messages import Message
@@ -32,10 +51,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mcp_actors.broker import Broker
+    from mcp_actors.protocol.events import Member
+    from mcp_actors.protocol.handover import MemberState
     from mcp_actors.protocol.identifiers import Incarnation, RoomId
     from mcp_actors.room.effects import Relay
 
 log = structlog.get_logger("mcp_actors.room")
+
+Departing = tuple["MemberState", "Member"]
 
 
 class RoomActor(LoopActor):
@@ -55,12 +78,14 @@ class RoomActor(LoopActor):
         self._outlets: dict[Incarnation, Outlet] = {}
         self._entering: dict[Incarnation, LoopFuture[None]] = {}
         self._leaving: dict[Incarnation, LoopFuture[None]] = {}
+        self._claiming: dict[Incarnation, LoopFuture[MemberMoved | None]] | None = None
+        self._at = b""  # the last place of what came from other nodes
 
     def __str__(self) -> str:
         return f"room {self._room.id!r}"
 
-    def on_receive(self, message: Mail) -> LoopFuture[None] | None:
-        """Handle one mail; only `Enter` and `Exit` have an answer."""
+    def on_receive(self, message: Mail) -> LoopFuture[None] | LoopFuture[MemberMoved | None] | Departing | None:
+        """Handle one mail; those that are asked have an answer."""
         match message:
             case Relayed():
                 self._relay(message)
@@ -75,7 +100,9 @@ class RoomActor(LoopActor):
             case Mark():
                 self._broker.mark(self._room.id, message.incarnation, away=message.away)
             case Return():
-                self._perform(self._room.returned(message.incarnation, message.greeting))
+                self._perform(self._room.returned(message.incarnation, message.greeting, self._at))
+            case _:
+                return self._move(message)
         return None
 
     def on_idle(self) -> None:
@@ -94,7 +121,8 @@ class RoomActor(LoopActor):
         self._broker.abandon(self._room.id)
         for outlet in list(self._outlets.values()):
             outlet.close(CloseCode.ROOM_LOST)
-        for answer in (*self._entering.values(), *self._leaving.values()):
+        asked: list[LoopFuture[Any]] = [*self._entering.values(), *self._leaving.values()]
+        for answer in (*asked, *(self._claiming or {}).values()):
             answer.set_exception((ActorDeadError, ActorDeadError(f"{self} was lost"), None))
 
     # ------------------------------------------------------------------------------------------------------ membership
@@ -109,14 +137,87 @@ class RoomActor(LoopActor):
         return answer
 
     def _exit(self, mail: Exit) -> LoopFuture[None] | None:
+        if self._room.is_departing(mail.incarnation):
+            self._depart(mail.incarnation)
+            return None
         if not self._room.leave(mail.incarnation, Departure(mail.request_id, mail.replied)):
             return None
         answer = self._leaving[mail.incarnation] = LoopFuture()
         self._broker.leave(self._room.id, mail.incarnation, mail.reason)
         return answer
 
+    # ----------------------------------------------------------------------------------------------------------- moves
+
+    def _move(self, mail: Claim | Depart | Adopt | Recover) -> LoopFuture[MemberMoved | None] | Departing | None:
+        match mail:
+            case Recover():
+                self._recover(mail)
+            case Claim():
+                return self._claim(mail)
+            case Depart():
+                return self._depart(mail.incarnation)
+            case Adopt():
+                self._perform(self._room.adopt(mail.incarnation, mail.state))
+        return None
+
+    def _claim(self, mail: Claim) -> LoopFuture[MemberMoved | None]:
+        incarnation = mail.member.incarnation
+        self._outlets[incarnation] = mail.outlet
+        self.idle_matters = False
+        self._room.claim(incarnation)
+        self._claiming = self._claiming or {}
+        answer = self._claiming[incarnation] = LoopFuture()
+        self._broker.claim(self._room.id, mail.member)
+        return answer
+
+    def _claimed(self, incarnation: Incarnation, move: MemberMoved | None) -> None:
+        answer = (self._claiming or {}).pop(incarnation, None)
+        if answer is None:
+            return
+        if move is None:
+            self._outlets.pop(incarnation, None)
+            self._room.give_up_claim(incarnation)
+        answer.set(move)
+
+    def _moved(self, event: MemberMoved) -> None:
+        incarnation = event.incarnation
+        was_here = self._room.is_here(incarnation)
+        self._room.moved(event)
+        self._broker.switch(self._room.id, event)
+        self._claimed(incarnation, event)
+        if was_here and not self._room.is_here(incarnation):
+            log.debug("member moved", room=self._room.id, member=incarnation, node=event.node)
+            self._outlets[incarnation].moved(self._room.id)
+            self._tell_complete(incarnation)
+
+    def _switched(self, event: Switched) -> None:
+        self._room.switched(event)
+        self._tell_complete(event.incarnation)
+
+    def _tell_complete(self, incarnation: Incarnation) -> None:
+        if self._room.is_complete(incarnation):
+            self._outlets[incarnation].complete(self._room.id)
+
+    def _depart(self, incarnation: Incarnation) -> Departing | None:
+        self._outlets.pop(incarnation, None)
+        state = self._room.depart(incarnation)
+        self.idle_matters = self._room.empty
+        member = self._room.roster.member(incarnation)
+        self._broker.release(self._room.id, incarnation)
+        return None if member is None else (state, member)
+
+    def _handed_over(self, event: HandedOver) -> None:
+        outlet = self._outlets.get(event.incarnation)
+        if outlet is None:
+            return
+        told = handover.unpack(event.body) if event.body else None
+        outlet.handed_over(self._room.id, told)
+        if told is not None:
+            self._perform(self._room.adopt(event.incarnation, told.member))
+
     def _heard(self, mail: Heard) -> None:
         event = mail.event
+        self._at = getattr(event, "at", b"") or self._at
         match event:
             case Signalled():
                 self._signalled(event)
@@ -126,15 +227,30 @@ class RoomActor(LoopActor):
                 self._perform(self._room.receipt(event))
             case FramesLost():
                 self._close(event.target)
+            case MemberMoved():
+                self._moved(event)
+            case Switched():
+                self._switched(event)
+            case HandedOver():
+                self._handed_over(event)
+            case _:
+                self._heard_of_members(event)
+        self.idle_matters = self._room.empty
+
+    def _heard_of_members(
+        self, event: MemberJoined | MemberLeft | MemberMarked | JoinRefused | ClaimRefused | Vacated
+    ) -> None:
+        match event:
             case MemberJoined() | MemberLeft():
                 self._changed(event)
             case MemberMarked():
                 self._perform(self._room.marked(event))
             case JoinRefused():
                 self._refused(event)
+            case ClaimRefused():
+                self._claimed(event.incarnation, None)
             case Vacated():
                 self._room.vacated()
-        self.idle_matters = self._room.empty
 
     def _changed(self, event: MemberJoined | MemberLeft) -> None:
         self._perform(self._room.heard(event))
@@ -166,6 +282,16 @@ class RoomActor(LoopActor):
         outlet = self._outlets.get(incarnation)
         if outlet is not None:
             outlet.close(code)
+
+    def _recover(self, mail: Recover) -> None:
+        """Let a member that was claimed have what the node that it was at can give it no more."""
+        outlet = self._outlets.get(mail.incarnation)
+        for event in mail.events if outlet is not None and self._room.is_here(mail.incarnation) else ():
+            overtaken = self._room.overtaken(event) if isinstance(event, Signalled) else 0
+            if not overtaken:
+                outlet.recovered(event.frame)  # type: ignore[union-attr]
+            if event.ticket:
+                self._confirm(event, delivered=not overtaken, queued=not overtaken, overtaken=overtaken)
 
     # -------------------------------------------------------------------------------------------------------- messages
 
@@ -201,26 +327,27 @@ class RoomActor(LoopActor):
                 self._send(effect.to, effect.frame)
 
     def _publish(self, publish: Publish) -> None:
-        room, sender, ticket = self._room.id, publish.sender, publish.ticket
+        room, ticket = self._room.id, publish.ticket
+        sender = cast("Member", self._room.roster.member(publish.sender))
         try:
             if isinstance(publish.message, Message):
                 self._broker.announce(room, sender, publish.to, publish.frame, ticket)
             else:
                 self._broker.relay(room, sender, publish.to[0], publish.frame, ticket, publish.step)
         except SignalingError:
-            self._room.forget_receipts(ticket)
+            self._room.forget_receipts(sender.incarnation, ticket)
             raise
 
     def _signalled(self, event: Signalled) -> None:
         outlet = self._outlets.get(event.target) if self._room.signalled(event.target) else None
         overtaken = self._room.overtaken(event) if event.step is not None and outlet is not None else 0
-        delivered = outlet is not None and not overtaken and outlet.put(event.frame)
+        delivered = outlet is not None and not overtaken and outlet.put(_located(event))
         if event.ticket or not delivered:
             queued = outlet is not None and delivered and outlet.away
             self._confirm(event, delivered=delivered, queued=queued, overtaken=overtaken)
 
     def _announced(self, event: Announced) -> None:
-        self._perform([self._room.announced(event.frame)])
+        self._perform([self._room.announced(event)])
         if event.ticket:
             self._confirm(event, delivered=True)
 
@@ -243,3 +370,7 @@ class RoomActor(LoopActor):
         outlet = self._outlets.get(sender)
         if outlet is not None:
             outlet.put(error_frame(error))
+
+
+def _located(event: Signalled | Announced) -> bytes:
+    return located(event.frame, event.at) if event.at else event.frame

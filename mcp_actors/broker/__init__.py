@@ -17,8 +17,19 @@ Membership
 * `mark` says that a member is away, or back: `MemberMarked`, in the same order as all else. A peer that joins under the
   id of one that yields to it (`Member.yields_to`) replaces it, in one version.
 * `order` counts the joins of each kind in a room's life, which begins with its first member and ends with its last.
-* The members of a node that is lost are heard to leave. A node that was taken for lost hears its own members leave,
-  without having asked for it.
+* The members of a node that is lost are heard to be away, where sessions may be gone on with at another node, and to
+  leave when the time for that is over; else to leave at once. A node that was taken for lost hears its own members
+  leave, without having asked for it.
+
+Moves
+
+* A node asks with `claim` for a member of another node, whose session goes on at it: `MemberMoved` is heard by all
+  nodes of the room, in the same order as all else; `ClaimRefused` by the asking node alone.
+* Each node that hears it says so with `switch`, when all that it sends to the old node is sent. The old node and the
+  new one hear `Switched` after all of that.
+* The old node goes on hearing what others sent it for the member before they switched, until it asks for `release`.
+  What it gives to `hand_over` is `HandedOver` at the new one; nothing, if the old node is dead.
+* `note` tells all nodes which node has a session; `take` lets one node at a time have it from another.
 
 Frames
 
@@ -34,12 +45,24 @@ A listener may be called at any time from the request on, within the call too: i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mcp_actors.protocol.events import Event, LeaveReason, Member, Receipt, Step
+    from mcp_actors.protocol.events import (
+        Announced,
+        Event,
+        Kind,
+        LeaveReason,
+        Member,
+        MemberMoved,
+        Receipt,
+        Signalled,
+        Step,
+    )
     from mcp_actors.protocol.identifiers import Incarnation, RoomId
 
 Listener = Callable[["RoomId", "Event"], Awaitable[None] | None]
@@ -48,6 +71,36 @@ Listener = Callable[["RoomId", "Event"], Awaitable[None] | None]
 
 class BrokerError(Exception):
     """The broker cannot start; `str(error)` says why and what to do."""
+
+
+class Note(Struct, frozen=True):
+    """What all nodes may know of a session: `rooms` as (room, member id, incarnation).
+
+    `whose`: what a client must claim to be to go on with it. `generation` counts its connections; `proved`: the client
+    is known to have the token of this one. `left`: what a node that stops leaves behind of it.
+    """
+
+    session: str
+    generation: int
+    proved: bool
+    whose: str
+    rooms: list[tuple[str, str, str]]
+    left: bytes = b""
+
+
+class Taken(Struct, frozen=True):
+    """A session that this node takes over: its generation from now on, its rooms and what is left as in a `Note`."""
+
+    generation: int
+    rooms: list[tuple[str, str, str]]
+    left: bytes = b""
+
+
+class Recovered(NamedTuple):
+    """What came for a member to the node that it was at; whether that is known to be all after the place asked for."""
+
+    events: Sequence[Signalled | Announced] = ()
+    whole: bool = False
 
 
 class Broker(Protocol):
@@ -61,6 +114,10 @@ class Broker(Protocol):
 
     async def stop(self) -> None:
         """Let what was asked be done, for a moment, and leave the other nodes."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other nodes may take over sessions of this one."""
 
     @property
     def ready(self) -> bool:
@@ -78,15 +135,54 @@ class Broker(Protocol):
     def mark(self, room: RoomId, incarnation: Incarnation, *, away: bool) -> None:
         """Say that a member of this node is away, or back; no member, no effect."""
 
+    def claim(self, room: RoomId, member: Member) -> None:
+        """Ask for a member of another node to be this node's; `member` says who, and its `moves` from now on."""
+
+    def switch(self, room: RoomId, move: MemberMoved) -> None:
+        """Say that this node has heard of a move. Never fails."""
+
+    def hand_over(self, room: RoomId, member: Member, body: bytes) -> None:
+        """Send the node that a member moved to what is known of it here. Never fails."""
+
+    def release(self, room: RoomId, incarnation: Incarnation) -> None:
+        """Hear no more of what is sent here to a member that moved away."""
+
+    async def recover(self, room: RoomId, kind: Kind, move: MemberMoved, at: str, patience: float) -> Recovered:
+        """What came to a node that is gone for a member that moved here, after the place that `at` names.
+
+        What others sent before they heard of the move is waited for, for so many seconds.
+        """
+
+    async def stop_reading(self) -> None:
+        """Hear no more: this node stops, and what comes from now on is left for those who take over its members."""
+
+    def place(self, room: RoomId) -> str:
+        """The place up to which all was heard that came for a room; see `recover`."""
+
+    def note(self, note: Note) -> None:
+        """Tell all nodes of a session of this node, or what is new of it."""
+
+    def forget(self, session: str) -> None:
+        """Tell all nodes that a session of this node has ended."""
+
+    def drop(self, session: str) -> None:
+        """Say no more of a session: another node has it now."""
+
+    async def take(self, session: str, generation: int, whose: str, patience: float) -> Taken | None:
+        """Take a session over by a token of a generation; None if that is for none, used up, or not now.
+
+        Another node that takes it at the same time has so many seconds for it, and so long it is waited for.
+        """
+
     def abandon(self, room: RoomId) -> None:
         """Remove all members of this node from a room that failed; should it be joined again, it is told all anew."""
 
     def relay(
-        self, room: RoomId, sender: Incarnation, target: Member, frame: bytes, ticket: int, step: Step | None = None
+        self, room: RoomId, sender: Member, target: Member, frame: bytes, ticket: int, step: Step | None = None
     ) -> None:
         """Send a frame to a member on another node. Raises `Unavailable`."""
 
-    def announce(self, room: RoomId, sender: Incarnation, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
+    def announce(self, room: RoomId, sender: Member, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
         """Send a frame to the users of other nodes, of each of which `targets` names one. Raises `Unavailable`."""
 
     def confirm(self, room: RoomId, sender: Member, receipt: Receipt) -> None:

@@ -20,8 +20,8 @@ from mcp_actors.protocol.events import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mcp_actors.broker import Listener
-    from mcp_actors.protocol.events import Event, Member, Receipt, Step
+    from mcp_actors.broker import Listener, Note, Recovered, Taken
+    from mcp_actors.protocol.events import Event, Member, MemberMoved, Receipt, Step
     from mcp_actors.protocol.identifiers import Incarnation, PeerId, RoomId, UserId
 
 
@@ -101,6 +101,11 @@ class MemoryBroker:
         """See `Broker`."""
 
     @property
+    def shared(self) -> bool:
+        """See `Broker`."""
+        return False
+
+    @property
     def ready(self) -> bool:
         """See `Broker`."""
         return True
@@ -152,18 +157,59 @@ class MemoryBroker:
             self.leave(room, incarnation, LeaveReason.DISCONNECTED)
 
     def relay(
-        self, room: RoomId, sender: Incarnation, target: Member, frame: bytes, ticket: int, step: Step | None = None
+        self, room: RoomId, sender: Member, target: Member, frame: bytes, ticket: int, step: Step | None = None
     ) -> None:
         """See `Broker`."""
         self._no_other_node()
 
-    def announce(self, room: RoomId, sender: Incarnation, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
+    def announce(self, room: RoomId, sender: Member, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
         """See `Broker`."""
         self._no_other_node()
 
     def confirm(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
         """See `Broker`."""
         self._no_other_node()
+
+    # ------------------------------------------------------------------- sessions, which no other node can go on with
+
+    def claim(self, room: RoomId, member: Member) -> None:
+        """See `Broker`."""
+        self._no_other_node()
+
+    def switch(self, room: RoomId, move: MemberMoved) -> None:
+        """See `Broker`."""
+        self._no_other_node()
+
+    def hand_over(self, room: RoomId, member: Member, body: bytes) -> None:
+        """See `Broker`."""
+        self._no_other_node()
+
+    def release(self, room: RoomId, incarnation: Incarnation) -> None:
+        """See `Broker`."""
+        self._no_other_node()
+
+    async def recover(self, room: RoomId, kind: Kind, move: MemberMoved, at: str, patience: float) -> Recovered:
+        """See `Broker`."""
+        self._no_other_node()
+
+    async def stop_reading(self) -> None:
+        """See `Broker`."""
+
+    def place(self, room: RoomId) -> str:
+        """See `Broker`."""
+        return ""
+
+    def note(self, note: Note) -> None:
+        """See `Broker`."""
+
+    def forget(self, session: str) -> None:
+        """See `Broker`."""
+
+    def drop(self, session: str) -> None:
+        """See `Broker`."""
+
+    async def take(self, session: str, generation: int, whose: str, patience: float) -> Taken | None:
+        """See `Broker`."""
 
     @staticmethod
     def _no_other_node() -> NoReturn:

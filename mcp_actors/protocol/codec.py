@@ -42,6 +42,7 @@ _EXPECTED = {
     "payload.candidate": 'a candidate object, or null or "" to end the candidates',
     "payload.metadata": "an object",
     "negotiation": "the number the server gave an offer",
+    "again": "true or false",
 }
 _QUOTE = ord('"')
 
@@ -250,6 +251,11 @@ def stamp(sender: bytes, frame: bytes) -> bytes:
     Measured on a 2.4 kB offer: 0.3 us, against 4.3 us for encoding it anew.
     """
     return sender + frame[frame.index(b"{") + 1 :]
+
+
+def located(frame: bytes, at: bytes) -> bytes:
+    """A relayed frame with its place in all that came to its node, as the client will name it: see `Signalled`."""
+    return b'{"at":"%b",%b' % (at, frame[1:])
 
 
 def _dumps(value: Any) -> bytes:

@@ -32,7 +32,7 @@ class Member(Struct, frozen=True):
     """One connection in one room, as every node knows it.
 
     `order` is the room's join counter, given by the broker: 0 until then, unique and rising in a room's life. `away`:
-    it has no connection now, and may come back.
+    it has no connection now, and may come back. `moves` rises with each node that its session goes on at.
     """
 
     kind: Kind
@@ -42,6 +42,7 @@ class Member(Struct, frozen=True):
     metadata: dict[str, Any]
     order: int = 0
     away: bool = False
+    moves: int = 0
     verified: bool = False
     """Its id is that of its access token, so it is its own."""
 
@@ -54,10 +55,11 @@ class Member(Struct, frozen=True):
 
 
 class MemberJoined(Struct, frozen=True):
-    """`member` is in the room from `version` on."""
+    """`member` is in the room from `version` on. `at` as in `Signalled`, for a member of this node."""
 
     version: int
     member: Member
+    at: bytes = b""
 
 
 class MemberLeft(Struct, frozen=True):
@@ -76,11 +78,47 @@ class MemberMarked(Struct, frozen=True):
     away: bool
 
 
+class MemberMoved(Struct, frozen=True):
+    """The session of a member goes on at `node` from `version` on, in the same place, and no more at the node `old`.
+
+    `others`: the nodes with members in the room, `old` and `node` among them, that may not have heard of it yet. `at`
+    as in `Signalled`, for a member that is at this node now.
+    """
+
+    version: int
+    incarnation: Incarnation
+    old: NodeId
+    node: NodeId
+    moves: int
+    others: tuple[NodeId, ...]
+    at: bytes = b""
+
+
+class Switched(Struct, frozen=True, gc=False):
+    """All that `node` sent to the node a member was at has been heard: it has heard of the member's move."""
+
+    incarnation: Incarnation
+    node: NodeId
+
+
+class HandedOver(Struct, frozen=True, gc=False):
+    """What the node that a member was at knows of it and its session, for the one it is at now; b"" if that is dead."""
+
+    incarnation: Incarnation
+    body: bytes
+
+
 class JoinRefused(Struct, frozen=True):
     """The broker did not let this incarnation in; told to its own node alone."""
 
     incarnation: Incarnation
     code: ErrorCode
+
+
+class ClaimRefused(Struct, frozen=True):
+    """The member that this node claimed is gone, or somebody claimed it later; told to that node alone."""
+
+    incarnation: Incarnation
 
 
 class Vacated(Struct, frozen=True):
@@ -97,7 +135,8 @@ class Step(Struct, frozen=True, array_like=True, gc=False):
 class Signalled(Struct, frozen=True, gc=False):
     """A frame from a member on another node for a member on this one.
 
-    `ticket` names it in the receipt; 0 where its sender wants to know of a failure alone.
+    `ticket` names it in the receipt; 0 where its sender wants to know of a failure alone. `at` is its place in all that
+    came to this node, for a client that may have to go on at another; empty where that cannot be.
     """
 
     sender: Incarnation
@@ -105,15 +144,20 @@ class Signalled(Struct, frozen=True, gc=False):
     frame: bytes
     ticket: int
     step: Step | None = None
+    at: bytes = b""
 
 
 class Announced(Struct, frozen=True, gc=False):
-    """A frame from a user on another node for all users on this one; `target` is one of them, for the receipt."""
+    """A frame from a user on another node for all users on this one; `target` is one of them, for the receipt.
+
+    `at` as in `Signalled`.
+    """
 
     sender: Incarnation
     target: Incarnation
     frame: bytes
     ticket: int
+    at: bytes = b""
 
 
 class Receipt(Struct, frozen=True, gc=False):
@@ -135,4 +179,18 @@ class FramesLost(Struct, frozen=True, gc=False):
     target: Incarnation
 
 
-Event = MemberJoined | MemberLeft | MemberMarked | JoinRefused | Vacated | Signalled | Announced | Receipt | FramesLost
+Event = (
+    MemberJoined
+    | MemberLeft
+    | MemberMarked
+    | MemberMoved
+    | Switched
+    | HandedOver
+    | JoinRefused
+    | ClaimRefused
+    | Vacated
+    | Signalled
+    | Announced
+    | Receipt
+    | FramesLost
+)

@@ -12,7 +12,7 @@ NodeId = NewType("NodeId", str)
 """One server process, new at each start."""
 
 Incarnation = NewType("Incarnation", str)
-"""One membership of one connection in one room: the same peer id on a later connection is another incarnation."""
+"""One membership of one session in one room, `<session>.<number>`: the same peer id later is another incarnation."""
 
 RequestId = int | str
 """The `id` a client may put on a request; its reply, `ack` or `error` echoes it."""
@@ -22,6 +22,11 @@ MAX_REQUEST_ID_LENGTH = 64
 
 _SHOWN = 40
 _JOINERS = {0x200C: None, 0x200D: None}
+
+
+def session_of(incarnation: Incarnation) -> str:
+    """The session that a membership is of."""
+    return incarnation.partition(".")[0]
 
 
 def id_problem(value: str, max_length: int) -> str | None:

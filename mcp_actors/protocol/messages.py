@@ -22,6 +22,11 @@ ClientRequestId = (
 
 NegotiationNumber = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
+MAX_PLACES, MAX_PLACE_LENGTH = 256, 64
+
+Places = Annotated[dict[RoomId, Annotated[str, Meta(max_length=MAX_PLACE_LENGTH)]], Meta(max_length=MAX_PLACES)]
+"""By room, the last `at` that came in a message of it."""
+
 Delivery = Annotated[int, Meta(ge=0, le=2**53)]
 """A delivery number: of a session's frames, from 1; 0 before the first."""
 
@@ -36,6 +41,12 @@ class RoomRequest(Request, frozen=True, kw_only=True):
     """A request about one room."""
 
     room: RoomId
+
+
+class RelayedRequest(RoomRequest, frozen=True, kw_only=True):
+    """A request whose own text is passed on; `again`: it was sent before, on a connection that broke."""
+
+    again: bool = False
 
 
 class Empty(Struct, frozen=True):
@@ -63,13 +74,15 @@ class Authenticate(Request, frozen=True, tag="authenticate"):
 class JoinPayload(Struct, frozen=True):
     """Who joins. `resume`: the token of a session to go on with, `received` the last delivery number seen in it.
 
-    `peer_id` may be left out with an access token. `presence`: whether to be told of peers who are away.
+    `at`: the last place in each room, which is known where rooms span processes. `peer_id` may be left out with an
+    access token. `presence`: whether to be told of peers who are away.
     """
 
     peer_id: PeerId | UnsetType = UNSET
     metadata: dict[str, Any] = field(default_factory=dict)
     resume: str | None = None
     received: Delivery = 0
+    at: Places = {}
     presence: bool = False
 
 
@@ -133,28 +146,28 @@ class SignalPayload(TargetedPayload, frozen=True):
     data: Raw
 
 
-class Offer(RoomRequest, frozen=True, tag="offer"):
+class Offer(RelayedRequest, frozen=True, tag="offer"):
     """Relay an offer; the server gives it its number, 0 until then."""
 
     negotiation: ClassVar[int] = 0
     payload: OfferPayload
 
 
-class Answer(RoomRequest, frozen=True, tag="answer"):
+class Answer(RelayedRequest, frozen=True, tag="answer"):
     """Relay an answer; `negotiation` is the number of the offer it answers."""
 
     payload: AnswerPayload
     negotiation: NegotiationNumber | None = None
 
 
-class IceCandidate(RoomRequest, frozen=True, tag="ice-candidate"):
+class IceCandidate(RelayedRequest, frozen=True, tag="ice-candidate"):
     """Relay an ICE candidate; `negotiation` is the number of the offer it belongs to."""
 
     payload: IceCandidatePayload
     negotiation: NegotiationNumber | None = None
 
 
-class Signal(RoomRequest, frozen=True, tag="signal"):
+class Signal(RelayedRequest, frozen=True, tag="signal"):
     """Relay what WebRTC has no message for: renegotiation requests, application signals."""
 
     negotiation: ClassVar[None] = None
@@ -169,11 +182,12 @@ PeerRequest = Authenticate | Join | Leave | Offer | Answer | IceCandidate | Sign
 
 
 class ConnectPayload(Struct, frozen=True):
-    """Who connects; `user_id`, `resume` and `received` as `peer_id` and the others in `join`."""
+    """Who connects; `user_id`, `resume`, `received` and `at` as `peer_id` and the others in `join`."""
 
     user_id: UserId | UnsetType = UNSET
     resume: str | None = None
     received: Delivery = 0
+    at: Places = {}
 
 
 class Connect(Request, frozen=True, tag="connect"):
@@ -200,7 +214,7 @@ class MessagePayload(Struct, frozen=True):
     content: Raw
 
 
-class Message(RoomRequest, frozen=True, tag="message"):
+class Message(RelayedRequest, frozen=True, tag="message"):
     """Broadcast to the users of a room."""
 
     payload: MessagePayload
@@ -407,6 +421,18 @@ class Ack(RoomReply, frozen=True, tag="ack"):
     payload: AckPayload
 
 
+class ReconnectPayload(Struct, frozen=True):
+    """When to make the new connection: so many milliseconds from now."""
+
+    after_ms: int
+
+
+class Reconnect(Reply, frozen=True, tag="reconnect"):
+    """This process is about to stop: go on with a new connection, to another one."""
+
+    payload: ReconnectPayload
+
+
 class ErrorPayload(Struct, frozen=True, omit_defaults=True):
     """What went wrong: `code` for programs, `message` for people, `retryable` if the same may succeed later."""
 
@@ -438,5 +464,6 @@ ServerMessage = (
     | UserJoined
     | UserLeft
     | Ack
+    | Reconnect
     | Error
 )

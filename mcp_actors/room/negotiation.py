@@ -92,6 +92,14 @@ class Negotiations(Struct, gc=False):
             return newest if number < others else 0
         return 0 if number == own else newest  # numbers are unique: an earlier one of either, as it is nobody's latest
 
+    def of(self, sender: Incarnation) -> list[tuple[Incarnation, int, int]]:
+        """For each other peer: the numbers of the latest offers of `sender` to it, and of it to `sender`."""
+        others = {self.one, self.other} - {sender, NOBODY} if sender in (self.one, self.other) else set()
+        for direction in self.more or ():
+            if sender in (direction.sender, direction.target):
+                others.add(direction.target if direction.sender == sender else direction.sender)
+        return [(other, *self.latest(sender, other)) for other in sorted(others)]
+
     def forget(self, gone: Incarnation, others: Iterable[Incarnation]) -> None:
         """Drop what was between a peer that is gone and the others."""
         if gone in (self.one, self.other):

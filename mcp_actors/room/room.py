@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from mcp_actors.protocol import messages as wire
-from mcp_actors.protocol.codec import encode, error_frame, offer_stamp, sender_stamp, stamp
+from mcp_actors.protocol.codec import encode, error_frame, located, offer_stamp, sender_stamp, stamp
 from mcp_actors.protocol.errors import (
     BadMessage,
     ErrorCode,
@@ -23,15 +23,25 @@ from mcp_actors.protocol.errors import (
     Unavailable,
 )
 from mcp_actors.protocol.events import Kind, Member, MemberJoined, MemberLeft, Step
+from mcp_actors.protocol.handover import MemberState, Offers, Pending
 from mcp_actors.protocol.identifiers import PeerId, UserId, shown
 from mcp_actors.room.effects import Publish, Relay, Send
+from mcp_actors.room.moves import Moves
 from mcp_actors.room.negotiation import Negotiations
 from mcp_actors.room.roster import Roster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mcp_actors.protocol.events import JoinRefused, MemberMarked, Receipt, Signalled
+    from mcp_actors.protocol.events import (
+        Announced,
+        JoinRefused,
+        MemberMarked,
+        MemberMoved,
+        Receipt,
+        Signalled,
+        Switched,
+    )
     from mcp_actors.protocol.identifiers import Incarnation, NodeId, RequestId, RoomId
 
 
@@ -94,10 +104,12 @@ class Room:
 
     __slots__ = (
         "_capacity",
+        "_claimed",
         "_entering",
         "_here",
         "_leaving",
         "_max_unanswered",
+        "_moves",
         "_negotiations",
         "_ticket",
         "_unanswered",
@@ -116,7 +128,9 @@ class Room:
         self._entering: dict[Incarnation, Entry] = {}
         self._leaving: dict[Incarnation, Departure] = {}
         self._here: dict[Incarnation, bytes] = {}  # with the stamp of each
-        self._unanswered: dict[int, Unanswered] | None = None  # most rooms never need it
+        self._claimed: frozenset[Incarnation] = frozenset()  # members of other nodes that are to be here
+        self._moves: Moves | None = None  # most rooms never need it, nor this:
+        self._unanswered: dict[tuple[Incarnation, int], Unanswered] | None = None  # by sender and ticket
         self._watching: frozenset[Incarnation] = frozenset()  # who wants to know who is away
         self._ticket = 0
         self._negotiations: Negotiations | None = None
@@ -124,7 +138,7 @@ class Room:
     @property
     def empty(self) -> bool:
         """Whether nobody is here and nobody is on the way in."""
-        return not self._here and not self._entering
+        return not (self._here or self._entering or self._claimed or (self._moves and self._moves.departing))
 
     # ------------------------------------------------------------------------------------------------------ membership
 
@@ -146,13 +160,103 @@ class Room:
         """Apply what the broker says, and say who is to hear of it."""
         self.version = event.version
         if isinstance(event, MemberJoined):
-            return self._joined(event.member)
+            return self._joined(event.member, event.at)
         return self._left(event)
+
+    # ------------------------------------------------------------------------------------------------------------ moves
+
+    def claim(self, incarnation: Incarnation) -> None:
+        """Remember that a member of another node is to be here: the broker is being asked for it."""
+        self._claimed |= {incarnation}
+
+    def give_up_claim(self, incarnation: Incarnation) -> None:
+        """The broker did not give it."""
+        self._claimed -= {incarnation}
+
+    def is_here(self, incarnation: Incarnation) -> bool:
+        """Whether a member's session is at this node."""
+        return incarnation in self._here
+
+    def moved(self, event: MemberMoved) -> None:
+        """Note at which node the session of a member goes on. Nobody is told: it is in the room as before."""
+        self.version = event.version
+        incarnation = event.incarnation
+        member = self.roster.move(incarnation, event.node, event.moves)
+        if member is None:
+            return
+        self._moves = self._moves or Moves()
+        if incarnation in self._claimed:
+            self._claimed -= {incarnation}
+            self._here[incarnation] = sender_stamp(member.id)
+            self._moves.arrive(event)
+        elif incarnation in self._here:
+            del self._here[incarnation]
+            self._moves.leave(event, watching=incarnation in self._watching)
+            self._watching -= {incarnation}
+
+    def switched(self, event: Switched) -> None:
+        """Another node has heard of a move."""
+        if self._moves:
+            self._moves.switched(event.incarnation, event.node)
+
+    def is_complete(self, incarnation: Incarnation) -> bool:
+        """Whether nothing more comes for a member that was here, and goes on elsewhere."""
+        return self._moves is not None and self._moves.is_complete(incarnation)
+
+    def depart(self, incarnation: Incarnation) -> MemberState:
+        """Let go of a member that goes on elsewhere, and return what is known of it."""
+        departing = self._moves.departing.pop(incarnation, None) if self._moves else None
+        offers = self._negotiations.of(incarnation) if self._negotiations else []
+        pending: list[Pending] = []
+        for key, one in list((self._unanswered or {}).items()):
+            if one.sender == incarnation:
+                pending.append(Pending(key[1], one.id, one.target, list(one.awaited), one.step))
+                self.forget_receipts(*key)
+        watching = incarnation in self._watching or (departing is not None and departing.watching)
+        return MemberState(watching, [Offers(*offer) for offer in offers], pending)
+
+    def adopt(self, incarnation: Incarnation, state: MemberState) -> list[Send]:
+        """Take what another node knew of a member that is here now."""
+        if incarnation not in self._here:
+            return []
+        if state.watching:
+            self._watching |= {incarnation}
+        for offers in state.offers:
+            self._learn(incarnation, offers)
+        sends: list[Send] = []
+        for one in state.pending:
+            sends += self._adopt_pending(incarnation, one)
+        for receipt in self._moves.receipts.pop(incarnation, ()) if self._moves else ():
+            sends += self.receipt(receipt)
+        return sends
+
+    def _learn(self, incarnation: Incarnation, offers: Offers) -> None:
+        if offers.other not in self.roster:
+            return
+        negotiations = self._negotiations = self._negotiations or Negotiations()
+        own, others = negotiations.latest(incarnation, offers.other)
+        if offers.own > own:
+            negotiations.learned(incarnation, offers.other, offers.own)
+        if offers.others > others:
+            negotiations.learned(offers.other, incarnation, offers.others)
+
+    def _adopt_pending(self, incarnation: Incarnation, one: Pending) -> list[Send]:
+        self._unanswered = self._unanswered or {}
+        self._ticket = max(self._ticket, one.ticket)
+        awaited = set(one.awaited)
+        self._unanswered[incarnation, one.ticket] = Unanswered(
+            incarnation, self.id, one.id, one.target, awaited, one.step
+        )
+        sends: list[Send] = []
+        for gone in [other for other in one.awaited if other not in self.roster]:
+            sends += self._gone(gone)
+        return sends
 
     def vacated(self) -> None:
         """Forget those on other nodes: with nobody here, this node hears no more of them."""
         self.roster = Roster()
         self._negotiations = None
+        self._moves = None
 
     def refused(self, event: JoinRefused) -> SignalingError | None:
         """Forget a join the broker refused; the error is for whoever asked, if anybody still does."""
@@ -171,7 +275,7 @@ class Room:
                 return RoomFull(text, limit=self._capacity)
         return Unavailable("The room cannot be joined now; try again.")
 
-    def _joined(self, member: Member) -> list[Send]:
+    def _joined(self, member: Member, at: bytes) -> list[Send]:
         if member.incarnation in self.roster:
             return []
         self.roster.add(member)
@@ -181,15 +285,15 @@ class Room:
             self._here[member.incarnation] = sender_stamp(member.id)
             if entry.presence:
                 self._watching |= {member.incarnation}
-            sends.insert(0, Send((member.incarnation,), encode(self._welcome(member, entry.greeting))))
+            sends.insert(0, Send((member.incarnation,), self._welcome(member, entry.greeting, at)))
         return sends
 
-    def returned(self, incarnation: Incarnation, greeting: Greeting) -> list[Send]:
-        """Welcome a member that came back, who was here all the time."""
+    def returned(self, incarnation: Incarnation, greeting: Greeting, at: bytes = b"") -> list[Send]:
+        """Welcome a member that came back, who was here all the time. `at`: the last place, see `Signalled`."""
         member = self.roster.member(incarnation)
         if member is None or incarnation not in self._here:
             return []
-        return [Send((incarnation,), encode(self._welcome(member, greeting)))]
+        return [Send((incarnation,), self._welcome(member, greeting, at))]
 
     def marked(self, event: MemberMarked) -> list[Send]:
         """Note that a member is away or back, and tell those who want to know; users are told nothing of users."""
@@ -207,6 +311,8 @@ class Room:
         if member is None:
             return []
         self._here.pop(event.incarnation, None)
+        if self._moves:
+            self._moves.forget(event.incarnation)
         if event.incarnation in self._watching:
             self._watching -= {event.incarnation}
         sends = self._tell(self._audience(member), self._farewell(member, event))
@@ -249,8 +355,14 @@ class Room:
             return None
         return wire.UserLeft(room=self.id, payload=wire.UserLeftPayload(user, event.reason))
 
-    def _welcome(self, member: Member, greeting: Greeting) -> wire.ServerMessage:
-        peers = [_peer_entry(peer) for peer in sorted(self.roster.peers(), key=_order)]
+    def _welcome(self, member: Member, greeting: Greeting, at: bytes) -> bytes:
+        frame = encode(self._whole(member, greeting))
+        return located(frame, at) if at else frame
+
+    def _whole(self, member: Member, greeting: Greeting) -> wire.ServerMessage:
+        present = structs.replace(member, away=False)  # though the broker may not have said so yet
+        known = [present if peer is member else peer for peer in self.roster.peers()]
+        peers = [_peer_entry(peer) for peer in sorted(known, key=_order)]
         request_id = UNSET if greeting.request_id is None else greeting.request_id
         if member.kind is Kind.USER:
             users = [wire.UserEntry(user) for user in self.roster.users()]
@@ -336,7 +448,13 @@ class Room:
 
     def signalled(self, target: Incarnation) -> bool:
         """Whether a frame of another node for a member can be written to it."""
-        return target in self._here and target not in self._leaving
+        if target in self._here:
+            return target not in self._leaving
+        return self.is_departing(target)
+
+    def is_departing(self, incarnation: Incarnation) -> bool:
+        """Whether a member was here, goes on elsewhere, and was not let go of yet."""
+        return self._moves is not None and incarnation in self._moves.departing
 
     def overtaken(self, event: Signalled) -> int:
         """Learn the number of an offer of another node, or judge what belongs to one: see `Negotiations.overtaken`."""
@@ -350,31 +468,44 @@ class Room:
         self._negotiations.learned(event.sender, event.target, step.number)
         return 0
 
-    def announced(self, frame: bytes) -> Send:
-        """Write a frame of another node to all users here."""
-        return Send(self._users_here(), frame)
+    def announced(self, event: Announced) -> Send:
+        """Write a frame of another node to all users here, as its node saw who is here."""
+        to = [one for one in self._users_here() if one != event.sender]
+        if self._moves:
+            sender, moves = self.roster.member(event.sender), self._moves
+            node = None if sender is None else sender.node
+            to = [one for one in to if moves.comes_here(one, node)]
+            to += [one for one in moves.still_for(node) if self.roster.kind(one) is Kind.USER]
+        return Send(to, located(event.frame, event.at) if event.at else event.frame)
 
     def receipt(self, receipt: Receipt) -> list[Send]:
         """Answer the sender of what went to another node, once all that is awaited has come."""
         if not receipt.ticket:
-            here = receipt.sender in self._here
+            here = receipt.sender in self._here or self.is_departing(receipt.sender)
             return [self._not_delivered(receipt.sender, None, None, receipt.overtaken)] if here else []
-        unanswered = (self._unanswered or {}).get(receipt.ticket)
-        if unanswered is None or unanswered.sender != receipt.sender:
-            return []
+        unanswered = (self._unanswered or {}).get((receipt.sender, receipt.ticket))
+        if unanswered is None:
+            return self._early(receipt)
         if not receipt.delivered and unanswered.target is not None:
             refusal = self._not_delivered(unanswered.sender, unanswered.id, unanswered.target, receipt.overtaken)
-            return self._settled(receipt.ticket, refusal)
+            return self._settled((receipt.sender, receipt.ticket), refusal)
         unanswered.awaited.discard(receipt.target)
         if unanswered.awaited:
             return []
         answer = ack(unanswered, "queued" if receipt.queued else "delivered", unanswered.step)
-        return self._settled(receipt.ticket, Send((unanswered.sender,), answer))
+        return self._settled((receipt.sender, receipt.ticket), Send((unanswered.sender,), answer))
 
-    def forget_receipts(self, ticket: int) -> None:
+    def _early(self, receipt: Receipt) -> list[Send]:
+        """Keep a receipt for what a member sent from the node that it was at, which has not said yet what that was."""
+        early = self._moves.receipts.get(receipt.sender) if self._moves else None
+        if early is not None and len(early) < self._max_unanswered:
+            early.append(receipt)
+        return []
+
+    def forget_receipts(self, sender: Incarnation, ticket: int) -> None:
         """What the receipts were for could not be sent."""
         if self._unanswered is not None:
-            self._unanswered.pop(ticket, None)
+            self._unanswered.pop((sender, ticket), None)
 
     def _await_receipts(
         self,
@@ -393,26 +524,26 @@ class Room:
         self._ticket += 1
         target = None if isinstance(message, wire.Message) else message.payload.target_peer_id
         awaited = {member.incarnation for member in to}
-        self._unanswered[self._ticket] = Unanswered(sender, self.id, message.id, target, awaited, step)
+        self._unanswered[sender, self._ticket] = Unanswered(sender, self.id, message.id, target, awaited, step)
         return self._ticket
 
     def _gone(self, incarnation: Incarnation) -> list[Send]:
         """Answer what waited for a member that has left, and forget what it waited for itself."""
         sends: list[Send] = []
-        for ticket, unanswered in list((self._unanswered or {}).items()):
+        for key, unanswered in list((self._unanswered or {}).items()):
             if unanswered.sender == incarnation:
-                self.forget_receipts(ticket)
+                self.forget_receipts(*key)
             elif incarnation in unanswered.awaited:
                 unanswered.awaited.discard(incarnation)
                 if unanswered.target is not None:
                     refusal = self._not_delivered(unanswered.sender, unanswered.id, unanswered.target)
-                    sends += self._settled(ticket, refusal)
+                    sends += self._settled(key, refusal)
                 elif not unanswered.awaited:
-                    sends += self._settled(ticket, Send((unanswered.sender,), ack(unanswered)))
+                    sends += self._settled(key, Send((unanswered.sender,), ack(unanswered)))
         return sends
 
-    def _settled(self, ticket: int, answer: Send) -> list[Send]:
-        self.forget_receipts(ticket)
+    def _settled(self, key: tuple[Incarnation, int], answer: Send) -> list[Send]:
+        self.forget_receipts(*key)
         return [answer]
 
     def _not_delivered(

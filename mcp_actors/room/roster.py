@@ -11,7 +11,7 @@ from mcp_actors.protocol.events import Kind, Member
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from mcp_actors.protocol.identifiers import Incarnation, PeerId, UserId
+    from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, UserId
 
 
 class Roster:
@@ -68,6 +68,16 @@ class Roster:
         if member is None or member.away is away:
             return None
         member = self._members[incarnation] = structs.replace(member, away=away)
+        if member.kind is Kind.PEER:
+            self._peers[cast("PeerId", member.id)] = member
+        return member
+
+    def move(self, incarnation: Incarnation, node: NodeId, moves: int) -> Member | None:
+        """Note that a member is at another node now, and return it; None if it is not here."""
+        member = self._members.get(incarnation)
+        if member is None:
+            return None
+        member = self._members[incarnation] = structs.replace(member, node=node, moves=moves)
         if member.kind is Kind.PEER:
             self._peers[cast("PeerId", member.id)] = member
         return member

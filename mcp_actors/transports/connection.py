@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import structlog
 from tornado.websocket import WebSocketClosedError
 
+from mcp_actors.protocol.codec import encode
 from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.events import LeaveReason
+from mcp_actors.protocol.messages import Reconnect, ReconnectPayload
 from mcp_actors.transports.outbox import Outbox, StockWriter
 from mcp_actors.transports.upgrade import FastWebSocket
 
@@ -73,6 +75,10 @@ class Connection:
             self._socket.ping(b"%d" % max(written, 0))  # the pong brings it back
         except WebSocketClosedError:
             self.end(LeaveReason.DISCONNECTED, final=False)
+
+    def ask_to_reconnect(self, after: float) -> None:
+        """Tell the client to go elsewhere; it is said of this connection, so it is no part of the session."""
+        self.put(encode(Reconnect(payload=ReconnectPayload(int(after * 1000)))))
 
     def ponged(self, data: bytes) -> None:
         """The client is there, and has what was written before the ping that it answers."""

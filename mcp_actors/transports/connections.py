@@ -28,6 +28,9 @@ class Pinged(Protocol):
     def close(self, code: CloseCode, leave: LeaveReason = LeaveReason.DISCONNECTED) -> None:
         """Close the connection; `leave` is the reason its rooms hear."""
 
+    def ask_to_reconnect(self, after: float) -> None:
+        """Tell the client to go elsewhere in so many seconds."""
+
     def abort(self) -> None:
         """Hang up at once."""
 
@@ -45,7 +48,7 @@ class Connections:
         self._open: dict[Pinged, int] = {}
         self._slots: list[dict[Pinged, None]] = [{} for _ in range(SLOTS)]
         self._next_slot = 0
-        self._closing = False
+        self._stopping = False
         self._all_gone = asyncio.Event()
         self._all_gone.set()
 
@@ -53,9 +56,14 @@ class Connections:
         return len(self._open)
 
     @property
+    def stopping(self) -> bool:
+        """Whether no more are taken, as this process is about to end."""
+        return self._stopping
+
+    @property
     def refusal(self) -> str | None:
         """Why no more connections are taken; None while they are."""
-        if self._closing:
+        if self._stopping:
             return "The server is stopping; try again in a moment."
         if len(self._open) >= self._limit:
             return "The server holds as many connections as it may; try again later."
@@ -100,14 +108,22 @@ class Connections:
         except Exception:
             log.exception("heartbeat failed on a connection")
 
+    def take_no_more(self) -> tuple[Pinged, ...]:
+        """Refuse all that come from now on; those that are there."""
+        self._stopping = True
+        return tuple(self._open)
+
+    async def all_gone(self) -> None:
+        """Wait until no connection is left."""
+        await self._all_gone.wait()
+
     async def close_all(self, code: CloseCode, patience: float) -> None:
         """Take no more, close every connection, wait `patience` seconds for the answers, and hang up on the rest."""
-        self._closing = True
-        for connection in tuple(self._open):
+        for connection in self.take_no_more():
             connection.close(code)
         try:
             async with asyncio.timeout(patience):
-                await self._all_gone.wait()
+                await self.all_gone()
         except TimeoutError:
             for connection in tuple(self._open):
                 connection.abort()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcp_actors.transports.access import AccessPolicy
+    from mcp_actors.transports.connections import Connections
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; media-src 'self' blob:"
@@ -61,14 +62,19 @@ class Reporting(Protocol):
 class HealthHandler(RequestHandler):
     """/healthz: the process is up and its loop turns. Open to any host name, as probes call by address."""
 
-    def initialize(self, broker: Reporting) -> None:
+    def initialize(self, broker: Reporting, connections: Connections) -> None:
         """Take what the route gives."""
         self._broker = broker
+        self._connections = connections
+
+    @property
+    def _ready(self) -> bool:
+        return self._broker.ready and not self._connections.stopping
 
     def get(self) -> None:
         """Say so, and how it stands with the other nodes."""
         self.set_header("Cache-Control", "no-store")
-        self.finish({"status": "ok", "ready": self._broker.ready, **self._broker.health()})
+        self.finish({"status": "ok", "ready": self._ready, **self._broker.health()})
 
     def head(self) -> None:
         """Say so, without a body."""
@@ -81,9 +87,8 @@ class ReadyHandler(HealthHandler):
     def get(self) -> None:
         """Say so, with 200 or 503."""
         self.set_header("Cache-Control", "no-store")
-        ready = self._broker.ready
-        self.set_status(200 if ready else 503)
-        self.finish({"ready": ready})
+        self.set_status(200 if self._ready else 503)
+        self.finish({"ready": self._ready})
 
 
 class PageHandler(GuardedHandler, StaticFileHandler):

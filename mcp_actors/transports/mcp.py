@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from mcp_actors.protocol.codec import Decoder
+    from mcp_actors.sessions import Session
     from mcp_actors.transports.websocket import Endpoint
 
 
@@ -47,8 +48,7 @@ class McpHandler(SocketHandler[UserRequest]):
             self._authenticate(message)
             return None
         if isinstance(message, Connect):
-            self._connect(message)
-            return None
+            return self._connect(message)
         if self._user is None:
             raise NotConnected("Say who you are first: send `connect` with your user_id.")
         match message:
@@ -61,29 +61,39 @@ class McpHandler(SocketHandler[UserRequest]):
             case LeaveRoom():
                 return self._session(message.room).leave(message.room, message.id)
 
-    def _connect(self, message: Connect) -> None:
+    def _connect(self, message: Connect) -> Awaitable[None] | None:
         user = UserId(self._who(message.payload.user_id, "payload.user_id"))
         if self._user is not None and self._user != user:
             text = f"This connection is user {shown(self._user)}; open another one for another user."
             raise BadMessage(text, field="payload.user_id")
         self._user = user
-        if message.payload.resume:
-            found = self._endpoint.sessions.find(message.payload.resume, Kind.USER, self._owner(user))
-            self._resume(found, message.payload.received)
-            if self._connection.closed:  # it could not take all that waited for it
-                return
+        if self._may_resume(message.payload.resume):
+            return self._come_back(message, user)
+        self._greet(message, user)
+        return None
+
+    async def _come_back(self, message: Connect, user: UserId) -> None:
+        payload = message.payload
+        found = await self._find(payload.resume or "", Kind.USER, self._owner(user), payload.received, payload.at)
+        self._resume(found, payload.received)
+        if not self._connection.closed:  # or it could not take all that waited for it
+            self._greeted(self._greet(message, user))
+
+    def _greet(self, message: Connect, user: UserId) -> Session:
         session = self._open_session(Kind.USER, self._owner(user))
         greeting = self._greeting(session, message.id)
         server = ServerInfo("mcp_actors", self._endpoint.version)
         request_id = UNSET if message.id is None else message.id
         payload = ConnectedPayload(user, server, **greeting.session())
         session.put(encode(Connected(id=request_id, payload=payload)))
+        return session
 
     def _join(self, message: JoinRoom, user: UserId) -> Awaitable[None]:
         self._expect_grant_for(message.room)
         session = self._session(message.room)
-        session.may_enter(message.room)
+        self._may_enter(session, message.room)
+        verified = self._connection.grant is not None
         membership = self._endpoint.node.membership(
-            message.room, Kind.USER, user, verified=self._connection.grant is not None
+            message.room, Kind.USER, user, session=session.id, verified=verified
         )
         return session.enter(message.room, membership, Greeting(message.id))

@@ -13,6 +13,10 @@ from mcp_actors.transports.websocket import SocketHandler
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from mcp_actors.actors.mail import Greeting
+    from mcp_actors.protocol.identifiers import RoomId
+    from mcp_actors.sessions import Session
+
 
 class SignalingHandler(SocketHandler[PeerRequest]):
     """One peer's connection; in each of its rooms it has an id of its own."""
@@ -33,23 +37,35 @@ class SignalingHandler(SocketHandler[PeerRequest]):
                     raise self._may_not_send()
                 return self._session(message.room).membership(message.room).relay(message, frame)
 
-    def _join(self, message: Join) -> Awaitable[None] | None:
+    def _join(self, message: Join) -> Awaitable[None]:
+        peer = PeerId(self._who(message.payload.peer_id, "payload.peer_id"))
+        self._expect_grant_for(message.room)
+        if self._may_resume(message.payload.resume):
+            return self._come_back(message, peer)
+        return self._enter(message, peer)
+
+    async def _come_back(self, message: Join, peer: PeerId) -> None:
+        payload = message.payload
+        found = await self._find(payload.resume or "", Kind.PEER, self._owner(""), payload.received, payload.at)
+        self._resume(found if found and found.may_be(message.room, peer) else None, payload.received)
+        if not self._connection.closed:  # or it could not take all that waited for it
+            await self._enter(message, peer)
+
+    def _enter(self, message: Join, peer: PeerId) -> Awaitable[None]:
         room, payload = message.room, message.payload
-        peer = PeerId(self._who(payload.peer_id, "payload.peer_id"))
-        self._expect_grant_for(room)
-        if payload.resume:
-            found = self._endpoint.sessions.find(payload.resume, Kind.PEER, self._owner(""))
-            self._resume(found if found and found.may_be(room, peer) else None, payload.received)
-            if self._connection.closed:  # it could not take all that waited for it
-                return None
         session = self._open_session(Kind.PEER, self._owner(""))
         greeting = self._greeting(session, message.id)
         if payload.resume and greeting.resumed and session.is_in(room) and session.may_be(room, peer):
-            session.membership(room).come_back(greeting)
-            return None
-        session.may_enter(room)
+            return self._return(session, room, greeting)
+        self._may_enter(session, room)
         verified = self._connection.grant is not None
-        membership = self._endpoint.node.membership(room, Kind.PEER, peer, payload.metadata, verified=verified)
+        membership = self._endpoint.node.membership(
+            room, Kind.PEER, peer, payload.metadata, session=session.id, verified=verified
+        )
         return session.enter(
             room, membership, greeting._replace(resumed=False, complete=False), presence=payload.presence
         )
+
+    async def _return(self, session: Session, room: RoomId, greeting: Greeting) -> None:
+        await session.membership(room).come_back(greeting)
+        self._greeted(session)

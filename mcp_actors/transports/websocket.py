@@ -19,17 +19,19 @@ from mcp_actors.protocol.errors import (
     MessageTooBig,
     NotInRoom,
     Unauthorized,
+    Unavailable,
     describe,
 )
 from mcp_actors.protocol.identifiers import shown
 from mcp_actors.protocol.messages import Authenticated, AuthenticatedPayload
+from mcp_actors.sessions import VERIFIED
 from mcp_actors.transports.access import refuse
 from mcp_actors.transports.admission import SUBPROTOCOL, not_here, take_token
 from mcp_actors.transports.connection import Connection
 from mcp_actors.transports.upgrade import fast_or_stock, understood
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine
+    from collections.abc import Awaitable, Coroutine, Mapping
 
     from tornado.websocket import WebSocketProtocol
 
@@ -140,7 +142,7 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         session, grant = self._connection.session, self._connection.grant
         if session is None or grant is None or grant.rooms is None:
             return
-        for room in session.rooms:
+        for room, _ in session.rooms():
             if not grant.lets_into(room):
                 session.expel(room)
                 error = Forbidden("Your token does not let you into this room any more; you have left it.")
@@ -163,12 +165,9 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         return claimed
 
     def _owner(self, claimed: str) -> str:
-        """The identity of a session: to go on with one that began with an access token takes one of the same `sub`.
-
-        No id that is merely claimed can look like one of an access token: ids are printable.
-        """
+        """The identity of a session: to go on with one that began with an access token takes one of the same `sub`."""
         grant = self._connection.grant
-        return claimed if grant is None else f"\0{grant.sub}"
+        return claimed if grant is None else f"{VERIFIED}{grant.sub}"
 
     def _expect_grant_for(self, room: RoomId) -> None:
         """Raise `Forbidden` where the token does not let into a room."""
@@ -184,14 +183,31 @@ class SocketHandler(WebSocketHandler, Generic[R]):
 
     # --------------------------------------------------------------------------------------------------------- sessions
 
+    def _may_resume(self, token: str | None) -> bool:
+        """Whether to look for a session: the client has a token, and this connection none yet."""
+        return bool(token) and self._connection.session is None
+
+    async def _find(
+        self, token: str, kind: Kind, identity: str, received: int, at: Mapping[RoomId, str]
+    ) -> Session | None:
+        """The session a token is for, at this node or taken over from another."""
+        sessions = self._endpoint.sessions
+        return sessions.find(token, kind, identity) or await sessions.take_over(token, kind, identity, received, at)
+
     def _resume(self, found: Session | None, received: int) -> None:
-        """Go on with a session, if it was found and this connection has none."""
+        """Go on with a session, if it was found, has not ended meanwhile, and this connection is there and has none."""
         connection = self._connection
-        if found is not None and connection.session is None:
+        if found is not None and not found.ended and connection.session is None and not connection.closed:
             connection.session = found
             connection.complete = found.attach(connection, received)
             connection.resumed = True
             self._confine()
+
+    def _greeted(self, session: Session) -> None:
+        """The client was told its next token: the pong will say that it has it."""
+        session.greeted()
+        if self._connection.session is session:
+            self._connection.ping()
 
     def _open_session(self, kind: Kind, identity: str) -> Session:
         """The session of this connection, a new one if it has none."""
@@ -199,6 +215,12 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         if connection.session is None:
             connection.session = self._endpoint.sessions.open(kind, identity, connection)
         return connection.session
+
+    def _may_enter(self, session: Session, room: RoomId) -> None:
+        """Raise `AlreadyInRoom`, `TooManyRooms` or `Unavailable` if the room cannot be joined."""
+        session.may_enter(room)
+        if self._endpoint.connections.stopping:
+            raise Unavailable("This server process is stopping; reconnect, which leads to another, and join there.")
 
     def _session(self, room: RoomId) -> Session:
         """The session that is in a room. Raises `NotInRoom` where there is none."""
@@ -278,8 +300,6 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         connection = self._connection
         if connection.closed:
             return None
-        if connection.session is not None:
-            connection.session.proved = True
         request: R | None = None
         try:
             request = self._decoder.decode(frame)

@@ -39,7 +39,7 @@ export class Chat extends Connection {
    */
   async join(room) {
     await this.leave();
-    await this.connect();
+    await this.renewed();
     const joined = await this.request("join-room", room, {}, {lasting: false});
     this.#room = room;
     this.#users = new Set(joined.users.map((user) => user.user_id));
@@ -70,7 +70,7 @@ export class Chat extends Connection {
   /** @override */
   async restore(ask) {
     const room = this.#room;
-    const connected = await ask("connect", undefined, {user_id: this.#userId, ...(room === null ? {} : this.session)});
+    const connected = await ask("connect", undefined, {user_id: this.#userId, ...(room === null ? {} : this.resuming())});
     const whole = this.greeted(connected);
     if (room === null) return undefined;
     const left = room !== this.#room; // meanwhile

@@ -9,16 +9,23 @@
  * A lost connection is dialled again by itself, and goes on where it broke: what was missed comes first, what was not answered is
  * sent again, and nobody else notices. Where that cannot be, since it took too long or the server was restarted, the room is
  * joined anew: the roster that "rejoined" brings tells who has come and gone. Keep your RTCPeerConnections in either case.
+ *
+ * A server process that is about to stop asks to be left: the next connection is made while the last one still serves.
  */
 
 const REPLY_TIMEOUT = 15_000; // milliseconds
 const FIRST_PAUSE = 200;
-const NO_REPLY = 4002; // not 1000 or 1001, which would say that we mean to go
+const ANEW = 4002; // not 1000 or 1001, which would say that we mean to go
+const FIRST_FINAL = 4500; // of the close codes: from here on reconnecting is of no use
+const REPLACED = 4501;
 const TOKEN_EXPIRED = 4503; // with another token it may go on
 const STABLE_AFTER = 10_000;
 const LONGEST_PAUSE = 30_000;
 const TAKEN_FOR = 40_000; // the server may have to find out that our old connection is dead
 const TAKEN_PAUSE = 5_000;
+const MOST_PLACES = 64;
+const MOST_REMEMBERED = 1024;
+const RELAYED = new Set(["offer", "answer", "ice-candidate", "signal", "message"]);
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
@@ -27,6 +34,12 @@ const backoff = (attempt) => (0.5 + Math.random() / 2) * Math.min(LONGEST_PAUSE,
 
 /** The same before dialling anew: the first time nearly at once. */
 const pause = (attempt) => (attempt === 0 ? Math.random() * FIRST_PAUSE : backoff(attempt - 1));
+
+/** What goes on over several sockets: its token, the number of its last frame, and by room the last `at`. */
+const newSession = (token = undefined) => ({token, delivered: 0, places: new Map()});
+
+/** Keeps a map or set that others fill at so many entries, the latest. */
+const bound = (entries, most) => entries.size > most && entries.delete(entries.keys().next().value);
 
 /** Dispatches a CustomEvent. */
 export const emit = (target, type, detail) => target.dispatchEvent(new CustomEvent(type, {detail}));
@@ -47,19 +60,21 @@ export class SignalingError extends Error {
  * {code, reason}), "error" (a SignalingError that answers no request).
  */
 export class Connection extends EventTarget {
-  #socket = null;
+  #line = null; // the socket in use, or dialled to be, and what we know of it
+  #next = null; // the one that is to take over from it
+  #session = newSession();
+  #restoring = null; // the line on which restore() works
   #ready = null;
   #pending = new Map();
-  #lastId = 0;
+  #lastId = Math.floor(Math.random() * 2 ** 52); // with `sender` it tells messages apart, whichever tab or page sent them
+  #got = new Set(); // which messages of others
   #attempt = 0;
   #openedAt = 0;
   #timer = 0;
-  #token = undefined; // with which the session is gone on with
-  #delivered = 0; // the number of the last frame of the session
-  #fresh = true; // whether the socket has brought no numbered frame yet
-  #whole = false; // whether the session was gone on with, and nothing is missing
+  #moves = 0;
+  #moveTimer = 0;
   #online = () => this.#hurry();
-  #dialling = null; // the attempt under way, while its token is fetched
+  #dialling = null; // the attempt to connect for which a token is being fetched
   #access; // the access token, or what gives one
 
   /**
@@ -105,8 +120,8 @@ export class Connection extends EventTarget {
    * @returns {Promise<object>} the reply's payload; rejected with a SignalingError
    */
   request(type, room, payload = {}, {negotiation, lasting = true} = {}) {
-    const open = this.#socket?.readyState === WebSocket.OPEN;
-    const kept = this.#keeps(lasting) && (this.state === "reconnecting" || !open);
+    const open = this.#line?.socket.readyState === WebSocket.OPEN;
+    const kept = this.#keeps(lasting) && !(open && this.#line.ready);
     if (!open && !kept) return Promise.reject(this.#lostError());
     return this.#issue({type, room, payload, negotiation, lasting, kept: false}, kept);
   }
@@ -117,9 +132,10 @@ export class Connection extends EventTarget {
    */
   async restore(_ask) {}
 
-  /** For subclasses: the fields of the request that goes on with the session; none where there is no session. */
-  get session() {
-    return this.#token === undefined ? {} : {resume: this.#token, received: this.#delivered};
+  /** For subclasses: the fields of the request that goes on with the session, in a room; none where there is no session. */
+  resuming(room = undefined) {
+    const {token, delivered, places} = this.#session;
+    return token === undefined ? {} : {resume: token, received: delivered, at: Object.fromEntries(places)};
   }
 
   /**
@@ -127,38 +143,46 @@ export class Connection extends EventTarget {
    * @returns {boolean} whether the session goes on and nothing is missing
    */
   greeted({resume, resumed = false, complete = false}) {
-    this.#token = resume;
-    this.#whole = resumed && complete;
-    return this.#whole;
+    const line = this.#restoring ?? this.#line;
+    line.session.token = resume;
+    line.whole = resumed && complete;
+    return line.whole;
+  }
+
+  /** For subclasses: connects to begin something new, which a server that has asked us to go refuses. */
+  renewed() {
+    if (this.#moveTimer || this.#next) this.#renew();
+    return this.connect();
   }
 
   /** For subclasses: a message that is no reply. Unknown types must be ignored. */
   receive(_message) {}
 
   #prepare() {
-    this.#ready = {};
+    if (this.#ready && !this.#ready.done) return;
+    this.#ready = {done: false};
     this.#ready.promise = new Promise((resolve, reject) => Object.assign(this.#ready, {resolve, reject}));
     this.#ready.promise.catch(() => {}); // nobody needs to be waiting
   }
 
-  #issue(request, kept = false) {
+  #issue(request, kept = false, line = this.#line) {
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
       this.#pending.set(id, Object.assign(request, {resolve, reject}));
       if (kept) this.#keep(request);
-      else this.#transmit(id, request);
+      else this.#transmit(id, request, line);
     });
   }
 
-  #transmit(id, request) {
-    const socket = this.#socket;
+  #transmit(id, request, line) {
     const {type, room, payload, negotiation} = request;
+    const again = (request.line !== undefined && RELAYED.has(type)) || undefined;
     const late = () => {
       this.#settle(id, null, new SignalingError("timeout", `No reply to ${type}.`, true));
-      this.#drop(socket);
+      this.#drop(line);
     };
-    Object.assign(request, {kept: false, timer: setTimeout(late, REPLY_TIMEOUT)});
-    socket.send(JSON.stringify({type, room, payload, id, negotiation}));
+    Object.assign(request, {line, kept: false, timer: setTimeout(late, REPLY_TIMEOUT)});
+    line.socket.send(JSON.stringify({type, room, payload, id, negotiation, again}));
   }
 
   /** Lets a request wait for the session to go on. */
@@ -168,7 +192,7 @@ export class Connection extends EventTarget {
   }
 
   #keeps(lasting) {
-    return lasting && this.#token !== undefined && this.state !== "closed";
+    return lasting && this.#session.token !== undefined && this.state !== "closed";
   }
 
   #lostError() {
@@ -184,12 +208,24 @@ export class Connection extends EventTarget {
 
   #dial() {
     this.#timer = 0;
-    if (this.#access === undefined) return this.#open([]);
+    this.#fetchProtocols(
+      (protocols) => (this.#line = this.#open(protocols)),
+      () => this.#lost(1006, "no token"),
+    );
+  }
+
+  /** Hands on what to bring our access token with, unless the connection was lost or closed while that was fetched. */
+  #fetchProtocols(use, fail) {
+    if (this.#access === undefined) return use([]);
     const dialling = (this.#dialling = {});
-    const current = () => this.#dialling === dialling && this.state !== "closed";
+    const ifCurrent = (then) => (token) => {
+      if (this.#dialling !== dialling) return;
+      this.#dialling = null;
+      then(token);
+    };
     this.#getToken().then(
-      (token) => current() && this.#open(["mcp-actors", `mcp-actors.token.${token}`]), // the server chooses the first
-      () => current() && this.#lost(1006, "no token"),
+      ifCurrent((token) => use(["mcp-actors", `mcp-actors.token.${token}`])), // the server chooses the first
+      ifCurrent(fail),
     );
   }
 
@@ -198,83 +234,188 @@ export class Connection extends EventTarget {
   }
 
   /** Goes on with a new token before the old one ends; where there is none, the server closes and it is tried anew. */
-  async #renew(socket) {
+  async #authenticate(line) {
     if (typeof this.#access !== "function") return;
     const token = await this.#getToken().catch(() => undefined);
-    if (token === undefined || socket !== this.#socket || socket.readyState !== WebSocket.OPEN) return;
-    socket.send(JSON.stringify({type: "authenticate", payload: {token}}));
+    if (token === undefined || !this.#uses(line) || line.socket.readyState !== WebSocket.OPEN) return;
+    line.socket.send(JSON.stringify({type: "authenticate", payload: {token}}));
   }
 
   #open(protocols) {
-    this.#fresh = true;
     const socket = new WebSocket(this.url, protocols);
-    this.#socket = socket;
+    // fresh: it has brought no numbered frame yet; asked: the server has heard of us; ready: restored; whole: nothing is missing
+    const line = {socket, session: this.#session, fresh: true, asked: false, ready: false, whole: false, openedAt: 0};
     setTimeout(() => socket.readyState === WebSocket.CONNECTING && socket.close(), REPLY_TIMEOUT);
-    socket.onopen = () => this.#opened(socket);
-    socket.onmessage = ({data}) => socket === this.#socket && this.#received(JSON.parse(data));
-    socket.onclose = ({code, reason}) => socket === this.#socket && this.#lost(code, reason);
+    socket.onopen = () => this.#opened(line);
+    socket.onmessage = ({data}) => this.#uses(line) && this.#received(line, JSON.parse(data));
+    socket.onclose = ({code, reason}) => this.#closed(line, code, reason);
+    return line;
   }
 
-  /** Gives up a connection that does not answer, though nothing has closed it, and dials anew. */
-  #drop(socket) {
-    if (socket !== this.#socket) return;
-    socket.close(NO_REPLY);
-    this.#lost(1006, "no reply");
+  #uses(line) {
+    return line === this.#line || line === this.#next;
   }
 
-  async #opened(socket) {
-    this.#openedAt = Date.now();
+  /** Gives up a connection that does not answer, though nothing has closed it. */
+  #drop(line) {
+    if (!this.#uses(line)) return;
+    line.socket.close(ANEW);
+    this.#closed(line, 1006, "no reply");
+  }
+
+  async #opened(line) {
+    line.openedAt = Date.now();
+    if (line === this.#line) this.#openedAt = line.openedAt;
     const ask = (type, room, payload = {}) => {
-      if (socket !== this.#socket || socket.readyState !== WebSocket.OPEN) return Promise.reject(this.#lostError());
-      return this.#issue({type, room, payload, lasting: false});
+      if (!this.#uses(line) || line.socket.readyState !== WebSocket.OPEN) return Promise.reject(this.#lostError());
+      line.asked = true;
+      return this.#issue({type, room, payload, lasting: false}, false, line);
     };
-    for (let attempt = 0; socket === this.#socket; attempt++) {
+    for (let attempt = 0; this.#uses(line); attempt++) {
       try {
-        this.#whole = false;
-        const event = await this.restore(ask);
-        if (socket === this.#socket) this.#restored(event);
+        const event = await this.#restore(line, ask);
+        if (this.#uses(line)) this.#restored(line, event);
         return;
       } catch (error) {
-        if (socket !== this.#socket) return;
-        const taken = error.code === "peer-id-taken" && Date.now() - this.#openedAt < TAKEN_FOR;
-        if (!error.retryable && !taken) return this.#finish(4500, error.code ?? "failed", error);
+        if (!this.#uses(line)) return;
+        const taken = error.code === "peer-id-taken" && Date.now() - line.openedAt < TAKEN_FOR;
+        if (!error.retryable && !taken) return this.#refused(line, error);
         await sleep(taken ? Math.min(backoff(attempt), TAKEN_PAUSE) : backoff(attempt));
       }
     }
   }
 
-  #restored(event) {
+  async #restore(line, ask) {
+    line.whole = false;
+    this.#restoring = line;
+    try {
+      return await this.restore(ask);
+    } finally {
+      if (this.#restoring === line) this.#restoring = null;
+    }
+  }
+
+  #refused(line, error) {
+    if (line === this.#line) return this.#finish(FIRST_FINAL, error.code ?? "failed", error);
+    line.socket.close(1000);
+    this.#missed(FIRST_FINAL);
+  }
+
+  #restored(line, event) {
+    const noticed = this.state !== "open";
+    if (line === this.#next) this.#takeOver();
+    line.ready = true;
     this.state = "open";
     for (const [id, request] of [...this.#pending]) {
       if (!request.kept) continue;
-      if (this.#whole) this.#transmit(id, request);
+      if (line.whole) this.#transmit(id, request, line);
       else this.#settle(id, null, this.#lostError());
     }
+    this.#ready.done = true;
     this.#ready.resolve();
-    emit(this, "open");
+    if (noticed) emit(this, "open");
     if (event) this.dispatchEvent(event);
+    if (line.after !== undefined) this.#depart(line, line.after);
   }
 
-  #received(message) {
-    const {delivery, type, id, sender, payload = {}} = message;
-    if (delivery !== undefined && !this.#isNew(delivery)) return;
+  // ------------------------------------------------------------------------------------------------------------- moving
+
+  /** The server asks us to go, in so many milliseconds; until we have gone, the line is used as ever. */
+  #depart(line, after) {
+    line.after = after; // where it is the next one, until it is in use
+    if (line !== this.#line || this.#next || this.#moveTimer) return;
+    this.#moves = 0;
+    this.#moveTimer = setTimeout(() => this.#move(), after);
+  }
+
+  #move() {
+    if (this.#session.token === undefined || !this.#line.ready) return this.#renew(); // our id is free when this line has gone
+    this.#fetchProtocols(
+      (protocols) => {
+        this.#moveTimer = 0; // until here it says that we are to go
+        this.#next = this.#open(protocols);
+      },
+      () => this.#moveLater(),
+    );
+  }
+
+  /** The next line serves from now on. What the old one may not have brought to the server is sent again. */
+  #takeOver() {
+    const old = this.#line;
+    this.#abandon(old);
+    this.#use(this.#next);
+    old.socket.close(1000); // where the session goes on, the server has closed it already
+  }
+
+  #use(line) {
+    this.#line = line;
+    this.#next = null;
+    this.#session = line.session;
+  }
+
+  /** The next line has come to nothing; the one in use still serves. */
+  #missed(code) {
+    const line = this.#next;
+    this.#next = null;
+    this.#abandon(line);
+    if (!this.#isFinal(code)) this.#moveLater();
+  }
+
+  #moveLater() {
+    this.#moveTimer = setTimeout(() => this.#move(), backoff(this.#moves++));
+  }
+
+  /** Goes to a new connection without waiting for it. */
+  #renew() {
+    const lines = [this.#line, this.#next];
+    if (this.#next) this.#missed(FIRST_FINAL);
+    this.#lost(1012, "asked to go");
+    for (const line of lines) line?.socket.close(ANEW);
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- receiving
+
+  #received(line, message) {
+    const {delivery, type, room, id, sender, at, payload = {}} = message;
+    if (delivery !== undefined && !this.#isNew(line, delivery)) return;
+    if (at !== undefined) this.#keepPlace(line, room, at);
     const {code, message: text, retryable, details} = payload;
     const error = type === "error" ? new SignalingError(code, text, retryable, details) : null;
     // A relayed message may carry its sender's own id: only what has no sender can be a reply to us.
     if (sender === undefined && this.#settle(id, payload, error)) return;
     if (error) emit(this, "error", error);
-    else if (type === "token-expiring") this.#renew(this.#socket);
-    else this.receive(message);
+    else if (type === "token-expiring") this.#authenticate(line);
+    else if (type === "reconnect") this.#depart(line, payload.after_ms);
+    else if (sender === undefined || !this.#isDouble(message)) this.receive(message);
   }
 
-  /** Whether a frame of this number was not handled before. */
-  #isNew(delivery) {
+  /** Whether a frame of this number was not handled before, on whichever line it comes. */
+  #isNew(line, delivery) {
     // The server sends nothing up to the number we named again: a connection that begins with 1 begins another session.
-    if (this.#fresh && delivery === 1) this.#delivered = 0;
-    this.#fresh = false;
-    if (delivery <= this.#delivered) return false;
-    this.#delivered = delivery;
+    if (line.fresh && delivery === 1) {
+      line.session = newSession(line.session.token);
+      if (line === this.#line) this.#session = line.session;
+    }
+    line.fresh = false;
+    if (delivery <= line.session.delivered) return false;
+    line.session.delivered = delivery;
     return true;
+  }
+
+  #keepPlace({session: {places}}, room, at) {
+    places.delete(room);
+    places.set(room, at);
+    bound(places, MOST_PLACES);
+  }
+
+  /** Whether its sender has sent it again, not knowing that it had come through: to a server process that was lost since. */
+  #isDouble({room, sender, id, again}) {
+    if (id === undefined || id === null) return false;
+    const key = JSON.stringify([room, sender, id]);
+    const known = this.#got.has(key);
+    this.#got.add(key);
+    bound(this.#got, MOST_REMEMBERED);
+    return known && again === true;
   }
 
   #settle(id, payload, error) {
@@ -287,20 +428,38 @@ export class Connection extends EventTarget {
     return true;
   }
 
-  /** Has no connection any more; requests that may go on with the session wait for it. */
-  #abandon() {
-    this.#socket = null;
+  // ------------------------------------------------------------------------------------------------------------- losing
+
+  /** This line is of no use any more; requests that may go on with the session wait for it. */
+  #abandon(line) {
     for (const [id, request] of [...this.#pending]) {
+      if (request.line !== line && !request.kept) continue;
       if (this.#keeps(request.lasting)) this.#keep(request);
       else this.#settle(id, null, this.#lostError());
     }
   }
 
+  #closed(line, code, reason) {
+    if (line === this.#line) this.#lost(code, reason);
+    else if (line === this.#next) this.#missed(code);
+  }
+
+  /** Whether reconnecting is of no use; when a token has ended, it is where we can get another. */
+  #isFinal(code) {
+    return code >= FIRST_FINAL && !(code === TOKEN_EXPIRED && typeof this.#access === "function");
+  }
+
   #lost(code, reason) {
-    const renewable = code === TOKEN_EXPIRED && typeof this.#access === "function";
-    if (code >= 4500 && !renewable) return this.#finish(code, reason);
-    this.#abandon();
-    if (this.state === "open") this.#prepare();
+    const byOurselves = code === REPLACED && this.#next?.asked;
+    if (this.#isFinal(code) && !byOurselves) return this.#finish(code, reason);
+    const line = this.#line;
+    this.#line = null;
+    this.#dialling = null;
+    this.#abandon(line);
+    clearTimeout(this.#moveTimer);
+    this.#moveTimer = 0;
+    this.#prepare();
+    if (this.#next) return this.#use(this.#next); // it is on its way
     if (this.state === "open" && Date.now() - this.#openedAt > STABLE_AFTER) this.#attempt = 0;
     const delay = pause(this.#attempt++);
     this.state = "reconnecting";
@@ -310,12 +469,19 @@ export class Connection extends EventTarget {
 
   #finish(code, reason, error = new SignalingError("closed", `The connection is closed: ${reason || code}.`)) {
     clearTimeout(this.#timer);
-    this.#timer = 0;
+    clearTimeout(this.#moveTimer);
+    this.#timer = this.#moveTimer = 0;
+    this.#dialling = null;
     globalThis.removeEventListener?.("online", this.#online);
-    this.#socket?.close(1000);
     this.state = "closed";
-    this.#token = undefined;
-    this.#abandon();
+    this.#session = newSession();
+    const lines = [this.#line, this.#next];
+    this.#line = this.#next = null;
+    for (const line of lines) {
+      line?.socket.close(1000);
+      this.#abandon(line);
+    }
+    this.#ready.done = true;
     this.#ready.reject(error);
     emit(this, "close", {code, reason});
   }
@@ -351,7 +517,7 @@ export class Signaling extends Connection {
    */
   async join(room, peerId, metadata = undefined) {
     await this.leave();
-    await this.connect();
+    await this.renewed();
     this.#forget();
     const membership = {room, payload: {peer_id: peerId, metadata}};
     const joined = await this.request("join", room, membership.payload, {lasting: false});
@@ -408,7 +574,7 @@ export class Signaling extends Connection {
       this.greeted({}); // a session without a room does not wait
       return undefined;
     }
-    const joined = await ask("join", membership.room, {...membership.payload, ...this.session});
+    const joined = await ask("join", membership.room, {...membership.payload, ...this.resuming(membership.room)});
     const whole = this.greeted(joined);
     if (membership !== this.#membership) {
       await ask("leave", membership.room); // it was left meanwhile

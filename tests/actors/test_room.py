@@ -570,13 +570,13 @@ class Elsewhere(MemoryBroker):
         self.receipts: list[Receipt] = []
 
     def relay(
-        self, room: RoomId, sender: Incarnation, target: Member, frame: bytes, ticket: int, step: Step | None = None
+        self, room: RoomId, sender: Member, target: Member, frame: bytes, ticket: int, step: Step | None = None
     ) -> None:
         if self.full:
             raise Unavailable("full")
-        self.sent.append((sender, target.incarnation, frame, ticket))
+        self.sent.append((sender.incarnation, target.incarnation, frame, ticket))
 
-    def announce(self, room: RoomId, sender: Incarnation, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
+    def announce(self, room: RoomId, sender: Member, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
         for target in targets:
             self.relay(room, sender, target, frame, ticket)
 

@@ -10,59 +10,15 @@ from bench.chaos.judge import CHECKS
 from bench.chaos.record import EVERYBODY, Arrival, Event, Kill, Record, Stay
 from bench.chaos.rosters import announced_after
 from bench.chaos.verdict import sum_up
+from tests.support.records import MESSAGES, ORDERS, breaches, calm, hear, member, send
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ORDERS = {"o0": 1, "o1": 2, "ada": 3, "bob": 4}
-MESSAGES = 60
-
-
-def entered(member: str, node: int, **more: object) -> Stay:
-    """Somebody who came in by `ORDERS`, and was told of those who came later."""
-    order = ORDERS[member]
-    stay = Stay(member, "room", node, joined_at=float(order), asked_at=order - 0.5)
-    stay.first_roster = {other: place for other, place in ORDERS.items() if place <= order}
-    stay.roster = dict(stay.first_roster)
-    for other, place in ORDERS.items():
-        if place > order:
-            stay.hear(Event(float(place), joined=True, peer=other, order=place))
-    for name, value in more.items():
-        setattr(stay, name, value)
-    return stay
-
 
 @pytest.fixture
 def record() -> Record:
-    """Two observers and two peers on two nodes; Ada has sent Bob a number of messages, and all went well."""
-    stays = [entered("o0", 0, role="observer"), entered("o1", 1, role="observer"), entered("ada", 0), entered("bob", 1)]
-    for number in range(1, MESSAGES + 1):
-        send(stays[2], stays[3], number)
-    return Record(stays=stays)
-
-
-def send(sender: Stay, receiver: Stay, number: int, target: str = "") -> None:
-    at = 10.0 + number
-    target = target or receiver.member
-    times = sender.sent.setdefault(target, [])
-    if len(times) < number:
-        times.append(at)
-        sender.acknowledged.setdefault(target, set()).add(number)
-    receiver.arrived.append(Arrival(at + 0.5, sender.member, target, number, at))
-
-
-def member(record: Record, name: str) -> Stay:
-    return next(stay for stay in record.stays if stay.member == name)
-
-
-def hear(record: Record, event: Event, *names: str) -> None:
-    for name in names:
-        member(record, name).hear(event)
-
-
-def breaches(record: Record) -> dict[str, int]:
-    found = {name: len(list(check(record))) for name, check in CHECKS.items()}
-    return {name: count for name, count in found.items() if count}
+    return calm()
 
 
 def test_a_run_without_a_fault_is_without_breach(record: Record) -> None:
@@ -82,6 +38,12 @@ def test_a_message_that_was_refused_is_not_lost(record: Record) -> None:
     del member(record, "bob").arrived[7]
     member(record, "ada").refused["bob"] = {8: "unavailable"}
     assert breaches(record) == {}
+
+
+def test_a_message_that_the_server_calls_wrong_is_found(record: Record) -> None:
+    del member(record, "bob").arrived[7]
+    member(record, "ada").refused["bob"] = {8: "bad-message"}
+    assert breaches(record) == {"misunderstood": 1}
 
 
 def test_a_message_neither_answered_nor_delivered_is_found_twice(record: Record) -> None:

@@ -15,6 +15,10 @@ class TestMemoryBroker(BrokerContract):
         return MemoryBroker()
 
 
+def test_nobody_else_could_take_over_its_sessions() -> None:
+    assert not MemoryBroker().shared
+
+
 def test_nobody_joins_before_somebody_listens() -> None:
     member = Member(Kind.PEER, PeerId("ana"), Incarnation("1"), NodeId("node"), {})
     with pytest.raises(RuntimeError, match="listen"):
@@ -34,9 +38,9 @@ def test_it_has_no_other_node_to_send_to() -> None:
     broker = MemoryBroker()
     member = Member(Kind.PEER, PeerId("ana"), Incarnation("1"), NodeId("other"), {})
     with pytest.raises(RuntimeError, match="other node"):
-        broker.relay(ROOM, Incarnation("2"), member, b"{}", 0)
+        broker.relay(ROOM, member, member, b"{}", 0)
     with pytest.raises(RuntimeError, match="other node"):
-        broker.announce(ROOM, Incarnation("2"), [member], b"{}", 0)
+        broker.announce(ROOM, member, [member], b"{}", 0)
     with pytest.raises(RuntimeError, match="other node"):
         broker.confirm(ROOM, member, Receipt(Incarnation("1"), Incarnation("2"), 0, delivered=True))
 

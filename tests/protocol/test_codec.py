@@ -92,6 +92,9 @@ CLASSES: dict[str, Any] = {
     member.__struct_config__.tag: member for member in (*get_args(wire.PeerRequest), *get_args(wire.UserRequest))
 }
 
+RELAYED = ["offer", "answer", "ice-candidate", "signal", "message"]
+"""Types whose own text is passed on."""
+
 every_valid_message = pytest.mark.parametrize(("endpoint", "message"), VALID)
 
 json_values = st.recursive(
@@ -205,6 +208,19 @@ def test_an_answer_and_a_candidate_may_name_the_offer_they_belong_to(kind: str) 
     for number in (1, 7, 2**63 - 1, None):
         assert _decode(endpoint, {**message, "negotiation": number}).negotiation == number
     assert _decode(endpoint, message).negotiation is None
+
+
+@pytest.mark.parametrize("kind", RELAYED)
+def test_what_is_passed_on_may_say_that_it_was_sent_before(kind: str) -> None:
+    endpoint, message = _named(kind)
+    assert [_decode(endpoint, {**message, "again": again}).again for again in (True, False)] == [True, False]
+    assert _decode(endpoint, message).again is False
+
+
+@pytest.mark.parametrize("kind", sorted({*CLASSES} - {*RELAYED}))
+def test_what_is_answered_alone_is_never_said_again(kind: str) -> None:
+    endpoint, message = _named(kind)
+    assert _refusal(endpoint, {**message, "again": True}).details == {"field": "again"}
 
 
 def test_an_offer_has_no_number_of_its_own_and_a_signal_never_one() -> None:
@@ -326,6 +342,7 @@ def test_a_wrong_field_is_named(kind: str, field: str, value: object) -> None:
         ("answer", "payload.answer", "an object with an `sdp` string and type answer"),
         ("answer", "payload.answer.type", "answer or pranswer"),
         ("ice-candidate", "payload.candidate", 'a candidate object, or null or "" to end the candidates'),
+        *((kind, "again", "true or false") for kind in RELAYED),
     ],
 )
 def test_a_wrong_field_is_told_what_it_must_be(kind: str, field: str, expected: str) -> None:
@@ -746,6 +763,7 @@ SERVER_MESSAGES: list[wire.ServerMessage] = [
     wire.Ack(room=ROOM, payload=wire.AckPayload("delivered")),
     wire.Ack(room=ROOM, payload=wire.AckPayload("delivered", 3)),
     wire.Ack(room=ROOM, payload=wire.AckPayload("queued")),
+    wire.Reconnect(payload=wire.ReconnectPayload(0)),
     wire.Error(payload=wire.ErrorPayload(ErrorCode.INTERNAL, "no", retryable=True)),
     wire.Error(room=ROOM, payload=wire.ErrorPayload(ErrorCode.BAD_MESSAGE, "no", retryable=False, details={"a": 1})),
 ]

@@ -32,7 +32,7 @@ def test_the_server_says_what_the_protocol_lists() -> None:
     assert {_tag(m) for m in get_args(ServerMessage)} == {
         "joined", "left", "peer-joined", "peer-left", "peer-away", "peer-back",
         "connected", "room-joined", "room-left", "user-joined", "user-left",
-        "ack", "error", "authenticated", "token-expiring",
+        "ack", "reconnect", "error", "authenticated", "token-expiring",
     }  # fmt: skip
 
 

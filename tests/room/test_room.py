@@ -20,6 +20,7 @@ from mcp_actors.protocol.errors import (
     Unavailable,
 )
 from mcp_actors.protocol.events import (
+    Announced,
     JoinRefused,
     Kind,
     LeaveReason,
@@ -785,7 +786,7 @@ def test_messages_that_wait_for_receipts_are_bounded() -> None:
     with pytest.raises(Unavailable, match="100 messages"):
         world.room.relay(ana, *_signal("ben", 100))
     _away(world, ana, "ben")  # without an id nothing waits
-    world.room.forget_receipts(waiting[0].ticket)
+    world.room.forget_receipts(ana, waiting[0].ticket)
     _away(world, ana, "ben", 100)
 
 
@@ -819,7 +820,8 @@ def test_a_message_of_another_node_is_for_the_users_here_alone() -> None:
     world = World()
     world.peer("ana")
     uma, vic = world.user("uma"), world.user("vic")
-    assert list(world.room.announced(b"{}").to) == [uma, vic]
+    there = world.elsewhere(Kind.USER, "wim")
+    assert list(world.room.announced(Announced(there, uma, b"{}", 0)).to) == [uma, vic]
 
 
 def test_a_frame_of_another_node_is_for_who_is_here_and_not_leaving() -> None:

@@ -97,4 +97,4 @@ class Site(Ear):
 
     def signal(self, sender: Incarnation, target: Incarnation, frame: bytes, ticket: int = 0) -> None:
         """Send a frame to a member on another node."""
-        self.broker.relay(ROOM, sender, self.members[target], frame, ticket)
+        self.broker.relay(ROOM, self.members[sender], self.members[target], frame, ticket)

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcp_actors.protocol.errors import CloseCode
+    from mcp_actors.protocol.handover import Handover
+    from mcp_actors.protocol.identifiers import RoomId
 
 DEADLINE = 5.0
 """Seconds after which what a test waits for will not come."""
@@ -39,6 +41,7 @@ class RecordingOutlet:
         self.away = False
         self.frames: list[bytes] = []
         self.closes: list[CloseCode] = []
+        self.told: list[tuple[Any, ...]] = []
 
     def put(self, frame: bytes) -> bool:
         """See `Outlet`."""
@@ -49,6 +52,22 @@ class RecordingOutlet:
     def close(self, code: CloseCode) -> None:
         """See `Outlet`."""
         self.closes.append(code)
+
+    def moved(self, room: RoomId) -> None:
+        """See `Outlet`."""
+        self.told.append(("moved", room))
+
+    def complete(self, room: RoomId) -> None:
+        """See `Outlet`."""
+        self.told.append(("complete", room))
+
+    def recovered(self, frame: bytes) -> None:
+        """See `Outlet`."""
+        self.told.append(("recovered", frame))
+
+    def handed_over(self, room: RoomId, told: Handover | None) -> None:
+        """See `Outlet`."""
+        self.told.append(("handed over", room, told))
 
     @property
     def messages(self) -> list[dict[str, Any]]:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from tornado.websocket import WebSocketClosedError
 
+from mcp_actors.broker.memory import MemoryBroker
+from mcp_actors.node import Node
 from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.events import Kind, LeaveReason
+from mcp_actors.protocol.identifiers import NodeId
 from mcp_actors.sessions import Session, Sessions
 from mcp_actors.transports.connection import Connection
 from tests.support.client import DEADLINE
@@ -206,7 +209,8 @@ def connect_with_session(max_frames: int = 100) -> tuple[Connection, FakeSocket,
 
 
 def a_session(connection: Connection) -> Session:
-    sessions = Sessions(b"secret", window=30, max_frames=10, max_bytes=1000, max_rooms=1, max_away=1)
+    node = Node(NodeId("n"), MemoryBroker(), room_capacity=9, max_rooms=9, max_inbox=9, max_unanswered=9)
+    sessions = Sessions(node, b"secret", window=30, max_frames=10, max_bytes=1000, max_rooms=1, max_away=1)
     connection.session = sessions.open(Kind.PEER, "", connection)
     return connection.session
 

@@ -25,6 +25,7 @@ class Pinged:
         self.pings = 0
         self.closed: CloseCode | None = None
         self.left: LeaveReason | None = None
+        self.asked: float | None = None
         self.done = asyncio.Event()
         self._connections = connections
         connections.add(self)
@@ -34,6 +35,9 @@ class Pinged:
         self.heard = self.alive
         if self.pings == 3:
             self.done.set()
+
+    def ask_to_reconnect(self, after: float) -> None:
+        self.asked = after
 
     def close(self, code: CloseCode, leave: LeaveReason = LeaveReason.DISCONNECTED) -> None:
         self.closed, self.left = code, leave

@@ -71,6 +71,10 @@ class NetworkPath:
         self.port = 0
         self.mend()
 
+    def lead_to(self, target: int) -> None:
+        """Take new connections to another port."""
+        self._target = target
+
     def mend(self) -> None:
         """Let connections through."""
         self._listener = socket.create_server(("127.0.0.1", self.port))

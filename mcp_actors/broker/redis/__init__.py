@@ -14,13 +14,15 @@ from mcp_actors.broker.redis.keys import Keys, bucket_of
 from mcp_actors.broker.redis.link import Link
 from mcp_actors.broker.redis.topology import topology_of
 from mcp_actors.protocol.errors import Unavailable
+from mcp_actors.protocol.identifiers import session_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
-    from mcp_actors.broker import Listener
+    from mcp_actors.broker import Listener, Note, Recovered, Taken
     from mcp_actors.broker.redis.bucket import Bucket
-    from mcp_actors.protocol.events import Event, LeaveReason, Member, Receipt, Step
+    from mcp_actors.broker.redis.notes import Notes
+    from mcp_actors.protocol.events import Event, Kind, LeaveReason, Member, MemberMoved, Receipt, Step
     from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId
     from mcp_actors.redis_url import RedisUrl
 
@@ -53,7 +55,7 @@ class RedisBroker:
         buckets = buckets or self._topology.buckets
         self._listener: Listener
         self._links = [
-            Link(Keys(prefix, bucket, buckets), buckets, node, self._topology, self._tell, settings)
+            Link(Keys(prefix, bucket, buckets), buckets, node, self._topology, self._tell, settings, self._bury)
             for bucket in range(buckets)
         ]
         self._tasks: list[asyncio.Task[None]] = []
@@ -101,6 +103,11 @@ class RedisBroker:
         self._tasks = []
 
     @property
+    def shared(self) -> bool:
+        """See `Broker`."""
+        return True
+
+    @property
     def ready(self) -> bool:
         """See `Broker`."""
         return all(link.bucket.up for link in self._links)
@@ -114,6 +121,22 @@ class RedisBroker:
     def join(self, room: RoomId, member: Member, capacity: int) -> None:
         """See `Broker`."""
         self._bucket(room).join(room, member, capacity)
+
+    def claim(self, room: RoomId, member: Member) -> None:
+        """See `Broker`."""
+        self._bucket(room).claim(room, member)
+
+    def switch(self, room: RoomId, move: MemberMoved) -> None:
+        """See `Broker`."""
+        self._bucket(room).switch(room, move)
+
+    def hand_over(self, room: RoomId, member: Member, body: bytes) -> None:
+        """See `Broker`."""
+        self._bucket(room).hand_over(room, member, body)
+
+    def release(self, room: RoomId, incarnation: Incarnation) -> None:
+        """See `Broker`."""
+        self._bucket(room).release(room, incarnation)
 
     def leave(self, room: RoomId, incarnation: Incarnation, reason: LeaveReason) -> None:
         """See `Broker`."""
@@ -130,12 +153,12 @@ class RedisBroker:
     # --------------------------------------------------------------------------------------------------------- frames
 
     def relay(
-        self, room: RoomId, sender: Incarnation, target: Member, frame: bytes, ticket: int, step: Step | None = None
+        self, room: RoomId, sender: Member, target: Member, frame: bytes, ticket: int, step: Step | None = None
     ) -> None:
         """See `Broker`."""
         self._open_bucket(room).send(room, "s", sender, target, frame, ticket, step)
 
-    def announce(self, room: RoomId, sender: Incarnation, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
+    def announce(self, room: RoomId, sender: Member, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
         """See `Broker`."""
         bucket = self._open_bucket(room)
         for target in targets:
@@ -151,3 +174,40 @@ class RedisBroker:
     def confirm(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
         """See `Broker`."""
         self._bucket(room).confirm(room, sender, receipt)
+
+    # ------------------------------------------------------------------------------------------------------- sessions
+
+    async def recover(self, room: RoomId, kind: Kind, move: MemberMoved, at: str, patience: float) -> Recovered:
+        """See `Broker`."""
+        return await self._bucket(room).recover(room, kind, move, at, patience)
+
+    async def stop_reading(self) -> None:
+        """See `Broker`."""
+        await asyncio.gather(*(link.stop_reading() for link in self._links))
+
+    def place(self, room: RoomId) -> str:
+        """See `Broker`."""
+        return self._links[bucket_of(room, len(self._links))].place
+
+    def note(self, note: Note) -> None:
+        """See `Broker`."""
+        self._notes(note.session).note(note)
+
+    def forget(self, session: str) -> None:
+        """See `Broker`."""
+        self._notes(session).forget(session)
+
+    def drop(self, session: str) -> None:
+        """See `Broker`."""
+        self._notes(session).drop(session)
+
+    async def take(self, session: str, generation: int, whose: str, patience: float) -> Taken | None:
+        """See `Broker`."""
+        return await self._notes(session).take(session, generation, whose, patience)
+
+    def _bury(self, dead: NodeId, gone: list[Incarnation]) -> None:
+        for session in {session_of(incarnation) for incarnation in gone}:
+            self._notes(session).bury(session, dead)
+
+    def _notes(self, session: str) -> Notes:
+        return self._links[bucket_of(session, len(self._links))].bucket.notes

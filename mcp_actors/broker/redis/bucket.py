@@ -11,27 +11,41 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import structlog
+from msgspec import structs
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from mcp_actors.broker.redis.channels import Arrival
 from mcp_actors.broker.redis.connection import LinkLost
 from mcp_actors.broker.redis.entries import Changes, Frame, Snapshot
+from mcp_actors.broker.redis.estate import WHOLE, Estate, place
+from mcp_actors.broker.redis.notes import Notes
 from mcp_actors.broker.redis.outgoing import Call, Outgoing
 from mcp_actors.broker.redis.replica import Fenced, Replica
-from mcp_actors.broker.redis.scripts import JOIN
+from mcp_actors.broker.redis.scripts import CLAIM, JOIN
 from mcp_actors.protocol.errors import Unavailable
-from mcp_actors.protocol.events import Announced, FramesLost, MemberLeft, Receipt, Signalled, Step
-from mcp_actors.protocol.identifiers import Incarnation
+from mcp_actors.protocol.events import (
+    Announced,
+    FramesLost,
+    HandedOver,
+    MemberJoined,
+    MemberLeft,
+    MemberMoved,
+    Receipt,
+    Signalled,
+    Step,
+    Switched,
+)
+from mcp_actors.protocol.identifiers import Incarnation, NodeId
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mcp_actors.broker import Listener
+    from mcp_actors.broker import Listener, Recovered
     from mcp_actors.broker.redis.connection import Reply
     from mcp_actors.broker.redis.keys import Keys
     from mcp_actors.broker.redis.replica import Question
-    from mcp_actors.protocol.events import Event, LeaveReason, Member
-    from mcp_actors.protocol.identifiers import NodeId, RoomId
+    from mcp_actors.protocol.events import Event, Kind, LeaveReason, Member
+    from mcp_actors.protocol.identifiers import RoomId
 
 log = structlog.get_logger("mcp_actors.redis")
 
@@ -44,6 +58,7 @@ class RedisSettings:
     """What an operator may set; seconds, messages and bytes. Named as in the settings."""
 
     lease: float = 6.0
+    resume_window: float = 0.0
     outage_joins: Literal["refuse", "local"] = "refuse"
     outage_patience: float = 2.0
     max_remote_messages: int = 20_000
@@ -51,6 +66,7 @@ class RedisSettings:
     replay_seconds: float = 10.0
     max_replay_bytes: int = 67_108_864
     max_inbox_entries: int = 50_000
+    max_inbox_bytes: int = 33_554_432
 
 
 @dataclass(slots=True)
@@ -91,6 +107,7 @@ class Bucket:
             max_kept_bytes=settings.max_replay_bytes,
             patience=SUSPICION * settings.lease,
         )
+        self.notes = Notes(keys, node, self._call_soon)
         self.slow: list[Awaitable[None]] = []
         """What to wait for before more is taken."""
         self._keys = keys
@@ -103,6 +120,7 @@ class Bucket:
         self._run_id = ""
         self._replicas: dict[RoomId, Replica] = {}
         self._restless: dict[RoomId, None] = {}  # rooms with a join, a snapshot or a suspect to wait for
+        self._estates: dict[NodeId, tuple[float, Estate]] = {}  # since when
         self._departed: deque[tuple[float, Replica, Incarnation]] = deque()
         self._early = 0
         self._detached_at = 0.0
@@ -110,6 +128,12 @@ class Bucket:
 
     def __len__(self) -> int:
         return len(self._replicas)
+
+    @property
+    def idle(self) -> bool:
+        """Whether Redis has been asked all that was to be asked, and told all that was to be told."""
+        said = not self.outgoing and not self.outgoing.frames and self.notes.all_written
+        return said and all(replica.unasking for replica in self._replicas.values())
 
     # ------------------------------------------------------------------------------------------------ asked by rooms
 
@@ -119,6 +143,15 @@ class Bucket:
         if replica is None:
             replica = self._replicas[room] = Replica(room, self._node)
         replica.join(member, capacity, self._clock())
+        self._restless[room] = None
+        self._ask(replica)
+
+    def claim(self, room: RoomId, member: Member) -> None:
+        """See `Broker`."""
+        replica = self._replicas.get(room)
+        if replica is None:
+            replica = self._replicas[room] = Replica(room, self._node)
+        replica.claim(member, self._clock())
         self._restless[room] = None
         self._ask(replica)
 
@@ -150,7 +183,7 @@ class Bucket:
         self,
         room: RoomId,
         kind: str,
-        sender: Incarnation,
+        sender: Member,
         target: Member,
         frame: bytes,
         ticket: int,
@@ -160,14 +193,40 @@ class Bucket:
         replica = self._replicas.get(room)
         if replica is None:  # the room is about to hear that its members left
             raise Unavailable("This server has lost the others in this room; join it again.")
-        number = replica.channels.next(sender, target.incarnation)
-        self._put(target.node, Frame(room, sender, target.incarnation, number, kind, ticket, frame, step))  # type: ignore[arg-type]
+        source, to = sender.incarnation, target.incarnation
+        number = replica.channels.next(source, to, sender.moves + target.moves)
+        self._put(target.node, Frame(room, source, to, number, kind, ticket, frame, step))  # type: ignore[arg-type]
 
     def confirm(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
         """See `Broker`."""
         body = b"2" if receipt.queued else b"1" if receipt.delivered else b"0"
         step = Step("offer", receipt.overtaken) if receipt.overtaken else None
         self._put(sender.node, Frame(room, receipt.target, receipt.sender, 0, "r", receipt.ticket, body, step))
+
+    def switch(self, room: RoomId, move: MemberMoved) -> None:
+        """See `Broker`."""
+        for node in {move.old, move.node} - {self._node}:
+            self._put(node, Frame(room, self._node, move.incarnation, 0, "w", 0, b""))
+
+    def hand_over(self, room: RoomId, member: Member, body: bytes) -> None:
+        """See `Broker`."""
+        self._put(member.node, Frame(room, self._node, member.incarnation, 0, "h", 0, body))
+
+    def release(self, room: RoomId, incarnation: Incarnation) -> None:
+        """See `Broker`."""
+        replica = self._replicas.get(room)
+        if replica is not None:
+            self._heard(replica, replica.departed(incarnation))
+
+    async def recover(self, room: RoomId, kind: Kind, move: MemberMoved, at: str, patience: float) -> Recovered:
+        """See `Broker`."""
+        _, estate = self._estates.get(move.old) or (0.0, None)
+        if estate is None:
+            estate = Estate(self._keys, move.old, self._call_soon)
+            self._estates[move.old] = self._clock(), estate
+        replica = self._replicas.get(room)
+        members = {} if replica is None else replica.members
+        return await estate.recover(room, kind, move, at, patience, members)
 
     def _put(self, node: NodeId, frame: Frame) -> None:
         self.outgoing.put(self._keys.inbox(node), frame)
@@ -184,7 +243,8 @@ class Bucket:
         keys = self._keys
         room = replica.room
         inboxes = [keys.inbox(node) for node in question.nodes]
-        also = (keys.rooms_of(question.rival or self._node), keys.config) if question.script is JOIN else ()
+        rival = keys.rooms_of(question.rival or self._node)
+        also = (rival, keys.config) if question.script is JOIN else (rival,) if question.script is CLAIM else ()
         named = (keys.nodes, keys.room(room), keys.nodes_of(room), keys.rooms_of(self._node), *inboxes, *also)
         common = (self._node, room, keys.inboxes, self._settings.max_inbox_entries, self._run_id)
         command = ("EVALSHA", question.script.digest, len(named), *named, *common, *question.arguments)
@@ -193,6 +253,10 @@ class Bucket:
             self._answered(replica, reply)
 
         return Call(command, answered)
+
+    def _call_soon(self, call: Call) -> None:
+        self.outgoing.call(call)
+        self._wake()
 
     def _answered(self, replica: Replica, reply: Reply) -> None:
         if isinstance(reply, ResponseError):
@@ -240,15 +304,16 @@ class Bucket:
         if slow is not None:
             self.slow.append(slow)
 
-    def take(self, news: list[Frame] | Changes | Snapshot) -> None:
-        """Take what was read from the inbox."""
+    def take(self, news: list[Frame] | Changes | Snapshot, entry: bytes = b"") -> None:
+        """Take what was read from the inbox, as an entry of that id."""
+        located = entry and self._settings.resume_window
         if not isinstance(news, list):
-            self._membership(news)
+            self._membership(news, place(entry, WHOLE, self._node) if located else b"")
             return
-        for frame in news:
-            self._frame(frame)
+        for index, frame in enumerate(news):
+            self._frame(frame, place(entry, index, self._node) if located else b"")
 
-    def _membership(self, news: Changes | Snapshot) -> None:
+    def _membership(self, news: Changes | Snapshot, at: bytes) -> None:
         replica = self._replicas.get(news.room)
         if replica is None:
             return
@@ -258,9 +323,17 @@ class Bucket:
         else:
             events = replica.told(news, now, now + self._grace)
             self._restless[news.room] = None
-        self._heard(replica, events)
+        self._heard(replica, [self._with_place(event, at) for event in events] if at else events)
 
-    def _frame(self, frame: Frame) -> None:
+    def _with_place(self, event: Event, at: bytes) -> Event:
+        match event:
+            case MemberJoined(member=member) if member.node == self._node:
+                return structs.replace(event, at=at)
+            case MemberMoved(node=node) if node == self._node:
+                return structs.replace(event, at=at)
+        return event
+
+    def _frame(self, frame: Frame, at: bytes) -> None:
         replica = self._replicas.get(frame.room)
         if replica is None:
             self.counters.stale += 1  # its target's leave is on its way to the sender, and answers it
@@ -269,15 +342,19 @@ class Bucket:
             delivered, queued = frame.body != b"0", frame.body == b"2"
             overtaken = frame.step.number if frame.step else 0
             self._tell(frame.room, Receipt(target, source, frame.ticket, delivered, queued, overtaken))
+        elif frame.kind == "h":
+            self._tell(frame.room, HandedOver(Incarnation(frame.target), frame.body))
+        elif frame.kind == "w" and not replica.early:
+            self._tell(frame.room, Switched(Incarnation(frame.target), NodeId(frame.source)))
         elif frame.source in replica.members:
-            self._known(replica, frame)
-        elif replica.settled or self._early >= self._settings.max_remote_messages:
+            self._known(replica, frame, at)
+        elif (replica.settled and not replica.early) or self._early >= self._settings.max_remote_messages:
             self.counters.stale += 1
         else:
-            replica.early.append(frame)
+            replica.early.append((frame, at))
             self._early += 1
 
-    def _known(self, replica: Replica, frame: Frame) -> None:
+    def _known(self, replica: Replica, frame: Frame, at: bytes) -> None:
         """A frame from a member of the room."""
         sender, target = Incarnation(frame.source), Incarnation(frame.target)
         arrival = replica.channels.arrived(sender, target, frame.number)
@@ -289,15 +366,15 @@ class Bucket:
             log.warning("frames of another node were lost", room=frame.room, sender=sender, target=target)
             self._tell(frame.room, FramesLost(target))
         if frame.kind == "s":
-            self._tell(frame.room, Signalled(sender, target, frame.body, frame.ticket, frame.step))
+            self._tell(frame.room, Signalled(sender, target, frame.body, frame.ticket, frame.step, at))
         else:
-            self._tell(frame.room, Announced(sender, target, frame.body, frame.ticket))
+            self._tell(frame.room, Announced(sender, target, frame.body, frame.ticket, at))
 
     def _take_early(self, replica: Replica) -> None:
         frames, replica.early = replica.early, []
         self._early -= len(frames)
-        for frame in frames:
-            self._frame(frame)
+        for frame, at in frames:
+            self._frame(frame, at)
 
     # ------------------------------------------------------------------------------------------------ told by the link
 
@@ -312,6 +389,7 @@ class Bucket:
         self.up = True
         self.counters.attached += 1
         self.outgoing.attached()
+        self.notes.attached(anew=changed or fenced)
         if lost:
             for replica in self._replicas.values():
                 replica.doubt()
@@ -333,6 +411,7 @@ class Bucket:
         self.up = False
         self._detached_at = self._clock()
         self.outgoing.drop_calls()
+        self.notes.detached()
         for replica in self._replicas.values():
             replica.unanswered()
 
@@ -369,6 +448,9 @@ class Bucket:
     def tend(self) -> None:
         """Look after what waits: joins that cannot be done, suspects, frames for nodes that are missing."""
         now = self._clock()
+        for node, (since, _) in list(self._estates.items()):
+            if since < now - 2 * self._settings.resume_window:
+                del self._estates[node]
         self.outgoing.tend(now)
         for room in list(self._restless):
             self._look_after(room, now)
@@ -403,6 +485,6 @@ class Bucket:
         """Tell the senders of frames for a node that is gone."""
         self.counters.unreachable += len(frames)
         for frame in frames:
-            if frame.kind != "r":
+            if frame.kind in "sm":
                 receipt = Receipt(Incarnation(frame.source), Incarnation(frame.target), frame.ticket, delivered=False)
                 self._tell(frame.room, receipt)

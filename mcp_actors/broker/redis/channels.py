@@ -15,6 +15,10 @@ class Arrival(Enum):
     """It is new, and one or more before it were lost on the way."""
 
 
+ERA = 2**32
+"""Numbers of an era: with each move of source or target begins another, as another node counts."""
+
+
 class Channels:
     """A count per source and target, of what was sent and of what has arrived.
 
@@ -27,10 +31,10 @@ class Channels:
         self._sent: dict[str, dict[str, int]] = {}
         self._received: dict[str, dict[str, int]] = {}
 
-    def next(self, source: str, target: str) -> int:
-        """The number of the next frame."""
+    def next(self, source: str, target: str, moves: int = 0) -> int:
+        """The number of the next frame; `moves` are those of both together."""
         numbers = self._sent.setdefault(source, {})
-        number = numbers[target] = numbers.get(target, 0) + 1
+        number = numbers[target] = max(numbers.get(target, 0), moves * ERA) + 1
         return number
 
     def arrived(self, source: str, target: str, number: int) -> Arrival:
@@ -40,7 +44,7 @@ class Channels:
         if number <= last:
             return Arrival.AGAIN
         numbers[source] = number
-        return Arrival.NEXT if number == last + 1 else Arrival.GAP
+        return Arrival.NEXT if number == max(last, number // ERA * ERA) + 1 else Arrival.GAP
 
     def forget(self, incarnation: str) -> None:
         """Forget a member of whom nothing can arrive any more, and for whom nothing will be sent."""

@@ -28,16 +28,18 @@ class Frame(Struct, frozen=True, array_like=True, gc=False):
     """What one node sends another, about one room.
 
     `kind`: s, a signal from a member to a member; m, a message from a member to the users of a node; r, a receipt from
-    a node to a member. `number` counts the frames of each (source, target), from 1. `ticket` is what the receipt will
-    name; 0 where none is wanted but for a failure. `body`: the frame for the client, or what became of it: b"1"
-    delivered, b"2" queued, b"0" neither. `step`: that of a signal; in a receipt, the offer that has overtaken it.
+    a node to a member; w, the word of the node `source` that it has heard of a move of `target`; h, what the node that
+    a member was at hands over to the one it is at. `number` counts the frames of each (source, target), from 1.
+    `ticket` is what the receipt will name; 0 where none is wanted but for a failure. `body`: the frame for the client,
+    or what is handed over, or what became of a frame: b"1" delivered, b"2" queued, b"0" neither. `step`: that of a
+    signal; in a receipt, the offer that has overtaken it.
     """
 
     room: RoomId
     source: str
     target: str
     number: int
-    kind: Literal["s", "m", "r"]
+    kind: Literal["s", "m", "r", "w", "h"]
     ticket: int
     body: bytes
     step: Step | None = None
@@ -57,7 +59,15 @@ class Marked(Struct, frozen=True):
     away: bool
 
 
-Change = Member | Gone | Marked
+class Moved(Struct, frozen=True):
+    """The session of a member goes on at a node."""
+
+    incarnation: Incarnation
+    node: NodeId
+    moves: int
+
+
+Change = Member | Gone | Marked | Moved
 
 
 class Changes(Struct, frozen=True):
@@ -91,7 +101,7 @@ class _Text(Struct, frozen=True, array_like=True):
     kind: Kind
     id: str
     metadata: dict[str, Any]
-    verified: bool = False  # which the script for joins does look at
+    verified: bool = False  # last, where the script for joins looks for it
 
 
 pack_frame = msgspec.msgpack.Encoder().encode
@@ -137,12 +147,23 @@ def _change(change: list[Any]) -> Change:
             return _member(*member)
         case ["-", incarnation, reason]:
             return Gone(incarnation, LeaveReason(reason))
+        case [">", incarnation, node, moves]:
+            return Moved(incarnation, node, moves)
         case _:
             return Marked(change[1], change[2] == "1")
 
 
-def _member(node: str, incarnation: str, order: int, text: str, away: str) -> Member:
+def _member(node: str, incarnation: str, order: int, text: str, away: str, moves: int) -> Member:
     parts = _text(text)
     member_id: PeerId | UserId = parts.id  # type: ignore[assignment]
-    mark = {"away": away == "1", "verified": parts.verified}
-    return Member(parts.kind, member_id, Incarnation(incarnation), NodeId(node), parts.metadata, order, **mark)
+    return Member(
+        parts.kind,
+        member_id,
+        Incarnation(incarnation),
+        NodeId(node),
+        parts.metadata,
+        order,
+        away == "1",
+        moves,
+        parts.verified,
+    )

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from mcp_actors.protocol.identifiers import NodeId, RoomId
 
 
-def bucket_of(room: RoomId, buckets: int) -> int:
-    """The bucket of a room: the same for every node of a deployment."""
-    return crc32(room.encode()) % buckets
+def bucket_of(name: RoomId | str, buckets: int) -> int:
+    """The bucket of a room, or of a session: the same for every node of a deployment."""
+    return crc32(name.encode()) % buckets
 
 
 class Keys:
@@ -41,6 +41,14 @@ class Keys:
     def rooms_of(self, node: NodeId) -> str:
         """The set of rooms in which a node has members."""
         return f"{self._tag}:rooms-of:{node}"
+
+    def left_by(self, node: NodeId) -> str:
+        """The set of rooms in which a node that is dead has members who may go on at another."""
+        return f"{self._tag}:left-by:{node}"
+
+    def session(self, session: str) -> str:
+        """The hash of which node has a session, and what another must know to go on with it."""
+        return f"{self._tag}:session:{session}"
 
     def tombstone(self, node: NodeId) -> str:
         """There for a while after a node was declared dead."""

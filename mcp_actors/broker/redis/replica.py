@@ -13,10 +13,21 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import structs
 
 from mcp_actors.broker.redis.channels import Channels
-from mcp_actors.broker.redis.entries import Gone, Marked, field_of, member_text
-from mcp_actors.broker.redis.scripts import EXPIRE, JOIN, LEAVE, MARK, RESYNC
+from mcp_actors.broker.redis.entries import Gone, Marked, Moved, field_of, member_text
+from mcp_actors.broker.redis.scripts import CLAIM, EXPIRE, JOIN, LEAVE, MARK, RESYNC
 from mcp_actors.protocol.errors import ErrorCode
-from mcp_actors.protocol.events import JoinRefused, Kind, LeaveReason, MemberJoined, MemberLeft, MemberMarked, Vacated
+from mcp_actors.protocol.events import (
+    ClaimRefused,
+    HandedOver,
+    JoinRefused,
+    Kind,
+    LeaveReason,
+    MemberJoined,
+    MemberLeft,
+    MemberMarked,
+    MemberMoved,
+    Vacated,
+)
 from mcp_actors.protocol.identifiers import NodeId
 
 if TYPE_CHECKING:
@@ -44,6 +55,7 @@ class Ask(Enum):
     """What can be asked of Redis about a room."""
 
     JOIN = auto()
+    CLAIM = auto()
     LEAVE = auto()
     AWAY = auto()
     BACK = auto()
@@ -61,7 +73,7 @@ class Request(NamedTuple):
 class Question(NamedTuple):
     """A request as Redis is asked it: a script, the nodes whose inboxes it may write to, and its own arguments.
 
-    `rival`: the node of a peer that is away, whose place a join takes.
+    `rival`: the node of a peer that is away, whose place a join takes, or that of a member that is claimed.
     """
 
     request: Request
@@ -72,14 +84,20 @@ class Question(NamedTuple):
 
 
 class Own:
-    """A member of this node: what it was asked in with, and how far that is."""
+    """A member of this node: what it was asked in with, and how far that is.
 
-    __slots__ = ("abandoned", "asked", "away", "capacity", "joined", "leaving", "member", "since")
+    `claimed`: it was at another node, and this one asked for it.
+    """
 
-    def __init__(self, member: Member, capacity: int, since: float) -> None:
+    __slots__ = ("abandoned", "asked", "away", "capacity", "claimed", "joined", "leaving", "member", "old", "since")
+
+    def __init__(self, member: Member, capacity: int, since: float, *, claimed: bool = False) -> None:
         self.member = member
         self.capacity = capacity
         self.since = since
+        self.claimed = claimed
+        self.old: NodeId | None = None
+        """Where it was, if it was claimed."""
         self.asked = False
         """Redis was asked for it: it may be there, though no reply says so."""
         self.away = False
@@ -101,8 +119,8 @@ class Replica:
         self.members: dict[Incarnation, Member] = {}
         self.own: dict[Incarnation, Own] = {}
         self.channels = Channels()
-        self.early: list[Frame] = []
-        """Frames of members not yet known, while a snapshot is awaited."""
+        self.early: list[tuple[Frame, bytes]] = []
+        """Frames of members not yet known, and their places in the inbox, while a snapshot is awaited."""
         self.syncing_since: float | None = None
         self.provisional = False
         """Some members were let in by this node alone."""
@@ -112,6 +130,7 @@ class Replica:
         self._peers: dict[PeerId | UserId, Incarnation] = {}
         self._nodes: dict[NodeId, int] = {}
         self._suspects: dict[Incarnation, float] = {}
+        self._departing: set[Incarnation] = set()  # moved away, and not handed over yet: frames for them may come
         self._unseen: dict[Incarnation, LeaveReason] = {}  # leaves not applied, as changes before them are missing
         self._joins_from = 0.0
         self._refused: list[tuple[int, JoinRefused]] = []
@@ -123,14 +142,19 @@ class Replica:
     @property
     def idle(self) -> bool:
         """Whether this node has nothing to do with the room any more."""
-        return not (self.own or self._requests or self._refused) and self._asked is None
+        return not (self.own or self._departing or self._requests or self._refused) and self._asked is None
+
+    @property
+    def unasking(self) -> bool:
+        """Whether nothing is to be asked, or was asked and is not answered."""
+        return not self._requests and self._asked is None
 
     @property
     def quiet(self) -> bool:
         """Whether nothing here waits for time to pass."""
         if not self.settled or self._suspects:
             return False
-        return all(one in self.members and own.leaving is None for one, own in self.own.items())
+        return all(self._is_here(one) and own.leaving is None for one, own in self.own.items())
 
     @property
     def resyncing(self) -> bool:
@@ -141,7 +165,12 @@ class Replica:
         """Whether something that was to be read has not come since a time: the room, or that a member is in."""
         if self.syncing_since is not None and self.syncing_since < before:
             return True
-        return any(own.joined and own.since < before and one not in self.members for one, own in self.own.items())
+        return any(own.joined and own.since < before and not self._is_here(one) for one, own in self.own.items())
+
+    def _is_here(self, incarnation: Incarnation) -> bool:
+        """Whether a member is known to be in the room, and at this node."""
+        member = self.members.get(incarnation)
+        return member is not None and member.node == self.node
 
     @property
     def settled(self) -> bool:
@@ -155,6 +184,12 @@ class Replica:
         if member.incarnation not in self.own:
             self.own[member.incarnation] = Own(member, capacity, now)
             self._requests.append(Request(Ask.JOIN, (member.incarnation,)))
+
+    def claim(self, member: Member, now: float) -> None:
+        """Ask for a member of another node to be this node's; `member` is as it will be."""
+        if member.incarnation not in self.own:
+            self.own[member.incarnation] = Own(member, 0, now, claimed=True)
+            self._requests.append(Request(Ask.CLAIM, (member.incarnation,)))
 
     def leave(self, incarnation: Incarnation, reason: LeaveReason) -> None:
         """Ask for a member of this node to be taken out."""
@@ -174,13 +209,13 @@ class Replica:
         """Refuse the joins asked for before a time and not heard of since; should one get in, it leaves at once."""
         refused: list[Event] = []
         for incarnation, own in list(self.own.items()):
-            if incarnation in self.members or own.since >= before or own.leaving is not None:
+            if self._is_here(incarnation) or own.since >= before or own.leaving is not None:
                 continue
-            refused.append(JoinRefused(incarnation, ErrorCode.UNAVAILABLE))
+            refused.append(_refusal(incarnation, own))
             if own.asked:
                 self.leave(incarnation, LeaveReason.DISCONNECTED)
             else:
-                self._requests.remove(Request(Ask.JOIN, (incarnation,)))
+                self._requests.remove(Request(Ask.CLAIM if own.claimed else Ask.JOIN, (incarnation,)))
                 del self.own[incarnation]
         return refused
 
@@ -191,7 +226,7 @@ class Replica:
         """
         events: list[Event] = []
         for incarnation, own in list(self.own.items()):
-            if own.joined or own.since >= before or own.leaving is not None:
+            if own.joined or own.claimed or own.since >= before or own.leaving is not None:
                 continue
             self._requests = deque(one for one in self._requests if one != Request(Ask.JOIN, (incarnation,)))
             code = self._refusal(own)
@@ -255,12 +290,19 @@ class Replica:
         who: list[str | bytes | int] = [field_of(member), member.incarnation]
         if request.ask is Ask.JOIN:
             own.asked = True
-            whole = "1" if self.version is None else ""
-            who += [member_text(member), own.capacity, whole, self._rival or ""]
+            who += [member_text(member), own.capacity, self._needs_whole(), self._rival or ""]
             return Question(request, JOIN, nodes, who, self._rival)
+        if request.ask is Ask.CLAIM:
+            own.asked = True
+            own.old = self._rival
+            who += [member.moves, self._needs_whole(), self._rival or ""]
+            return Question(request, CLAIM, nodes, who, self._rival)
         if request.ask is Ask.LEAVE:
             return Question(request, LEAVE, nodes, [*who, str(own.leaving)])
         return Question(request, MARK, nodes, [*who, "1" if request.ask is Ask.AWAY else "0"])
+
+    def _needs_whole(self) -> str:
+        return "1" if self.version is None else ""
 
     def _all_own(self) -> Iterable[str | bytes | int]:
         for incarnation, own in self.own.items():
@@ -268,7 +310,8 @@ class Replica:
             to_be = own.joined and own.leaving is None
             kind = "p" if known.kind is Kind.PEER else "u"
             away, state = "1" if own.away else "0", "in" if to_be else "if"
-            yield from (field_of(known), incarnation, kind, known.order, member_text(known), away, state)
+            moves = max(known.moves, own.member.moves) if own.joined else known.moves
+            yield from (field_of(known), incarnation, kind, known.order, member_text(known), away, moves, state)
 
     def unanswered(self) -> None:
         """The connection broke: what was asked is asked again first, as it may have been done or not."""
@@ -293,6 +336,8 @@ class Replica:
         match request.ask:
             case Ask.JOIN:
                 self._join_answered(request.about[0], reply, now)
+            case Ask.CLAIM:
+                return self._claim_answered(request.about[0], reply, now)
             case Ask.LEAVE:
                 self._leave_answered(request.about[0], word, now)
             case Ask.RESYNC:
@@ -320,9 +365,9 @@ class Replica:
             return []
         incarnation = request.about[0]
         own = self.own.get(incarnation)
-        if request.ask is Ask.JOIN and own is not None:
+        if request.ask in (Ask.JOIN, Ask.CLAIM) and own is not None:
             del self.own[incarnation]
-            return [JoinRefused(incarnation, ErrorCode.UNAVAILABLE)]
+            return [_refusal(incarnation, own)]
         if request.ask is Ask.LEAVE and own is not None:
             self.own.pop(incarnation, None)
             return self._remove(incarnation, own.leaving or LeaveReason.DISCONNECTED) + self._vacated()
@@ -339,6 +384,18 @@ class Replica:
             return
         del self.own[incarnation]
         self._refused.append((int(reply[1]), JoinRefused(incarnation, code)))
+
+    def _claim_answered(self, incarnation: Incarnation, reply: list[bytes], now: float) -> list[Event]:
+        own = self.own.get(incarnation)
+        if own is None:
+            return []
+        if reply[0] == b"NOOP":
+            del self.own[incarnation]
+            return [_refusal(incarnation, own)]
+        own.joined = True
+        own.since = now
+        dead = reply[2:] == [b"0"]
+        return [HandedOver(incarnation, b"")] if dead else []
 
     def _refusals(self) -> list[Event]:
         """The refusals whose reason is known here: a reply may be faster than what was written to the inbox before."""
@@ -383,6 +440,8 @@ class Replica:
                 return self._remove(change.incarnation, change.reason)
             case Marked():
                 return self._mark(change.incarnation, away=change.away)
+            case Moved():
+                return self._move(change.incarnation, change.node, change.moves)
             case _:
                 return self._add(change)
 
@@ -412,6 +471,7 @@ class Replica:
         newcomers.sort(key=lambda member: (member.incarnation in self.own, member.order))
         for member in present.values():
             self._confirm(member)
+            events += self._move(member.incarnation, member.node, member.moves)
             own = self.own.get(member.incarnation)
             if own is None:
                 events += self._mark(member.incarnation, away=member.away)
@@ -454,12 +514,50 @@ class Replica:
             if rival is not None:
                 events += self._remove(rival, LeaveReason.NODE_LOST)
             self._peers[member.id] = member.incarnation
-        if own is not None:
+        if own is not None and not own.claimed:
             # with the metadata that is there already, not a second copy
             member = structs.replace(own.member, order=member.order, away=member.away)
         self.members[member.incarnation] = member
         self._nodes[member.node] = self._nodes.get(member.node, 0) + 1
-        return [*events, MemberJoined(self.version or 0, member)]
+        events.append(MemberJoined(self.version or 0, member))
+        if own is not None and own.claimed:  # the others knew it before
+            events.append(self._moved(member, own.old or member.node, others=tuple(self._nodes)))
+        return events
+
+    def _move(self, incarnation: Incarnation, node: NodeId, moves: int) -> list[Event]:
+        member = self.members.get(incarnation)
+        if member is None or moves <= member.moves:
+            return []
+        others = tuple(self._nodes)
+        self._count_node(member.node, -1)
+        self._count_node(node, 1)
+        self.members[incarnation] = moved = structs.replace(member, node=node, moves=moves)
+        if node == self.node and incarnation not in self.own:
+            own = self.own[incarnation] = Own(moved, 0, 0.0, claimed=True)  # it was given up; nobody waits for it here
+            own.joined = True
+            self.leave(incarnation, LeaveReason.DISCONNECTED)
+        if member.node == self.node and node != self.node:
+            self.own.pop(incarnation, None)
+            self._departing.add(incarnation)
+        return [self._moved(moved, member.node, others)]
+
+    def _moved(self, member: Member, old: NodeId, others: tuple[NodeId, ...]) -> MemberMoved:
+        own = self.own.get(member.incarnation)
+        if own is not None:
+            own.joined = True
+            if member.away and not own.away:
+                self.mark(member.incarnation, away=False)
+        return MemberMoved(self.version or 0, member.incarnation, old, member.node, member.moves, others)
+
+    def departed(self, incarnation: Incarnation) -> list[Event]:
+        """A member that moved away was handed over."""
+        self._departing.discard(incarnation)
+        return self._vacated()
+
+    def _count_node(self, node: NodeId, by: int) -> None:
+        self._nodes[node] = self._nodes.get(node, 0) + by
+        if self._nodes[node] <= 0:
+            del self._nodes[node]
 
     def _mark(self, incarnation: Incarnation, *, away: bool) -> list[Event]:
         member = self.members.get(incarnation)
@@ -480,17 +578,16 @@ class Replica:
         if member is None:
             return []
         self._suspects.pop(incarnation, None)
+        self._departing.discard(incarnation)
         self.own.pop(incarnation, None)
         if member.kind is Kind.PEER and self._peers.get(member.id) == incarnation:
             del self._peers[member.id]
-        self._nodes[member.node] -= 1
-        if not self._nodes[member.node]:
-            del self._nodes[member.node]
+        self._count_node(member.node, -1)
         return [MemberLeft(self.version or 0, incarnation, reason)]
 
     def _vacated(self) -> list[Event]:
         """Forget all if this node has no member in the room: it hears no more of it."""
-        if self.version is None or self.node in self._nodes:
+        if self.version is None or self._departing or self.node in self._nodes:
             return []
         self._begin_anew()
         late, self._refused = self._refused, []
@@ -502,6 +599,7 @@ class Replica:
         self._peers.clear()
         self._nodes.clear()
         self._suspects.clear()
+        self._departing.clear()
         self._unseen.clear()
         self.channels = Channels()
         self.syncing_since = None
@@ -531,10 +629,10 @@ class Replica:
     def _ask_again(self) -> None:
         """Ask again for those who were let in and not heard of since: what would have told of them may be lost."""
         for incarnation, own in self.own.items():
-            if own.joined and incarnation not in self.members:
+            if own.joined and not self._is_here(incarnation):
                 own.joined = False
                 self._requests = deque(one for one in self._requests if incarnation not in one.about)
-                self._requests.append(Request(Ask.JOIN, (incarnation,)))
+                self._requests.append(Request(Ask.CLAIM if own.claimed else Ask.JOIN, (incarnation,)))
                 if own.leaving is not None:
                     self._requests.append(Request(Ask.LEAVE, (incarnation,)))
 
@@ -571,3 +669,7 @@ class Replica:
             own.abandoned = True
             self.leave(incarnation, LeaveReason.DISCONNECTED)
         self._begin_anew()
+
+
+def _refusal(incarnation: Incarnation, own: Own) -> Event:
+    return ClaimRefused(incarnation) if own.claimed else JoinRefused(incarnation, ErrorCode.UNAVAILABLE)

@@ -11,19 +11,24 @@ import redis
 from mcp_actors.broker.redis import entries
 from mcp_actors.broker.redis.entries import Changes, Frame, Probe, Snapshot, field_of, member_text
 from mcp_actors.broker.redis.keys import Keys
+from mcp_actors.broker.redis.link import PROTOCOL
 from mcp_actors.broker.redis.scripts import (
     ATTACH,
     BEAT,
     BYE,
+    CLAIM,
     CONDEMN,
     EXPIRE,
+    FORGET,
     JOIN,
     LEAVE,
     MARK,
+    NOTE,
     REAP_NODE,
     REAP_ROOM,
     RESYNC,
     SCRIPTS,
+    TAKE,
 )
 from mcp_actors.protocol.events import Kind, Member
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId, UserId
@@ -95,7 +100,7 @@ class Store:
         node: NodeId,
         *,
         lease: int = LEASE,
-        version: str = "1",
+        version: str = PROTOCOL,
         buckets: int = 1,
         anew: bool = False,
         run: str = RUN,
@@ -116,7 +121,11 @@ class Store:
         return reply
 
     def condemn(self, at_most: int = 100) -> list[str]:
-        reply: list[str] = self.run(CONDEMN, [self.keys.nodes], [at_most])
+        return self.condemned(at_most)[::2]
+
+    def condemned(self, at_most: int = 100, window: int = 0) -> list[str]:
+        """Nodes, each with "1" if the time is over that its members have."""
+        reply: list[str] = self.run(CONDEMN, [self.keys.nodes], [at_most, window])
         return reply
 
     def bye(self, node: NodeId) -> int:
@@ -127,12 +136,47 @@ class Store:
 
     def reap_node(self, node: NodeId, life: int = 60_000) -> int:
         keys = self.keys
-        named = [keys.nodes, keys.rooms_of(node), keys.inbox(node), keys.tombstone(node)]
+        named = [keys.nodes, keys.rooms_of(node), keys.inbox(node), keys.tombstone(node), keys.left_by(node)]
         reply: int = self.run(REAP_NODE, named, [node, life])
         return reply
 
-    def reap_room(self, dead: NodeId, *, room: RoomId = ROOM, others: Sequence[NodeId] = ()) -> list[str]:
-        return self._room(REAP_ROOM, dead, room, others, RUN, [])
+    def reap_room(
+        self, dead: NodeId, *, room: RoomId = ROOM, others: Sequence[NodeId] = (), reason: str = "node-lost"
+    ) -> list[str]:
+        return self._room(REAP_ROOM, dead, room, others, RUN, [reason], [self.keys.left_by(dead)])
+
+    def claim(
+        self,
+        node: NodeId,
+        member: Member,
+        moves: int,
+        *,
+        rival: NodeId | None = None,
+        others: Sequence[NodeId] = (),
+        whole: bool = False,
+    ) -> list[str]:
+        own: list[str | bytes | int] = [field_of(member), member.incarnation, moves, "1" if whole else "", rival or ""]
+        return self._room(CLAIM, node, ROOM, others, RUN, own, [self.keys.rooms_of(rival or node)])
+
+    def note(self, node: NodeId, session: str, generation: int, *, proved: bool = False, whose: str = "peer:") -> str:
+        arguments: list[str | bytes | int] = [
+            node,
+            generation,
+            "1" if proved else "0",
+            whose,
+            b'[["room123","ana","s.1"]]',
+        ]
+        return str(self.run(NOTE, [self.keys.session(session)], arguments)[0])
+
+    def take(
+        self, node: NodeId, session: str, generation: int, *, whose: str = "peer:", patience: int = 1000
+    ) -> list[str]:
+        named = [self.keys.nodes, self.keys.session(session)]
+        reply: list[str] = self.run(TAKE, named, [node, generation, whose, patience])
+        return reply
+
+    def forget(self, node: NodeId, session: str) -> str:
+        return str(self.run(FORGET, [self.keys.session(session)], [node])[0])
 
     def join(
         self,
@@ -181,7 +225,7 @@ class Store:
         for member, whether in members:
             kind = "p" if member.kind is Kind.PEER else "u"
             own += [field_of(member), member.incarnation, kind, member.order, member_text(member)]
-            own += ["1" if member.away else "0", whether]
+            own += ["1" if member.away else "0", member.moves, whether]
         return self._room(RESYNC, node, room, others, run, own)
 
     def expire(
@@ -212,10 +256,18 @@ class Store:
         """Who is in a room, as the server keeps it."""
         found = {}
         for packed in self.redis.hvals(self.keys.room(room)):
-            node, incarnation, order, text, away = msgspec.msgpack.decode(packed)
+            node, incarnation, order, text, away, moves = msgspec.msgpack.decode(packed)
             kind, name, metadata, verified = msgspec.json.decode(text)
             found[Incarnation(incarnation)] = Member(
-                Kind(kind), PeerId(name), Incarnation(incarnation), NodeId(node), metadata, order, away == "1", verified
+                Kind(kind),
+                PeerId(name),
+                Incarnation(incarnation),
+                NodeId(node),
+                metadata,
+                order,
+                away == "1",
+                moves,
+                verified,
             )
         return found
 
@@ -224,7 +276,7 @@ class Store:
         return set(self.members(room))
 
     def deadline(self, node: NodeId) -> float | None:
-        """Milliseconds; -1 if it is condemned, None if it is not registered."""
+        """Milliseconds; below 0 if it is condemned, None if it is not registered."""
         score = self.redis.zscore(self.keys.nodes, node)
         return None if score is None else float(score)
 

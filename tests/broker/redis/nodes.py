@@ -129,7 +129,7 @@ class SteppedNode:
 
     def signal(self, sender: Incarnation, target: Member, number: int, room: RoomId = ROOM) -> None:
         """Send a numbered frame."""
-        self.bucket.send(room, "s", sender, target, str(number).encode(), 0)
+        self.bucket.send(room, "s", self.rosters[room][sender], target, str(number).encode(), 0)
 
     def _hear(self, room: RoomId, event: Event) -> None:
         self.heard.append((room, event))

@@ -99,6 +99,10 @@ def versions(site: Site) -> list[int]:
 # ------------------------------------------------------------------------------------------------------- between nodes
 
 
+async def test_other_nodes_may_take_over_sessions(pair: tuple[Site, Site]) -> None:
+    assert all(site.broker.shared for site in pair)
+
+
 async def test_every_node_with_members_hears_of_every_change_in_one_order(pair: tuple[Site, Site]) -> None:
     a, b = pair
     await a.enter("ana")
@@ -161,7 +165,7 @@ async def test_a_message_reaches_each_node_once(sites: Sites) -> None:
     uma = await a.enter("uma", Kind.USER)
     others = [await b.enter("vic", Kind.USER), await b.enter("wim", Kind.USER), await c.enter("xia", Kind.USER)]
     await a.knows(uma, *others)
-    a.broker.announce(ROOM, uma, [a.members[others[0]], a.members[others[2]]], b"hello", 0)
+    a.broker.announce(ROOM, a.members[uma], [a.members[others[0]], a.members[others[2]]], b"hello", 0)
     for site in (b, c):
         await until(lambda site=site: site.frames == [b"hello"], "the message")  # type: ignore[misc]
 
@@ -181,7 +185,7 @@ async def test_the_step_of_a_signal_and_what_overtook_it_cross_nodes(pair: tuple
     a, b = pair
     ana, ben = await a.enter("ana"), await b.enter("ben")
     await a.knows(ana, ben)
-    a.broker.relay(ROOM, ana, a.members[ben], b"{}", 7, Step("answer", 1))
+    a.broker.relay(ROOM, a.members[ana], a.members[ben], b"{}", 7, Step("answer", 1))
     await until(lambda: b.heard_of(Signalled), "the signal")
     assert b.heard_of(Signalled)[0].step == Step("answer", 1)
     b.broker.confirm(ROOM, b.members[ana], Receipt(ana, ben, 7, delivered=False, overtaken=3))
@@ -258,7 +262,7 @@ async def test_what_is_sent_to_a_node_that_died_is_answered(
     await b.die()
     await a.knows(ana)
     await until(lambda: a.broker._links[0].bucket.counters.reaped, "that the node is forgotten")
-    a.broker.relay(ROOM, ana, target, b"{}", 3)
+    a.broker.relay(ROOM, a.members[ana], target, b"{}", 3)
     await until(lambda: a.receipts, "that it could not be delivered")
     assert a.receipts == [(3, False)]
 

@@ -220,7 +220,7 @@ def test_what_is_asked_while_the_link_is_down_waits(home: Home) -> None:
 
 
 def test_rooms_are_synchronized_first_when_the_server_runs_anew(home: Home) -> None:
-    home.bucket.send(ROOM, "s", ANA.incarnation, BEN, b"kept", 0)
+    home.bucket.send(ROOM, "s", ANA, BEN, b"kept", 0)
     home.answer(OK)
     home.bucket.join(ROOM, peer("zoe"), 10)
     home.bucket.outgoing.give_back(home.written())
@@ -235,7 +235,7 @@ def test_rooms_are_synchronized_first_when_the_server_runs_anew(home: Home) -> N
 def test_a_node_that_was_declared_dead_tells_its_rooms_and_drops_what_waits(
     home: Home,
 ) -> None:
-    home.bucket.send(ROOM, "s", ANA.incarnation, BEN, b"void", 0)
+    home.bucket.send(ROOM, "s", ANA, BEN, b"void", 0)
     home.bucket.detached()
     home.bucket.attached("run", fenced=True)
     assert home.news() == [MemberLeft(10, ANA.incarnation, LeaveReason.NODE_LOST), Vacated()]
@@ -405,8 +405,8 @@ def test_a_receipt_goes_to_the_node_of_the_sender(home: Home) -> None:
 
 
 def test_frames_for_a_node_that_is_gone_are_returned_to_their_senders(home: Home) -> None:
-    home.bucket.send(ROOM, "s", ANA.incarnation, BEN, b"one", 3)
-    home.bucket.send(ROOM, "m", ANA.incarnation, UNA, b"two", 0)
+    home.bucket.send(ROOM, "s", ANA, BEN, b"one", 3)
+    home.bucket.send(ROOM, "m", ANA, UNA, b"two", 0)
     home.bucket.confirm(ROOM, BEN, Receipt(BEN.incarnation, ANA.incarnation, 5, delivered=True))
     home.answer(None)
     home.now += SUSPICION * LEASE
@@ -423,7 +423,7 @@ def test_frames_for_a_node_that_is_gone_are_returned_to_their_senders(home: Home
 
 
 def test_frames_for_a_missing_inbox_are_tried_again_when_it_is_tended(home: Home) -> None:
-    home.bucket.send(ROOM, "s", ANA.incarnation, BEN, b"one", 3)
+    home.bucket.send(ROOM, "s", ANA, BEN, b"one", 3)
     home.answer(None)
     woken = home.woken
     home.bucket.tend()
@@ -433,7 +433,7 @@ def test_frames_for_a_missing_inbox_are_tried_again_when_it_is_tended(home: Home
 
 
 def test_nothing_is_returned_while_the_link_is_down(home: Home) -> None:
-    home.bucket.send(ROOM, "s", ANA.incarnation, BEN, b"one", 3)
+    home.bucket.send(ROOM, "s", ANA, BEN, b"one", 3)
     home.answer(None)
     home.bucket.detached()
     home.now += 10 * LEASE
@@ -443,7 +443,7 @@ def test_nothing_is_returned_while_the_link_is_down(home: Home) -> None:
 
 def test_the_counts_of_a_member_who_left_are_kept_for_as_long_as_frames_may_come_again(home: Home) -> None:
     home.frame(1)
-    home.bucket.send(ROOM, "s", ANA.incarnation, BEN, b"one", 0)
+    home.bucket.send(ROOM, "s", ANA, BEN, b"one", 0)
     channels = home.bucket._replicas[ROOM].channels
     assert len(channels) == 2
     home.changed(11, Gone(BEN.incarnation, LeaveReason.LEFT))
@@ -458,7 +458,7 @@ def test_the_counts_of_a_member_who_left_are_kept_for_as_long_as_frames_may_come
 def test_a_frame_of_a_member_of_whom_the_room_has_not_heard_yet_that_it_is_gone_is_no_bug(home: Home) -> None:
     home.changed(11, Gone(ANA.incarnation, LeaveReason.NODE_LOST))  # the room's mail still waits
     with pytest.raises(Unavailable, match="join it again"):
-        home.bucket.send(ROOM, "s", ANA.incarnation, BEN, b"late", 3)
+        home.bucket.send(ROOM, "s", ANA, BEN, b"late", 3)
 
 
 # ---------------------------------------------------------------------------------------------- against a real server

@@ -7,7 +7,7 @@ import pytest
 
 from mcp_actors.broker.redis.connection import Access, Address, RedisConnection
 from mcp_actors.broker.redis.entries import Changes, Gone
-from mcp_actors.broker.redis.reaper import AT_ONCE, TOMBSTONE_LIFE, Reaper
+from mcp_actors.broker.redis.reaper import AT_ONCE, TOMBSTONE_LIFE, Condemned, Reaper
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import NodeId, RoomId
 from tests.broker.redis.lua import MAX_ENTRIES, ROOM, RUN, A, B, C, Store, peer, user
@@ -45,8 +45,8 @@ def senders(engine: Engine, io_loop: IOLoop) -> Iterator[list[Sender]]:
         connection.close()
 
 
-def _reaper(store: Store, sender: Sender) -> Reaper:
-    return Reaper(sender, store.keys, RUN, MAX_ENTRIES)
+def _reaper(store: Store, sender: Sender, window: float = 0.0) -> Reaper:
+    return Reaper(sender, store.keys, RUN, MAX_ENTRIES, window)
 
 
 async def test_only_the_dead_are_condemned(store: Store, senders: list[Sender]) -> None:
@@ -54,10 +54,10 @@ async def test_only_the_dead_are_condemned(store: Store, senders: list[Sender]) 
         store.attach(node)
     store.run_out(A)
     reaper = _reaper(store, senders[0])
-    assert await reaper.condemn() == [A]
-    assert store.deadline(A) == -1
-    assert store.deadline(B) != -1
-    assert await reaper.condemn() == [A]
+    assert await reaper.condemn() == [Condemned(A, over=True)]
+    deadlines = [store.deadline(node) or 0 for node in (A, B)]
+    assert deadlines[0] < 0 < deadlines[1]
+    assert await reaper.condemn() == [Condemned(A, over=True)]
 
 
 async def test_a_dead_node_leaves_its_rooms_and_the_others_are_told(store: Store, senders: list[Sender]) -> None:
@@ -71,7 +71,7 @@ async def test_a_dead_node_leaves_its_rooms_and_the_others_are_told(store: Store
     store.run_out(A)
     reaper = _reaper(store, senders[0])
     await reaper.condemn()
-    assert await reaper.reap(A) == 2
+    assert (await reaper.reap(A))[0] == 2
     gone = {peer("ana").incarnation, user("una").incarnation}
     for node in (B, C):
         (left,) = store.told(node)
@@ -100,7 +100,7 @@ async def test_a_node_of_many_rooms_is_reaped_in_bounded_steps(store: Store, sen
     store.run_out(A)
     reaper = _reaper(store, senders[0])
     await reaper.condemn()
-    assert await reaper.reap(A) == len(rooms)
+    assert (await reaper.reap(A))[0] == len(rooms)
     assert max(senders[0].sizes) <= AT_ONCE
     told = [news for news in store.told(B) if isinstance(news, Changes)]
     assert {news.room for news in told} == set(rooms[::2])
@@ -139,7 +139,7 @@ async def test_two_may_reap_one_node_at_once(store: Store, senders: list[Sender]
 
 
 async def _condemn_and_reap(reaper: Reaper) -> None:
-    for dead in await reaper.condemn():
+    for dead, _over in await reaper.condemn():
         await reaper.reap(dead)
 
 
@@ -154,7 +154,7 @@ async def test_a_dead_node_is_reaped_though_another_in_its_room_is_dead_too(
     store.told(C)
     store.run_out(A, B)
     reaper = _reaper(store, senders[0])
-    assert sorted(await reaper.condemn()) == [A, B]
+    assert sorted(node for node, _over in await reaper.condemn()) == [A, B]
     store.redis.delete(store.keys.inbox(B))
     for dead in (A, B):
         await reaper.reap(dead)
@@ -183,5 +183,5 @@ async def test_a_node_in_no_room_is_forgotten(store: Store, senders: list[Sender
     store.run_out(node)
     reaper = _reaper(store, senders[0])
     await reaper.condemn()
-    assert await reaper.reap(node) == 0
+    assert await reaper.reap(node) == (0, [])
     assert store.names() == {store.keys.config, store.keys.tombstone(node)}

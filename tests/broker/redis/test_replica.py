@@ -322,7 +322,7 @@ def test_a_join_under_way_when_redis_lost_its_data_is_neither_removed_nor_told_a
     replica.unanswered()
     replica.resync_anew(0.0)
     arguments = _ask(replica, RESYNC).arguments
-    whether = {arguments[i]: arguments[i + 6] for i in range(1, len(arguments), 7)}
+    whether = {arguments[i]: arguments[i + 7] for i in range(1, len(arguments), 8)}
     assert whether == {"pana": "in", "pzoe": "if"}
     assert _told(replica, ANA, version=20, token=str(arguments[0]), epoch="another") == []
     replica.answered([b"OK"], 0.0)

@@ -4,7 +4,7 @@
 -- ARGV: 1 node  2 room id  3 prefix of inboxes  4 entries an inbox may hold  5 run id of the server  6... of the script
 --
 -- room        hash: field ("p" + peer id, or "u" + incarnation) -> msgpack
---             [node, incarnation, order, text, "1" if it is away or "0"]
+--             [node, incarnation, order, text, "1" if it is away or "0", moves]
 -- room-nodes  hash: node -> its members here; "#v" version; "#e" run id that gave it; "#op" "#ou" joins of peers and
 --             users; "#cp" "#cu" peers and users present
 
@@ -50,8 +50,9 @@ local function add_entry(node, ...)
   redis.call('XADD', ARGV[3] .. node, 'NOMKSTREAM', 'MAXLEN', '~', ARGV[4], '*', ...)
 end
 
--- changes: {'+', node, incarnation, order, text, away}, {'-', incarnation, reason}, {'~', incarnation, away}. Each entry names the version it follows:
--- who has read that one has missed nothing, also when a restart made versions jump.
+-- changes: {'+', node, incarnation, order, text, away, moves}, {'-', incarnation, reason}, {'~', incarnation, away},
+-- {'>', incarnation, node, moves}. Each entry names the version it follows: who has read that one has missed nothing,
+-- also when a restart made versions jump.
 local function tell(nodes, state, version, changes)
   local packed, after = cmsgpack.pack(changes), state['#v'] or '0'
   for node in pairs(nodes) do

@@ -1,11 +1,20 @@
--- Condemn the nodes whose lease has run out: from here on every script refuses them, until they attach anew.
+-- Condemn the nodes whose lease has run out: from here on every script refuses them, until they attach anew. Their members
+-- have time to go on at other nodes: as score of a condemned node stands, negative, when that is over.
 --
 -- KEYS: 1 nodes
--- ARGV: 1 how many at most
--- Replies: the condemned nodes, those of before included
+-- ARGV: 1 how many at most  2 ms that their members have
+-- Replies: for each condemned node, those of before included, its name and "1" if that time is over or "0"
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local expired = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
-for _, node in ipairs(expired) do redis.call('ZADD', KEYS[1], -1, node) end
-return expired
+local expired, reply = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[1]), {}
+for i = 1, #expired, 2 do
+  local till = -tonumber(expired[i + 1])
+  if till <= 0 then
+    till = now + ARGV[2]
+    redis.call('ZADD', KEYS[1], string.format('%.0f', -till), expired[i])
+  end
+  reply[#reply + 1] = expired[i]
+  reply[#reply + 1] = till <= now and '1' or '0'
+end
+return reply

@@ -2,11 +2,12 @@
 --
 -- KEYS, ARGV 1-5: as in common.lua, the node being that of the member
 -- ARGV: 6 field  7 incarnation  8 reason
--- Replies: {OK, version} | {NOOP}: no such incarnation | {FENCED} | {KEYS, node...}
+-- Replies: {OK, version} | {NOOP}: no such incarnation at that node | {FENCED} | {KEYS, node...}
 
 if fenced(ARGV[1]) then return {'FENCED'} end
 local present = redis.call('HGET', KEYS[2], ARGV[6])
-if not present or cmsgpack.unpack(present)[2] ~= ARGV[7] then return {'NOOP'} end
+present = present and cmsgpack.unpack(present)
+if not present or present[2] ~= ARGV[7] or present[1] ~= ARGV[1] then return {'NOOP'} end
 local state, nodes = load_nodes()
 local missing = undeclared(nodes)
 if missing then return missing end

@@ -1,9 +1,10 @@
 -- Make what Redis knows of a node's members in a room what the node knows, and tell the node all of the room.
 --
 -- KEYS, ARGV 1-5: as in common.lua
--- ARGV: 6 token, which the snapshot will carry, then for each member of the node seven:
---       field, incarnation, kind, order, text, "1" if away or "0",
+-- ARGV: 6 token, which the snapshot will carry, then for each member of the node eight:
+--       field, incarnation, kind, order, text, "1" if away or "0", moves,
 --       "in" (it is to be in the room) or "if" (it may be: a request decides)
+-- Of two nodes that both have a member, the one it moved to last has it.
 -- Replies: {OK, incarnation...}: those whose place another has taken | {FENCED} | {KEYS, node...}
 
 if fenced(ARGV[1]) then return {'FENCED'} end
@@ -18,24 +19,32 @@ for i = 1, #flat, 2 do
   orders[kind_of(flat[i])][member[3]] = true
 end
 
-local changes, kept, reply = {}, {}, {'OK'}
-for i = 7, #ARGV, 7 do
+local changes, kept, moved, reply = {}, {}, {}, {'OK'}
+for i = 7, #ARGV, 8 do
   local field, incarnation, kind, order = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
-  local member = known[field]
+  local member, moves = known[field], tonumber(ARGV[i + 6])
   if member and member[2] == incarnation then
-    kept[field] = true
-  elseif ARGV[i + 6] == 'in' then
+    if member[1] == ARGV[1] then
+      kept[field] = true
+    elseif member[6] < moves then
+      kept[field] = true
+      moved[member[1]] = (moved[member[1]] or 0) + 1
+      changes[#changes + 1] = {'>', incarnation, ARGV[1], moves}
+      member[1], member[6] = ARGV[1], moves
+      redis.call('HSET', KEYS[2], field, cmsgpack.pack(member))
+    end
+  elseif ARGV[i + 7] == 'in' then
     if member or orders[kind][order] then
       reply[#reply + 1] = incarnation
     else
       kept[field] = true
       orders[kind][order] = true
-      redis.call('HSET', KEYS[2], field, cmsgpack.pack({ARGV[1], incarnation, order, ARGV[i + 4], ARGV[i + 5]}))
+      redis.call('HSET', KEYS[2], field, cmsgpack.pack({ARGV[1], incarnation, order, ARGV[i + 4], ARGV[i + 5], moves}))
       redis.call('HINCRBY', KEYS[3], '#c' .. kind, 1)
       if order > tonumber(redis.call('HGET', KEYS[3], '#o' .. kind) or 0) then
         redis.call('HSET', KEYS[3], '#o' .. kind, order)
       end
-      changes[#changes + 1] = {'+', ARGV[1], incarnation, order, ARGV[i + 4], ARGV[i + 5]}
+      changes[#changes + 1] = {'+', ARGV[1], incarnation, order, ARGV[i + 4], ARGV[i + 5], moves}
     end
   end
 end
@@ -47,6 +56,9 @@ for field, member in pairs(known) do
   end
 end
 
+for node, by in pairs(moved) do -- in the set of its rooms this one may stay, which does no harm
+  if redis.call('HINCRBY', KEYS[3], node, -by) <= 0 then redis.call('HDEL', KEYS[3], node) end
+end
 local count = 0
 for _ in pairs(kept) do count = count + 1 end
 if count > 0 then

@@ -1,24 +1,20 @@
-"""Sessions: what survives a broken connection - who it is, the rooms it is in, and what may not have arrived.
+"""One session: the outlet of its rooms, and what it keeps for its client.
 
-A session is the outlet of its rooms. It numbers every frame, writes it to its connection if it has one, and keeps it
-until the client is known to have it: a pong says so of all that was written before its ping. Without a connection it is
-*away*, and waits for the client to come back with its token; when that takes too long, it ends.
+It numbers every frame, writes it to its connection if it has one, and keeps it until the client is known to have it: a
+pong says so of all that was written before its ping. Without a connection it is *away*, and waits for the client to
+come back with its token; when that takes too long, it ends. When the client comes back at another node, the session
+*leaves*: what still comes for it is kept until all of it has come, and handed over. At that node it *arrives*: what
+comes for it there waits, without numbers, for what comes from the first.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import binascii
-import hmac
-import secrets
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
-
 from mcp_actors.protocol.errors import AlreadyInRoom, CloseCode, NotInRoom, TooManyRooms
 from mcp_actors.protocol.events import LeaveReason
+from mcp_actors.protocol.handover import SessionState
 from mcp_actors.protocol.identifiers import shown
 
 if TYPE_CHECKING:
@@ -27,14 +23,14 @@ if TYPE_CHECKING:
     from mcp_actors.actors.mail import Greeting
     from mcp_actors.node import Membership
     from mcp_actors.protocol.events import Kind
+    from mcp_actors.protocol.handover import Handover
     from mcp_actors.protocol.identifiers import RoomId
+    from mcp_actors.sessions.registry import Sessions
+    from mcp_actors.sessions.takeover import Arrival
 
-log = structlog.get_logger("mcp_actors.session")
 
-ID_BYTES, GENERATION_BYTES, SEAL_BYTES = 12, 4, 16
-
-TICK = 0.25
-"""Seconds between looks at who has been away for too long."""
+VERIFIED = "\0"
+"""Stands before the identity of a session that an access token began. No claimed id begins so: ids are printable."""
 
 
 class Wire(Protocol):
@@ -51,28 +47,42 @@ class Session:
     """One client, through one connection or several in turn; see `Outlet`."""
 
     __slots__ = (
-        *("_bytes", "_kept", "_memberships", "_registry", "_wire"),
-        *("ended", "generation", "id", "identity", "kind", "number", "proved"),
+        *("_bytes", "_greeted", "_is_given", "_kept", "_lost_before", "_memberships", "_registry", "_wire"),
+        *("arrival", "ended", "generation", "id", "identity", "kind", "leaving", "number", "proved"),
     )
 
-    def __init__(self, registry: Sessions, kind: Kind, identity: str, wire: Wire) -> None:
-        self.id = secrets.token_bytes(ID_BYTES)
+    def __init__(
+        self, registry: Sessions, kind: Kind, identity: str, wire: Wire | None, session_id: str, generation: int = 1
+    ) -> None:
+        self.id = session_id
         self.kind = kind
         self.identity = identity
-        self.generation = 1
+        self.generation = generation
         """Counts its connections: each uses up the token of the one before."""
         self.proved = False
-        """Whether the client has said anything on its present connection, so that it has the latest token."""
+        """Whether the client is known to have the latest token."""
         self.ended = False
         self.number = 0
         """That of its last frame."""
+        self.arrival: Arrival | None = None
+        """While it arrives from another node."""
+        self.leaving: dict[RoomId, bool] | None = None
+        """While it leaves for another node: in which rooms it did, and whether nothing more comes of each."""
         self._registry = registry
-        self._wire: Wire | None = wire
+        self._wire = wire
+        self._greeted = 0
+        self._is_given = wire is not None  # the token of this generation, to a connection
+        self._lost_before = 0  # the first number after frames were lost that were for it
         self._memberships: dict[RoomId, Membership] = {}
         self._kept: deque[bytes] | None = None
         self._bytes = 0
 
     # ------------------------------------------------------------------------------------------------------- outgoing
+
+    @property
+    def verified(self) -> bool:
+        """Whether an access token said who it is."""
+        return self.identity.startswith(VERIFIED)
 
     @property
     def away(self) -> bool:
@@ -86,6 +96,8 @@ class Session:
             return wire is not None and wire.put(frame)
         if self.ended:
             return False
+        if self.arrival is not None:
+            return self.arrival.put(frame)
         self.number += 1
         numbered = b'{"delivery":%d,%b' % (self.number, frame[1:])
         self._keep(numbered)
@@ -115,26 +127,36 @@ class Session:
             self._bytes -= len(kept.popleft())
         if not kept:
             self._kept = None
-        self.proved = True
+        if not self.proved and received >= self._greeted:
+            self.proved = True
+            if self.generation > 1:
+                self._registry.note(self)
 
     # ----------------------------------------------------------------------------------------------------- connections
 
     def attach(self, wire: Wire, received: int) -> bool:
         """Go on with a new connection, whose client has seen the frames up to a number; whether it gets all others."""
         old, self._wire = self._wire, wire
-        self.generation += 1
+        if self._is_given:
+            self.generation += 1
+        self._is_given = True
         self.proved = False
+        self._greeted = 2**53
         self._registry.back(self)
         if old is not None:
             old.close(CloseCode.REPLACED)
         else:
-            self._mark_rooms(away=False)
+            self.mark_rooms(away=False)
         kept = tuple(self._kept or ())
         oldest, newest = self.number - len(kept), self.number
         for number, frame in enumerate(kept, oldest + 1):
             if number > received:
                 wire.put(frame)
-        return oldest <= received <= newest
+        return oldest <= received <= newest and received >= self._lost_before
+
+    def greeted(self) -> None:
+        """What was written last tells the client its latest token."""
+        self._greeted = self.number
 
     def lost(self, wire: Wire, reason: LeaveReason, *, final: bool) -> None:
         """A connection is gone; `final` if the client meant it."""
@@ -144,7 +166,7 @@ class Session:
         if final or not self._memberships or not self._registry.wait_for(self):
             self.end(reason)
         else:
-            self._mark_rooms(away=True)
+            self.mark_rooms(away=True)
 
     def end(self, reason: LeaveReason) -> None:
         """Leave all rooms, for good."""
@@ -158,11 +180,16 @@ class Session:
         for membership in memberships.values():
             membership.end(reason)
 
-    def _mark_rooms(self, *, away: bool) -> None:
+    def mark_rooms(self, *, away: bool) -> None:
+        """Let the rooms know whether there is a client."""
         for membership in self._memberships.values():
             membership.mark(away=away)
 
     # ------------------------------------------------------------------------------------------------------------ rooms
+
+    def rooms(self) -> list[tuple[RoomId, Membership]]:
+        """The rooms it is in, or is joining, and its place in each."""
+        return list(self._memberships.items())
 
     def membership(self, room: RoomId) -> Membership:
         """The membership in a room. Raises `NotInRoom`."""
@@ -175,14 +202,10 @@ class Session:
         """Whether it has a membership in a room."""
         return room in self._memberships
 
-    @property
-    def rooms(self) -> tuple[RoomId, ...]:
-        """The rooms it is in, or is joining."""
-        return tuple(self._memberships)
-
     def expel(self, room: RoomId) -> None:
         """Leave a room that it may not be in any more."""
         self._memberships.pop(room).end(LeaveReason.LEFT)
+        self._registry.note(self)
 
     def may_be(self, room: RoomId, member_id: str) -> bool:
         """Whether it is not in a room under another id."""
@@ -212,6 +235,7 @@ class Session:
         except Exception:
             self._memberships.pop(room, None)
             raise
+        self._registry.note(self)
 
     async def leave(self, room: RoomId, request_id: Any) -> None:
         """Leave a room. Raises `NotInRoom`."""
@@ -220,99 +244,55 @@ class Session:
             await membership.leave(request_id)
         finally:
             self._memberships.pop(room, None)
+            self._registry.note(self)
 
+    # ------------------------------------------------------------------------------------------ from and to other nodes
 
-class Sessions:
-    """The sessions of this node.
-
-    `secret` seals the tokens. `window`: seconds a session waits for its client; 0 lets none wait. `max_frames`,
-    `max_bytes`: what is kept for a session until it is known to have arrived. `max_away`: sessions that wait at once.
-    """
-
-    def __init__(
-        self, secret: bytes, *, window: float, max_frames: int, max_bytes: int, max_rooms: int, max_away: int
+    def go_on(
+        self, memberships: dict[RoomId, Membership], state: SessionState, waiting: list[bytes], *, lossy: bool
     ) -> None:
-        self.window = window
-        self.max_frames = max_frames
-        self.max_bytes = max_bytes
-        self.max_rooms = max_rooms
-        self._secret = secret
-        self._max_away = max_away
-        self._sessions: dict[bytes, Session] = {}
-        self._away: dict[Session, float] = {}  # since when, the longest first
+        """Be what it was at another node, and take what came for it here since; `lossy`: some is missing between."""
+        self.arrival = None
+        self._memberships = memberships
+        self.number = state.number
+        self._lost_before = state.number + 1 if lossy else 0
+        for frame in state.kept:
+            self._keep(frame)
+        for frame in waiting:
+            self.put(frame)
 
-    def __len__(self) -> int:
-        return len(self._sessions)
+    def recovered(self, frame: bytes) -> None:
+        """See `Outlet`."""
+        if self.arrival is not None:
+            self.arrival.recovered.append(frame)
 
-    def open(self, kind: Kind, identity: str, wire: Wire) -> Session:
-        """A session for a new client. `identity`: who it is in all rooms, empty where it has an id in each."""
-        session = Session(self, kind, identity, wire)
-        if self.window:
-            self._sessions[session.id] = session
-        return session
+    def handed_over(self, room: RoomId, told: Handover | None) -> None:
+        """See `Outlet`."""
+        if self.arrival is not None:
+            self.arrival.handed_over(room, told)
 
-    # ---------------------------------------------------------------------------------------------------------- tokens
+    def moved(self, room: RoomId) -> None:
+        """See `Outlet`."""
+        if self.ended:
+            return
+        if self.leaving is None:
+            self.leaving = {}
+            wire, self._wire = self._wire, None
+            if wire is not None:
+                wire.close(CloseCode.REPLACED)
+            self._registry.leaves(self)
+        self.leaving[room] = False
 
-    def token(self, session: Session) -> str:
-        """The token with which a next connection goes on with a session; empty where sessions do not wait."""
-        if not self.window:
-            return ""
-        plain = session.id + session.generation.to_bytes(GENERATION_BYTES, "big")
-        return base64.urlsafe_b64encode(plain + self._seal(plain)).decode()
+    def complete(self, room: RoomId) -> None:
+        """See `Outlet`."""
+        if self.leaving is not None:
+            self.leaving[room] = True
+            if all(self.leaving.get(one) for one in self._memberships):
+                self._registry.hand_over(self)
 
-    def find(self, token: str, kind: Kind, identity: str) -> Session | None:
-        """The session a token is for; None if it is none of ours, used up, or its session has ended.
-
-        A token is used up once the client that was given the next has said anything: the reply that brought the next
-        may have been lost with its connection.
-        """
-        try:
-            raw = base64.urlsafe_b64decode(token.encode())
-        except (ValueError, binascii.Error):
-            return None
-        plain, seal = raw[:-SEAL_BYTES], raw[-SEAL_BYTES:]
-        if not hmac.compare_digest(seal, self._seal(plain)):
-            return None
-        session = self._sessions.get(plain[:ID_BYTES])
-        if session is None or (session.kind, session.identity) != (kind, identity):
-            return None
-        behind = session.generation - int.from_bytes(plain[ID_BYTES:], "big")
-        return session if behind == 0 or (behind == 1 and not session.proved) else None
-
-    def _seal(self, plain: bytes) -> bytes:
-        return hmac.digest(self._secret, plain, "sha256")[:SEAL_BYTES]
-
-    # ---------------------------------------------------------------------------------------------------------- waiting
-
-    def wait_for(self, session: Session) -> bool:
-        """Give a session its time to come back; False if none is given."""
-        if not self.window or len(self._away) >= self._max_away:
-            return False
-        self._away[session] = asyncio.get_running_loop().time()
-        return True
-
-    def back(self, session: Session) -> None:
-        """It is back."""
-        self._away.pop(session, None)
-
-    def forget(self, session: Session) -> None:
-        """It has ended."""
-        self._away.pop(session, None)
-        self._sessions.pop(session.id, None)
-
-    async def end_the_late(self) -> None:
-        """End the sessions that have been away for too long, for ever."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(TICK)
-            before = loop.time() - self.window
-            for session, since in list(self._away.items()):
-                if since > before:
-                    break
-                log.debug("session ended", waited=self.window)
-                session.end(LeaveReason.TIMEOUT)
-
-    def end_all(self) -> None:
-        """End all sessions that wait: this node stops."""
-        for session in list(self._away):
-            session.end(LeaveReason.DISCONNECTED)
+    def depart(self) -> SessionState:
+        """End here, with nobody told: another node has it. What it has kept is returned."""
+        self.ended = True
+        self._memberships = {}
+        kept, self._kept = list(self._kept or ()), None
+        return SessionState(self.number, kept)

@@ -1,0 +1,133 @@
+"""What happens in a soak: all kinds of trouble in turn, with calm between."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING
+
+from bench.accounting import rss_bytes
+from bench.chaos.faults import Fault
+from bench.chaos.member import now
+from bench.chaos.record import Sample
+from bench.engine import AOF_ALWAYS, Engine
+from bench.redis_meter import used_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bench.chaos.record import Record
+    from bench.chaos.world import World
+
+SAMPLES = 300
+"""Of a run, about."""
+
+LEAST_PAUSE = 0.5
+"""Seconds between two samples, at least."""
+
+SPARED = 0
+"""The node that is replaced once, at the beginning, and then lives on: the one whose memory can be judged."""
+
+
+class Soak(Fault):
+    """A long run.
+
+    `calm`: seconds between two troubles, about; `moves`: those in which members are moved at a time, about; `down`:
+    those until a killed node is started again, at most.
+    """
+
+    name = "soak"
+    about = "moves, kills, replaced nodes, cut connections and restarts of the engine in turn, with calm between"
+    options = AOF_ALWAYS
+    returns = True
+    rate = 6.0
+    """Members moved per second."""
+
+    def __init__(self, calm: float = 4.0, moves: float = 6.0, down: float = 8.0) -> None:
+        self.calm = calm
+        self.moves = moves
+        self.down = down
+        self._spared: set[int] = set()
+
+    async def strike(self, world: World) -> None:
+        """See `Fault`."""
+        sampling = asyncio.ensure_future(_sample(world, max(LEAST_PAUSE, world.seconds / SAMPLES)))
+        try:
+            await self._trouble(world)
+            world.record.samples.append(await asyncio.to_thread(_look, world))
+        finally:
+            sampling.cancel()
+            await asyncio.wait([sampling])
+        if not sampling.cancelled():
+            sampling.result()
+
+    async def _trouble(self, world: World) -> None:
+        """All nodes are replaced first, then every kind comes in each round, in random order, until time is up."""
+        end = now() + world.seconds
+        kinds: list[Callable[[World], Awaitable[None]]] = [self._move, self._kill, self._cut, self._restart]
+        await self._replace(world)
+        self._spared = {SPARED}
+        for number in count():
+            for kind in world.rng.sample(kinds, len(kinds)):
+                await self._rest(world)
+                if number and now() >= end:
+                    return
+                await kind(world)
+            kinds += [] if number else [self._replace]
+
+    async def _rest(self, world: World) -> None:
+        await asyncio.sleep(world.rng.uniform(self.calm / 2, 1.5 * self.calm))
+
+    def _struck(self, world: World) -> list[int]:
+        """The nodes that trouble may come to, in random order."""
+        return [node for node in world.choose_nodes(len(world.cluster.nodes)) if node not in self._spared]
+
+    async def _move(self, world: World) -> None:
+        await world.move_members(self.rate, world.rng.uniform(self.moves / 2, 1.5 * self.moves))
+
+    async def _kill(self, world: World) -> None:
+        node = self._struck(world)[0]
+        world.kill_node(node)
+        await asyncio.sleep(world.rng.uniform(0.0, self.down))
+        await world.restart_node(node)
+
+    async def _replace(self, world: World) -> None:
+        for node in self._struck(world):
+            await world.replace_node(node)
+
+    async def _restart(self, world: World) -> None:
+        await world.restart_engine(world.rng.uniform(0.2, 1.5))
+
+    async def _cut(self, world: World) -> None:
+        cut = 0
+        for _ in range(round(world.rng.uniform(5, 20))):
+            cut += await world.cut_links()
+            await asyncio.sleep(world.rng.uniform(0.05, 0.15))
+        world.note(f"{cut} connections to the engine were cut")
+
+
+async def _sample(world: World, pause: float) -> None:
+    while True:
+        world.record.samples.append(await asyncio.to_thread(_look, world))
+        due = now() + pause
+        await asyncio.sleep(pause)
+        world.record.stalled = max(world.record.stalled, now() - due)
+
+
+def _look(world: World) -> Sample:
+    sample = Sample(now() - world.record.began, *_counted(world.record))
+    for index, node in enumerate(world.cluster.nodes):
+        with suppress(ProcessLookupError):
+            if node.running:
+                sample.nodes[index] = (node.pid, rss_bytes(node.pid))
+    if isinstance(world.engine, Engine) and world.engine.running:
+        sample.redis = used_memory(world.engine.port)
+    return sample
+
+
+def _counted(record: Record) -> tuple[int, int]:
+    """Messages sent and arrived so far."""
+    stays = list(record.stays)
+    sent = sum(len(times) for stay in stays for times in list(stay.sent.values()))
+    return sent, sum(len(stay.arrived) for stay in stays)
