@@ -9,7 +9,7 @@ import pytest
 from bench.engine import Engine
 from tests.support.loop import until
 from tests.support.server import Server
-from tests.support.tokens import OPTIONAL, bearer
+from tests.support.tokens import OPTIONAL, bearer, token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tornado.ioloop import IOLoop
 
-    from tests.support.client import Client
+    from tests.support.client import Client, Frame
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +75,132 @@ async def test_who_only_claims_an_id_does_not_get_it_from_its_owner(servers: lis
     await watcher.expect("peer-away", peer_id="a")
     await claimer.say("join", "s", {"peer_id": "a"})
     await claimer.expect_error("peer-id-taken")
+
+
+# ------------------------------------------------------------------------------------------------ at another process
+
+
+@pytest.fixture
+def two(redis_url: str, io_loop: IOLoop, tmp_path: Path) -> Iterator[list[Server]]:
+    """Two servers that share rooms and sessions."""
+    servers = [Server(tmp_path, **OPTIONAL, redis_url=redis_url) for _ in range(2)]
+    for server in servers:
+        io_loop.run_sync(server.start)
+    yield servers
+    for server in servers:
+        io_loop.run_sync(server.stop)
+
+
+async def lose(client: Client, server: Server) -> None:
+    """Break a client's connection, and wait until its session waits for it."""
+    client.vanish()
+    await until(lambda: server.app.sessions._away, "that the session waits")
+
+
+async def come_back(server: Server, room: str, joined: Frame, received: int, **headers: str) -> Client:
+    """Connect to go on with the session of `a`; the answer to that is still to be heard."""
+    client = await server.peer(**headers)
+    if headers:
+        await client.expect("authenticated")
+    payload = {"peer_id": "a", "resume": joined["resume"], "received": received}
+    await client.say("join", room, payload, id="back")
+    return client
+
+
+async def test_an_owner_whose_session_has_moved_is_the_owner_still(two: list[Server]) -> None:
+    first, second = two
+    watcher, a = await first.peer(), await owner(first)
+    await watcher.join("t", "w", presence=True)
+    joined = await a.join("t", "a", metadata={"name": "Ada"})
+    await watcher.expect("peer-joined", peer_id="a")
+    await lose(a, first)
+    await watcher.expect("peer-away", peer_id="a")
+    again = await come_back(second, "t", joined, a.received, **bearer("a"))
+    await again.expect("joined", resumed=True, complete=True, order=joined["order"])
+    await watcher.expect("peer-back", peer_id="a")
+    for server in two:
+        claimer = await server.peer()
+        await claimer.say("join", "t", {"peer_id": "a"})
+        await claimer.expect_error("peer-id-taken")
+    await lose(again, second)
+    await watcher.expect("peer-away", peer_id="a")
+    for server in two:
+        claimer = await server.peer()
+        await claimer.say("join", "t", {"peer_id": "a"})
+        await claimer.expect_error("peer-id-taken")
+    joined = await (await owner(first)).join("t", "a")
+    await watcher.expect("peer-left", peer_id="a", reason="replaced")
+    await watcher.expect("peer-joined", peer_id="a", order=joined["order"])
+
+
+@pytest.mark.parametrize("headers", [{}, bearer("b")], ids=["nobody", "another"])
+async def test_nobody_else_goes_on_with_the_session_of_an_owner_at_another_process(
+    two: list[Server], headers: dict[str, str]
+) -> None:
+    first, second = two
+    room = f"u-{len(headers)}"
+    a = await owner(first)
+    joined = await a.join(room, "a")
+    await lose(a, first)
+    thief = await come_back(second, room, joined, a.received, **headers)
+    await thief.expect_error("forbidden" if headers else "peer-id-taken")
+    await thief.say("join", f"{room}-else", {"peer_id": "b", "resume": joined["resume"]})
+    await thief.expect("joined", resumed=False)
+    again = await come_back(second, room, joined, a.received, **bearer("a"))
+    await again.expect("joined", resumed=True, complete=True)
+
+
+async def test_a_token_goes_on_with_no_session_that_began_without_one(two: list[Server]) -> None:
+    first, second = two
+    a = await first.peer()
+    joined = await a.join("v", "a")
+    await lose(a, first)
+    again = await come_back(second, "v", joined, a.received, **bearer("a"))
+    await again.expect("joined", resumed=False)  # it has taken the place of who claimed its id
+
+
+async def test_a_user_is_itself_at_another_process_with_its_token_alone(two: list[Server]) -> None:
+    first, second = two
+    user = await first.user(**bearer("a"))
+    await user.expect("authenticated")
+    await user.say("connect")
+    connected = (await user.expect("connected", user_id="a"))["payload"]
+    await user.say("join-room", "x")
+    await user.expect("room-joined")
+    await lose(user, first)
+    payload = {"user_id": "a", "resume": connected["resume"], "received": user.received}
+    thief = await second.user()
+    await thief.say("connect", None, payload)
+    await thief.expect("connected", resumed=False)
+    again = await second.user(**bearer("a"))
+    await again.expect("authenticated")
+    await again.say("connect", None, payload)
+    await again.expect("connected", resumed=True, complete=True)
+
+
+async def test_who_comes_back_elsewhere_with_a_narrower_token_has_left_what_that_forbids(two: list[Server]) -> None:
+    first, second = two
+    watcher, a = await first.peer(), await owner(first)
+    await watcher.join("z", "w")
+    joined = await a.join("y", "a")
+    await a.join("z", "a")
+    await watcher.expect("peer-joined", peer_id="a")
+    await lose(a, first)
+    again = await come_back(second, "y", joined, a.received, **bearer("a", rooms=["y"]))
+    error = await again.expect("error", code="forbidden")
+    assert error["room"] == "z"
+    await again.expect("joined", resumed=True, complete=True)
+    await watcher.expect("peer-left", peer_id="a", reason="left")
+
+
+async def test_a_room_that_a_new_token_has_forbidden_is_not_missed_at_another_process(two: list[Server]) -> None:
+    first, second = two
+    a = await owner(first)
+    joined = await a.join("y", "a")
+    await a.join("z", "a")
+    await a.say("authenticate", payload={"token": token("a", rooms=["y"])})
+    await a.expect("authenticated")
+    await a.expect_error("forbidden")
+    await lose(a, first)
+    again = await come_back(second, "y", joined, a.received, **bearer("a"))
+    await again.expect("joined", resumed=True, complete=True)
