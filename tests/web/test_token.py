@@ -96,7 +96,7 @@ def test_a_function_that_fails_for_a_while_brings_the_session_back(page: Page) -
 START = """
 async () => {
   const {Signaling} = await import("/signaling.js");
-  Object.assign(globalThis, {asked: 0, refusing: false, brought: [], log: []});
+  Object.assign(globalThis, {asked: 0, refusing: false, stalling: false, brought: [], log: []});
   globalThis.WebSocket = class extends WebSocket {
     constructor(url, protocols) {
       super(url, protocols);
@@ -106,6 +106,7 @@ async () => {
   const token = async () => {
     asked++;
     if (refusing) throw new Error("none to be had");
+    if (stalling) await new Promise(() => {});
     return `number-${asked}`;
   };
   globalThis.signaling = new Signaling(`ws://${location.host}/ws/scripted/`, {token});
@@ -152,11 +153,11 @@ def test_while_a_token_is_fetched_for_the_next_connection_another_room_is_joined
 ) -> None:
     """The process that asked to go would refuse it."""
     page, server = scripted
-    page.evaluate("refusing = true")
+    page.evaluate("stalling = true")
     ask_to_go(server.sockets[0], 0)
     page.wait_for_function("() => asked >= 2")
     server.greeting = [joined(1, "resume another", resumed=False)]
-    page.evaluate("() => { refusing = false; globalThis.elsewhere = signaling.join('elsewhere', 'me'); }")
+    page.evaluate("() => { stalling = false; globalThis.elsewhere = signaling.join('elsewhere', 'me'); }")
     wait_until(page, lambda: server.heard[-1]["type"] == "leave", "that it leaves")
     server.say(id=server.heard[-1]["id"], delivery=2, type="left", payload={"peer_id": "me"})
     assert page.evaluate("elsewhere.then(({order}) => order)") == 1
