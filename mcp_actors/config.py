@@ -66,6 +66,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     frame_loop: Literal["fast", "stock"] = "fast"
     compression: bool = False
     echo: bool = False
+    auth: Literal["off", "optional", "required"] = "off"
+    auth_key_file: str = ""
+    auth_audience: str = ""
+    auth_issuer: str = ""
+    auth_leeway: Annotated[float, Meta(ge=0, le=300)] = 5.0
+    auth_timeout: Annotated[float, Meta(gt=0, le=300)] = 10.0
+    auth_notice: Annotated[float, Meta(ge=0, le=3600)] = 60.0
+    max_token_bytes: Annotated[int, Meta(ge=256, le=65_536)] = 4096
     max_connections: Count = 100_000
     max_rooms: Count = 250_000
     max_room_members: Count = 500
@@ -136,6 +144,9 @@ EXAMPLES = {
     "outage_patience": "2 (seconds)",
     "replay_seconds": "10 (seconds; 0 for none)",
     "processes": "4",
+    "secret_key": "what `mcp-actors secret` prints",
+    "auth": "required (or optional, off)",
+    "auth_key_file": "/etc/mcp-actors/jwks.json",
     "drain_seconds": "10 (seconds; 0 for none)",
 }
 
@@ -236,6 +247,7 @@ def _convert(field: str, name: str, text: str) -> Any:
         "allowed_hosts": _listed,
         "cors_allowed_origins": _listed,
         "ice_servers": _json,
+        "auth": str.lower,
         "log_format": str.lower,
         "log_level": str.lower,
         "outage_joins": str.lower,
@@ -294,6 +306,8 @@ def _problems(settings: Settings) -> Iterator[tuple[str, Any, str]]:
     for origin in settings.cors_allowed_origins:
         if origin not in ("*", "null") and "://" not in origin:
             yield "cors_allowed_origins", origin, "an origin is scheme://host or scheme://host:port"
+    if settings.auth_key_file and not Path(settings.auth_key_file).is_file():
+        yield "auth_key_file", settings.auth_key_file, "there is no such file"
     yield from _problems_of_redis(settings)
 
 

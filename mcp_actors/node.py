@@ -78,23 +78,31 @@ class Node:
         metadata: dict[str, Any] | None = None,
         *,
         session: str,
+        verified: bool = False,
     ) -> Membership:
         """A place in a room for one session, to be entered in this same turn of the loop.
 
         Raises `Unavailable` when there are too many rooms.
         """
         incarnation = Incarnation(f"{session}.{self._nonce}{next(self._memberships)}")
-        member = Member(kind, member_id, incarnation, self.id, metadata or {})
+        member = Member(kind, member_id, incarnation, self.id, metadata or {}, verified=verified)
         return Membership(self.rooms.room(room_id), member, self)
 
     def claimed(
-        self, room_id: RoomId, kind: Kind, member_id: PeerId | UserId, incarnation: Incarnation, moves: int
+        self,
+        room_id: RoomId,
+        kind: Kind,
+        member_id: PeerId | UserId,
+        incarnation: Incarnation,
+        moves: int,
+        *,
+        verified: bool,
     ) -> Membership:
         """A place in a room that a session has at another node, to be claimed in this same turn of the loop.
 
         Raises `Unavailable` when there are too many rooms.
         """
-        member = Member(kind, member_id, incarnation, self.id, {}, moves=moves)
+        member = Member(kind, member_id, incarnation, self.id, {}, moves=moves, verified=verified)
         return Membership(self.rooms.room(room_id), member, self)
 
 

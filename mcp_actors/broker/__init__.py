@@ -15,7 +15,7 @@ Membership
 * Of one node's requests for one room, the earlier comes first. Asking twice for one incarnation is asking once.
 * `leave` removes that incarnation and no other, however late it comes.
 * `mark` says that a member is away, or back: `MemberMarked`, in the same order as all else. A peer that joins under the
-  id of one that is away replaces it, in one version.
+  id of one that yields to it (`Member.yields_to`) replaces it, in one version.
 * `order` counts the joins of each kind in a room's life, which begins with its first member and ends with its last.
 * The members of a node that is lost are heard to be away, where sessions may be gone on with at another node, and to
   leave when the time for that is over; else to leave at once. A node that was taken for lost hears its own members

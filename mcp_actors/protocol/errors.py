@@ -11,6 +11,8 @@
       PeerIdTaken             another connection has that peer id in the room
       RoomFull                the room has as many members as it may
       TooManyRooms            this connection is in as many rooms as it may
+      Unauthorized            there is no token, or none that can be used
+      Forbidden               the token does not allow it
       Unavailable             the server cannot do it now; a later try may succeed
       Internal                a bug of the server
 
@@ -43,6 +45,8 @@ class ErrorCode(StrEnum):
     PEER_ID_TAKEN = "peer-id-taken"
     ROOM_FULL = "room-full"
     TOO_MANY_ROOMS = "too-many-rooms"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
 
@@ -61,6 +65,8 @@ class CloseCode(IntEnum):
     PING_TIMEOUT = 4003
     BAD_MESSAGE = 4500
     REPLACED = 4501
+    UNAUTHORIZED = 4502
+    TOKEN_EXPIRED = 4503
 
     @property
     def reason(self) -> str:
@@ -74,7 +80,9 @@ class CloseCode(IntEnum):
 
     @property
     def resumable(self) -> bool:
-        """Whether its session waits for it."""
+        """Whether its session waits for it: also for one that comes back with a new token."""
+        if self is CloseCode.TOKEN_EXPIRED:
+            return True
         return self.retryable and self not in (CloseCode.ROOM_LOST, CloseCode.GOING_AWAY)
 
 
@@ -83,7 +91,7 @@ class SignalingError(Exception):
 
     code: ClassVar[ErrorCode]
     retryable: ClassVar[bool] = False
-    close_code: ClassVar[CloseCode | None] = None
+    close_code: CloseCode | None = None
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)
@@ -155,6 +163,23 @@ class TooManyRooms(SignalingError):
     """This connection is in as many rooms as it may (`details["limit"]`)."""
 
     code = ErrorCode.TOO_MANY_ROOMS
+
+
+class Unauthorized(SignalingError):
+    """There is no token where one is needed, or it cannot be used; `final` where the connection cannot go on."""
+
+    code = ErrorCode.UNAUTHORIZED
+
+    def final(self) -> Self:
+        """Have the connection closed for it."""
+        self.close_code = CloseCode.UNAUTHORIZED
+        return self
+
+
+class Forbidden(SignalingError):
+    """The token does not allow it."""
+
+    code = ErrorCode.FORBIDDEN
 
 
 class Unavailable(SignalingError):

@@ -43,6 +43,15 @@ class Member(Struct, frozen=True):
     order: int = 0
     away: bool = False
     moves: int = 0
+    verified: bool = False
+    """Its id is that of its access token, so it is its own."""
+
+    def yields_to(self, newcomer: Member) -> bool:
+        """Whether a peer's place is for one who joins under its id: the owner of the id, or anybody while it is away.
+
+        A claimed id never takes the place of an owner.
+        """
+        return newcomer.verified or (self.away and not self.verified)
 
 
 class MemberJoined(Struct, frozen=True):

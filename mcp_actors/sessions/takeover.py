@@ -119,7 +119,9 @@ class TakeOver:
         for name, member, incarnation, presence in self._rooms:
             room, member_id = RoomId(name), PeerId(member) if kind is Kind.PEER else UserId(member)
             with suppress(SignalingError):
-                place = self._node.claimed(room, kind, member_id, Incarnation(incarnation), moves)
+                place = self._node.claimed(
+                    room, kind, member_id, Incarnation(incarnation), moves, verified=self._session.verified
+                )
                 place.presence = presence
                 places[room] = place
                 asked.append(place.claim(self._session))

@@ -21,9 +21,10 @@ export class Chat extends Connection {
   /**
    * @param {string | URL} url of /ws/mcp/
    * @param {string} userId who we are
+   * @param {object} [options] as of Connection
    */
-  constructor(url, userId) {
-    super(url);
+  constructor(url, userId, options = {}) {
+    super(url, options);
     this.#userId = userId;
   }
 

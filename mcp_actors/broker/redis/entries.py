@@ -104,6 +104,7 @@ class _Text(Struct, frozen=True, array_like=True):
     kind: Kind
     id: str
     metadata: dict[str, Any]
+    verified: bool = False  # last, where the script for joins looks for it
 
 
 pack_frame = msgspec.msgpack.Encoder().encode
@@ -120,7 +121,7 @@ def pack_frames(packed: Sequence[bytes]) -> bytes:
 
 def member_text(member: Member) -> bytes:
     """What Redis keeps of a member beside its node, incarnation and order."""
-    return _write_text(_Text(member.kind, member.id, member.metadata))
+    return _write_text(_Text(member.kind, member.id, member.metadata, member.verified))
 
 
 def field_of(member: Member) -> str:
@@ -159,5 +160,13 @@ def _member(node: str, incarnation: str, order: int, text: str, away: str, moves
     parts = _text(text)
     member_id: PeerId | UserId = parts.id  # type: ignore[assignment]
     return Member(
-        parts.kind, member_id, Incarnation(incarnation), NodeId(node), parts.metadata, order, away == "1", moves
+        parts.kind,
+        member_id,
+        Incarnation(incarnation),
+        NodeId(node),
+        parts.metadata,
+        order,
+        away == "1",
+        moves,
+        parts.verified,
     )

@@ -415,7 +415,9 @@ class Replica:
         if self.version is None and own.abandoned:
             del self.own[incarnation]  # nothing of the room is applied here, this leave neither
         elif word == b"NOOP":
-            self.resync_anew(now)  # Redis has lost it, or it is on its way: no change may come that says so
+            # Redis has lost it, so that no change may come that says so; or its join and leave are on their way, so
+            # that it must not be asked in again, unless they are overdue.
+            self._resync_again(now)
 
     def _displaced(self, incarnation: Incarnation) -> list[Event]:
         """Another has the place of a member of this node."""
@@ -623,8 +625,11 @@ class Replica:
 
     def resync_anew(self, now: float) -> None:
         """Ask for the whole room, whatever was asked before: the server is another, or lost its data, or is late."""
-        self._requests = deque(request for request in self._requests if request.ask is not Ask.RESYNC)
         self._ask_again()
+        self._resync_again(now)
+
+    def _resync_again(self, now: float) -> None:
+        self._requests = deque(request for request in self._requests if request.ask is not Ask.RESYNC)
         if self.version is not None:
             self.syncing_since = None
             self.resync(now)

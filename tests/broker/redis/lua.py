@@ -266,9 +266,17 @@ class Store:
         found = {}
         for packed in self.redis.hvals(self.keys.room(room)):
             node, incarnation, order, text, away, moves = msgspec.msgpack.decode(packed)
-            kind, name, metadata = msgspec.json.decode(text)
+            kind, name, metadata, verified = msgspec.json.decode(text)
             found[Incarnation(incarnation)] = Member(
-                Kind(kind), PeerId(name), Incarnation(incarnation), NodeId(node), metadata, order, away == "1", moves
+                Kind(kind),
+                PeerId(name),
+                Incarnation(incarnation),
+                NodeId(node),
+                metadata,
+                order,
+                away == "1",
+                moves,
+                verified,
             )
         return found
 

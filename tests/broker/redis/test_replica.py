@@ -354,6 +354,22 @@ def test_a_leave_that_redis_knows_nothing_of_is_followed_by_a_resync(replica: Re
     assert events == [MemberLeft(10, ANA.incarnation, LEFT), Vacated()]
 
 
+def test_a_leave_that_was_done_without_an_answer_lets_nobody_in_again(store: Store) -> None:
+    world = World(store)
+    node = SteppedNode(world, A)
+    node.attach()
+    node.join(peer("ana"))
+    node.write()
+    node.leave(ANA.incarnation)
+    node.write(answered=False)
+    node.attach()
+    node.write()  # there is nobody to leave any more, which is answered before the join is read
+    node.read()
+    assert node.asked == {ANA.incarnation: "left"}
+    world.come_to_rest()
+    check_at_rest(world, [ROOM])
+
+
 def test_a_join_that_was_done_and_then_lost_with_all_data_before_it_was_read_is_done_again(store: Store) -> None:
     world = World(store)
     node = SteppedNode(world, A)
