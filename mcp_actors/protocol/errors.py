@@ -12,6 +12,7 @@
       RoomFull                the room has as many members as it may
       TooManyRooms            this connection is in as many rooms as it may
       Unavailable             the server cannot do it now; a later try may succeed
+      RateLimited             too much at once; a later try may succeed
       Internal                a bug of the server
 
 `describe` turns any exception into the `error` a client gets, and the close code if the connection cannot go on.
@@ -44,6 +45,7 @@ class ErrorCode(StrEnum):
     ROOM_FULL = "room-full"
     TOO_MANY_ROOMS = "too-many-rooms"
     UNAVAILABLE = "unavailable"
+    RATE_LIMITED = "rate-limited"
     INTERNAL = "internal"
 
 
@@ -59,8 +61,10 @@ class CloseCode(IntEnum):
     SLOW_PEER = 4000
     ROOM_LOST = 4001
     PING_TIMEOUT = 4003
+    RATE_LIMITED = 4004
     BAD_MESSAGE = 4500
     REPLACED = 4501
+    IDLE = 4510
 
     @property
     def reason(self) -> str:
@@ -83,7 +87,7 @@ class SignalingError(Exception):
 
     code: ClassVar[ErrorCode]
     retryable: ClassVar[bool] = False
-    close_code: ClassVar[CloseCode | None] = None
+    close_code: CloseCode | None = None
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)
@@ -161,6 +165,13 @@ class Unavailable(SignalingError):
     """The server cannot do it now; a later try may succeed."""
 
     code = ErrorCode.UNAVAILABLE
+    retryable = True
+
+
+class RateLimited(SignalingError):
+    """The client sends too much, or too often (`details["retry_after_ms"]`: when it may go on)."""
+
+    code = ErrorCode.RATE_LIMITED
     retryable = True
 
 
