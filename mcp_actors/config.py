@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 PREFIX = "MCP_ACTORS_"
 
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+CountOrNone = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+PerSecond = Annotated[float, Meta(ge=0, le=1_000_000_000)]
 
 
 class SettingsError(Exception):
@@ -86,6 +88,27 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_request_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 16_384
     request_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     max_bad_messages: Count = 16
+    connection_message_rate: PerSecond = 500.0
+    connection_message_burst: Count = 5000
+    connection_byte_rate: PerSecond = 1_048_576.0
+    connection_byte_burst: Count = 8_388_608
+    connection_join_rate: PerSecond = 5.0
+    connection_join_burst: Count = 100
+    max_slowed_seconds: Seconds = 10.0
+    max_refused_messages: CountOrNone = 64
+    address_connection_rate: PerSecond = 50.0
+    address_connection_burst: Count = 1000
+    address_message_rate: PerSecond = 5000.0
+    address_message_burst: Count = 50_000
+    address_byte_rate: PerSecond = 10_485_760.0
+    address_byte_burst: Count = 67_108_864
+    address_join_rate: PerSecond = 100.0
+    address_join_burst: Count = 2000
+    max_address_connections: CountOrNone = 2000
+    max_addresses: Count = 100_000
+    first_message_timeout: Seconds = 30.0
+    idle_timeout: Seconds = 300.0
+    trusted_proxies: tuple[str, ...] = ()
 
     @property
     def broker_url(self) -> str:
@@ -136,6 +159,7 @@ EXAMPLES = {
     "replay_seconds": "10 (seconds; 0 for none)",
     "processes": "4",
     "drain_seconds": "10 (seconds; 0 for none)",
+    "trusted_proxies": "127.0.0.1,10.0.0.0/8",
 }
 
 SECRETS = {"secret_key", "redis_password"}
@@ -238,6 +262,7 @@ def _convert(field: str, name: str, text: str) -> Any:
         "log_format": str.lower,
         "log_level": str.lower,
         "outage_joins": str.lower,
+        "trusted_proxies": _listed,
     }.get(field)
     try:
         value = parse(text) if parse else text
@@ -293,6 +318,9 @@ def _problems(settings: Settings) -> Iterator[tuple[str, Any, str]]:
     for origin in settings.cors_allowed_origins:
         if origin not in ("*", "null") and "://" not in origin:
             yield "cors_allowed_origins", origin, "an origin is scheme://host or scheme://host:port"
+    for network in settings.trusted_proxies:
+        if problem := _problem_of_network(network):
+            yield "trusted_proxies", network, problem
     yield from _problems_of_redis(settings)
 
 
@@ -324,6 +352,14 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _problem_of_network(network: str) -> str:
+    try:
+        ipaddress.ip_network(network)
+    except ValueError as error:
+        return f"a proxy is named by its address, or by its network as in 10.0.0.0/8 ({error})"
+    return ""
 
 
 def _boolean(text: str) -> bool:

@@ -27,6 +27,7 @@ class Pinged:
         self.left: LeaveReason | None = None
         self.asked: float | None = None
         self.done = asyncio.Event()
+        self.roomless_for = 0.0
         self._connections = connections
         connections.add(self)
 
@@ -35,6 +36,9 @@ class Pinged:
         self.heard = self.alive
         if self.pings == 3:
             self.done.set()
+
+    def roomless(self, now: float) -> float:
+        return self.roomless_for
 
     def ask_to_reconnect(self, after: float) -> None:
         self.asked = after
