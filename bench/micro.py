@@ -1,8 +1,8 @@
 """What each layer of the server takes by itself, so that a slow scenario can be blamed on one.
 
 Everything runs in this process, without a load: CPU time per operation, the median of some repetitions with the span.
-The layers of one relayed message add up: reading its frame, measuring it, decoding, the room actor (which holds mailbox, rules and
-stamp), writing the frame; the rest of what `relay` shows is the event loop and the kernel.
+The layers of one relayed message add up: reading its frame, limits, decoding, the room actor (which holds mailbox,
+rules and stamp), writing the frame; the rest of what `relay` shows is the event loop and the kernel.
 """
 
 from __future__ import annotations
