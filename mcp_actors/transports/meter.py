@@ -30,6 +30,10 @@ REST = 0.05
 """Seconds for which a connection that is slowed is not read, at least: it then wakes 20 times a second, not for each of
 its messages."""
 
+LULL = 0.25
+"""Seconds for which the buckets of a connection must have been full before it counts as rested: that it was not read
+for a moment, or that the loop was busy, is no rest of its own."""
+
 LONGEST_REST = 5.0
 """Seconds for which it is not read, at most: its pongs are not read either, and it must not be taken for dead."""
 
@@ -86,7 +90,7 @@ class Meter:
 
     def settle(self, now: float) -> bool:
         """Charge what was taken in; whether it is to be refused. See `owed`."""
-        if self._full_at <= now:
+        if self._rested_at <= now:
             self._slowed = 0.0
         wait = self._charge(now)
         self.owed = min(max(wait, REST), LONGEST_REST) if wait > 0 else 0.0
@@ -112,12 +116,12 @@ class Meter:
 
     def refusal(self, now: float) -> RateLimited:
         """The answer to a message that is refused."""
-        wait = max(self._full_at - now, self.owed)
+        wait = max(self._rested_at - now, self.owed)
         return self._refusal("You send too much", wait, now)
 
     @property
-    def _full_at(self) -> float:
-        return max(self._message_due, self._byte_due)
+    def _rested_at(self) -> float:
+        return max(self._message_due, self._byte_due) + LULL
 
     def _charge(self, now: float) -> float:
         rates = self._rates

@@ -101,7 +101,7 @@ async def test_who_floods_on_is_told_when_to_go_on_and_closed_if_it_does_not_sto
     error = next(message for message in heard if message["type"] == "error")
     assert error["room"] == "r"
     assert error["payload"]["retryable"] is True
-    assert 1 <= error["payload"]["details"]["retry_after_ms"] <= 200
+    assert 1 <= error["payload"]["details"]["retry_after_ms"] <= 500
     while (told := await watcher.hear())["type"] != "peer-away":
         assert told["type"] == "peer-joined"
     relayed = [message["type"] for message in await b.drain("r")]

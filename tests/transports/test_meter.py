@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mcp_actors.protocol.errors import CloseCode, RateLimited
 from mcp_actors.transports.addresses import Addresses, AddressRates
-from mcp_actors.transports.meter import LONGEST_REST, REST, UNLIMITED, ConnectionRates, Meter, Slice
+from mcp_actors.transports.meter import LONGEST_REST, LULL, REST, UNLIMITED, ConnectionRates, Meter, Slice
 from mcp_actors.transports.rates import Rate
 
 NONE = Rate(0, 1)
@@ -106,12 +106,20 @@ def test_a_flood_that_goes_on_is_refused_until_it_has_rested() -> None:
     assert 1000 <= read.taken <= 1040
     assert read.refused > 0
     retry = one.refusal(30.0).details["retry_after_ms"] / 1000
-    assert 4.9 <= retry <= 5.1
+    assert 4.9 + LULL <= retry <= 5.1 + LULL
     assert send(one, 30 + retry / 2) is True
     full = 30 + retry / 2 + one.refusal(30 + retry / 2).details["retry_after_ms"] / 1000
     assert send(one, full) is False
     assert one.owed == 0.0
     assert flood(one, 1, now=full).refused == 0
+
+
+@given(st.floats(1, 2000), st.integers(1, 100))
+def test_a_flood_is_refused_however_small_its_bucket_is(per_second: float, burst: int) -> None:
+    one = meter(messages=Rate(per_second, burst), patience=1)
+    read = flood(one, 10 + burst / per_second)
+    assert read.refused > 0
+    assert read.taken <= burst + per_second * (1 + LONGEST_REST) + 2
 
 
 def test_without_a_limit_to_patience_a_flood_is_slowed_for_ever() -> None:
