@@ -61,6 +61,8 @@ GOALS = (
     Goal("churn", "in process", "retire_us_max", 60),
     Goal("isolation", "loud", "latency_p99_us", 2.0, to_variant="quiet"),
     Goal("isolation", "loud", "latency_p99_us", 2.0, to_variant="elsewhere"),
+    Goal("isolation", "limited", "latency_p99_us", 2.0, to_variant="quiet"),
+    Goal("isolation", "slow reader", "latency_p99_us", 2.0, to_variant="quiet"),
 )
 
 

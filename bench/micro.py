@@ -1,8 +1,8 @@
 """What each layer of the server takes by itself, so that a slow scenario can be blamed on one.
 
 Everything runs in this process, without a load: CPU time per operation, the median of some repetitions with the span.
-The layers of one relayed message add up: reading its frame, decoding, the room actor (which holds mailbox, rules and
-stamp), writing the frame; the rest of what `relay` shows is the event loop and the kernel.
+The layers of one relayed message add up: reading its frame, limits, decoding, the room actor (which holds mailbox,
+rules and stamp), writing the frame; the rest of what `relay` shows is the event loop and the kernel.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ from mcp_actors.protocol.events import Kind, Member, MemberJoined
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId
 from mcp_actors.protocol.messages import PeerEntry, PeerJoined
 from mcp_actors.room.room import Entry, Room
+from mcp_actors.transports.addresses import Addresses, AddressRates
 from mcp_actors.transports.frames import FrameReader, write_frame
+from mcp_actors.transports.meter import ConnectionRates
+from mcp_actors.transports.rates import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -166,6 +169,23 @@ def _reading(reader: FrameReader, data: bytes) -> Callable[[int], None]:
     return _repeated(partial(reader.receive, data))
 
 
+def limits() -> Iterator[Micro]:
+    """What it costs to keep to the rates of a connection and its address, for who does."""
+    each = ConnectionRates(Rate(1e6, 1e6), Rate(1e9, 1e9), Rate(5, 100), Rate(1, 64), patience=10)
+    rates = AddressRates(Rate(50, 1000), Rate(1e6, 1e6), Rate(1e9, 1e9), Rate(100, 2000), most_connections=2000)
+    meter = Addresses(rates, each, most=10).open("192.0.2.1")
+    size = len(frame_of("candidate"))
+
+    def measure(times: int) -> None:
+        for _ in range(times):  # as SocketHandler.on_frame
+            meter.messages -= 1
+            meter.bytes -= size
+            if meter.messages < 0 or meter.bytes < 0:
+                meter.settle(time.monotonic())
+
+    yield Micro("limits", "measure a candidate", measure)
+
+
 def kernel() -> Iterator[Micro]:
     """What no server avoids: the system calls for one message."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -203,7 +223,7 @@ async def _rows(*, quick: bool) -> list[list[str]]:
     count, span = (SAMPLES_QUICK, SPAN_QUICK) if quick else (SAMPLES, SPAN)
     rows = [["", "us", "min-max"]]
     actors = await room_actor()
-    for layer in (frame_loop(), codec(), room(), mailbox(), iter(actors), kernel()):
+    for layer in (frame_loop(), limits(), codec(), room(), mailbox(), iter(actors), kernel()):
         for micro in layer:
             samples = await _samples(micro, count, span)
             name = f"{micro.layer}: {micro.what}"

@@ -40,6 +40,9 @@ HEADINGS = {
     "duplicated": "twice",
     "reordered": "reordered",
     "refused": "refused",
+    "slow_closed": "slow closed",
+    "told_to_wait": "told to wait",
+    "floods_closed": "floods closed",
 }
 
 

@@ -11,7 +11,7 @@ import socket
 from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from tornado.httpserver import HTTPServer
@@ -29,20 +29,25 @@ from mcp_actors.protocol.identifiers import NodeId
 from mcp_actors.redis_url import parse
 from mcp_actors.sessions import Sessions
 from mcp_actors.transports.access import AccessPolicy, is_loopback
+from mcp_actors.transports.addresses import Addresses, AddressRates
 from mcp_actors.transports.admission import Admission
 from mcp_actors.transports.connections import Connections
 from mcp_actors.transports.drain import drain
 from mcp_actors.transports.echo import EchoHandler
 from mcp_actors.transports.frames import Framer
+from mcp_actors.transports.hops import Hops
 from mcp_actors.transports.http import HealthHandler, PageHandler, ReadyHandler
 from mcp_actors.transports.mcp import McpHandler
+from mcp_actors.transports.meter import ConnectionRates
+from mcp_actors.transports.rates import Rate
 from mcp_actors.transports.signaling import SignalingHandler
 from mcp_actors.transports.websocket import Bounds, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tornado.web import RequestHandler
+    from tornado.httputil import HTTPServerRequest
+    from tornado.web import RequestHandler, _HandlerDelegate
 
     from mcp_actors.broker import Broker
     from mcp_actors.config import Settings
@@ -102,7 +107,13 @@ class App:
             max_inbox=settings.max_room_inbox,
             max_unanswered=settings.max_room_unanswered,
         )
-        self.connections = Connections(settings.max_connections, settings.ping_interval)
+        self.connections = Connections(
+            settings.max_connections,
+            settings.ping_interval,
+            first_words=settings.first_message_timeout,
+            roomless=settings.idle_timeout,
+        )
+        self.addresses = addresses(settings)
         self.sessions = Sessions(
             self.node,
             settings.secret_key.encode() or secrets.token_bytes(32),
@@ -193,6 +204,7 @@ class App:
             self.node,
             self.sessions,
             self.connections,
+            self.addresses,
             policy,
             bounds,
             framer,
@@ -204,7 +216,8 @@ class App:
         page = {"policy": policy, "path": str(files("mcp_actors") / "web"), "default_filename": "index.html"}
         state = {"broker": self.node.broker, "connections": self.connections}
         echo = {"policy": policy, "framer": framer, "compression": settings.compression}
-        return Application(
+        return Routes(
+            Hops(settings.trusted_proxies),
             [
                 *([(r"/echo", EchoHandler, echo)] if settings.echo else []),
                 (r"/ws/signaling/?", SignalingHandler, {"endpoint": endpoint, "decoder": peer_decoder(limits)}),
@@ -287,6 +300,42 @@ class App:
             f"  signaling   ws://{where}/ws/signaling/   for WebRTC peers\n"
             f"  messages    ws://{where}/ws/mcp/         for users of the same rooms"
         )
+
+
+class Routes(Application):
+    """What is served where, to clients that are known by their own address, and not by that of a proxy."""
+
+    def __init__(self, hops: Hops, handlers: list[Any], **settings: Any) -> None:
+        super().__init__(handlers, **settings)
+        self._hops = hops
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> _HandlerDelegate:
+        """See `Application`; whatever looks at the address of a request does so later."""
+        request.remote_ip = self._hops.client(str(request.remote_ip), request.headers)
+        return super().find_handler(request, **kwargs)
+
+
+REFUSALS_FORGOTTEN = 60.0
+"""Seconds after which a connection may be refused as often as before."""
+
+
+def addresses(settings: Settings) -> Addresses:
+    """The addresses that clients come from, with the limits of each and of their connections."""
+    each = ConnectionRates(
+        messages=Rate(settings.connection_message_rate, settings.connection_message_burst),
+        bytes=Rate(settings.connection_byte_rate, settings.connection_byte_burst),
+        joins=Rate(settings.connection_join_rate, settings.connection_join_burst),
+        refusals=Rate(settings.max_refused_messages / REFUSALS_FORGOTTEN, settings.max_refused_messages),
+        patience=settings.max_slowed_seconds,
+    )
+    together = AddressRates(
+        connections=Rate(settings.address_connection_rate, settings.address_connection_burst),
+        messages=Rate(settings.address_message_rate, settings.address_message_burst),
+        bytes=Rate(settings.address_byte_rate, settings.address_byte_burst),
+        joins=Rate(settings.address_join_rate, settings.address_join_burst),
+        most_connections=settings.max_address_connections,
+    )
+    return Addresses(together, each, most=settings.max_addresses)
 
 
 def _log_request(handler: RequestHandler) -> None:

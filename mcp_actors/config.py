@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 PREFIX = "MCP_ACTORS_"
 
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+CountOrNone = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+PerSecond = Annotated[float, Meta(ge=0, le=1_000_000_000)]
 
 
 class SettingsError(Exception):
@@ -95,6 +97,27 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_request_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 16_384
     request_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     max_bad_messages: Count = 16
+    connection_message_rate: PerSecond = 500.0
+    connection_message_burst: Count = 5000
+    connection_byte_rate: PerSecond = 1_048_576.0
+    connection_byte_burst: Count = 8_388_608
+    connection_join_rate: PerSecond = 5.0
+    connection_join_burst: Count = 100
+    max_slowed_seconds: Seconds = 10.0
+    max_refused_messages: CountOrNone = 64
+    address_connection_rate: PerSecond = 50.0
+    address_connection_burst: Count = 1000
+    address_message_rate: PerSecond = 5000.0
+    address_message_burst: Count = 50_000
+    address_byte_rate: PerSecond = 10_485_760.0
+    address_byte_burst: Count = 67_108_864
+    address_join_rate: PerSecond = 100.0
+    address_join_burst: Count = 2000
+    max_address_connections: CountOrNone = 2000
+    max_addresses: Count = 100_000
+    first_message_timeout: Seconds = 30.0
+    idle_timeout: Seconds = 300.0
+    trusted_proxies: tuple[str, ...] = ()
 
     @property
     def broker_url(self) -> str:
@@ -148,6 +171,7 @@ EXAMPLES = {
     "auth": "required (or optional, off)",
     "auth_key_file": "/etc/mcp-actors/jwks.json",
     "drain_seconds": "10 (seconds; 0 for none)",
+    "trusted_proxies": "127.0.0.1,10.0.0.0/8",
 }
 
 SECRETS = {"secret_key", "redis_password"}
@@ -251,6 +275,7 @@ def _convert(field: str, name: str, text: str) -> Any:
         "log_format": str.lower,
         "log_level": str.lower,
         "outage_joins": str.lower,
+        "trusted_proxies": _listed,
     }.get(field)
     try:
         value = parse(text) if parse else text
@@ -300,6 +325,11 @@ def _problems(settings: Settings) -> Iterator[tuple[str, Any, str]]:
     for server in settings.ice_servers:
         if not server.get("urls"):
             yield "ice_servers", server, "an ICE server has `urls`"
+    yield from _problems_of_access(settings)
+    yield from _problems_of_redis(settings)
+
+
+def _problems_of_access(settings: Settings) -> Iterator[tuple[str, Any, str]]:
     for host in settings.allowed_hosts:
         if not _is_host(host):
             yield "allowed_hosts", host, "a host is a name or an address, without scheme and port"
@@ -308,7 +338,9 @@ def _problems(settings: Settings) -> Iterator[tuple[str, Any, str]]:
             yield "cors_allowed_origins", origin, "an origin is scheme://host or scheme://host:port"
     if settings.auth_key_file and not Path(settings.auth_key_file).is_file():
         yield "auth_key_file", settings.auth_key_file, "there is no such file"
-    yield from _problems_of_redis(settings)
+    for network in settings.trusted_proxies:
+        if problem := _problem_of_network(network):
+            yield "trusted_proxies", network, problem
 
 
 def _problems_of_redis(settings: Settings) -> Iterator[tuple[str, Any, str]]:
@@ -339,6 +371,14 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _problem_of_network(network: str) -> str:
+    try:
+        ipaddress.ip_network(network)
+    except ValueError as error:
+        return f"a proxy is named by its address, or by its network as in 10.0.0.0/8 ({error})"
+    return ""
 
 
 def _boolean(text: str) -> bool:

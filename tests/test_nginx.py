@@ -16,6 +16,8 @@ from threading import Timer
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from bench.engine import Engine
 from bench.ports import free_ports
@@ -257,6 +259,32 @@ async def test_a_node_that_stops_says_so_to_its_clients(
     nodes[0].process.send_signal(signal.SIGTERM)
     await peer.expect_close(1001)
     await peer.end()
+
+
+async def from_address(nginx: Nginx, address: str) -> Client:
+    """A peer that comes from another address of this machine, and says that it comes from elsewhere."""
+    async with asyncio.timeout(DEADLINE):
+        headers = {"X-Forwarded-For": "192.0.2.1", "X-Real-IP": "192.0.2.2"}
+        url = f"ws://127.0.0.1:{nginx.port}/ws/signaling/"
+        return Client(await connect(url, additional_headers=headers, proxy=None, local_addr=(address, 0)))
+
+
+async def test_a_node_that_trusts_it_limits_and_logs_clients_by_their_own_address(
+    start_nodes: Callable[..., list[Process]], start_nginx: Callable[[Sequence[Process]], Nginx]
+) -> None:
+    limits = {"MCP_ACTORS_TRUSTED_PROXIES": "127.0.0.1", "MCP_ACTORS_MAX_ADDRESS_CONNECTIONS": "1"}
+    (node,) = start_nodes(1, **limits)
+    nginx = start_nginx([node])
+    peers = [await from_address(nginx, address) for address in ("127.0.0.2", "127.0.0.3")]
+    with pytest.raises(InvalidStatus) as refused:
+        await from_address(nginx, "127.0.0.2")
+    assert refused.value.response.status_code == 429
+    for peer in peers:
+        await peer.end()
+    node.process.send_signal(signal.SIGTERM)
+    _, _, err = await asyncio.to_thread(node.finish)
+    told = [json.loads(line) for line in err.splitlines()]
+    assert [line["address"] for line in told if line["event"] == "opened"] == ["127.0.0.2", "127.0.0.3"]
 
 
 @pytest.mark.parametrize("name", ["proxy_read_timeout", "proxy_send_timeout"])

@@ -38,7 +38,12 @@ if TYPE_CHECKING:
 SETTLE_PATIENCE, SETTLE_PATIENCE_WITH_CONTROL = 20.0, 1.5
 SETTLE_PAUSE = 0.25
 CHURNERS, MOVERS = 4, 2
-SETTINGS = {"MCP_ACTORS_LOG_FORMAT": "json", "MCP_ACTORS_LOG_LEVEL": "info"}
+ONE_ADDRESS = dict.fromkeys(
+    (f"MCP_ACTORS_{name}" for name in ("ADDRESS_CONNECTION_RATE", "ADDRESS_JOIN_RATE", "MAX_ADDRESS_CONNECTIONS")), "0"
+)
+"""Members that all come from here, and come back again and again, are held to no limit of an address."""
+
+SETTINGS = {"MCP_ACTORS_LOG_FORMAT": "json", "MCP_ACTORS_LOG_LEVEL": "info"} | ONE_ADDRESS
 PENDING = (judge.lost, judge.unanswered, rosters.mismatches, rosters.ghosts, returns.absent, returns.doubled)
 """What may hold for a while after a fault, but not for ever."""
 

@@ -14,6 +14,7 @@
       Unauthorized            there is no token, or none that can be used
       Forbidden               the token does not allow it
       Unavailable             the server cannot do it now; a later try may succeed
+      RateLimited             too much at once; a later try may succeed
       Internal                a bug of the server
 
 `describe` turns any exception into the `error` a client gets, and the close code if the connection cannot go on.
@@ -48,6 +49,7 @@ class ErrorCode(StrEnum):
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
     UNAVAILABLE = "unavailable"
+    RATE_LIMITED = "rate-limited"
     INTERNAL = "internal"
 
 
@@ -63,10 +65,12 @@ class CloseCode(IntEnum):
     SLOW_PEER = 4000
     ROOM_LOST = 4001
     PING_TIMEOUT = 4003
+    RATE_LIMITED = 4004
     BAD_MESSAGE = 4500
     REPLACED = 4501
     UNAUTHORIZED = 4502
     TOKEN_EXPIRED = 4503
+    IDLE = 4510
 
     @property
     def reason(self) -> str:
@@ -186,6 +190,13 @@ class Unavailable(SignalingError):
     """The server cannot do it now; a later try may succeed."""
 
     code = ErrorCode.UNAVAILABLE
+    retryable = True
+
+
+class RateLimited(SignalingError):
+    """The client sends too much, or too often (`details["retry_after_ms"]`: when it may go on)."""
+
+    code = ErrorCode.RATE_LIMITED
     retryable = True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
@@ -36,7 +37,7 @@ class Connection:
     """
 
     __slots__ = (
-        *("_heard", "_outbox", "_protocol", "_socket"),
+        *("_heard", "_outbox", "_pause", "_protocol", "_roomless_since", "_socket"),
         *("barred", "closed", "complete", "grant", "put", "resumed", "session"),
     )
 
@@ -48,6 +49,8 @@ class Connection:
         self.grant: Grant | None = None
         self.session: Session | None = None
         self._heard = True
+        self._pause: asyncio.Future[None] | None = None
+        self._roomless_since: float | None = None
         self._socket = socket
         self._protocol = protocol
         self._outbox = Outbox(self._writer(), self._too_slow, max_frames=max_frames, max_bytes=max_bytes)
@@ -57,6 +60,33 @@ class Connection:
         if isinstance(self._protocol, FastWebSocket):
             return self._protocol.frame_loop.write_text
         return StockWriter(self._socket.write_message, self.on_writable).write
+
+    async def pause(self, seconds: float) -> None:
+        """Wait before the next message is read; no longer than the connection lasts."""
+        if self.closed:
+            return
+        loop = asyncio.get_running_loop()
+        self._pause = loop.create_future()
+        timer = loop.call_later(seconds, self._go_on)
+        await self._pause
+        timer.cancel()
+
+    def _go_on(self) -> None:
+        pause, self._pause = self._pause, None
+        if pause is not None and not pause.done():
+            pause.set_result(None)
+
+    def roomless(self, now: float) -> float:
+        """Seconds for which it has been in no room, as far as those who ask now and then can tell."""
+        if self.session is not None and self.session.rooms():
+            self._roomless_since = None
+        elif self._roomless_since is None:
+            self._roomless_since = now
+        return 0.0 if self._roomless_since is None else now - self._roomless_since
+
+    def joins(self) -> None:
+        """Its client joins a room: who is in none afterwards has left it since."""
+        self._roomless_since = None
 
     # --------------------------------------------------------------------------------------------------------- outgoing
 
@@ -118,6 +148,7 @@ class Connection:
     def end(self, reason: LeaveReason, *, final: bool) -> None:
         """Write nothing more. The session ends with it if that is `final`; else it waits for another connection."""
         self.closed = True
+        self._go_on()
         self._outbox.close()
         session, self.session = self.session, None
         if session is not None:

@@ -9,8 +9,12 @@ import structlog
 
 from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.events import LeaveReason
+from mcp_actors.transports.deadlines import FirstWords
 
 log = structlog.get_logger("mcp_actors.connection")
+
+ROUND = 20.0
+"""Seconds in which each connection is looked at once where there are no pings."""
 
 SLOTS = 200
 """Parts of an interval. Each connection is looked at in its own, and not all of them at once."""
@@ -24,6 +28,9 @@ class Pinged(Protocol):
 
     def ping(self) -> None:
         """Ask the client to show that it is there."""
+
+    def roomless(self, now: float) -> float:
+        """Seconds for which it has been in no room."""
 
     def close(self, code: CloseCode, leave: LeaveReason = LeaveReason.DISCONNECTED) -> None:
         """Close the connection; `leave` is the reason its rooms hear."""
@@ -40,11 +47,17 @@ class Connections:
 
     Each connection is pinged once per `interval` seconds; one that was silent for the whole interval after its ping is
     closed, so a dead one is found within two. An `interval` of 0 turns the heartbeat off.
+
+    One that has said nothing valid within `first_words` seconds is closed, and so is one that is found to have been in
+    no room for `roomless` seconds; 0 lets them be.
     """
 
-    def __init__(self, limit: int, interval: float) -> None:
+    def __init__(self, limit: int, interval: float, *, first_words: float = 0.0, roomless: float = 0.0) -> None:
         self._limit = limit
         self._interval = interval
+        self._roomless = roomless
+        self._first_words: FirstWords[Pinged] = FirstWords(first_words)
+        self._has_deadlines = bool(first_words or roomless)
         self._open: dict[Pinged, int] = {}
         self._slots: list[dict[Pinged, None]] = [{} for _ in range(SLOTS)]
         self._next_slot = 0
@@ -74,11 +87,17 @@ class Connections:
         self._next_slot = (self._next_slot + 1) % SLOTS
         self._open[connection] = self._next_slot
         self._slots[self._next_slot][connection] = None
+        self._first_words.opened(connection, asyncio.get_running_loop().time())
         self._all_gone.clear()
+
+    def spoke(self, connection: Pinged) -> None:
+        """A connection has said something valid."""
+        self._first_words.done(connection)
 
     def remove(self, connection: Pinged) -> None:
         """A connection is closed, to the last byte."""
         slot = self._open.pop(connection, None)
+        self._first_words.done(connection)
         if slot is not None:
             del self._slots[slot][connection]
         if not self._open:
@@ -86,21 +105,27 @@ class Connections:
 
     async def keep_alive(self) -> None:
         """Ping and look after all connections, for ever."""
-        if not self._interval:
+        if not self._interval and not self._has_deadlines:
             return
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
             for slot in self._slots:
+                for connection in self._first_words.late(loop.time()):
+                    connection.close(CloseCode.IDLE)
                 for connection in tuple(slot):
                     if connection in slot:
-                        self._look_after(connection)
-                due = max(due + self._interval / SLOTS, loop.time())
+                        self._look_after(connection, loop.time())
+                due = max(due + (self._interval or ROUND) / SLOTS, loop.time())
                 await asyncio.sleep(due - loop.time())
 
-    def _look_after(self, connection: Pinged) -> None:
+    def _look_after(self, connection: Pinged, now: float) -> None:
         try:
-            if connection.heard:
+            if self._roomless and connection.roomless(now) >= self._roomless:
+                connection.close(CloseCode.IDLE)
+            elif not self._interval:
+                return
+            elif connection.heard:
                 connection.heard = False
                 connection.ping()
             else:

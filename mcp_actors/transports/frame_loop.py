@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tornado.websocket import WebSocketClosedError
 
+from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.transports.frames import (
     NORMAL,
     PONG,
@@ -63,7 +64,7 @@ class FrameLoop(asyncio.Protocol):
     """One WebSocket on an asyncio transport: the closing handshake, pings answered, and pauses."""
 
     __slots__ = (
-        *("_busy", "_close_code", "_close_reason", "_framer", "_late_pong", "_reader", "_receiver"),
+        *("_breather", "_busy", "_close_code", "_close_reason", "_framer", "_late_pong", "_reader", "_receiver"),
         *("_rest", "_timer", "_transport", "_unsent", "_writable", "closing", "early", "heard"),
     )
 
@@ -79,6 +80,7 @@ class FrameLoop(asyncio.Protocol):
         self._unsent = b""  # what was written before the socket was ours: a word or two
         self._busy: asyncio.Task[Any] | None = None
         self._rest: asyncio.TimerHandle | None = None
+        self._breather = BREATHER
         self.heard = True
         self._timer: asyncio.TimerHandle | None = None
         self._close_code: int | None = None
@@ -161,6 +163,7 @@ class FrameLoop(asyncio.Protocol):
         self._close_code, self._close_reason = code, reason
         if not self.closing:
             self.closing = True
+            self._breather = 0.0
             self.write(write_close(NORMAL if code is None else code, ""))
             self._hang_up_in_time()
             self._receiver.on_closing(code)
@@ -170,7 +173,7 @@ class FrameLoop(asyncio.Protocol):
     def on_turn(self) -> None:
         """Let others have theirs: a client that sends more than a turn at once is slowed at its own socket."""
         self._pause()
-        self._rest = asyncio.get_running_loop().call_later(0 if self.closing else BREATHER, self._rested)
+        self._rest = asyncio.get_running_loop().call_later(self._breather, self._rested)
 
     def _rested(self) -> None:
         self._rest = None
@@ -232,6 +235,8 @@ class FrameLoop(asyncio.Protocol):
         if self.closing:
             return
         self.closing = True
+        if code != CloseCode.RATE_LIMITED:  # else the flood that it ends would be read without any rests
+            self._breather = 0.0
         if self._transport is None:
             self._unsent += write_close(code, reason)
         else:

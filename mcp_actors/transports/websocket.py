@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import structlog
@@ -44,9 +46,11 @@ if TYPE_CHECKING:
     from mcp_actors.protocol.messages import Authenticate, PeerRequest, UserRequest
     from mcp_actors.sessions import Session, Sessions
     from mcp_actors.transports.access import AccessPolicy
+    from mcp_actors.transports.addresses import Addresses, Refusal
     from mcp_actors.transports.admission import Admission
     from mcp_actors.transports.connections import Connections
     from mcp_actors.transports.frames import Framer
+    from mcp_actors.transports.meter import Meter
 
 log = structlog.get_logger("mcp_actors.connection")
 
@@ -73,6 +77,7 @@ class Endpoint:
     node: Node
     sessions: Sessions
     connections: Connections
+    addresses: Addresses
     policy: AccessPolicy
     bounds: Bounds
     framer: Framer | None
@@ -96,6 +101,7 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         self._bad_messages = 0
         self._token = take_token(self.request)
         self._connection: Connection
+        self._meter: Meter
 
     @abstractmethod
     def _receive(self, message: R, frame: bytes) -> Awaitable[None] | None:
@@ -212,12 +218,15 @@ class SocketHandler(WebSocketHandler, Generic[R]):
     def _open_session(self, kind: Kind, identity: str) -> Session:
         """The session of this connection, a new one if it has none."""
         connection = self._connection
+        self._endpoint.connections.spoke(connection)
         if connection.session is None:
             connection.session = self._endpoint.sessions.open(kind, identity, connection)
         return connection.session
 
     def _may_enter(self, session: Session, room: RoomId) -> None:
-        """Raise `AlreadyInRoom`, `TooManyRooms` or `Unavailable` if the room cannot be joined."""
+        """Raise `RateLimited`, `AlreadyInRoom`, `TooManyRooms` or `Unavailable` if the room cannot be joined."""
+        self._meter.join(_now())
+        self._connection.joins()
         session.may_enter(room)
         if self._endpoint.connections.stopping:
             raise Unavailable("This server process is stopping; reconnect, which leads to another, and join there.")
@@ -245,6 +254,16 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         elif (unavailable := self._endpoint.connections.refusal) is not None:
             log.warning("handshake refused", reason=unavailable, address=self.request.remote_ip)
             refuse(self, 503, unavailable)
+        elif (limited := self._endpoint.addresses.refusal(str(self.request.remote_ip), _now())) is not None:
+            self._refuse_for_now(limited)
+
+    def _refuse_for_now(self, refusal: Refusal) -> None:
+        address = str(self.request.remote_ip)
+        if self._endpoint.addresses.news(address):
+            forwarded = "X-Forwarded-For" in self.request.headers  # a proxy that is not trusted counts as one client
+            log.info("address limited", reason=refusal.reason, address=address, forwarded=forwarded)
+        self.set_header("Retry-After", ceil(refusal.retry_after))
+        refuse(self, 429, refusal.reason)
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         """Choose the one that says nothing, where it is offered: never one that holds a token."""
@@ -278,6 +297,7 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         self._connection = Connection(
             self, protocol, max_frames=bounds.max_outbox_frames, max_bytes=bounds.max_outbox_bytes
         )
+        self._meter = self._endpoint.addresses.open(str(self.request.remote_ip))
         self._endpoint.connections.add(self._connection)
         log.debug("opened", path=self.request.path, address=self.request.remote_ip)
         self._admit()
@@ -300,15 +320,37 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         connection = self._connection
         if connection.closed:
             return None
+        meter = self._meter
+        meter.messages -= 1
+        meter.bytes -= len(frame)
+        if meter.messages < 0 or meter.bytes < 0:
+            return self._settle(frame)
+        return self._take_in(frame)
+
+    def _take_in(self, frame: bytes, *, refused: bool = False) -> Coroutine[Any, Any, None] | None:
         request: R | None = None
         try:
             request = self._decoder.decode(frame)
+            if refused:
+                raise self._meter.refusal(_now())  # noqa: TRY301 - it names the request, as every error does
             waiting = self._receive(request, frame)
             self._bad_messages = 0
         except Exception as error:
             self._answer(error, request)
             return None
-        return None if waiting is None else self._finish(waiting, request, connection.session)
+        return None if waiting is None else self._finish(waiting, request, self._connection.session)
+
+    def _settle(self, frame: bytes) -> Coroutine[Any, Any, None] | None:
+        """Handle one message of a connection that has used up what it may send before it is looked at."""
+        refused = self._meter.settle(_now())
+        work = self._take_in(frame, refused=refused)
+        return self._slow_down(work, self._meter.owed) if self._meter.owed else work
+
+    async def _slow_down(self, work: Awaitable[None] | None, seconds: float) -> None:
+        """Do what a message asks, and read nothing more for a while: what comes waits in the client's own socket."""
+        if work is not None:
+            await work
+        await self._connection.pause(seconds)
 
     def on_pong(self, data: bytes) -> None:
         """The client is there."""
@@ -326,6 +368,7 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         """The connection is gone, to the last byte."""
         connection = self._connection
         self._endpoint.connections.remove(connection)
+        self._endpoint.addresses.close(self._meter, _now())
         if self._endpoint.admission is not None:
             self._endpoint.admission.forget(connection)
         if not connection.closed:
@@ -357,3 +400,7 @@ class SocketHandler(WebSocketHandler, Generic[R]):
                 close_code = CloseCode.BAD_MESSAGE
         if close_code is not None:
             self._connection.close(close_code)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -19,6 +19,7 @@ const ANEW = 4002; // not 1000 or 1001, which would say that we mean to go
 const FIRST_FINAL = 4500; // of the close codes: from here on reconnecting is of no use
 const REPLACED = 4501;
 const TOKEN_EXPIRED = 4503; // with another token it may go on
+const RATE_LIMITED = 4004; // to be dialled again, but not before the server said
 const STABLE_AFTER = 10_000;
 const LONGEST_PAUSE = 30_000;
 const TAKEN_FOR = 40_000; // the server may have to find out that our old connection is dead
@@ -73,6 +74,7 @@ export class Connection extends EventTarget {
   #timer = 0;
   #moves = 0;
   #moveTimer = 0;
+  #mayGoOnAt = 0; // when the server told last that we send too much
   #online = () => this.#hurry();
   #dialling = null; // the attempt to connect for which a token is being fetched
   #access; // the access token, or what gives one
@@ -280,7 +282,7 @@ export class Connection extends EventTarget {
         if (!this.#uses(line)) return;
         const taken = error.code === "peer-id-taken" && Date.now() - line.openedAt < TAKEN_FOR;
         if (!error.retryable && !taken) return this.#refused(line, error);
-        await sleep(taken ? Math.min(backoff(attempt), TAKEN_PAUSE) : backoff(attempt));
+        await sleep(taken ? Math.min(backoff(attempt), TAKEN_PAUSE) : Math.max(backoff(attempt), this.#rest()));
       }
     }
   }
@@ -381,6 +383,7 @@ export class Connection extends EventTarget {
     if (at !== undefined) this.#keepPlace(line, room, at);
     const {code, message: text, retryable, details} = payload;
     const error = type === "error" ? new SignalingError(code, text, retryable, details) : null;
+    if (error?.code === "rate-limited") this.#mayGoOnAt = Date.now() + (details?.retry_after_ms ?? 0);
     // A relayed message may carry its sender's own id: only what has no sender can be a reply to us.
     if (sender === undefined && this.#settle(id, payload, error)) return;
     if (error) emit(this, "error", error);
@@ -439,6 +442,11 @@ export class Connection extends EventTarget {
     }
   }
 
+  /** How long the server wants to hear nothing of us. */
+  #rest() {
+    return Math.max(0, this.#mayGoOnAt - Date.now());
+  }
+
   #closed(line, code, reason) {
     if (line === this.#line) this.#lost(code, reason);
     else if (line === this.#next) this.#missed(code);
@@ -461,7 +469,7 @@ export class Connection extends EventTarget {
     this.#prepare();
     if (this.#next) return this.#use(this.#next); // it is on its way
     if (this.state === "open" && Date.now() - this.#openedAt > STABLE_AFTER) this.#attempt = 0;
-    const delay = pause(this.#attempt++);
+    const delay = pause(this.#attempt++) + (code === RATE_LIMITED ? this.#rest() : 0);
     this.state = "reconnecting";
     this.#timer = setTimeout(() => this.#dial(), delay);
     emit(this, "reconnecting", {attempt: this.#attempt, delay, code});

@@ -59,9 +59,16 @@ def test_scenarios_run_small(name: str) -> None:
     assert outcome.latency.count
 
 
-def test_isolation_runs_beside_loud_peers() -> None:
-    outcome = SCENARIOS["isolation"].measure(OURS, "loud", Options(seconds=0.5, connections=8))
+@pytest.mark.parametrize(
+    ("variant", "heard"),
+    [("loud", []), ("limited", ["told_to_wait", "floods_closed"]), ("slow reader", ["slow_closed"])],
+)
+def test_isolation_runs_beside_loud_peers_and_says_what_became_of_them(variant: str, heard: list[str]) -> None:
+    outcome = SCENARIOS["isolation"].measure(OURS, variant, Options(seconds=4 if heard else 0.5, connections=8))
     assert outcome.latency.count > 100
+    assert all(outcome.extra[name] > 0 for name in heard)
+    assert set(outcome.extra) == {"told_to_wait", "floods_closed", "slow_closed"}
+    assert heard or not outcome.extra["floods_closed"]
 
 
 def test_every_scenario_asks_its_question() -> None:

@@ -13,6 +13,7 @@ from mcp_actors.protocol.errors import (
     ErrorCode,
     Internal,
     PeerNotFound,
+    RateLimited,
     SignalingError,
     Unavailable,
     describe,
@@ -57,7 +58,7 @@ def test_the_docstring_draws_the_tree_as_it_is() -> None:
 
 
 def test_only_what_may_succeed_later_is_retryable() -> None:
-    assert {error for error in _classes() if error.retryable} == {Unavailable, Internal}
+    assert {error for error in _classes() if error.retryable} == {Unavailable, RateLimited, Internal}
 
 
 def test_only_a_bug_closes_the_connection() -> None:

@@ -12,7 +12,7 @@ from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.node import Node
 from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.events import Kind, LeaveReason
-from mcp_actors.protocol.identifiers import NodeId
+from mcp_actors.protocol.identifiers import NodeId, RoomId
 from mcp_actors.sessions import Session, Sessions
 from mcp_actors.transports.connection import Connection
 from tests.support.client import DEADLINE
@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from tests.support.client import Client
     from tests.support.server import Server
 
-FINAL = {CloseCode.GOING_AWAY, CloseCode.ROOM_LOST, CloseCode.BAD_MESSAGE, CloseCode.REPLACED, CloseCode.UNAUTHORIZED}
+FINAL = {
+    CloseCode.GOING_AWAY,
+    CloseCode.ROOM_LOST,
+    CloseCode.BAD_MESSAGE,
+    CloseCode.REPLACED,
+    CloseCode.UNAUTHORIZED,
+    CloseCode.IDLE,
+}
 """Close codes of the server after which there is nothing to come back to."""
 
 
@@ -242,6 +249,30 @@ def test_a_client_means_to_go_if_it_says_so(ended: Callable[[Connection], None],
     assert session.losses == [(connection, LeaveReason.DISCONNECTED, final)]
     assert connection.closed
     assert not connection.put(b"x")
+
+
+async def test_a_pause_lasts_as_long_as_it_should_and_ends_with_its_connection() -> None:
+    connection, _ = connect()
+    async with asyncio.timeout(DEADLINE):
+        await connection.pause(0.01)
+        pause = asyncio.ensure_future(connection.pause(3600))
+        await until(lambda: connection._pause is not None, "the pause has begun")
+        assert not pause.done()
+        connection.close(CloseCode.GOING_AWAY)
+        await pause
+        await connection.pause(3600)
+
+
+async def test_it_is_in_no_room_from_when_it_was_first_found_so_until_it_joins() -> None:
+    connection, _ = connect()
+    assert [connection.roomless(now) for now in (10.0, 25.0)] == [0.0, 15.0]
+    connection.joins()
+    assert [connection.roomless(now) for now in (30.0, 40.0)] == [0.0, 10.0]
+    session = a_session(connection)
+    session._memberships[RoomId("r")] = cast("Any", None)
+    assert [connection.roomless(now) for now in (50.0, 60.0)] == [0.0, 0.0]
+    session._memberships.clear()
+    assert [connection.roomless(now) for now in (70.0, 75.0)] == [0.0, 5.0]
 
 
 async def test_a_ping_carries_the_number_of_the_last_frame_that_is_written() -> None:

@@ -27,6 +27,7 @@ class Pinged:
         self.left: LeaveReason | None = None
         self.asked: float | None = None
         self.done = asyncio.Event()
+        self.roomless_for = 0.0
         self._connections = connections
         connections.add(self)
 
@@ -35,6 +36,9 @@ class Pinged:
         self.heard = self.alive
         if self.pings == 3:
             self.done.set()
+
+    def roomless(self, now: float) -> float:
+        return self.roomless_for
 
     def ask_to_reconnect(self, after: float) -> None:
         self.asked = after
@@ -119,6 +123,25 @@ async def test_no_interval_is_no_heartbeat() -> None:
     connection = Pinged(connections, alive=False)
     await connections.keep_alive()
     assert connection.pings == 0
+
+
+async def test_who_says_nothing_in_time_is_closed_and_who_spoke_is_not() -> None:
+    connections = Connections(10, 0, first_words=INTERVAL)
+    silent, spoken = Pinged(connections), Pinged(connections)
+    connections.spoke(spoken)
+    await beat(connections, silent)
+    assert silent.closed is CloseCode.IDLE
+    assert spoken.closed is None
+    assert spoken.pings == 0
+
+
+async def test_who_is_in_no_room_for_too_long_is_closed_and_the_others_are_pinged() -> None:
+    connections = Connections(10, INTERVAL, roomless=5.0)
+    idle, busy = Pinged(connections), Pinged(connections)
+    idle.roomless_for, busy.roomless_for = 5.0, 4.9
+    await beat(connections, idle, busy)
+    assert (idle.closed, idle.pings) == (CloseCode.IDLE, 0)
+    assert busy.closed is None
 
 
 async def test_full_is_at_the_limit() -> None:
