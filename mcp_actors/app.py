@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import structlog
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
-from tornado.web import Application
 
 from mcp_actors import __version__
 from mcp_actors.broker import BrokerError
@@ -34,6 +33,7 @@ from mcp_actors.transports.frames import Framer
 from mcp_actors.transports.http import HealthHandler, PageHandler, ReadyHandler
 from mcp_actors.transports.mcp import McpHandler
 from mcp_actors.transports.signaling import SignalingHandler
+from mcp_actors.transports.site import Site
 from mcp_actors.transports.websocket import Bounds, Endpoint
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class App:
             ),
         )
 
-    def _routes(self) -> Application:
+    def _routes(self) -> Site:
         settings = self._settings
         policy = AccessPolicy(
             settings.allowed_hosts, settings.cors_allowed_origins, loopback=is_loopback(settings.host)
@@ -175,7 +175,7 @@ class App:
         page = {"policy": policy, "path": str(files("mcp_actors") / "web"), "default_filename": "index.html"}
         state = {"broker": self.node.broker, "connections": self.connections}
         echo = {"policy": policy, "framer": framer, "compression": settings.compression}
-        return Application(
+        return Site(
             [
                 *([(r"/echo", EchoHandler, echo)] if settings.echo else []),
                 (r"/ws/signaling/?", SignalingHandler, {"endpoint": endpoint, "decoder": peer_decoder(limits)}),
@@ -184,6 +184,9 @@ class App:
                 (r"/readyz", ReadyHandler, state),
                 (r"/(.*)", PageHandler, page),
             ],
+            banner=f"mcp_actors/{__version__}" if settings.server_banner else "",
+            max_url_bytes=settings.max_url_bytes,
+            max_headers=settings.max_headers,
             log_function=_log_request,
         )
 

@@ -65,6 +65,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     drain_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     frame_loop: Literal["fast", "stock"] = "fast"
     compression: bool = False
+    server_banner: bool = False
     echo: bool = False
     max_connections: Count = 100_000
     max_rooms: Count = 250_000
@@ -84,6 +85,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_inbox_entries: Count = 50_000
     max_room_unanswered: Count = 4096
     max_request_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 16_384
+    max_url_bytes: Annotated[int, Meta(ge=64, le=1_048_576)] = 4096
+    max_headers: Annotated[int, Meta(ge=16, le=10_000)] = 64
     request_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     max_bad_messages: Count = 16
 
@@ -117,6 +120,7 @@ EXAMPLES = {
     "compression": "True or False",
     "debug": "True or False",
     "echo": "True or False",
+    "server_banner": "True or False",
     "frame_loop": "fast (or stock)",
     "allowed_hosts": "localhost,127.0.0.1,.example.com",
     "cors_allowed_origins": "https://app.example.com,http://localhost:3000",
@@ -232,6 +236,7 @@ def _convert(field: str, name: str, text: str) -> Any:
         "compression": _boolean,
         "debug": _boolean,
         "echo": _boolean,
+        "server_banner": _boolean,
         "allowed_hosts": _listed,
         "cors_allowed_origins": _listed,
         "ice_servers": _json,

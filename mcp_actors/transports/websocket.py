@@ -15,6 +15,7 @@ from mcp_actors.protocol.errors import BadMessage, CloseCode, MessageTooBig, Not
 from mcp_actors.protocol.identifiers import shown
 from mcp_actors.transports.access import refuse
 from mcp_actors.transports.connection import Connection
+from mcp_actors.transports.site import SafeHandler
 from mcp_actors.transports.upgrade import fast_or_stock, understood
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Endpoint:
     version: str = ""
 
 
-class SocketHandler(WebSocketHandler, Generic[R]):
+class SocketHandler(SafeHandler, WebSocketHandler, Generic[R]):
     """A Tornado handler that decodes, answers errors, and leaves what a message means to its subclass."""
 
     def initialize(self, endpoint: Endpoint, decoder: Decoder[R]) -> None:
