@@ -25,6 +25,7 @@ from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.identifiers import NodeId
 from mcp_actors.redis_url import parse
 from mcp_actors.sessions import Sessions
+from mcp_actors.tls import Certificate, TlsError
 from mcp_actors.transports.access import AccessPolicy, is_loopback
 from mcp_actors.transports.connections import Connections
 from mcp_actors.transports.drain import drain
@@ -38,6 +39,7 @@ from mcp_actors.transports.websocket import Bounds, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from ssl import SSLContext
 
     from tornado.web import RequestHandler
 
@@ -109,8 +111,12 @@ class App:
             max_rooms=settings.max_rooms_per_connection,
             max_away=settings.max_connections,
         )
+        self._certificate = (
+            Certificate(settings.tls_cert_file, settings.tls_key_file) if settings.tls_cert_file else None
+        )
         self._server = HTTPServer(
             self._routes(),
+            ssl_options=self._load_certificate(),
             max_header_size=settings.max_request_bytes,
             max_body_size=settings.max_request_bytes,
             idle_connection_timeout=settings.request_timeout,
@@ -121,6 +127,15 @@ class App:
     def port(self) -> int:
         """The port bound: the one that was set, or the one the system chose for 0."""
         return int(self._sockets[0].getsockname()[1])
+
+    def _load_certificate(self) -> SSLContext | None:
+        try:
+            return None if self._certificate is None else self._certificate.load()
+        except TlsError as error:
+            raise StartError(str(error)) from None
+
+    def _take_certificate(self, context: SSLContext) -> None:
+        self._server.ssl_options = context
 
     def _broker(self, node_id: NodeId) -> Broker:
         settings = self._settings
@@ -207,6 +222,8 @@ class App:
             asyncio.create_task(self.connections.keep_alive()),
             asyncio.create_task(self.sessions.end_the_late()),
         ]
+        if self._certificate is not None:
+            self._tasks.append(asyncio.create_task(self._certificate.follow(self._take_certificate)))
         log.info("listening", host=settings.host, port=self.port, node=self.node.id, version=__version__)
         if not is_loopback(settings.host) and not settings.allowed_hosts:
             log.warning("open to other machines under any name; set MCP_ACTORS_ALLOWED_HOSTS", host=settings.host)
@@ -254,11 +271,12 @@ class App:
         if name in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
             name = socket.gethostname()
         where = f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}"
+        s = "s" if self._settings.tls_cert_file else ""
         return (
             f"mcp_actors {__version__} is serving. Stop it with Ctrl-C.\n"
-            f"  demo call   http://{where}/               open it in two tabs\n"
-            f"  signaling   ws://{where}/ws/signaling/   for WebRTC peers\n"
-            f"  messages    ws://{where}/ws/mcp/         for users of the same rooms"
+            f"  demo call   http{s}://{where}/               open it in two tabs\n"
+            f"  signaling   ws{s}://{where}/ws/signaling/   for WebRTC peers\n"
+            f"  messages    ws{s}://{where}/ws/mcp/         for users of the same rooms"
         )
 
 

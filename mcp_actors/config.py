@@ -40,6 +40,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     host: str = "localhost"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8000
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
     debug: bool = False
     secret_key: str = ""
     allowed_hosts: tuple[str, ...] = ()
@@ -117,6 +119,8 @@ ALIASES = {
 EXAMPLES = {
     "host": "0.0.0.0 for all interfaces, or localhost",
     "port": "8000",
+    "tls_cert_file": "/etc/letsencrypt/live/signaling.example.com/fullchain.pem",
+    "tls_key_file": "/etc/letsencrypt/live/signaling.example.com/privkey.pem",
     "compression": "True or False",
     "debug": "True or False",
     "echo": "True or False",
@@ -298,7 +302,18 @@ def _problems(settings: Settings) -> Iterator[tuple[str, Any, str]]:
     for origin in settings.cors_allowed_origins:
         if origin not in ("*", "null") and "://" not in origin:
             yield "cors_allowed_origins", origin, "an origin is scheme://host or scheme://host:port"
+    yield from _problems_of_tls(settings)
     yield from _problems_of_redis(settings)
+
+
+def _problems_of_tls(settings: Settings) -> Iterator[tuple[str, Any, str]]:
+    for field in ("tls_cert_file", "tls_key_file"):
+        file = getattr(settings, field)
+        if file and not Path(file).is_file():
+            yield field, file, "there is no such file"
+    if settings.tls_key_file and not settings.tls_cert_file:
+        problem = "a key needs its certificate, so set MCP_ACTORS_TLS_CERT_FILE too"
+        yield "tls_key_file", settings.tls_key_file, problem
 
 
 def _problems_of_redis(settings: Settings) -> Iterator[tuple[str, Any, str]]:
