@@ -13,7 +13,6 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import structlog
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from mcp_actors import __version__
@@ -30,6 +29,7 @@ from mcp_actors.transports.access import AccessPolicy, is_loopback
 from mcp_actors.transports.connections import Connections
 from mcp_actors.transports.drain import drain
 from mcp_actors.transports.echo import EchoHandler
+from mcp_actors.transports.entrance import Door, Entrance
 from mcp_actors.transports.frames import Framer
 from mcp_actors.transports.http import HealthHandler, PageHandler, ReadyHandler
 from mcp_actors.transports.mcp import McpHandler
@@ -71,10 +71,10 @@ class StartError(Exception):
     """The server cannot start; `str(error)` says why and what to do."""
 
 
-def listen(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
+def listen(host: str, port: int, *, shared: bool = False) -> list[Door]:
     """Listen on every address of a host; `shared` with other processes that listen so, too. Raises `StartError`."""
     try:
-        return bind_sockets(port, host, backlog=1024, reuse_port=shared)
+        return [Door.of(bound) for bound in bind_sockets(port, host, backlog=1024, reuse_port=shared)]
     except (OSError, UnicodeError) as error:
         if getattr(error, "errno", None) == errno.EADDRINUSE:
             hint = f"Is another server running there? Choose another port: --port {port + 1}, or PORT=."
@@ -89,7 +89,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[Door] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._asked = asyncio.Event()
         node_id = NodeId(f"{socket.gethostname()}-{secrets.token_hex(4)}")
@@ -114,8 +114,9 @@ class App:
         self._certificate = (
             Certificate(settings.tls_cert_file, settings.tls_key_file) if settings.tls_cert_file else None
         )
-        self._server = HTTPServer(
+        self._server = Entrance(
             self._routes(),
+            max_handshakes=settings.max_handshakes,
             ssl_options=self._load_certificate(),
             max_header_size=settings.max_request_bytes,
             max_body_size=settings.max_request_bytes,

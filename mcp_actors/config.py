@@ -70,6 +70,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server_banner: bool = False
     echo: bool = False
     max_connections: Count = 100_000
+    max_handshakes: Count = 4096
     max_rooms: Count = 250_000
     max_room_members: Count = 500
     max_rooms_per_connection: Count = 32
