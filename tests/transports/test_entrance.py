@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidHandshake
+from websockets.exceptions import WebSocketException
 
 from tests.support.certificate import make_certificate
 from tests.support.client import DEADLINE, Client
@@ -49,9 +49,9 @@ def is_hung_up_on(knocking: socket.socket) -> bool:
 
 async def open_until_turned_away(port: int) -> list[Client]:
     opened: list[Client] = []
-    with suppress(OSError, InvalidHandshake):
+    with suppress(OSError, WebSocketException):
         while True:
-            opened.append(await Client.open(f"ws://127.0.0.1:{port}/ws/signaling/"))  # noqa: PERF401 - those before the last
+            opened.append(await Client.open(f"ws://127.0.0.1:{port}/ws/signaling/"))
     return opened
 
 
