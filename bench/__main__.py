@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import cluster_command, machine, plots, report
+from bench.attack import command as attack_command
 from bench.chaos import command as chaos_command
 from bench.goals import judge
 from bench.peers import OURS, OURS_SPANNING, PEERS, SPANNING
@@ -38,6 +39,7 @@ Try it:
   python -m bench chaos                             cuts, kills and freezes, and counts what is lost: nothing
   python -m bench chaos --against control           ... and that a relay on pub/sub does lose messages
   python -m bench soak                              ... all of it for ten minutes, and what memory it takes
+  python -m bench attack                            hostile clients of a dozen kinds, beside a call that goes on
   python -m bench cluster                           three processes, to open in a browser
   python -m bench all --quick                       a tour in a few minutes, to see that all works
   python -m bench all --against all --check         all of these; fails if a goal is missed
@@ -65,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command == "soak":
         more_files()
         return soak_command.soak(chosen, _say)
+    if chosen.command == "attack":
+        more_files()
+        return attack_command.attack(chosen, _say)
     if chosen.command == "cluster":
         return cluster_command.cluster(chosen, _say)
     if chosen.command == "micro":
@@ -162,6 +167,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     soak_command.add_arguments(
         commands.add_parser("soak", help="whether they hold for long, and memory stays what it was")
+    )
+    attack_command.add_arguments(
+        commands.add_parser("attack", help="whether others notice what hostile clients do, and what memory it takes")
     )
     cluster_command.add_arguments(commands.add_parser("cluster", help="rooms that span processes, to try in a browser"))
     return parser

@@ -25,6 +25,8 @@ FOREIGN = ("MCP_ACTORS_", "DJANGO_", "REDIS_", "CORS_", "ALLOWED_", "PORT")
 
 START_PATIENCE = 20.0
 STOP_PATIENCE = 5.0
+MOST_OUTPUT = 2**24
+"""Bytes."""
 
 
 class ContenderError(Exception):
@@ -93,10 +95,13 @@ class Server:
         """Where it listens."""
         return f"ws://127.0.0.1:{self.port}"
 
+    def output(self) -> str:
+        """All that it printed."""
+        return os.pread(self._output.fileno(), MOST_OUTPUT, 0).decode(errors="replace")
+
     def said(self) -> str:
         """The end of what it printed."""
-        self._output.seek(0)
-        return self._output.read().decode(errors="replace").strip()[-2000:]
+        return self.output().strip()[-2000:]
 
     def __enter__(self) -> Self:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}

@@ -13,6 +13,7 @@ from mcp_actors.app import App, StartError
 from mcp_actors.config import SettingsError, load
 from mcp_actors.logs import set_up
 from mcp_actors.processes import serve
+from mcp_actors.transports.entrance import allow_many_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(str(error))
         return USAGE
     set_up("debug" if settings.debug else settings.log_level, settings.log_format)
+    allow_many_files()
     try:
         if settings.processes > 1:
             return serve(settings, run_loop, announce=_announce, complain=_complain)

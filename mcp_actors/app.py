@@ -11,12 +11,10 @@ import socket
 from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
-from tornado.web import Application
 
 from mcp_actors import __version__
 from mcp_actors.broker import BrokerError
@@ -28,12 +26,14 @@ from mcp_actors.protocol.grants import Expectations
 from mcp_actors.protocol.identifiers import NodeId
 from mcp_actors.redis_url import parse
 from mcp_actors.sessions import Sessions
+from mcp_actors.tls import Certificate, TlsError
 from mcp_actors.transports.access import AccessPolicy, is_loopback
 from mcp_actors.transports.addresses import Addresses, AddressRates
 from mcp_actors.transports.admission import Admission
 from mcp_actors.transports.connections import Connections
 from mcp_actors.transports.drain import drain
 from mcp_actors.transports.echo import EchoHandler
+from mcp_actors.transports.entrance import Door, Entrance
 from mcp_actors.transports.frames import Framer
 from mcp_actors.transports.hops import Hops
 from mcp_actors.transports.http import HealthHandler, PageHandler, ReadyHandler
@@ -41,13 +41,14 @@ from mcp_actors.transports.mcp import McpHandler
 from mcp_actors.transports.meter import ConnectionRates
 from mcp_actors.transports.rates import Rate
 from mcp_actors.transports.signaling import SignalingHandler
+from mcp_actors.transports.site import Site
 from mcp_actors.transports.websocket import Bounds, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from ssl import SSLContext
 
-    from tornado.httputil import HTTPServerRequest
-    from tornado.web import RequestHandler, _HandlerDelegate
+    from tornado.web import RequestHandler
 
     from mcp_actors.broker import Broker
     from mcp_actors.config import Settings
@@ -77,10 +78,10 @@ class StartError(Exception):
     """The server cannot start; `str(error)` says why and what to do."""
 
 
-def listen(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
+def listen(host: str, port: int, *, shared: bool = False) -> list[Door]:
     """Listen on every address of a host; `shared` with other processes that listen so, too. Raises `StartError`."""
     try:
-        return bind_sockets(port, host, backlog=1024, reuse_port=shared)
+        return [Door.of(bound) for bound in bind_sockets(port, host, backlog=1024, reuse_port=shared)]
     except (OSError, UnicodeError) as error:
         if getattr(error, "errno", None) == errno.EADDRINUSE:
             hint = f"Is another server running there? Choose another port: --port {port + 1}, or PORT=."
@@ -95,7 +96,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[Door] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._asked = asyncio.Event()
         node_id = NodeId(f"{socket.gethostname()}-{secrets.token_hex(4)}")
@@ -124,8 +125,13 @@ class App:
             max_away=settings.max_connections,
         )
         self._admission = self._admit()
-        self._server = HTTPServer(
+        self._certificate = (
+            Certificate(settings.tls_cert_file, settings.tls_key_file) if settings.tls_cert_file else None
+        )
+        self._server = Entrance(
             self._routes(),
+            max_handshakes=settings.max_handshakes,
+            ssl_options=self._load_certificate(),
             max_header_size=settings.max_request_bytes,
             max_body_size=settings.max_request_bytes,
             idle_connection_timeout=settings.request_timeout,
@@ -136,6 +142,15 @@ class App:
     def port(self) -> int:
         """The port bound: the one that was set, or the one the system chose for 0."""
         return int(self._sockets[0].getsockname()[1])
+
+    def _load_certificate(self) -> SSLContext | None:
+        try:
+            return None if self._certificate is None else self._certificate.load()
+        except TlsError as error:
+            raise StartError(str(error)) from None
+
+    def _take_certificate(self, context: SSLContext) -> None:
+        self._server.ssl_options = context
 
     def _broker(self, node_id: NodeId) -> Broker:
         settings = self._settings
@@ -187,7 +202,7 @@ class App:
             leeway=settings.auth_leeway,
         )
 
-    def _routes(self) -> Application:
+    def _routes(self) -> Site:
         settings = self._settings
         policy = AccessPolicy(
             settings.allowed_hosts, settings.cors_allowed_origins, loopback=is_loopback(settings.host)
@@ -216,7 +231,7 @@ class App:
         page = {"policy": policy, "path": str(files("mcp_actors") / "web"), "default_filename": "index.html"}
         state = {"broker": self.node.broker, "connections": self.connections}
         echo = {"policy": policy, "framer": framer, "compression": settings.compression}
-        return Routes(
+        return Site(
             Hops(settings.trusted_proxies),
             [
                 *([(r"/echo", EchoHandler, echo)] if settings.echo else []),
@@ -226,6 +241,9 @@ class App:
                 (r"/readyz", ReadyHandler, state),
                 (r"/(.*)", PageHandler, page),
             ],
+            banner=f"mcp_actors/{__version__}" if settings.server_banner else "",
+            max_url_bytes=settings.max_url_bytes,
+            max_headers=settings.max_headers,
             log_function=_log_request,
         )
 
@@ -247,6 +265,8 @@ class App:
             asyncio.create_task(self.sessions.end_the_late()),
             *([asyncio.create_task(self._admission.keep_watch())] if self._admission is not None else []),
         ]
+        if self._certificate is not None:
+            self._tasks.append(asyncio.create_task(self._certificate.follow(self._take_certificate)))
         log.info("listening", host=settings.host, port=self.port, node=self.node.id, version=__version__)
         if not is_loopback(settings.host) and not settings.allowed_hosts:
             log.warning("open to other machines under any name; set MCP_ACTORS_ALLOWED_HOSTS", host=settings.host)
@@ -294,25 +314,13 @@ class App:
         if name in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
             name = socket.gethostname()
         where = f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}"
+        s = "s" if self._settings.tls_cert_file else ""
         return (
             f"mcp_actors {__version__} is serving. Stop it with Ctrl-C.\n"
-            f"  demo call   http://{where}/               open it in two tabs\n"
-            f"  signaling   ws://{where}/ws/signaling/   for WebRTC peers\n"
-            f"  messages    ws://{where}/ws/mcp/         for users of the same rooms"
+            f"  demo call   http{s}://{where}/               open it in two tabs\n"
+            f"  signaling   ws{s}://{where}/ws/signaling/   for WebRTC peers\n"
+            f"  messages    ws{s}://{where}/ws/mcp/         for users of the same rooms"
         )
-
-
-class Routes(Application):
-    """What is served where, to clients that are known by their own address, and not by that of a proxy."""
-
-    def __init__(self, hops: Hops, handlers: list[Any], **settings: Any) -> None:
-        super().__init__(handlers, **settings)
-        self._hops = hops
-
-    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> _HandlerDelegate:
-        """See `Application`; whatever looks at the address of a request does so later."""
-        request.remote_ip = self._hops.client(str(request.remote_ip), request.headers)
-        return super().find_handler(request, **kwargs)
 
 
 REFUSALS_FORGOTTEN = 60.0

@@ -42,6 +42,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     host: str = "localhost"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8000
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
     debug: bool = False
     secret_key: str = ""
     allowed_hosts: tuple[str, ...] = ()
@@ -67,6 +69,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     drain_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     frame_loop: Literal["fast", "stock"] = "fast"
     compression: bool = False
+    server_banner: bool = False
     echo: bool = False
     auth: Literal["off", "optional", "required"] = "off"
     auth_key_file: str = ""
@@ -77,6 +80,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     auth_notice: Annotated[float, Meta(ge=0, le=3600)] = 60.0
     max_token_bytes: Annotated[int, Meta(ge=256, le=65_536)] = 4096
     max_connections: Count = 100_000
+    max_handshakes: Count = 4096
     max_rooms: Count = 250_000
     max_room_members: Count = 500
     max_rooms_per_connection: Count = 32
@@ -95,6 +99,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_inbox_bytes: Count = 33_554_432
     max_room_unanswered: Count = 4096
     max_request_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 16_384
+    max_url_bytes: Annotated[int, Meta(ge=64, le=1_048_576)] = 4096
+    max_headers: Annotated[int, Meta(ge=16, le=10_000)] = 64
     request_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     max_bad_messages: Count = 16
     connection_message_rate: PerSecond = 500.0
@@ -146,9 +152,12 @@ ALIASES = {
 EXAMPLES = {
     "host": "0.0.0.0 for all interfaces, or localhost",
     "port": "8000",
+    "tls_cert_file": "/etc/letsencrypt/live/signaling.example.com/fullchain.pem",
+    "tls_key_file": "/etc/letsencrypt/live/signaling.example.com/privkey.pem",
     "compression": "True or False",
     "debug": "True or False",
     "echo": "True or False",
+    "server_banner": "True or False",
     "frame_loop": "fast (or stock)",
     "allowed_hosts": "localhost,127.0.0.1,.example.com",
     "cors_allowed_origins": "https://app.example.com,http://localhost:3000",
@@ -268,6 +277,7 @@ def _convert(field: str, name: str, text: str) -> Any:
         "compression": _boolean,
         "debug": _boolean,
         "echo": _boolean,
+        "server_banner": _boolean,
         "allowed_hosts": _listed,
         "cors_allowed_origins": _listed,
         "ice_servers": _json,
@@ -341,6 +351,17 @@ def _problems_of_access(settings: Settings) -> Iterator[tuple[str, Any, str]]:
     for network in settings.trusted_proxies:
         if problem := _problem_of_network(network):
             yield "trusted_proxies", network, problem
+    yield from _problems_of_tls(settings)
+
+
+def _problems_of_tls(settings: Settings) -> Iterator[tuple[str, Any, str]]:
+    for field in ("tls_cert_file", "tls_key_file"):
+        file = getattr(settings, field)
+        if file and not Path(file).is_file():
+            yield field, file, "there is no such file"
+    if settings.tls_key_file and not settings.tls_cert_file:
+        problem = "a key needs its certificate, so set MCP_ACTORS_TLS_CERT_FILE too"
+        yield "tls_key_file", settings.tls_key_file, problem
 
 
 def _problems_of_redis(settings: Settings) -> Iterator[tuple[str, Any, str]]:

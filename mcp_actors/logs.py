@@ -48,3 +48,9 @@ def set_up(level: str, style: Literal["auto", "text", "json"]) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("tornado.general").addFilter(_is_for_operators)
+
+
+def _is_for_operators(record: logging.LogRecord) -> bool:
+    """Whether a record of Tornado is worth its level: it warns of each TLS handshake that fails, as clients' do."""
+    return not (isinstance(record.msg, str) and record.msg.startswith("SSL Error"))

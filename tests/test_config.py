@@ -117,6 +117,12 @@ def test_the_full_name_wins_over_the_second_in_one_source(tmp_path: Path) -> Non
         ("MCP_ACTORS_AUTH_TIMEOUT", "0", "> 0"),
         ("MCP_ACTORS_AUTH_NOTICE", "-1", ">= 0"),
         ("MCP_ACTORS_MAX_TOKEN_BYTES", "100", ">= 256"),
+        ("MCP_ACTORS_TLS_CERT_FILE", "/no/such.pem", "no such file"),
+        ("MCP_ACTORS_TLS_KEY_FILE", "/no/such.key", "no such file"),
+        ("MCP_ACTORS_TLS_KEY_FILE", "/dev/../etc/hostname", "MCP_ACTORS_TLS_CERT_FILE too"),
+        ("MCP_ACTORS_MAX_URL_BYTES", "63", ">= 64"),
+        ("MCP_ACTORS_MAX_HEADERS", "15", ">= 16"),
+        ("MCP_ACTORS_SERVER_BANNER", "Apache", "neither true nor false"),
         ("MCP_ACTORS_PROCESSES", "2", "set REDIS_URL"),
     ],
 )

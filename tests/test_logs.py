@@ -14,6 +14,7 @@ log = structlog.get_logger("mcp_actors.room")
 log.debug("quiet", room="r")
 log.info("room lost", room="r", peer="p")
 logging.getLogger("tornado.general").warning("a %s of Tornado", "warning")
+logging.getLogger("tornado.general").warning("SSL Error on %s %s: %s", 7, "a client", "nonsense")
 def fail(sdp):
     return 1 / 0
 
@@ -54,6 +55,10 @@ def test_text_is_for_people() -> None:
 def test_no_value_of_a_variable_is_shown() -> None:
     for style in ("text", "json"):
         assert not any("SECRET" in line for line in logged("debug", style))
+
+
+def test_handshakes_that_clients_let_fail_are_no_warnings() -> None:
+    assert not any("SSL Error" in line for line in logged("debug", "json"))
 
 
 def test_the_level_holds_for_libraries_too() -> None:

@@ -21,6 +21,7 @@ def refuse(handler: RequestHandler, status: int, reason: str) -> None:
     """Answer a request with a reason, as plain text."""
     handler.set_status(status)
     handler.set_header("Content-Type", "text/plain; charset=utf-8")
+    handler.set_header("Cache-Control", "no-store")
     handler.finish(reason + "\n")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from mcp_actors.transports.access import refuse
+from mcp_actors.transports.site import SafeHandler
 from mcp_actors.transports.upgrade import FastWebSocket, fast_or_stock, understood
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MAX_MESSAGE = 16 * 1024 * 1024
 """Bytes of one message: what conformance suites send."""
 
 
-class EchoHandler(WebSocketHandler):
+class EchoHandler(SafeHandler, WebSocketHandler):
     """Sends back what it gets, text as text and binary as binary, no faster than it is read."""
 
     def initialize(self, policy: AccessPolicy, framer: Framer | None, *, compression: bool) -> None:

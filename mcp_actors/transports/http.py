@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tornado.web import HTTPError, RequestHandler, StaticFileHandler
+from tornado.web import HTTPError, StaticFileHandler
 
 from mcp_actors.transports.access import refuse
+from mcp_actors.transports.site import PAGE_HEADERS, SafeHandler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,12 +15,8 @@ if TYPE_CHECKING:
     from mcp_actors.transports.access import AccessPolicy
     from mcp_actors.transports.connections import Connections
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; media-src 'self' blob:"
-)
 
-
-class GuardedHandler(RequestHandler):
+class GuardedHandler(SafeHandler):
     """A handler that applies the Host and Origin rules, and tells browsers of allowed pages so (CORS)."""
 
     def initialize(self, policy: AccessPolicy) -> None:
@@ -59,7 +56,7 @@ class Reporting(Protocol):
         """What an operator may want to know, as JSON."""
 
 
-class HealthHandler(RequestHandler):
+class HealthHandler(SafeHandler):
     """/healthz: the process is up and its loop turns. Open to any host name, as probes call by address."""
 
     def initialize(self, broker: Reporting, connections: Connections) -> None:
@@ -107,7 +104,7 @@ class PageHandler(GuardedHandler, StaticFileHandler):
         return super().get_absolute_path(root, path)
 
     def set_extra_headers(self, path: str) -> None:
-        """Always ask whether a file is still the same; run no script but the page's own."""
+        """Always ask whether a file is still the same; let the page do what it must, and no more."""
         self.set_header("Cache-Control", "no-cache")
-        self.set_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-        self.set_header("X-Content-Type-Options", "nosniff")
+        for name, value in PAGE_HEADERS.items():
+            self.set_header(name, value)

@@ -30,6 +30,7 @@ from mcp_actors.sessions import VERIFIED
 from mcp_actors.transports.access import refuse
 from mcp_actors.transports.admission import SUBPROTOCOL, not_here, take_token
 from mcp_actors.transports.connection import Connection
+from mcp_actors.transports.site import SafeHandler
 from mcp_actors.transports.upgrade import fast_or_stock, understood
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Endpoint:
     """None where no tokens are asked for."""
 
 
-class SocketHandler(WebSocketHandler, Generic[R]):
+class SocketHandler(SafeHandler, WebSocketHandler, Generic[R]):
     """A Tornado handler that decodes, answers errors, and leaves what a message means to its subclass."""
 
     permission: Permission

@@ -74,11 +74,13 @@ class Process:
             text=True,
         )
         self.port = 0
+        self.greeting: list[str] = []
 
     def wait_until_serving(self) -> Self:
         """Read the greeting, which names the port."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
+            self.greeting.append(line)
             if "signaling" in line:
                 self.port = int(line.split("localhost:")[-1].split("127.0.0.1:")[-1].split("/")[0])
             if "messages" in line:

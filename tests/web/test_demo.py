@@ -38,6 +38,25 @@ REFUSE_CAMERA = """
 const refuse = async () => { throw new DOMException("refused", "NotAllowedError"); };
 if (navigator.mediaDevices) navigator.mediaDevices.getUserMedia = refuse;
 """
+# Tries what a page that was broken into would; resolves to the rules that refused it.
+OUTLAW = """
+async () => {
+  const refused = [], attempts = 6;
+  const all = new Promise((resolve) => document.addEventListener("securitypolicyviolation", (event) => {
+    if (refused.push(event.effectiveDirective) === attempts) resolve();
+  }));
+  const add = (tag, fields) => document.body.append(Object.assign(document.createElement(tag), fields));
+  add("script", {text: "window.broken = true"});
+  add("img", {src: "http://evil.example/"});
+  add("iframe", {src: "http://evil.example/"});
+  add("base", {href: "http://evil.example/"});
+  document.body.insertAdjacentHTML("beforeend", "<p style='color: red'></p>");
+  fetch("http://evil.example/").catch(() => {});
+  await all;
+  if (window.broken) throw new Error("the script ran");
+  return refused;
+}
+"""
 NO_MEDIA_DEVICES = "Object.defineProperty(Navigator.prototype, 'mediaDevices', {value: undefined});"
 
 
@@ -282,3 +301,24 @@ def test_a_restarted_server_makes_nobody_join_again(
     expect(one.locator("#chat-log .notice", has_text="joined.")).to_have_count(1)
     expect(other.locator("#chat-log .notice", has_text="joined.")).to_have_count(0)
     expect(one.locator("#chat-log .notice", has_text="left.")).to_have_count(0)
+
+
+def test_what_is_smuggled_into_the_page_may_do_nothing(chromium: Browser, site: str) -> None:
+    """That the page itself breaks no rule is seen in all tests: a breach is a complaint on the console."""
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(site + a_room())
+    expect(page.locator("#status")).to_have_attribute("data-state", "open")
+    refused = page.evaluate(OUTLAW)
+    context.close()
+    assert sorted(refused) == ["base-uri", "connect-src", "frame-src", "img-src", "script-src-elem", "style-src-attr"]
+
+
+def test_the_page_stands_in_no_frame(chromium: Browser, site: str) -> None:
+    """Not even in one of its own site: a click on what seems another page would turn the camera on."""
+    context = chromium.new_context()
+    page = context.new_page()
+    page.route("**/frame.html", lambda route: route.fulfill(body=f'<iframe src="{site}/"></iframe>'))
+    with page.expect_event("console", lambda message: "frame-ancestors" in message.text):
+        page.goto(f"{site}/frame.html")
+    context.close()

@@ -1,0 +1,1 @@
+"""What hostile clients do, and whether others notice: `python -m bench attack`."""

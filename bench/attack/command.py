@@ -1,0 +1,55 @@
+"""The command `attack`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench import machine
+from bench.attack import report
+from bench.attack.attacks import ATTACKS
+from bench.attack.run import Options, run
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+RESULTS = Path(__file__).parent.parent / "results"
+SECONDS, QUICK_SECONDS = 8.0, 0.3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    add = parser.add_argument
+    add(
+        "--attack",
+        choices=["all", *ATTACKS],
+        default="all",
+        metavar="NAME",
+        help=f"all (default), {', '.join(ATTACKS)}",
+    )
+    add("--seconds", type=float, help=f"how long each attack lasts (default: {SECONDS:g})")
+    add("--seed", type=int, default=1, metavar="N", help="of all random choices (default: 1)")
+    add("--quick", action="store_true", help="short and small, too short to judge latency: to see that it works")
+    add("--out", type=Path, default=RESULTS, metavar="DIR", help="default: bench/results")
+
+
+def attack(chosen: argparse.Namespace, say: Callable[[str], None]) -> int:
+    """Attack; 0, or 1 if somebody noticed, or the server took too much or said too much."""
+    seconds = chosen.seconds or (QUICK_SECONDS if chosen.quick else SECONDS)
+    options = Options(seconds=seconds, seed=chosen.seed, quick=chosen.quick)
+    names = list(ATTACKS) if chosen.attack == "all" else [chosen.attack]
+    where = machine.describe()
+    say(machine.summary(where))
+    verdicts = run(names, options, say)
+    heading = [machine.summary(where), f"{seconds:g} s of each attack, seed {options.seed}"]
+    text = "\n".join([*heading, *report.lines(verdicts, timed=not options.quick)])
+    directory = chosen.out / "attack"
+    directory.mkdir(parents=True, exist_ok=True)
+    encoded = msgspec.json.encode({"machine": where, "options": options, "verdicts": verdicts})
+    (directory / "results.json").write_bytes(msgspec.json.format(encoded, indent=2) + b"\n")
+    (directory / "report.txt").write_text(text + "\n")
+    say(f"\n{text}\n\nwritten to {directory}: results.json, report.txt")
+    return 1 if any(list(verdict.breaches(timed=not options.quick)) for verdict in verdicts) else 0

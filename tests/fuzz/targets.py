@@ -1,0 +1,128 @@
+"""What fuzzing calls with bytes of its own making, and what must hold whatever they are."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from mcp_actors.protocol.codec import (
+    Limits,
+    error_frame,
+    offer_stamp,
+    peer_decoder,
+    sender_stamp,
+    stamp,
+    user_decoder,
+)
+from mcp_actors.protocol.errors import BadMessage, MessageTooBig
+from mcp_actors.protocol.messages import Message, Offer, RoomRequest, Targeted
+from mcp_actors.transports.frames import INVALID_DATA, PROTOCOL_ERROR, TOO_BIG, FrameError, FrameReader
+from tests.support.streams import LIMIT, Recorder, read, read_by_websockets, websockets_waits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIMITS = Limits(message_bytes=1024, metadata_bytes=128, id_length=32)
+DECODERS = (peer_decoder(LIMITS), user_decoder(LIMITS))
+MOST_OF_AN_ERROR = 2048
+"""Bytes: an error quotes little, however much was wrong."""
+
+DEEPEST = 500
+"""Levels up to which Python's own reader of JSON can check what ours let pass."""
+
+OURS_ALONE = ("in as few bytes as it can", "at most 125 bytes")
+"""Rules of RFC 6455 that the library does not hold lengths to: ours does, and a ping with a long one breaks both."""
+
+SENDER = sender_stamp('mal"lory\\')
+
+
+def codec(data: bytes) -> None:
+    """A message is refused with a short error in good JSON; or what is passed on says what was validated."""
+    for decoder in DECODERS:
+        try:
+            message: Any = decoder.decode(data)
+        except (BadMessage, MessageTooBig) as error:
+            _check_refusal(error)
+            continue
+        if _is_utf8(data) and data.count(b"[") + data.count(b"{") < DEEPEST:
+            _check(message, data)
+
+
+def _check_refusal(error: BadMessage | MessageTooBig) -> None:
+    told = error_frame(error)
+    assert json.loads(told)["payload"]["code"] == error.code
+    assert len(told) <= MOST_OF_AN_ERROR
+
+
+def _check(message: Any, data: bytes) -> None:
+    """What another reader of JSON sees in an accepted message is what ours saw."""
+    said = json.loads(data)
+    assert said["type"] == message.__struct_config__.tag
+    assert said.get("id") == message.id
+    if isinstance(message, RoomRequest):
+        assert said["room"] == message.room
+    if isinstance(message, Targeted):
+        assert said["payload"]["target_peer_id"] == message.payload.target_peer_id
+    if isinstance(message, Targeted | Message):
+        _check_stamped(message, data, said)
+
+
+def _check_stamped(message: Any, data: bytes, said: dict[str, Any]) -> None:
+    """The stamp adds a sender, and to an offer its number; nothing else, and neither twice."""
+    front, added = SENDER, ["sender"]
+    if isinstance(message, Offer):
+        front, added = offer_stamp(SENDER, 7), ["sender", "negotiation"]
+    names: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names[:] = [name for name, _ in pairs]  # of the outermost object, which ends last
+        return dict(pairs)
+
+    passed_on = json.loads(stamp(front, data), object_pairs_hook=note)
+    assert names[: len(added)] == added
+    assert not set(added) & set(names[len(added) :])
+    assert passed_on["sender"] == 'mal"lory\\'
+    assert repr({name: passed_on[name] for name in said}) == repr(said)  # repr, as NaN is not itself
+
+
+def frames(data: bytes) -> None:
+    """Wherever a stream is cut, the same frames are in it; another implementation finds the same."""
+    if not data:
+        return
+    step, stream = data[0] % 32 + 1, data[1:]
+    events, code = read(stream)
+    cut = [stream[at : at + step] for at in range(0, len(stream), step)]
+    assert read(*cut) == (events, code)
+    assert code in {None, PROTOCOL_ERROR, INVALID_DATA, TOO_BIG}
+    expected, expected_code = read_by_websockets(stream)
+    if _is_stricter(stream) or (expected_code is None and websockets_waits(stream)):
+        # what the library lets pass, or has not seen enough of to refuse it as we do
+        assert events == expected[: len(events)]
+        return
+    if {code, expected_code} != {PROTOCOL_ERROR, TOO_BIG}:  # a frame may be both out of place and too big
+        assert code == expected_code
+    assert events == expected[: len(events)]
+    assert code is not None or events == expected
+
+
+def _is_stricter(stream: bytes) -> bool:
+    """Whether ours ends a stream for what the library leaves to the layer above, or lets pass."""
+    reader = FrameReader(Recorder(), LIMIT)
+    try:
+        reader.receive(stream)
+        while reader.paused:
+            reader.resume()
+    except FrameError as error:
+        return error.code == INVALID_DATA or any(rule in str(error) for rule in OURS_ALONE)
+    return False
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"codec": codec, "frames": frames}
