@@ -89,7 +89,10 @@ class Own:
     `claimed`: it was at another node, and this one asked for it.
     """
 
-    __slots__ = ("abandoned", "asked", "away", "capacity", "claimed", "joined", "leaving", "member", "old", "since")
+    __slots__ = (
+        *("abandoned", "asked", "away", "capacity", "claimed", "joined"),
+        *("leaving", "member", "old", "refused", "since"),
+    )
 
     def __init__(self, member: Member, capacity: int, since: float, *, claimed: bool = False) -> None:
         self.member = member
@@ -106,6 +109,8 @@ class Own:
         self.joined = False
         """Redis let it in, once: should Redis forget it, it is announced again."""
         self.leaving: LeaveReason | None = None
+        self.refused = False
+        """Its room was told that it did not get in, or left. Should it get in after all, the room hears nothing."""
 
 
 class Replica:
@@ -213,6 +218,7 @@ class Replica:
                 continue
             refused.append(_refusal(incarnation, own))
             if own.asked:
+                own.refused = not own.claimed
                 self.leave(incarnation, LeaveReason.DISCONNECTED)
             else:
                 self._requests.remove(Request(Ask.CLAIM if own.claimed else Ask.JOIN, (incarnation,)))
@@ -367,7 +373,7 @@ class Replica:
         own = self.own.get(incarnation)
         if request.ask in (Ask.JOIN, Ask.CLAIM) and own is not None:
             del self.own[incarnation]
-            return [_refusal(incarnation, own)]
+            return [] if own.refused else [_refusal(incarnation, own)]
         if request.ask is Ask.LEAVE and own is not None:
             self.own.pop(incarnation, None)
             return self._remove(incarnation, own.leaving or LeaveReason.DISCONNECTED) + self._vacated()
@@ -383,7 +389,8 @@ class Replica:
             own.since = now
             return
         del self.own[incarnation]
-        self._refused.append((int(reply[1]), JoinRefused(incarnation, code)))
+        if not own.refused:
+            self._refused.append((int(reply[1]), JoinRefused(incarnation, code)))
 
     def _claim_answered(self, incarnation: Incarnation, reply: list[bytes], now: float) -> list[Event]:
         own = self.own.get(incarnation)
@@ -412,8 +419,8 @@ class Replica:
         if self.version is None and own.abandoned:
             del self.own[incarnation]  # nothing of the room is applied here, this leave neither
         elif word == b"NOOP":
-            # Redis has lost it, so that no change may come that says so; or its join and leave are on their way, so that
-            # it must not be asked in again, unless they are overdue.
+            # Redis has lost it, so that no change may come that says so; or its join and leave are on their way, and it
+            # must not be asked in again, unless they are overdue.
             self._resync_again(now)
 
     def _displaced(self, incarnation: Incarnation) -> list[Event]:
@@ -521,7 +528,8 @@ class Replica:
             member = structs.replace(own.member, order=member.order, away=member.away)
         self.members[member.incarnation] = member
         self._nodes[member.node] = self._nodes.get(member.node, 0) + 1
-        events.append(MemberJoined(self.version or 0, member))
+        if own is None or not own.refused:
+            events.append(MemberJoined(self.version or 0, member))
         if own is not None and own.claimed:  # the others knew it before
             events.append(self._moved(member, own.old or member.node, others=tuple(self._nodes)))
         return events
@@ -581,11 +589,25 @@ class Replica:
             return []
         self._suspects.pop(incarnation, None)
         self._departing.discard(incarnation)
-        self.own.pop(incarnation, None)
+        own = self.own.pop(incarnation, None)
         if member.kind is Kind.PEER and self._peers.get(member.id) == incarnation:
             del self._peers[member.id]
         self._count_node(member.node, -1)
-        return [MemberLeft(self.version or 0, incarnation, reason)]
+        left = MemberLeft(self.version or 0, incarnation, reason)
+        if own is None:
+            return [left]
+        events: list[Event] = [] if own.refused else [left]
+        if self._asked == Request(Ask.JOIN, (incarnation,)):
+            self._keep_out(own, reason)
+        return events
+
+    def _keep_out(self, own: Own, reason: LeaveReason) -> None:
+        """Have a member leave again that has left and is being asked in again: what told of it came late."""
+        own.joined, own.refused, own.leaving = False, True, None
+        incarnation = own.member.incarnation
+        self._requests = deque(one for one in self._requests if incarnation not in one.about)
+        self.own[incarnation] = own
+        self.leave(incarnation, reason)
 
     def _vacated(self) -> list[Event]:
         """Forget all if this node has no member in the room: it hears no more of it."""
