@@ -89,7 +89,10 @@ class Own:
     `claimed`: it was at another node, and this one asked for it.
     """
 
-    __slots__ = ("abandoned", "asked", "away", "capacity", "claimed", "joined", "leaving", "member", "old", "since")
+    __slots__ = (
+        *("abandoned", "asked", "away", "capacity", "claimed", "joined"),
+        *("leaving", "member", "old", "refused", "since"),
+    )
 
     def __init__(self, member: Member, capacity: int, since: float, *, claimed: bool = False) -> None:
         self.member = member
@@ -106,6 +109,8 @@ class Own:
         self.joined = False
         """Redis let it in, once: should Redis forget it, it is announced again."""
         self.leaving: LeaveReason | None = None
+        self.refused = False
+        """Its room was told that it did not get in, or left. Should it get in after all, the room hears nothing."""
 
 
 class Replica:
@@ -216,6 +221,7 @@ class Replica:
                 continue
             refused.append(JoinRefused(incarnation, ErrorCode.UNAVAILABLE))
             if own.asked:
+                own.refused = True
                 self.leave(incarnation, LeaveReason.DISCONNECTED)
             else:
                 self._requests.remove(Request(Ask.JOIN, (incarnation,)))
@@ -370,7 +376,7 @@ class Replica:
         own = self.own.get(incarnation)
         if request.ask in (Ask.JOIN, Ask.CLAIM) and own is not None:
             del self.own[incarnation]
-            return [_refusal(incarnation, own)]
+            return [] if own.refused else [_refusal(incarnation, own)]
         if request.ask is Ask.LEAVE and own is not None:
             self.own.pop(incarnation, None)
             return self._remove(incarnation, own.leaving or LeaveReason.DISCONNECTED) + self._vacated()
@@ -386,7 +392,8 @@ class Replica:
             own.since = now
             return
         del self.own[incarnation]
-        self._refused.append((int(reply[1]), JoinRefused(incarnation, code)))
+        if not own.refused:
+            self._refused.append((int(reply[1]), JoinRefused(incarnation, code)))
 
     def _claim_answered(self, incarnation: Incarnation, reply: list[bytes], now: float) -> list[Event]:
         own = self.own.get(incarnation)
@@ -415,8 +422,8 @@ class Replica:
         if self.version is None and own.abandoned:
             del self.own[incarnation]  # nothing of the room is applied here, this leave neither
         elif word == b"NOOP":
-            # Redis has lost it, so that no change may come that says so; or its join and leave are on their way, so
-            # that it must not be asked in again, unless they are overdue.
+            # Redis has lost it, so that no change may come that says so; or its join and leave are on their way, and it
+            # must not be asked in again, unless they are overdue.
             self._resync_again(now)
 
     def _displaced(self, incarnation: Incarnation) -> list[Event]:
@@ -524,7 +531,8 @@ class Replica:
             member = structs.replace(own.member, order=member.order, away=member.away)
         self.members[member.incarnation] = member
         self._nodes[member.node] = self._nodes.get(member.node, 0) + 1
-        events.append(MemberJoined(self.version or 0, member))
+        if own is None or not own.refused:
+            events.append(MemberJoined(self.version or 0, member))
         if own is not None and own.claimed:  # the others knew it before
             events.append(self._moved(member, own.old or member.node, others=tuple(self._nodes)))
         return events
@@ -590,9 +598,22 @@ class Replica:
             del self._peers[member.id]
         self._count_node(member.node, -1)
         left = MemberLeft(self.version or 0, incarnation, reason)
-        if own is not None and own.claimed and member.node != self.node:  # the claim comes too late
+        if own is None:
+            return [left]
+        if own.claimed and member.node != self.node:  # the claim comes too late
             return [ClaimRefused(incarnation), left]
-        return [left]
+        events: list[Event] = [] if own.refused else [left]
+        if self._asked == Request(Ask.JOIN, (incarnation,)):
+            self._keep_out(own, reason)
+        return events
+
+    def _keep_out(self, own: Own, reason: LeaveReason) -> None:
+        """Have a member leave again that has left and is being asked in again: what told of it came late."""
+        own.joined, own.refused, own.leaving = False, True, None
+        incarnation = own.member.incarnation
+        self._requests = deque(one for one in self._requests if incarnation not in one.about)
+        self.own[incarnation] = own
+        self.leave(incarnation, reason)
 
     def _vacated(self) -> list[Event]:
         """Forget all if this node has no member in the room: it hears no more of it."""

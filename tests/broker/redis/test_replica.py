@@ -354,6 +354,48 @@ def test_a_leave_that_redis_knows_nothing_of_is_followed_by_a_resync(replica: Re
     assert events == [MemberLeft(10, ANA.incarnation, LEFT), Vacated()]
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another"])
+def test_of_a_member_that_was_refused_and_got_in_after_all_its_room_hears_nothing(store: Store, beside: bool) -> None:
+    world = World(store)
+    node, other = SteppedNode(world, A), SteppedNode(world, B)
+    node.attach()
+    other.attach()
+    other.join(BEN)
+    if beside:
+        node.join(peer("cia"))
+    for one in world.nodes:
+        one.write()
+        one.read()
+    node.join(peer("ana"))
+    node.write(answered=False)
+    world.now += 60.0
+    node.bucket.tend()
+    assert node.asked[ANA.incarnation] == "refused"
+    world.come_to_rest()
+    assert node.asked[ANA.incarnation] == "refused"
+    assert any(isinstance(event, MemberLeft) and event.incarnation == ANA.incarnation for _, event in other.heard)
+    check_at_rest(world, [ROOM])
+
+
+def test_who_is_being_asked_in_again_when_its_leave_is_read_leaves_once_more_and_nobody_hears() -> None:
+    replica = _joining()
+    _ask(replica, JOIN)
+    replica.answered([b"OK", b"10"], 0.0)
+    replica.leave(ANA.incarnation, LEFT)
+    _ask(replica, LEAVE)
+    replica.answered([b"OK", b"11"], 0.0)
+    replica.resync_anew(0.0)
+    _ask(replica, JOIN)
+    assert _told(replica, ANA, version=10) == [MemberJoined(10, ANA)]
+    assert _changed(replica, 11, Gone(ANA.incarnation, LEFT)) == [MemberLeft(11, ANA.incarnation, LEFT), Vacated()]
+    assert replica.answered([b"OK", b"12"], 0.0) == []
+    _ask(replica, LEAVE)
+    assert _told(replica, ANA, version=12) == []
+    assert replica.answered([b"OK", b"13"], 0.0) == []
+    assert _changed(replica, 13, Gone(ANA.incarnation, LEFT)) == [Vacated()]
+    assert replica.idle
+
+
 def test_a_leave_that_was_done_without_an_answer_lets_nobody_in_again(store: Store) -> None:
     world = World(store)
     node = SteppedNode(world, A)
