@@ -37,7 +37,15 @@ def _lacking(modules: tuple[str, ...]) -> str | None:
     return f"{', '.join(absent)} is not installed: pip install -e '.[bench]'" if absent else None
 
 
+OURS = ours()
+
 _PEERS = (
+    replace(
+        OURS,
+        name="sessionless",
+        about="this server, with no sessions to come back to",
+        environment={"MCP_ACTORS_RESUME_WINDOW": "0"},
+    ),
     Contender("tornado", "Tornado's own handlers, on asyncio's loop", _python("tornado_stock.py")),
     Contender("tornado-uvloop", "the same, on uvloop", _python("tornado_stock.py", "uvloop"), _needs("uvloop")),
     Contender("websockets", "websockets, on uvloop", _python("websockets_relay.py"), _needs("websockets", "uvloop")),
@@ -73,7 +81,6 @@ _SPANNING = (
     ),
 )
 
-OURS = ours()
 PEERS: dict[str, Contender] = {peer.name: peer for peer in _PEERS}
 """By the name that --against takes."""
 
