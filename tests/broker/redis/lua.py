@@ -27,6 +27,7 @@ from mcp_actors.broker.redis.scripts import (
     REAP_NODE,
     REAP_ROOM,
     RESYNC,
+    RETIRE,
     SCRIPTS,
     TAKE,
 )
@@ -134,6 +135,10 @@ class Store:
         reply: int = self.run(BYE, named, [node])
         return reply
 
+    def retire(self, node: NodeId, window: int) -> int:
+        reply: int = self.run(RETIRE, [self.keys.nodes], [node, window])
+        return reply
+
     def reap_node(self, node: NodeId, life: int = 60_000) -> int:
         keys = self.keys
         named = [keys.nodes, keys.rooms_of(node), keys.inbox(node), keys.tombstone(node), keys.left_by(node)]
@@ -167,14 +172,10 @@ class Store:
         proved: bool = False,
         whose: str = "peer:",
         left: bytes = b"",
+        life: int = 60_000,
     ) -> str:
-        arguments: list[str | bytes | int] = [
-            node,
-            generation,
-            "1" if proved else "0",
-            whose,
-            b'[["room123","ana","s.1"]]',
-        ]
+        rooms = b'[["room123","ana","s.1",false]]'
+        arguments: list[str | bytes | int] = [node, generation, "1" if proved else "0", whose, rooms, left, life]
         return str(self.run(NOTE, [self.keys.session(session)], arguments)[0])
 
     def take(

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import re
+import time
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import pytest
 from msgspec import structs
 
 from mcp_actors.broker.redis import scripts
-from mcp_actors.broker.redis.entries import Changes, Gone, Snapshot, field_of
+from mcp_actors.broker.redis.entries import Changes, Gone, Marked, Moved, Snapshot, field_of
 from mcp_actors.broker.redis.scripts import SCRIPTS
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import NodeId, RoomId
 from tests.broker.redis.lua import INBOX_LIFE, LEASE, ROOM, A, B, C, Store, peer, user
+
+if TYPE_CHECKING:
+    from mcp_actors.protocol.events import Member
 
 FILES = sorted(
     (path for path in (files("mcp_actors") / "broker" / "redis" / "lua").iterdir() if path.name.endswith(".lua")),
@@ -686,3 +691,338 @@ def test_a_room_of_dead_members_alone_vanishes(store: Store) -> None:
     store.condemn()
     store.reap_room(A)
     assert store.names() == {store.keys.config, store.keys.nodes, store.keys.inbox(A)}
+
+
+# --------------------------------------------------------------------------------------------------------------- claim
+
+
+def _two_nodes(store: Store) -> tuple[Member, Member]:
+    """Ana at node A and ben at node B, in one room, with all of that told."""
+    store.attach(A)
+    store.attach(B)
+    ana, ben = peer("ana", color="red"), peer("ben", B)
+    store.join(ana)
+    store.join(ben, others=[A])
+    for node in (A, B):
+        store.told(node)
+    return ana, ben
+
+
+def test_a_claimed_member_moves_and_all_are_told_the_old_node_and_the_new_one_included(any_store: Store) -> None:
+    store = any_store
+    ana, ben = _two_nodes(store)
+    before = store.members()[ana.incarnation]
+    version = int(store.state()["#v"]) + 1
+    assert store.claim(B, ana, 1, rival=A, others=[A]) == ["OK", str(version), "1"]
+    told = [Changes(ROOM, version - 1, version, [Moved(ana.incarnation, B, 1)])]
+    assert store.told(A) == store.told(B) == told
+    assert store.members()[ana.incarnation] == structs.replace(before, node=B, moves=1)
+    state = store.state()
+    assert (state["b"], "a" in state, state["#cp"], state["#op"]) == ("2", False, "2", "2")
+    assert not store.redis.exists(store.keys.rooms_of(A))
+    assert set(store.members()) == {ana.incarnation, ben.incarnation}
+
+
+def test_a_node_with_another_member_in_the_room_stays_in_it(store: Store) -> None:
+    ana, _ = _two_nodes(store)
+    store.join(user("una"), others=[B])
+    store.claim(B, ana, 1, rival=A, others=[A])
+    assert (store.state()["a"], store.state()["b"]) == ("1", "2")
+    assert store.redis.smembers(store.keys.rooms_of(A)) == {ROOM.encode()}
+
+
+def test_a_claim_by_a_node_new_to_the_room_is_told_all_of_it(store: Store) -> None:
+    ana, _ = _two_nodes(store)
+    store.attach(C)
+    assert store.claim(C, ana, 3, rival=A, others=[A, B])[0] == "OK"
+    (whole,) = store.told(C)
+    assert isinstance(whole, Snapshot)
+    assert {(member.id, member.node, member.moves) for member in whole.members} == {("ana", C, 3), ("ben", B, 0)}
+    assert store.redis.smembers(store.keys.rooms_of(C)) == {ROOM.encode()}
+
+
+def test_a_claim_that_asks_for_all_of_the_room_is_told_it_with_the_move(store: Store) -> None:
+    ana, _ = _two_nodes(store)
+    store.claim(B, ana, 1, rival=A, others=[A], whole=True)
+    assert [type(news) for news in store.told(B)] == [Changes, Snapshot]
+
+
+def test_a_claim_changes_nothing_before_the_node_of_the_member_and_all_inboxes_are_declared(store: Store) -> None:
+    ana, _ = _two_nodes(store)
+    before = store.state()
+    assert store.claim(B, ana, 1, others=[A]) == ["RIVAL", "a"]
+    assert store.claim(B, ana, 1, rival=A) == ["KEYS", "a"]
+    assert store.state() == before
+    assert store.told(A) == store.told(B) == []
+
+
+def test_a_claim_asked_for_again_changes_nothing(store: Store) -> None:
+    ana, _ = _two_nodes(store)
+    store.claim(B, ana, 1, rival=A, others=[A])
+    before = store.state()
+    assert store.claim(B, ana, 1, rival=A, others=[A]) == ["DUP"]
+    assert store.state() == before
+
+
+def test_of_two_claims_the_one_with_more_moves_wins_in_whatever_order_they_come(store: Store) -> None:
+    ana, _ = _two_nodes(store)
+    store.attach(C)
+    assert store.claim(B, ana, 1, rival=A, others=[A])[0] == "OK"
+    assert store.claim(C, ana, 2, rival=A, others=[A, B]) == ["RIVAL", "b"]
+    assert store.claim(C, ana, 2, rival=B, others=[A, B])[0] == "OK"
+    for moves in (1, 2):
+        assert store.claim(B, ana, moves, rival=C, others=[A, C]) == ["NOOP"]
+    assert store.members()[ana.incarnation].node == C
+    assert store.state()["b"] == "1"
+
+
+def test_who_is_gone_or_was_replaced_cannot_be_claimed(store: Store) -> None:
+    ana, _ = _two_nodes(store)
+    assert store.claim(B, peer("zoe"), 1, rival=A, others=[A]) == ["NOOP"]
+    store.mark(ana, away=True, others=[B])
+    store.join(peer("ana", B), others=[A], rival=A)
+    assert store.claim(B, ana, 1, rival=A, others=[A]) == ["NOOP"]
+
+
+def test_a_claim_says_whether_the_lease_of_the_old_node_runs(store: Store) -> None:
+    ana, _ = _two_nodes(store)
+    cia = peer("cia")
+    store.join(cia, others=[B])
+    store.run_out(A)
+    assert store.claim(B, ana, 1, rival=A, others=[A])[2] == "0"
+    store.condemned(window=60_000)
+    assert store.claim(B, cia, 1, rival=A, others=[A])[2] == "0"
+
+
+def test_a_node_that_was_declared_dead_can_claim_nobody(store: Store) -> None:
+    ana, _ = _two_nodes(store)
+    store.run_out(B)
+    store.condemn()
+    assert store.claim(B, ana, 1, rival=A, others=[A]) == ["FENCED"]
+
+
+def test_a_node_removes_or_marks_no_member_that_is_at_another_by_now(any_store: Store) -> None:
+    store = any_store
+    ana, _ = _two_nodes(store)
+    store.claim(B, ana, 1, rival=A, others=[A])
+    before = store.state()
+    assert store.leave(ana, others=[B]) == ["NOOP"]
+    assert store.mark(ana, away=True, others=[B]) == ["NOOP"]
+    assert store.state() == before
+    moved = structs.replace(ana, node=B)
+    assert store.mark(moved, away=True, others=[A])[0] == "OK"
+    assert store.leave(moved, others=[A])[0] == "OK"
+
+
+def test_a_room_that_all_members_moved_from_and_left_leaves_no_key(store: Store) -> None:
+    store.attach(A)
+    store.attach(B)
+    before = store.names()
+    store.join(peer("ana"))
+    store.claim(B, peer("ana"), 1, rival=A, others=[A])
+    store.leave(structs.replace(peer("ana"), node=B), others=[A])
+    assert store.names() == before
+
+
+# ----------------------------------------------------------------------------------------------------- resync and moves
+
+
+def test_a_node_that_does_not_know_that_its_member_moved_is_told_so_and_changes_nothing(store: Store) -> None:
+    ana, _ = _two_nodes(store)
+    store.claim(B, ana, 1, rival=A, others=[A])
+    before = store.state()
+    assert store.resync(A, [(structs.replace(ana, order=1), "in")], others=[B]) == ["OK"]
+    assert store.state() == before
+    whole = store.told(A)[-1]
+    assert isinstance(whole, Snapshot)
+    assert {member.id: member.node for member in whole.members} == {"ana": B, "ben": B}
+
+
+@pytest.mark.parametrize("first", ["old", "new"])
+def test_of_two_nodes_that_announce_a_member_the_one_it_moved_to_last_has_it(store: Store, first: str) -> None:
+    ana, ben = _two_nodes(store)
+    store.redis.delete(store.keys.room(ROOM), store.keys.nodes_of(ROOM))
+    known = structs.replace(ana, order=1)
+
+    def old() -> None:
+        assert store.resync(A, [(known, "in")], others=[B]) == ["OK"]
+
+    def new() -> None:
+        moved = structs.replace(known, node=B, moves=1)
+        assert store.resync(B, [(moved, "in"), (structs.replace(ben, order=2), "in")], others=[A]) == ["OK"]
+
+    for announce in (old, new) if first == "old" else (new, old):
+        announce()
+    assert {one.id: (one.node, one.moves) for one in store.members().values()} == {"ana": (B, 1), "ben": (B, 0)}
+    assert (store.state()["b"], "a" in store.state(), store.state()["#cp"]) == ("2", False, "2")
+    if first == "old":
+        (changes,) = [news for news in store.told(A) if isinstance(news, Changes)]
+        assert Moved(ana.incarnation, B, 1) in changes.changes
+
+
+# ------------------------------------------------------------------------------------------- members of dead nodes
+
+
+def test_the_members_of_a_dead_node_are_away_first_and_its_inbox_is_told(any_store: Store) -> None:
+    store = any_store
+    ana, _ = _two_nodes(store)
+    store.run_out(A)
+    assert store.condemned(window=60_000) == ["a", "0", "1"]
+    assert store.reap_room(A, others=[B], reason="") == ["OK"]
+    away = [Marked(ana.incarnation, away=True, field="pana")]
+    for node in (A, B):
+        (told,) = store.told(node)
+        assert isinstance(told, Changes)
+        assert told.changes == away
+    assert store.state()["a"] == "1"
+    assert store.reap_node(A) == 0
+    assert store.redis.smembers(store.keys.left_by(A)) == {ROOM.encode()}
+    assert store.reap_room(A, others=[B], reason="") == ["OK"]
+    assert store.told(B) == []
+
+
+def test_the_members_of_a_dead_node_that_went_on_stay_when_the_others_leave(store: Store) -> None:
+    ana, ben = _two_nodes(store)
+    store.join(peer("cia"), others=[B])
+    store.run_out(A)
+    store.condemned(window=60_000)
+    store.reap_room(A, others=[B], reason="")
+    store.claim(B, ana, 1, rival=A, others=[A])
+    assert store.reap_room(A, others=[B], reason="timeout") == ["OK", "a.cia"]
+    assert store.incarnations() == {ana.incarnation, ben.incarnation}
+    assert "a" not in store.state()
+    assert store.reap_node(A) == 1
+    assert not store.redis.exists(store.keys.left_by(A), store.keys.inbox(A))
+
+
+def test_a_condemned_node_has_its_time_once(store: Store) -> None:
+    store.attach(A)
+    store.run_out(A)
+    assert store.condemned(window=60_000) == ["a", "0", "1"]
+    deadline = store.deadline(A)
+    assert store.condemned(window=60_000) == ["a", "0", "0"]
+    assert store.deadline(A) == deadline
+
+
+def test_the_time_of_a_condemned_node_is_over_when_it_is(store: Store) -> None:
+    store.attach(A)
+    store.run_out(A)
+    store.condemned(window=60_000)
+    store.redis.zadd(store.keys.nodes, {A: -int((time.time() - 1) * 1000)})
+    assert store.condemned(window=60_000) == ["a", "1", "0"]
+
+
+def test_a_node_that_stops_with_members_is_condemned_by_itself_and_lost_to_nobody(any_store: Store) -> None:
+    store = any_store
+    _two_nodes(store)
+    assert store.bye(A) == 0
+    assert store.retire(A, 60_000) == 1
+    assert store.beat(A) == [b"FENCED"]
+    assert store.condemned(window=60_000) == ["a", "0", "0"]
+    assert store.attach(A) == ["WAIT"]
+
+
+# ------------------------------------------------------------------------------------------------------------ sessions
+
+
+def _noted(store: Store, *, proved: bool = False, left: bytes = b"") -> None:
+    """Node A has a session of the second generation, and node B and C are there."""
+    for node in (A, B, C):
+        store.attach(node)
+    assert store.note(A, "s", 2, proved=proved, left=left) == "OK"
+
+
+ROOMS = '[["room123","ana","s.1",false]]'
+
+
+def test_a_session_is_taken_with_its_rooms_and_what_was_left_of_it(any_store: Store) -> None:
+    store = any_store
+    _noted(store, left=b"state")
+    assert store.take(B, "s", 2) == ["OK", "3", ROOMS, "state"]
+
+
+def test_the_token_before_is_good_until_the_client_is_known_to_have_the_later_one(store: Store) -> None:
+    _noted(store)
+    assert store.take(B, "s", 0) == ["NONE"]
+    assert store.take(B, "s", 1) == ["OK", "3", ROOMS, ""]
+
+
+def test_a_token_is_used_up_once_the_later_one_is_proved(store: Store) -> None:
+    _noted(store, proved=True)
+    assert store.take(B, "s", 1) == ["NONE"]
+    assert store.take(B, "s", 2)[0] == "OK"
+
+
+def test_a_token_that_is_later_than_what_was_noted_is_good(store: Store) -> None:
+    _noted(store, proved=True)
+    assert store.take(B, "s", 3) == ["OK", "4", ROOMS, ""]
+
+
+def test_a_session_is_for_whom_it_was_opened_alone(store: Store) -> None:
+    _noted(store)
+    assert store.take(B, "s", 2, whose="user:uma") == ["NONE"]
+    assert store.take(B, "nobody", 2) == ["NONE"]
+
+
+def test_a_node_takes_no_session_that_it_has(store: Store) -> None:
+    _noted(store)
+    assert store.take(A, "s", 2) == ["NONE"]
+
+
+def test_one_node_at_a_time_takes_a_session_and_asking_again_changes_nothing(any_store: Store) -> None:
+    store = any_store
+    _noted(store)
+    first = store.take(B, "s", 2)
+    assert store.take(C, "s", 2) == ["LATER"]
+    assert store.take(B, "s", 2) == first
+
+
+def test_a_node_that_does_not_come_to_an_end_with_it_loses_a_session_to_the_next(store: Store) -> None:
+    _noted(store)
+    store.take(B, "s", 2, patience=0)
+    assert store.take(C, "s", 2) == ["OK", "4", ROOMS, ""]
+
+
+def test_a_session_that_was_taken_can_be_taken_again_when_it_was_noted(store: Store) -> None:
+    _noted(store)
+    store.take(B, "s", 2)
+    store.note(B, "s", 3)
+    assert store.take(C, "s", 3)[:2] == ["OK", "4"]
+
+
+def test_what_the_node_before_says_of_a_session_is_void(store: Store) -> None:
+    _noted(store)
+    store.take(B, "s", 2)
+    assert store.note(A, "s", 2, proved=True) == "NOOP"
+    assert store.forget(A, "s") == "NOOP"
+    assert store.take(B, "s", 2)[0] == "OK"
+
+
+def test_a_node_that_has_a_session_again_has_left_nothing_of_it(store: Store) -> None:
+    _noted(store, left=b"state")
+    store.take(B, "s", 2)
+    store.note(B, "s", 3)
+    assert store.take(C, "s", 3)[3] == ""
+
+
+def test_a_session_that_ended_is_for_nobody_and_leaves_no_key(store: Store) -> None:
+    _noted(store)
+    before = store.names()
+    assert store.forget(A, "s") == "OK"
+    assert before - store.names() == {store.keys.session("s")}
+    assert store.forget(A, "s") == "NOOP"
+    assert store.take(B, "s", 2) == ["NONE"]
+
+
+def test_a_note_that_nobody_renews_is_forgotten(store: Store) -> None:
+    _noted(store)
+    store.note(A, "s", 2, life=7000)
+    assert 0 < store.redis.pttl(store.keys.session("s")) <= 7000
+
+
+def test_a_node_that_was_declared_dead_takes_no_session(store: Store) -> None:
+    _noted(store)
+    store.run_out(B)
+    store.condemn()
+    assert store.take(B, "s", 2) == ["FENCED"]
+    assert store.take(NOBODY, "s", 2) == ["FENCED"]
