@@ -4,12 +4,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from mcp_actors.broker.redis.connection import Access, Address, RedisConnection
-from mcp_actors.broker.redis.entries import Changes, Gone
+from mcp_actors.broker.redis.entries import Changes, Gone, Marked
 from mcp_actors.broker.redis.reaper import AT_ONCE, TOMBSTONE_LIFE, Condemned, Reaper
 from mcp_actors.protocol.events import LeaveReason
-from mcp_actors.protocol.identifiers import NodeId, RoomId
+from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId
 from tests.broker.redis.lua import MAX_ENTRIES, ROOM, RUN, A, B, C, Store, peer, user
 
 if TYPE_CHECKING:
@@ -185,3 +186,79 @@ async def test_a_node_in_no_room_is_forgotten(store: Store, senders: list[Sender
     await reaper.condemn()
     assert await reaper.reap(node) == (0, [])
     assert store.names() == {store.keys.config, store.keys.tombstone(node)}
+
+
+# ----------------------------------------------------------------------------------- where sessions may go on elsewhere
+
+
+def _away(store: Store, node: NodeId) -> list[tuple[str, bool]]:
+    """Who is said to be away, or back, in what a node was told."""
+    told = [news for news in store.told(node) if isinstance(news, Changes)]
+    return [(one.incarnation, one.away) for news in told for one in news.changes if isinstance(one, Marked)]
+
+
+async def _dead(store: Store, sender: Sender) -> Reaper:
+    """Node A, with ana in two rooms and una in one, is dead; ben, of node B, is in the first."""
+    for node in (A, B):
+        store.attach(node)
+    store.join(peer("ana"))
+    store.join(user("una"))
+    store.join(peer("ben", B), others=[A])
+    store.join(structs.replace(peer("ana"), incarnation=Incarnation("a.ana.2")), room=RoomId("another"))
+    store.told(B)
+    store.run_out(A)
+    reaper = _reaper(store, sender, 60.0)
+    assert await reaper.condemn() == [Condemned(A, over=False, just_now=True)]
+    return reaper
+
+
+async def test_the_members_of_a_dead_node_are_away_at_first_and_leave_when_their_time_is_over(
+    store: Store, senders: list[Sender]
+) -> None:
+    reaper = await _dead(store, senders[0])
+    assert await reaper.set_away(A) == 2
+    assert sorted(_away(store, B)) == [("a.ana", True), ("a.una.1", True)]
+    assert store.members()[peer("ana").incarnation].away
+    rooms, gone = await reaper.reap(A, LeaveReason.TIMEOUT)
+    assert (rooms, sorted(gone)) == (2, ["a.ana", "a.ana.2", "a.una.1"])
+    (left,) = store.told(B)
+    assert isinstance(left, Changes)
+    assert {one.reason for one in left.changes if isinstance(one, Gone)} == {LeaveReason.TIMEOUT}
+    assert store.incarnations() == {peer("ben", B).incarnation}
+
+
+async def test_a_dead_node_whose_members_are_away_is_not_told_of_again(store: Store, senders: list[Sender]) -> None:
+    reaper = await _dead(store, senders[0])
+    await reaper.set_away(A)
+    store.told(B)
+    assert await reaper.condemn() == [Condemned(A, over=False, just_now=False)]
+    assert await reaper.set_away(A) == 0
+    assert store.told(B) == []
+
+
+async def test_what_came_for_the_members_of_a_dead_node_lies_there_until_they_leave(
+    store: Store, senders: list[Sender]
+) -> None:
+    reaper = await _dead(store, senders[0])
+    await reaper.set_away(A)
+    assert store.redis.exists(store.keys.inbox(A))
+    assert sorted(_away(store, A)) == [("a.ana", True), ("a.ana.2", True), ("a.una.1", True)]
+    await reaper.reap(A, LeaveReason.TIMEOUT)
+    assert not store.redis.exists(store.keys.inbox(A), store.keys.left_by(A))
+
+
+async def test_who_went_on_at_another_node_does_not_leave_with_the_dead_one(
+    store: Store, senders: list[Sender]
+) -> None:
+    reaper = await _dead(store, senders[0])
+    await reaper.set_away(A)
+    assert store.claim(B, peer("ana"), 1, rival=A, others=[A])[0] == "OK"
+    _, gone = await reaper.reap(A, LeaveReason.TIMEOUT)
+    assert sorted(gone) == ["a.ana.2", "a.una.1"]
+    assert store.incarnations() == {peer("ana").incarnation, peer("ben", B).incarnation}
+
+
+async def test_who_was_not_set_away_before_leaves_all_the_same(store: Store, senders: list[Sender]) -> None:
+    reaper = await _dead(store, senders[0])
+    assert (await reaper.reap(A, LeaveReason.TIMEOUT))[0] == 2
+    assert store.incarnations() == {peer("ben", B).incarnation}
