@@ -5,8 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from mcp_actors.broker.redis import RedisBroker, RedisSettings
-from mcp_actors.protocol.events import Announced, Kind, Receipt, Signalled
+from mcp_actors.protocol.events import (
+    Announced,
+    ClaimRefused,
+    Kind,
+    MemberJoined,
+    MemberLeft,
+    MemberMarked,
+    MemberMoved,
+    Receipt,
+    Signalled,
+)
 from mcp_actors.protocol.identifiers import NodeId
 from mcp_actors.redis_url import parse
 from tests.broker.contract import ROOM, Ear
@@ -34,6 +46,11 @@ class Site(Ear):
 
     def __init__(self, url: str, node: str, **how: Any) -> None:
         super().__init__(redis_broker(url, node, **how), NodeId(node))
+
+    def _hear(self, room: RoomId, event: Event) -> None:
+        super()._hear(room, event)
+        if isinstance(event, MemberMoved):
+            self.broker.switch(room, event)
 
     async def start(self) -> None:
         await self.broker.start()
@@ -74,6 +91,31 @@ class Site(Ear):
         incarnation = self.join(kind, name, room=room)
         await until(lambda: self._position(room, incarnation) is not None, f"{name} in {room} on {self.node}")
         return incarnation
+
+    def ask_claim(self, member: Member, moves: int = 1) -> None:
+        """Claim a member of another node."""
+        self.broker.claim(ROOM, structs.replace(member, node=self.node, metadata={}, moves=moves))
+
+    async def claim(self, incarnation: Incarnation, member: Member | None = None, moves: int = 1) -> MemberMoved:
+        """Claim a member of another node, and wait until its move is heard."""
+        self.ask_claim(member or self.members[incarnation], moves)
+        await until(lambda: self.claim_ended(incarnation), f"the move of {incarnation}")
+        (move,) = [event for event in self.heard_of(MemberMoved) if event.incarnation == incarnation]
+        assert isinstance(move, MemberMoved)
+        return move
+
+    def claim_ended(self, incarnation: Incarnation) -> bool:
+        """Whether a claim was heard to be done, or refused."""
+        return any(event.incarnation == incarnation for event in self.heard_of(MemberMoved, ClaimRefused))
+
+    def told_since(self, newcomer: Incarnation | None = None) -> list[tuple[Incarnation, str]]:
+        """What was heard of members after one of them came."""
+        start = 0 if newcomer is None else (self._position(ROOM, newcomer) or 0) + 1
+        return [
+            (event.member.incarnation if isinstance(event, MemberJoined) else event.incarnation, type(event).__name__)
+            for event in self._heard.get(ROOM, [])[start:]
+            if isinstance(event, MemberJoined | MemberLeft | MemberMarked | MemberMoved)
+        ]
 
     async def knows(self, *incarnations: Incarnation) -> None:
         """Wait until exactly these are in the room."""

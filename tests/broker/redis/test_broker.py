@@ -8,19 +8,24 @@ import redis as client
 
 from bench.engine import AOF_EVERYSEC, FLAVORS, Engine
 from bench.ports import free_ports
-from mcp_actors.broker import BrokerError
+from mcp_actors.broker import BrokerError, Note, Taken
 from mcp_actors.protocol.errors import ErrorCode, Unavailable
 from mcp_actors.protocol.events import (
     Announced,
+    ClaimRefused,
     FramesLost,
+    HandedOver,
     JoinRefused,
     Kind,
     LeaveReason,
     MemberJoined,
     MemberLeft,
+    MemberMarked,
+    MemberMoved,
     Receipt,
     Signalled,
     Step,
+    Switched,
 )
 from tests.broker.contract import OTHER_ROOM, ROOM, BrokerContract, joined, summary
 from tests.support.brokers import Site, redis_broker
@@ -442,6 +447,279 @@ async def test_a_redis_that_answers_no_more_counts_as_away(sites: Sites, expecte
         await until(lambda: a.broker.ready, "that Redis is found again")
         assert not a.heard_of(MemberLeft)
         await a.stop()
+
+
+# --------------------------------------------------------------------------------------------------------------- moves
+
+
+async def test_a_member_moves_and_all_nodes_hear_of_it_in_one_order_with_all_else(sites: Sites) -> None:
+    a, b, c = await sites("a"), await sites("b"), await sites("c")
+    ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")
+    for site in (a, b):
+        await site.knows(ana, ben, cia)
+    amy = await a.enter("amy")
+    await b.claim(ana)
+    late = await c.enter("cyd")
+    for site in (a, b, c):
+        await site.knows(ana, ben, cia, amy, late)
+        (move,) = site.heard_of(MemberMoved)
+        assert (move.incarnation, move.old, move.node, move.moves) == (ana, "a", "b", 1)
+        assert site.members[ana].node == "b"
+    told = [site.told_since(amy) for site in (a, b, c)]
+    assert told[0] == told[1] == told[2] == [(ana, "MemberMoved"), (late, "MemberJoined")]
+
+
+async def test_a_node_new_to_a_room_hears_of_all_that_are_there_and_of_the_move(pair: tuple[Site, Site]) -> None:
+    a, b = pair
+    ana, amy = await a.enter("ana"), await a.enter("amy")
+    await b.claim(ana, a.members[ana])
+    assert b.told_since() == [(amy, "MemberJoined"), (ana, "MemberJoined"), (ana, "MemberMoved")]
+    (move,) = b.heard_of(MemberMoved)
+    assert (move.old, move.node) == ("a", "b")
+
+
+async def test_two_members_of_a_room_move_to_a_node_new_to_it_at_once(pair: tuple[Site, Site]) -> None:
+    a, b = pair
+    ana, amy = await a.enter("ana"), await a.enter("amy")
+    known = dict(a.members)
+    for one in (ana, amy):
+        b.ask_claim(known[one])
+    await until(lambda: {one.node for one in b.members.values()} == {"b"} and len(b.members) == 2, "both moves")
+    assert [(move.incarnation, move.old, move.node) for move in b.heard_of(MemberMoved)] == [
+        (one, "a", "b") for one in (ana, amy)
+    ]
+    await until(lambda: len(a.heard_of(MemberMoved)) == 2, "that both have moved")
+
+
+async def test_switched_is_heard_after_all_that_the_node_sent_to_where_the_member_was(sites: Sites) -> None:
+    a, b, c = await sites("a"), await sites("b"), await sites("c")
+    ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")
+    for site in (a, b, c):
+        await site.knows(ana, ben, cia)
+    frames = [b"%d" % number for number in range(400)]
+    b.ask_claim(b.members[ana])
+    for frame in frames:
+        c.signal(cia, ana, frame)
+        await asyncio.sleep(0)
+    await until(lambda: c.members[ana].node == "b", "that c has heard of it")
+    c.signal(cia, ana, b"last")
+    await until(lambda: b.frames[-1:] == [b"last"], "the last")
+    await until(lambda: Switched(ana, c.node, 1) in a.heard_of(Switched), "that c has switched")
+    heard = a.heard_of(Signalled, Switched)
+    before = heard[: heard.index(Switched(ana, c.node, 1))]
+    assert [event.frame for event in before if isinstance(event, Signalled)] == a.frames
+    assert a.frames + b.frames == [*frames, b"last"]
+    assert Switched(ana, c.node, 1) in b.heard_of(Switched)
+
+
+async def test_what_the_old_node_hands_over_is_heard_at_the_new_one_alone(sites: Sites) -> None:
+    a, b, c = await sites("a"), await sites("b"), await sites("c")
+    ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")
+    for site in (a, b, c):
+        await site.knows(ana, ben, cia)
+    await b.claim(ana)
+    await until(lambda: a.heard_of(MemberMoved), "the move")
+    a.broker.hand_over(ROOM, a.members[ana], b"state")
+    a.broker.release(ROOM, ana)
+    await until(lambda: b.heard_of(HandedOver), "what is handed over")
+    assert b.heard_of(HandedOver) == [HandedOver(ana, b"state")]
+    assert c.heard_of(HandedOver) == []
+    assert a.vacated
+
+
+async def test_a_late_leave_or_mark_of_the_old_node_changes_nothing(pair: tuple[Site, Site]) -> None:
+    a, b = pair
+    ana, ben = await a.enter("ana"), await b.enter("ben")
+    amy = await a.enter("amy")
+    await b.knows(ana, ben, amy)
+    await b.claim(ana)
+    a.broker.mark(ROOM, ana, away=True)
+    a.leave(ana)
+    last = await a.enter("last")
+    await b.knows(ana, ben, amy, last)
+    assert not b.heard_of(MemberLeft, MemberMarked)
+
+
+async def test_a_leave_and_a_claim_at_once_have_one_outcome_that_all_hear_of(pair: tuple[Site, Site]) -> None:
+    a, b = pair
+    ben, amy = await b.enter("ben"), await a.enter("amy")
+    for number in range(20):
+        ana = await a.enter(f"ana{number}")
+        await b.knows(amy, ben, ana)
+        b.ask_claim(b.members[ana])
+        if number % 2:
+            await asyncio.sleep(0)
+        a.leave(ana)
+        await until(lambda ana=ana: b.claim_ended(ana), "the end of the claim")  # type: ignore[misc]
+        if ana in b.members:
+            b.leave(ana)
+        for site in pair:
+            await site.knows(ben, amy)
+
+
+async def test_of_two_nodes_that_claim_a_member_the_one_with_more_moves_has_it(sites: Sites) -> None:
+    a, b, c = await sites("a"), await sites("b"), await sites("c")
+    ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")
+    amy = await a.enter("amy")
+    for site in (a, b, c):
+        await site.knows(ana, ben, cia, amy)
+    b.ask_claim(b.members[ana], moves=1)
+    c.ask_claim(c.members[ana], moves=2)
+    for site in (a, b, c):
+        await until(lambda site=site: site.members[ana].node == "c", "that c has it")  # type: ignore[misc]
+        moves = [move.moves for move in site.heard_of(MemberMoved)]
+        assert moves in ([1, 2], [2])
+    last = await b.enter("last")
+    await b.knows(ana, ben, cia, amy, last)
+    assert b.heard_of(ClaimRefused) == ([] if b.heard_of(MemberMoved)[0].moves == 1 else [ClaimRefused(ana)])
+
+
+async def test_who_is_gone_cannot_be_claimed(pair: tuple[Site, Site]) -> None:
+    a, b = pair
+    ana = await a.enter("ana")
+    known = a.members[ana]
+    a.leave(ana)
+    b.ask_claim(known)
+    await until(lambda: b.heard_of(ClaimRefused), "the refusal")
+    assert a.heard_of(ClaimRefused) == []
+
+
+async def test_a_session_is_taken_by_one_node_and_others_wait_for_it_as_long_as_they_may(sites: Sites) -> None:
+    a, b, c = await sites("a"), await sites("b"), await sites("c")
+    rooms = [(str(ROOM), "ana", "s.1", True)]
+    a.broker.note(Note("s", 1, proved=False, whose="peer:", rooms=rooms))
+    await until(lambda: all(link.idle for link in a.broker._links), "that it is noted")
+    assert await b.broker.take("s", 1, "peer:", 60.0) == Taken(2, rooms)
+    with pytest.raises(Unavailable):
+        await c.broker.take("s", 1, "peer:", 0.1)
+    taking = asyncio.ensure_future(c.broker.take("s", 1, "peer:", 5.0))
+    b.broker.note(Note("s", 2, proved=False, whose="peer:", rooms=rooms))
+    assert await taking == Taken(3, rooms)
+
+
+# -------------------------------------------------------------------------------------------------- moves from the dead
+
+
+async def test_the_members_of_a_node_that_died_are_away_and_leave_when_their_time_is_over(
+    sites: Sites, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs("mcp_actors.redis", "a node is lost")
+    expected_logs.allow("mcp_actors.redis")
+    a, b = await sites("a", resume_window=1.0), await sites("b", resume_window=1.0)
+    ana, ben = await a.enter("ana"), await b.enter("ben")
+    await b.knows(ana, ben)
+    await a.die()
+    await until(lambda: b.members[ana].away, "that ana is away")
+    assert not b.heard_of(MemberLeft)
+    await b.knows(ben)
+    assert [event.reason for event in b.heard_of(MemberLeft)] == [LeaveReason.TIMEOUT]
+
+
+async def test_what_came_for_a_member_of_a_node_that_died_is_recovered_after_the_place_its_client_names(
+    sites: Sites, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs.allow("mcp_actors.redis")
+    a, b, c = [await sites(name, resume_window=30.0) for name in ("node-a", "node-b", "node-c")]
+    ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")
+    for site in (a, b, c):
+        await site.knows(ana, ben, cia)
+    c.signal(cia, ana, b"1")
+    await until(lambda: a.frames == [b"1"], "the first")
+    last = a.heard_of(Signalled)[-1].at.decode()
+    await a.die()
+    for frame in (b"2", b"3"):
+        c.signal(cia, ana, frame)
+    await until(lambda: b.members[ana].away, "that ana is away")
+    move = await b.claim(ana)
+    await until(lambda: b.heard_of(HandedOver) == [HandedOver(ana, b"")], "that nothing will be handed over")
+    c.signal(cia, ana, b"4")
+    found = await b.broker.recover(ROOM, Kind.PEER, move, last, 3.0)
+    await until(lambda: b.frames, "what came to the new node")
+    signals = [event.frame for event in found.events if isinstance(event, Signalled)]
+    assert signals + b.frames == [b"2", b"3", b"4"]
+    assert [event.frame for event in found.answered] == [b"1"]
+    assert (found.known, found.whole) == (True, True)
+
+
+async def test_a_node_that_stops_leaves_what_it_has_not_heard_to_the_next(sites: Sites) -> None:
+    a, b, c = [await sites(name, resume_window=30.0) for name in ("node-a", "node-b", "node-c")]
+    ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")
+    for site in (a, b, c):
+        await site.knows(ana, ben, cia)
+    frames = [b"%d" % number for number in range(300)]
+    for frame in frames[:100]:
+        c.signal(cia, ana, frame)
+    await until(lambda: a.frames, "some of it")
+    await a.broker.stop_reading()
+    at, heard = a.broker.place(ROOM), list(a.frames)
+    for frame in frames[100:200]:
+        c.signal(cia, ana, frame)
+        await asyncio.sleep(0)
+    await a.broker.stop()
+    assert a.frames == heard
+    move = await b.claim(ana)
+    for frame in frames[200:]:
+        c.signal(cia, ana, frame)
+    found = await b.broker.recover(ROOM, Kind.PEER, move, at, 3.0)
+    assert found.whole
+    await until(lambda: b.frames[-1:] == frames[-1:], "the last")
+    recovered = [event.frame for event in found.events if isinstance(event, Signalled)]
+    assert heard + recovered + b.frames == frames
+    assert not c.heard_of(MemberLeft, MemberMarked)
+
+
+# ------------------------------------------------------------------------------------------- moves, Redis in trouble
+
+
+async def test_a_redis_that_comes_back_empty_after_a_move_loses_neither_it_nor_what_is_handed_over(
+    expected_logs: ExpectedLogs,
+) -> None:
+    expected_logs("mcp_actors.redis", "redis is away")
+    with Engine() as engine:
+        a, b, c = (Site(engine.url, name) for name in "abc")
+        for site in (a, b, c):
+            await site.start()
+        ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")
+        for site in (a, b, c):
+            await site.knows(ana, ben, cia)
+        await b.claim(ana)
+        for site in (a, c):
+            await until(lambda site=site: site.heard_of(MemberMoved), "the move")  # type: ignore[misc]
+        engine.kill()
+        await until(lambda: not any(site.broker.ready for site in (a, b, c)), "that Redis is missed")
+        a.broker.hand_over(ROOM, a.members[ana], b"state")
+        a.broker.release(ROOM, ana)
+        c.signal(cia, ana, b"x")
+        await asyncio.to_thread(engine.start)
+        await until(lambda: b.heard_of(HandedOver), "what is handed over")
+        await until(lambda: b.frames == [b"x"], "what was sent meanwhile")
+        words = {Switched(ana, site.node, 1) for site in (a, c)}
+        await until(lambda: words <= set(b.heard_of(Switched)), "what was said of the move")
+        last = await c.enter("last")
+        await b.knows(ana, ben, cia, last)
+        assert b.heard_of(HandedOver) == [HandedOver(ana, b"state")]
+        assert b.members[ana].node == c.members[ana].node == "b"
+        assert not b.heard_of(MemberLeft)
+        for site in (a, b, c):
+            await site.stop()
+
+
+async def test_a_claim_waits_for_a_redis_that_is_away(expected_logs: ExpectedLogs) -> None:
+    expected_logs("mcp_actors.redis", "redis is away")
+    with Engine(options=AOF_EVERYSEC) as engine:
+        a, b = Site(engine.url, "a"), Site(engine.url, "b")
+        for site in (a, b):
+            await site.start()
+        ana, ben = await a.enter("ana"), await b.enter("ben")
+        await b.knows(ana, ben)
+        engine.kill()
+        await until(lambda: not b.broker.ready, "that Redis is missed")
+        b.ask_claim(b.members[ana])
+        await asyncio.to_thread(engine.start)
+        await until(lambda: b.members[ana].node == "b", "the move")
+        assert not b.heard_of(ClaimRefused)
+        for site in (a, b):
+            await site.stop()
 
 
 # ---------------------------------------------------------------------------------------------------------------- start
