@@ -257,10 +257,10 @@ def redis_url() -> Iterator[str]:
         yield engine.url
 
 
-def test_a_process_that_stops_does_not_end_the_call(
+def test_a_process_that_stops_hands_its_pages_to_another_and_nobody_notices(
     open_page: OpenPage, watch: Watch, tmp_path: Path, redis_url: str
 ) -> None:
-    """Its pages go to another process, and media flows all the time."""
+    """Media flows all the time, nobody is told anything, and what is sent meanwhile arrives once and in order."""
     secret = make()
 
     def serving() -> Process:
@@ -284,8 +284,12 @@ def test_a_process_that_stops_does_not_end_the_call(
         for page in pages:
             expect(page.locator("#camera")).to_have_attribute("data-source", "camera")
             page.evaluate(LISTEN)
+            page.evaluate(NOTE_STATES)
         path.lead_to(port)
         stopping.process.send_signal(signal.SIGTERM)
+        for number in range(20):
+            assert other.evaluate(SIGNAL, [id_of(moving), number])["status"] in ("delivered", "queued")
+            assert moving.evaluate(SIGNAL, [id_of(other), number])["status"] in ("delivered", "queued")
         assert_media_flows(*pages)
         assert stopping.finish()[0] == 0
         assert_media_flows(*pages)
@@ -295,5 +299,7 @@ def test_a_process_that_stops_does_not_end_the_call(
         assert moving.evaluate(SIGNAL, [id_of(other), "from elsewhere"])["status"] == "delivered"
         other.wait_for_function("() => told.includes('from elsewhere')")
         for page in pages:
+            assert page.evaluate("told.filter(Number.isInteger)") == list(range(20))
+            assert page.evaluate("happened") == page.evaluate("lost") == []
             assert page.evaluate(CALL_IS_AS_IT_WAS)
         path.cut()
