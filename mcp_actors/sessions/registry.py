@@ -130,7 +130,8 @@ class Sessions:
             return
         await self._until_gone(claim.session)
         session = Session(self, kind, identity, None, claim.session, taken.generation)
-        if not await TakeOver(self._node, session, taken, received, at).run(Arrival(self.max_frames, self.max_bytes)):
+        work = TakeOver(self._node, session, taken, received, at)
+        if not await work.run(Arrival(self.max_frames, self.max_bytes)) or session.ended:
             return
         self._sessions[session.id] = session
         self.note(session)
