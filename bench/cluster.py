@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -170,7 +171,8 @@ class Cluster:
     ) -> None:
         first = port or free_ports(processes)
         self._directory = tempfile.TemporaryDirectory(prefix="cluster-")
-        own = {"REDIS_URL": url, "MCP_ACTORS_NODE_LEASE": f"{lease:g}", "PYTHONPATH": str(ROOT)}
+        own = {"REDIS_URL": url, "MCP_ACTORS_SECRET_KEY": secrets.token_hex(32), "PYTHONPATH": str(ROOT)}
+        own |= {"MCP_ACTORS_NODE_LEASE": f"{lease:g}"}
         own |= {"MCP_ACTORS_DRAIN_SECONDS": "0"} | dict(settings or {})  # all are stopped: there is nowhere else to go
         environment = _inherited() | own
         ports = range(first, first + processes)

@@ -52,6 +52,9 @@ class Nobody:
     def complete(self, room: Any) -> None:
         """See `Outlet`."""
 
+    def recovered(self, frame: Any) -> None:
+        """See `Outlet`."""
+
     def handed_over(self, room: Any, told: Any) -> None:
         """See `Outlet`."""
 

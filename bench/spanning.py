@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
@@ -34,7 +35,8 @@ class Nodes(Server):
 
     def __init__(self, contender: Spanning) -> None:
         self._engine = Engine(next(iter(engines()), "valkey"))
-        node = replace(contender, environment={"REDIS_URL": self._engine.url})
+        environment = {"REDIS_URL": self._engine.url, "MCP_ACTORS_SECRET_KEY": secrets.token_hex(32)}
+        node = replace(contender, environment=environment)
         super().__init__(node)
         self._others = [Server(node) for _ in range(PROCESSES - 1)]
         self._running = ExitStack()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcp_actors import __version__
+from mcp_actors import __version__, commands, secret
 from mcp_actors.app import App, StartError
 from mcp_actors.config import SettingsError, load
 from mcp_actors.logs import set_up
@@ -29,6 +29,9 @@ Try it:
   mcp-actors serve --host 0.0.0.0       ... to other machines too
   mcp-actors serve --processes 4        ... with four processes, which the Redis of REDIS_URL joins
   mcp-actors serve --settings FILE      ... with the settings of a file, such as settings/production.env
+  mcp-actors secret                     print a secret, for MCP_ACTORS_SECRET_KEY
+  mcp-actors token --sub alice --room 'team-*' --ttl 1h
+                                        print an access token, for a server with MCP_ACTORS_AUTH=required
 
 Every setting is an environment variable MCP_ACTORS_<NAME>, or a line of `.env` in the working directory, or of the
 settings file; settings/development.env explains each. The wire protocol is in mcp_actors/protocol/PROTOCOL.md.
@@ -45,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words)
     overrides = {name: getattr(options, name, None) for name in ("host", "port", "processes", "echo")}
     try:
+        if hasattr(options, "command"):
+            options.command(options)
+            return 0
         settings = load(getattr(options, "settings", None), overrides)
+        secret.check(settings)
     except SettingsError as error:
         _complain(str(error))
         return USAGE
@@ -76,8 +83,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"mcp_actors {__version__}")
-    commands = parser.add_subparsers(metavar="[COMMAND]", title="commands")
-    command = commands.add_parser("serve", help="run the server (what happens without a command, too)")
+    subparsers = parser.add_subparsers(metavar="[COMMAND]", title="commands")
+    commands.add(subparsers)
+    command = subparsers.add_parser("serve", help="run the server (what happens without a command, too)")
     command.add_argument("--host", help="name or address to listen on (default: localhost; 0.0.0.0 for all interfaces)")
     command.add_argument("--port", help="port to listen on (default: 8000; 0 lets the system choose)")
     command.add_argument("--processes", help="how many processes serve this port (default: 1; more need REDIS_URL)")

@@ -10,6 +10,7 @@ import signal
 import socket
 from http import HTTPStatus
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -23,11 +24,13 @@ from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.node import Node
 from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
 from mcp_actors.protocol.errors import CloseCode
+from mcp_actors.protocol.grants import Expectations
 from mcp_actors.protocol.identifiers import NodeId
 from mcp_actors.redis_url import parse
 from mcp_actors.sessions import Sessions
 from mcp_actors.transports.access import AccessPolicy, is_loopback
 from mcp_actors.transports.addresses import Addresses, AddressRates
+from mcp_actors.transports.admission import Admission
 from mcp_actors.transports.connections import Connections
 from mcp_actors.transports.drain import drain
 from mcp_actors.transports.echo import EchoHandler
@@ -120,6 +123,7 @@ class App:
             max_rooms=settings.max_rooms_per_connection,
             max_away=settings.max_connections,
         )
+        self._admission = self._admit()
         self._server = HTTPServer(
             self._routes(),
             max_header_size=settings.max_request_bytes,
@@ -156,7 +160,31 @@ class App:
                 replay_seconds=settings.replay_seconds,
                 max_replay_bytes=settings.max_replay_bytes,
                 max_inbox_entries=settings.max_inbox_entries,
+                max_inbox_bytes=settings.max_inbox_bytes,
             ),
+        )
+
+    def _admit(self) -> Admission | None:
+        """What checks tokens, where they are asked for."""
+        settings = self._settings
+        if settings.auth == "off":
+            return None
+        from mcp_actors.tokens import FileKeys, KeyFileError, SecretKeys, Verifier  # noqa: PLC0415 - the same
+
+        try:
+            file = settings.auth_key_file
+            keys = FileKeys(Path(file)) if file else SecretKeys(settings.secret_key)
+        except KeyFileError as error:
+            raise StartError(f"MCP_ACTORS_AUTH_KEY_FILE is {settings.auth_key_file!r}, and {error}.") from None
+        expected = Expectations(
+            settings.auth_audience, settings.auth_issuer, settings.auth_leeway, settings.max_id_length
+        )
+        return Admission(
+            Verifier(keys, expected, max_bytes=settings.max_token_bytes).verify,
+            required=settings.auth == "required",
+            patience=settings.auth_timeout,
+            notice=settings.auth_notice,
+            leeway=settings.auth_leeway,
         )
 
     def _routes(self) -> Application:
@@ -183,6 +211,7 @@ class App:
             compression=settings.compression,
             ice_servers=settings.ice_servers,
             version=__version__,
+            admission=self._admission,
         )
         page = {"policy": policy, "path": str(files("mcp_actors") / "web"), "default_filename": "index.html"}
         state = {"broker": self.node.broker, "connections": self.connections}
@@ -216,6 +245,7 @@ class App:
         self._tasks = [
             asyncio.create_task(self.connections.keep_alive()),
             asyncio.create_task(self.sessions.end_the_late()),
+            *([asyncio.create_task(self._admission.keep_watch())] if self._admission is not None else []),
         ]
         log.info("listening", host=settings.host, port=self.port, node=self.node.id, version=__version__)
         if not is_loopback(settings.host) and not settings.allowed_hosts:
@@ -225,15 +255,15 @@ class App:
         """Accept nothing more, have clients go to other nodes where there are, and close the connections left."""
         self._server.stop()
         count = len(self.connections)
-        drains = self.node.broker.shared and self._settings.drain_seconds > 0
-        if drains:
+        shared = self.node.broker.shared
+        if shared and self._settings.drain_seconds:
             await drain(self.connections, self._settings.drain_seconds)
         for task in self._tasks:
             task.cancel()
-        code = CloseCode.SERVICE_RESTART if drains else CloseCode.GOING_AWAY
+        code = CloseCode.SERVICE_RESTART if shared else CloseCode.GOING_AWAY
         await self.connections.close_all(code, CLOSING_PATIENCE)
         await self._server.close_all_connections()
-        self.sessions.end_all()
+        await self.sessions.stop()
         await self.node.broker.stop()
         log.info("stopped", connections=count)
 

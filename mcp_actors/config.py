@@ -68,6 +68,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     frame_loop: Literal["fast", "stock"] = "fast"
     compression: bool = False
     echo: bool = False
+    auth: Literal["off", "optional", "required"] = "off"
+    auth_key_file: str = ""
+    auth_audience: str = ""
+    auth_issuer: str = ""
+    auth_leeway: Annotated[float, Meta(ge=0, le=300)] = 5.0
+    auth_timeout: Annotated[float, Meta(gt=0, le=300)] = 10.0
+    auth_notice: Annotated[float, Meta(ge=0, le=3600)] = 60.0
+    max_token_bytes: Annotated[int, Meta(ge=256, le=65_536)] = 4096
     max_connections: Count = 100_000
     max_rooms: Count = 250_000
     max_room_members: Count = 500
@@ -84,6 +92,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_remote_bytes: Count = 33_554_432
     max_replay_bytes: Count = 67_108_864
     max_inbox_entries: Count = 50_000
+    max_inbox_bytes: Count = 33_554_432
     max_room_unanswered: Count = 4096
     max_request_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 16_384
     request_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
@@ -158,6 +167,9 @@ EXAMPLES = {
     "outage_patience": "2 (seconds)",
     "replay_seconds": "10 (seconds; 0 for none)",
     "processes": "4",
+    "secret_key": "what `mcp-actors secret` prints",
+    "auth": "required (or optional, off)",
+    "auth_key_file": "/etc/mcp-actors/jwks.json",
     "drain_seconds": "10 (seconds; 0 for none)",
     "trusted_proxies": "127.0.0.1,10.0.0.0/8",
 }
@@ -259,6 +271,7 @@ def _convert(field: str, name: str, text: str) -> Any:
         "allowed_hosts": _listed,
         "cors_allowed_origins": _listed,
         "ice_servers": _json,
+        "auth": str.lower,
         "log_format": str.lower,
         "log_level": str.lower,
         "outage_joins": str.lower,
@@ -318,9 +331,9 @@ def _problems(settings: Settings) -> Iterator[tuple[str, Any, str]]:
     for origin in settings.cors_allowed_origins:
         if origin not in ("*", "null") and "://" not in origin:
             yield "cors_allowed_origins", origin, "an origin is scheme://host or scheme://host:port"
-    for network in settings.trusted_proxies:
-        if problem := _problem_of_network(network):
-            yield "trusted_proxies", network, problem
+    if settings.auth_key_file and not Path(settings.auth_key_file).is_file():
+        yield "auth_key_file", settings.auth_key_file, "there is no such file"
+    yield from _problems_of_proxies(settings)
     yield from _problems_of_redis(settings)
 
 
@@ -354,12 +367,13 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _problem_of_network(network: str) -> str:
-    try:
-        ipaddress.ip_network(network)
-    except ValueError as error:
-        return f"a proxy is named by its address, or by its network as in 10.0.0.0/8 ({error})"
-    return ""
+def _problems_of_proxies(settings: Settings) -> Iterator[tuple[str, Any, str]]:
+    for network in settings.trusted_proxies:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            problem = f"a proxy is named by its address, or by its network as in 10.0.0.0/8 ({error})"
+            yield "trusted_proxies", network, problem
 
 
 def _boolean(text: str) -> bool:

@@ -1,7 +1,8 @@
 """Logging: structured, for people on a terminal and as JSON lines elsewhere, all to standard error.
 
 Levels: ERROR a bug, WARNING something an operator must act on, INFO the life of the process, DEBUG single connections,
-peers and rooms. What peers say to each other is logged at no level: SDP and candidates hold addresses.
+peers and rooms. What peers say to each other is logged at no level, as SDP and candidates hold addresses, nor tokens.
+So a traceback comes without the values of variables, which structlog shows where `rich` is installed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def set_up(level: str, style: Literal["auto", "text", "json"]) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if text
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

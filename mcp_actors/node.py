@@ -18,6 +18,7 @@ from mcp_actors.actors.mail import (
     Mail,
     Mark,
     Outlet,
+    Recover,
     Relayed,
     Return,
 )
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from mcp_actors.actors.loop import ActorRef, Inbox
     from mcp_actors.actors.room import RoomActor
     from mcp_actors.broker import Broker
+    from mcp_actors.protocol.events import MemberMoved
     from mcp_actors.protocol.handover import MemberState, SessionState
     from mcp_actors.protocol.messages import Message, Targeted
 
@@ -76,23 +78,31 @@ class Node:
         metadata: dict[str, Any] | None = None,
         *,
         session: str,
+        verified: bool = False,
     ) -> Membership:
         """A place in a room for one session, to be entered in this same turn of the loop.
 
         Raises `Unavailable` when there are too many rooms.
         """
         incarnation = Incarnation(f"{session}.{self._nonce}{next(self._memberships)}")
-        member = Member(kind, member_id, incarnation, self.id, metadata or {})
+        member = Member(kind, member_id, incarnation, self.id, metadata or {}, verified=verified)
         return Membership(self.rooms.room(room_id), member, self)
 
     def claimed(
-        self, room_id: RoomId, kind: Kind, member_id: PeerId | UserId, incarnation: Incarnation, moves: int
+        self,
+        room_id: RoomId,
+        kind: Kind,
+        member_id: PeerId | UserId,
+        incarnation: Incarnation,
+        moves: int,
+        *,
+        verified: bool,
     ) -> Membership:
         """A place in a room that a session has at another node, to be claimed in this same turn of the loop.
 
         Raises `Unavailable` when there are too many rooms.
         """
-        member = Member(kind, member_id, incarnation, self.id, {}, moves=moves)
+        member = Member(kind, member_id, incarnation, self.id, {}, moves=moves, verified=verified)
         return Membership(self.rooms.room(room_id), member, self)
 
 
@@ -106,13 +116,15 @@ class Departed(NamedTuple):
 class Membership:
     """One session in one room. Each method raises `Unavailable` if the room was lost."""
 
-    __slots__ = ("_inbox", "_member", "_node", "_room")
+    __slots__ = ("_inbox", "_member", "_node", "_room", "presence")
 
     def __init__(self, room: ActorRef[RoomActor], member: Member, node: Node) -> None:
         self._room = room
         self._inbox = cast("Inbox", room.actor_inbox)
         self._member = member
         self._node = node
+        self.presence = False
+        """Whether it is told who is away."""
 
     @property
     def member_id(self) -> PeerId | UserId:
@@ -129,16 +141,24 @@ class Membership:
 
         Raises `PeerIdTaken` or `RoomFull` too.
         """
+        self.presence = presence
         return self._ask(Enter(self._member, outlet, greeting, presence))
 
-    async def claim(self, outlet: Outlet) -> bool:
-        """Ask at once to have the place here, and await whether it is: it may be gone."""
-        return bool(await self._ask(Claim(self._member, outlet)))
+    def claim(self, outlet: Outlet) -> Awaitable[MemberMoved | None]:
+        """Ask at once to have the place here, and await its move; None if it is gone."""
+        return self._ask(Claim(self._member, outlet))
 
-    def adopt(self) -> None:
-        """Go on without what the node at which the place was knows of it; never fails."""
+    def adopt(self, state: MemberState) -> None:
+        """Go on with what the node at which the place was has left behind of it; never fails."""
         if self._room.is_alive():
-            self._room.tell(Adopt(self._member.incarnation))
+            self._room.tell(Adopt(self._member.incarnation, state))
+
+    async def recover(self, room: RoomId, move: MemberMoved, at: str, patience: float) -> bool:
+        """Let the outlet have what came for the place where it was, after what `at` names; whether that is all."""
+        found = await self._node.broker.recover(room, self._member.kind, move, at, patience)
+        if self._room.is_alive():
+            await self._ask(Recover(self._member.incarnation, found.events, found.answered, found.known))
+        return found.whole
 
     async def depart(self) -> Departed | None:
         """Let go of the place, which is at another node by now; await what is known of it. None if it is gone."""
@@ -148,9 +168,9 @@ class Membership:
             return None
         return None if answer is None else Departed(*answer)
 
-    def hand_over(self, room: RoomId, departed: Departed, session: SessionState | None) -> None:
-        """Send what is known of the place, and of its session, to the node at which it is."""
-        body = handover.pack(handover.Handover(departed.state, session))
+    def hand_over(self, room: RoomId, departed: Departed, session: SessionState | None, at: str) -> None:
+        """Send what is known of the place, and of its session, to the node at which it is; `at` as in `Handover`."""
+        body = handover.pack(handover.Handover(departed.state, session, at))
         self._node.broker.hand_over(room, departed.member, body)
 
     def come_back(self, greeting: Greeting) -> Awaitable[None]:

@@ -111,6 +111,12 @@ def test_the_full_name_wins_over_the_second_in_one_source(tmp_path: Path) -> Non
         ("MCP_ACTORS_OUTAGE_PATIENCE", "61", "<= 60"),
         ("MCP_ACTORS_REPLAY_SECONDS", "inf", "<= 60"),
         ("MCP_ACTORS_PROCESSES", "257", "<= 256"),
+        ("MCP_ACTORS_AUTH", "maybe", "Invalid enum value"),
+        ("MCP_ACTORS_AUTH_KEY_FILE", "/no/such.pem", "no such file"),
+        ("MCP_ACTORS_AUTH_LEEWAY", "301", "<= 300"),
+        ("MCP_ACTORS_AUTH_TIMEOUT", "0", "> 0"),
+        ("MCP_ACTORS_AUTH_NOTICE", "-1", ">= 0"),
+        ("MCP_ACTORS_MAX_TOKEN_BYTES", "100", ">= 256"),
         ("MCP_ACTORS_PROCESSES", "2", "set REDIS_URL"),
     ],
 )

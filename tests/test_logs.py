@@ -14,8 +14,11 @@ log = structlog.get_logger("mcp_actors.room")
 log.debug("quiet", room="r")
 log.info("room lost", room="r", peer="p")
 logging.getLogger("tornado.general").warning("a %s of Tornado", "warning")
+def fail(sdp):
+    return 1 / 0
+
 try:
-    1 / 0
+    fail("v=0 " + "SEC" + "RET")
 except ZeroDivisionError:
     log.error("failed", exc_info=True)
 """
@@ -46,6 +49,11 @@ def test_text_is_for_people() -> None:
     assert "quiet" in lines[0]
     assert "room=r" in lines[0]
     assert any("ZeroDivisionError" in line for line in lines)
+
+
+def test_no_value_of_a_variable_is_shown() -> None:
+    for style in ("text", "json"):
+        assert not any("SECRET" in line for line in logged("debug", style))
 
 
 def test_the_level_holds_for_libraries_too() -> None:

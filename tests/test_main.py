@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcp_actors import __version__
+from mcp_actors.secret import make
 from tests.support.client import Client
 from tests.support.server import Process
 
@@ -90,7 +91,7 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["nosuch.invalid", "a" * 100, "é..x"])
 def test_a_host_that_cannot_be_listened_on_is_named(tmp_path: Path, host: str) -> None:
-    status, _, err = Process(tmp_path, "serve", "--host", host, "--port", "0").finish()
+    status, _, err = Process(tmp_path, "serve", "--host", host, "--port", "0", MCP_ACTORS_SECRET_KEY=make()).finish()
     assert status == 1
     assert err.startswith(f"mcp-actors: Cannot listen on {host}")
     assert "--host" in err

@@ -32,7 +32,9 @@ def redis_url() -> Iterator[str]:
 @pytest.fixture(params=[1, 2], ids=["one process", "two processes"])
 def servers(request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path) -> Iterator[list[Server]]:
     """The servers of two peers, which may be the same."""
-    settings = {"redis_url": request.getfixturevalue("redis_url")} if request.param == 2 else {}
+    settings = {}
+    if request.param == 2:
+        settings = {"redis_url": request.getfixturevalue("redis_url"), "redis_prefix": f"t{id(request.node):x}"}
     servers = [Server(tmp_path, **settings) for _ in range(request.param)]
     for server in servers:
         io_loop.run_sync(server.start)

@@ -22,6 +22,7 @@ from websockets.exceptions import InvalidStatus
 from bench.engine import Engine
 from bench.ports import free_ports
 from mcp_actors.config import Settings
+from mcp_actors.secret import make
 from tests.support.client import Client, Closed
 from tests.support.server import Process
 
@@ -185,7 +186,7 @@ async def test_peers_talk_through_it_both_ways(
 async def test_peers_of_different_nodes_talk_through_it(
     start_nodes: Callable[..., list[Process]], start_nginx: Callable[[Sequence[Process]], Nginx], redis_url: str
 ) -> None:
-    nodes = start_nodes(NODES, REDIS_URL=redis_url)
+    nodes = start_nodes(NODES, REDIS_URL=redis_url, MCP_ACTORS_SECRET_KEY=make())
     nginx = start_nginx(nodes)
     peers = [await nginx.peer() for _ in range(NODES)]
     try:

@@ -18,6 +18,7 @@ import pytest
 
 from bench.engine import Engine
 from mcp_actors.processes import LONGEST_PAUSE, SHORTEST_PAUSE, STEADY, STOPPING_PATIENCE, pause_after
+from mcp_actors.secret import make
 from tests.support.client import Client
 from tests.support.server import Process
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DEADLINE = 10.0
+
+SECRET = make()
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the children of a process in /proc")
 
@@ -43,6 +46,7 @@ def start_node(tmp_path: Path, redis_url: str) -> Iterator[Callable[..., Process
         def start(drain_seconds: float, processes: int = 3) -> Process:
             environ = {
                 "REDIS_URL": redis_url,
+                "MCP_ACTORS_SECRET_KEY": SECRET,
                 "MCP_ACTORS_LOG_LEVEL": "debug",
                 "MCP_ACTORS_DRAIN_SECONDS": str(drain_seconds),
             }
@@ -89,7 +93,7 @@ async def expect_to_be_sent_away(peers: list[Client]) -> None:
 
 
 async def test_all_processes_serve_one_port_and_one_greeting_says_so(tmp_path: Path, redis_url: str) -> None:
-    environ = {"REDIS_URL": redis_url, "MCP_ACTORS_LOG_LEVEL": "debug"}
+    environ = {"REDIS_URL": redis_url, "MCP_ACTORS_SECRET_KEY": SECRET, "MCP_ACTORS_LOG_LEVEL": "debug"}
     with Process(tmp_path, "--port", "0", "--processes", "3", **environ) as node:
         node.wait_until_serving()
         assert node.process.stdout is not None
@@ -209,7 +213,7 @@ def test_a_port_in_use_is_named_once(tmp_path: Path, redis_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         arguments = ("--host", "127.0.0.1", "--port", port, "--processes", "3")
-        status, out, err = Process(tmp_path, *arguments, REDIS_URL=redis_url).finish()
+        status, out, err = Process(tmp_path, *arguments, REDIS_URL=redis_url, MCP_ACTORS_SECRET_KEY=SECRET).finish()
     assert (status, out) == (1, "")
     assert err.count(f"Cannot listen on 127.0.0.1 port {port}") == err.count("\n") == 1
     assert "--port" in err
@@ -220,7 +224,7 @@ def test_a_port_is_not_shared_with_another_deployment(
     tmp_path: Path, node: Process, redis_url: str, processes: str
 ) -> None:
     arguments = ("--port", str(node.port), "--processes", processes)
-    status, _, err = Process(tmp_path, *arguments, REDIS_URL=redis_url).finish()
+    status, _, err = Process(tmp_path, *arguments, REDIS_URL=redis_url, MCP_ACTORS_SECRET_KEY=SECRET).finish()
     assert status == 1
     assert f"port {node.port}" in err
     assert node.stop() == 0
@@ -228,7 +232,9 @@ def test_a_port_is_not_shared_with_another_deployment(
 
 def test_a_redis_that_is_not_there_at_the_start_is_named_once(tmp_path: Path) -> None:
     arguments = ("--port", "0", "--processes", "3")
-    with Process(tmp_path, *arguments, REDIS_URL="redis://:hidden@127.0.0.1:1") as process:
+    with Process(
+        tmp_path, *arguments, REDIS_URL="redis://:hidden@127.0.0.1:1", MCP_ACTORS_SECRET_KEY=SECRET
+    ) as process:
         status, out, err = process.finish()
     assert (status, out) == (1, "")
     complaints = [line for line in err.splitlines() if line.startswith("mcp-actors: ")]

@@ -468,7 +468,7 @@ async def test_a_node_that_stops_ends_those_who_wait() -> None:
     of = registry()
     session, wire, membership = await joined(of)
     cut(session, wire)
-    of.end_all()
+    await of.stop()
     assert session.ended
     assert membership.told == ["away", LeaveReason.DISCONNECTED]
 
@@ -587,7 +587,7 @@ async def test_an_ended_session_keeps_nothing_for_the_garbage_collector() -> Non
 
     def wait_and_end(session: Session, wire: FakeWire) -> None:
         cut(session, wire)
-        of.end_all()
+        session.end(LeaveReason.TIMEOUT)
 
     ends: list[Callable[[Session, FakeWire], None]] = [
         lambda session, wire: session.lost(wire, LeaveReason.DISCONNECTED, final=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.chaos.line import Line
@@ -273,6 +274,10 @@ class Returning(Member):
                 self._enter(payload)
             return
         link.resumed, link.complete = True, payload["complete"]
+        if not link.complete:  # nor need it have been told of those whose messages came before this
+            since = link.dialed_at
+            arrived = self.stay.arrived
+            arrived[:] = [replace(one, known=True) if one.at > since else one for one in arrived]
         if self.stay.role != "user":
             compare(self.stay, link, {peer["peer_id"]: peer["order"] for peer in payload["peers"]})
             self.stay.away = {peer["peer_id"] for peer in payload["peers"] if peer.get("away")}
@@ -296,12 +301,20 @@ class Returning(Member):
 
     def _read(self, message: dict[str, Any]) -> None:
         match message["type"]:
+            case "room-joined" if self.stay.joined_at is not None:
+                self._learn_all(message["payload"])
+                return
             case "signal" | "message" if self._session.is_copy(message):
                 self.stay.dropped += 1
                 return
             case "ack" | "error" if "id" in message:
                 self._session.is_answered(message["id"])
         super()._read(message)
+
+    def _learn_all(self, payload: dict[str, Any]) -> None:
+        """Go by the roster that a user is told when it missed something."""
+        compare(self.stay, Link(0, 0.0, complete=False), {peer["peer_id"]: peer["order"] for peer in payload["peers"]})
+        self._users = {user["user_id"] for user in payload["users"]}
 
     def _arrive(self, data: dict[str, Any], sender: str, known: bool) -> None:
         """See `Member`; a user that missed something cannot know who came meanwhile."""

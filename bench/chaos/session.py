@@ -24,7 +24,7 @@ class Session:
     def __init__(self) -> None:
         self.received = 0
         self.token = ""
-        self._at = ""
+        self._at: dict[str, str] = {}
         self._unanswered: dict[str, dict[str, Any]] = {}
         self._got: set[tuple[str, str]] = set()
 
@@ -50,12 +50,13 @@ class Session:
 
     def advances(self, link: Link, message: dict[str, Any]) -> bool:
         """Whether no other connection has brought a message already."""
-        self._at = message.get("at", self._at)
         number = message.get("delivery")
         if number is None:
             return True
         link.count(number)
         new: bool = number > self.received
+        if new and "at" in message:
+            self._at[message["room"]] = message["at"]
         self.received = max(self.received, number)
         return new
 

@@ -79,7 +79,7 @@ def _options(chosen: argparse.Namespace) -> Options:
         peers=chosen.peers or (8 if chosen.quick else 24),
         rate=chosen.rate,
         lease=LEASE,
-        window=4.0 if chosen.quick else 10.0,
+        window=6.0 if chosen.quick else 10.0,
         drain=1.0 if chosen.quick else 3.0,
         flavor=chosen.engine,
     )

@@ -9,9 +9,11 @@ from msgspec import Struct
 from mcp_actors.room.room import Greeting as Greeting  # noqa: PLC0414 - for transports, which know no rooms
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mcp_actors.protocol.errors import CloseCode
-    from mcp_actors.protocol.events import Event, LeaveReason, Member
-    from mcp_actors.protocol.handover import Handover
+    from mcp_actors.protocol.events import Announced, Event, LeaveReason, Member, Missed, Signalled
+    from mcp_actors.protocol.handover import Handover, MemberState
     from mcp_actors.protocol.identifiers import Incarnation, RequestId, RoomId
     from mcp_actors.protocol.messages import Message, Targeted
 
@@ -35,6 +37,9 @@ class Outlet(Protocol):
     def complete(self, room: RoomId) -> None:
         """All that the other nodes sent to it here, as that member, is there."""
 
+    def recovered(self, frame: bytes) -> None:
+        """Let a frame be before all that came since the client is at this node."""
+
     def handed_over(self, room: RoomId, told: Handover | None) -> None:
         """The node that the client was at has said what it knows of it as that member; None: it is dead."""
 
@@ -50,7 +55,7 @@ class Enter(Struct, frozen=True, gc=False):
 
 
 class Claim(Struct, frozen=True, gc=False):
-    """Asked by a client that was at another node: answered with True when its member is here, False if it is gone."""
+    """Asked by a client that was at another node: answered with its member's move to here, None if that is gone."""
 
     member: Member
     outlet: Outlet
@@ -63,9 +68,22 @@ class Depart(Struct, frozen=True, gc=False):
 
 
 class Adopt(Struct, frozen=True, gc=False):
-    """Told for a member that was claimed, where the node that it was at says nothing of it."""
+    """Told for a member that was claimed, where the node that it was at cannot say itself what it knew of it."""
 
     incarnation: Incarnation
+    state: MemberState
+
+
+class Recover(Struct, frozen=True, gc=False):
+    """Asked for a member that was claimed: to have what came for it to the node that it was at, and may not have got.
+
+    `answered`: what did arrive, or else is lost, of which its senders may not have been told.
+    """
+
+    incarnation: Incarnation
+    events: Sequence[Signalled | Announced | Missed]
+    answered: Sequence[Signalled | Announced]
+    arrived: bool
 
 
 class Return(Struct, frozen=True, gc=False):
@@ -116,4 +134,4 @@ class Heard(Struct, frozen=True, gc=False):
     event: Event
 
 
-Mail = Enter | Exit | Claim | Depart | Adopt | Return | Mark | Relayed | Broadcast | Heard
+Mail = Enter | Exit | Claim | Depart | Adopt | Recover | Return | Mark | Relayed | Broadcast | Heard

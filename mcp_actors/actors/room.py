@@ -19,11 +19,12 @@ from mcp_actors.actors.mail import (
     Mail,
     Mark,
     Outlet,
+    Recover,
     Relayed,
     Return,
 )
 from mcp_actors.protocol import handover
-from mcp_actors.protocol.codec import error_frame
+from mcp_actors.protocol.codec import error_frame, located
 from mcp_actors.protocol.errors import CloseCode, SignalingError
 from mcp_actors.protocol.events import (
     Announced,
@@ -36,12 +37,12 @@ from mcp_actors.protocol.events import (
     MemberLeft,
     MemberMarked,
     MemberMoved,
+    Missed,
     Receipt,
     Signalled,
     Switched,
     Vacated,
 )
-from mcp_actors.protocol.handover import MemberState
 from mcp_actors.protocol.messages import Message
 from mcp_actors.room.effects import Publish, Send
 from mcp_actors.room.room import Departure, Entry, Room, ack, peer_not_found
@@ -52,10 +53,13 @@ if TYPE_CHECKING:
 
     from mcp_actors.broker import Broker
     from mcp_actors.protocol.events import Member
+    from mcp_actors.protocol.handover import MemberState
     from mcp_actors.protocol.identifiers import Incarnation, RoomId
     from mcp_actors.room.effects import Relay
 
 log = structlog.get_logger("mcp_actors.room")
+
+Departing = tuple["MemberState", "Member"]
 
 
 class RoomActor(LoopActor):
@@ -75,12 +79,13 @@ class RoomActor(LoopActor):
         self._outlets: dict[Incarnation, Outlet] = {}
         self._entering: dict[Incarnation, LoopFuture[None]] = {}
         self._leaving: dict[Incarnation, LoopFuture[None]] = {}
-        self._claiming: dict[Incarnation, LoopFuture[bool]] | None = None
+        self._claiming: dict[Incarnation, LoopFuture[MemberMoved | None]] | None = None
+        self._at = b""  # the last place of what came from other nodes
 
     def __str__(self) -> str:
         return f"room {self._room.id!r}"
 
-    def on_receive(self, message: Mail) -> LoopFuture[None] | LoopFuture[bool] | tuple[MemberState, Member] | None:
+    def on_receive(self, message: Mail) -> LoopFuture[None] | LoopFuture[MemberMoved | None] | Departing | None:
         """Handle one mail; those that are asked have an answer."""
         match message:
             case Relayed():
@@ -96,7 +101,7 @@ class RoomActor(LoopActor):
             case Mark():
                 self._broker.mark(self._room.id, message.incarnation, away=message.away)
             case Return():
-                self._perform(self._room.returned(message.incarnation, message.greeting))
+                self._perform(self._room.returned(message.incarnation, message.greeting, self._at))
             case _:
                 return self._move(message)
         return None
@@ -144,45 +149,57 @@ class RoomActor(LoopActor):
 
     # ----------------------------------------------------------------------------------------------------------- moves
 
-    def _move(self, mail: Claim | Depart | Adopt) -> LoopFuture[bool] | tuple[MemberState, Member] | None:
+    def _move(self, mail: Claim | Depart | Adopt | Recover) -> LoopFuture[MemberMoved | None] | Departing | None:
         match mail:
+            case Recover():
+                self._recover(mail)
             case Claim():
                 return self._claim(mail)
             case Depart():
                 return self._depart(mail.incarnation)
             case Adopt():
-                self._perform(self._room.adopt(mail.incarnation, MemberState()))
+                self._perform(self._room.adopt(mail.incarnation, mail.state))
         return None
 
-    def _claim(self, mail: Claim) -> LoopFuture[bool]:
+    def _claim(self, mail: Claim) -> LoopFuture[MemberMoved | None]:
         incarnation = mail.member.incarnation
         self._outlets[incarnation] = mail.outlet
         self.idle_matters = False
-        self._room.claim(incarnation)
+        self._room.claim(incarnation, mail.member.moves)
         self._claiming = self._claiming or {}
         answer = self._claiming[incarnation] = LoopFuture()
         self._broker.claim(self._room.id, mail.member)
         return answer
 
-    def _claimed(self, incarnation: Incarnation, *, given: bool) -> None:
+    def _claimed(self, incarnation: Incarnation, move: MemberMoved | None) -> None:
         answer = (self._claiming or {}).pop(incarnation, None)
         if answer is None:
             return
-        if not given:
+        if move is None:
             self._outlets.pop(incarnation, None)
             self._room.give_up_claim(incarnation)
-        answer.set(given)
+        answer.set(move)
 
     def _moved(self, event: MemberMoved) -> None:
         incarnation = event.incarnation
         was_here = self._room.is_here(incarnation)
         self._room.moved(event)
         self._broker.switch(self._room.id, event)
-        self._claimed(incarnation, given=True)
-        if was_here and not self._room.is_here(incarnation):
-            log.debug("member moved", room=self._room.id, member=incarnation, node=event.node)
-            self._outlets[incarnation].moved(self._room.id)
+        if self._room.is_here(incarnation):
+            self._claimed(incarnation, event)
+        elif was_here:
+            self._moved_away(event)
+
+    def _moved_away(self, event: MemberMoved) -> None:
+        incarnation = event.incarnation
+        log.debug("member moved", room=self._room.id, member=incarnation, node=event.node)
+        self._outlets[incarnation].moved(self._room.id)
+        leaving = self._leaving.pop(incarnation, None)
+        if leaving is None:
             self._tell_complete(incarnation)
+        else:  # too late, and nobody here waits for what still comes for it
+            leaving.set(None)
+            self._depart(incarnation)
 
     def _switched(self, event: Switched) -> None:
         self._room.switched(event)
@@ -192,7 +209,7 @@ class RoomActor(LoopActor):
         if self._room.is_complete(incarnation):
             self._outlets[incarnation].complete(self._room.id)
 
-    def _depart(self, incarnation: Incarnation) -> tuple[MemberState, Member] | None:
+    def _depart(self, incarnation: Incarnation) -> Departing | None:
         self._outlets.pop(incarnation, None)
         state = self._room.depart(incarnation)
         self.idle_matters = self._room.empty
@@ -211,6 +228,7 @@ class RoomActor(LoopActor):
 
     def _heard(self, mail: Heard) -> None:
         event = mail.event
+        self._at = getattr(event, "at", b"") or self._at
         match event:
             case Signalled():
                 self._signalled(event)
@@ -241,7 +259,7 @@ class RoomActor(LoopActor):
             case JoinRefused():
                 self._refused(event)
             case ClaimRefused():
-                self._claimed(event.incarnation, given=False)
+                self._claimed(event.incarnation, None)
             case Vacated():
                 self._room.vacated()
 
@@ -276,6 +294,26 @@ class RoomActor(LoopActor):
         if outlet is not None:
             outlet.close(code)
 
+    def _recover(self, mail: Recover) -> None:
+        """Let a member that was claimed have what the node that it was at can give it no more."""
+        outlet = self._outlets.get(mail.incarnation)
+        if outlet is None or not self._room.is_here(mail.incarnation):
+            return
+        for before in mail.answered:
+            if before.ticket:
+                self._confirm(before, delivered=mail.arrived)
+        for event in mail.events:
+            if isinstance(event, Missed):
+                news = self._room.missed(mail.incarnation, event)
+                if news is not None:
+                    outlet.recovered(news)
+                continue
+            overtaken = self._room.overtaken(event) if isinstance(event, Signalled) else 0
+            if not overtaken:
+                outlet.recovered(event.frame)
+            if event.ticket:
+                self._confirm(event, delivered=not overtaken, queued=not overtaken, overtaken=overtaken)
+
     # -------------------------------------------------------------------------------------------------------- messages
 
     def _relay(self, mail: Relayed) -> None:
@@ -283,7 +321,7 @@ class RoomActor(LoopActor):
             effect = self._room.relay(mail.sender, mail.message, mail.frame)
             if isinstance(effect, Publish):
                 self._publish(effect)
-            else:
+            elif effect is not None:
                 self._deliver(effect)
         except SignalingError as error:
             self._complain(mail.sender, error.about(mail.message.room, mail.message.id))
@@ -324,7 +362,7 @@ class RoomActor(LoopActor):
     def _signalled(self, event: Signalled) -> None:
         outlet = self._outlets.get(event.target) if self._room.signalled(event.target) else None
         overtaken = self._room.overtaken(event) if event.step is not None and outlet is not None else 0
-        delivered = outlet is not None and not overtaken and outlet.put(event.frame)
+        delivered = outlet is not None and not overtaken and outlet.put(located(event.frame, event.at))
         if event.ticket or not delivered:
             queued = outlet is not None and delivered and outlet.away
             self._confirm(event, delivered=delivered, queued=queued, overtaken=overtaken)

@@ -15,7 +15,7 @@ Membership
 * Of one node's requests for one room, the earlier comes first. Asking twice for one incarnation is asking once.
 * `leave` removes that incarnation and no other, however late it comes.
 * `mark` says that a member is away, or back: `MemberMarked`, in the same order as all else. A peer that joins under the
-  id of one that is away replaces it, in one version.
+  id of one that yields to it (`Member.yields_to`) replaces it, in one version.
 * `order` counts the joins of each kind in a room's life, which begins with its first member and ends with its last.
 * The members of a node that is lost are heard to be away, where sessions may be gone on with at another node, and to
   leave when the time for that is over; else to leave at once. A node that was taken for lost hears its own members
@@ -45,14 +45,25 @@ A listener may be called at any time from the request on, within the call too: i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mcp_actors.protocol.events import Event, LeaveReason, Member, MemberMoved, Receipt, Step
+    from mcp_actors.protocol.events import (
+        Announced,
+        Event,
+        Kind,
+        LeaveReason,
+        Member,
+        MemberMoved,
+        Missed,
+        Receipt,
+        Signalled,
+        Step,
+    )
     from mcp_actors.protocol.identifiers import Incarnation, RoomId
 
 Listener = Callable[["RoomId", "Event"], Awaitable[None] | None]
@@ -63,25 +74,43 @@ class BrokerError(Exception):
     """The broker cannot start; `str(error)` says why and what to do."""
 
 
+Missable = Union["Signalled", "Announced", "Missed"]
+
+
 class Note(Struct, frozen=True):
-    """What all nodes may know of a session: `rooms` as (room, member id, incarnation).
+    """What all nodes may know of a session: `rooms` as (room, member id, incarnation, whether to tell who is away).
 
     `whose`: what a client must claim to be to go on with it. `generation` counts its connections; `proved`: the client
-    is known to have the token of this one.
+    is known to have the token of this one. `left`: what a node that stops leaves behind of it.
     """
 
     session: str
     generation: int
     proved: bool
     whose: str
-    rooms: list[tuple[str, str, str]]
+    rooms: list[tuple[str, str, str, bool]]
+    left: bytes = b""
 
 
 class Taken(Struct, frozen=True):
-    """A session that this node takes over: its generation from now on, and its rooms as in a `Note`."""
+    """A session that this node takes over: its generation from now on, its rooms and what is left as in a `Note`."""
 
     generation: int
-    rooms: list[tuple[str, str, str]]
+    rooms: list[tuple[str, str, str, bool]]
+    left: bytes = b""
+
+
+class Recovered(NamedTuple):
+    """What came for a member to the node that it was at after the place asked for, and what came to it alone before.
+
+    `known`: the place was found; else `answered` holds all of it, which may have been lost. `whole`: `events` are all
+    that came after the place.
+    """
+
+    events: Sequence[Missable] = ()
+    answered: Sequence[Signalled | Announced] = ()
+    known: bool = False
+    whole: bool = False
 
 
 class Broker(Protocol):
@@ -128,6 +157,18 @@ class Broker(Protocol):
     def release(self, room: RoomId, incarnation: Incarnation) -> None:
         """Hear no more of what is sent here to a member that moved away."""
 
+    async def recover(self, room: RoomId, kind: Kind, move: MemberMoved, at: str, patience: float) -> Recovered:
+        """What came to a node that is gone for a member that moved here, after the place that `at` names.
+
+        What others sent before they heard of the move is waited for, for so many seconds.
+        """
+
+    async def stop_reading(self) -> None:
+        """Hear no more: this node stops, and what comes from now on is left for those who take over its members."""
+
+    def place(self, room: RoomId) -> str:
+        """The place up to which all was heard that came for a room; see `recover`."""
+
     def note(self, note: Note) -> None:
         """Tell all nodes of a session of this node, or what is new of it."""
 
@@ -138,9 +179,10 @@ class Broker(Protocol):
         """Say no more of a session: another node has it now."""
 
     async def take(self, session: str, generation: int, whose: str, patience: float) -> Taken | None:
-        """Take a session over by a token of a generation; None if that is for none, used up, or not now.
+        """Take a session over by a token of a generation; None if that is for none, or used up.
 
-        Another node that takes it at the same time has so many seconds for it, and so long it is waited for.
+        Another node that takes it at the same time has so many seconds for it, and so long it is waited for. Raises
+        `Unavailable`.
         """
 
     def abandon(self, room: RoomId) -> None:

@@ -20,7 +20,7 @@ from mcp_actors.protocol.events import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mcp_actors.broker import Listener, Note, Taken
+    from mcp_actors.broker import Listener, Note, Recovered, Taken
     from mcp_actors.protocol.events import Event, Member, MemberMoved, Receipt, Step
     from mcp_actors.protocol.identifiers import Incarnation, PeerId, RoomId, UserId
 
@@ -42,7 +42,7 @@ class _Ledger:
 
     def refusal(self, member: Member, capacity: int) -> ErrorCode | None:
         if member.kind is Kind.PEER and member.id in self.peers:
-            return None if self.peers[member.id].away else ErrorCode.PEER_ID_TAKEN
+            return None if self.peers[member.id].yields_to(member) else ErrorCode.PEER_ID_TAKEN
         present = len(self.peers) if member.kind is Kind.PEER else len(self.members) - len(self.peers)
         return ErrorCode.ROOM_FULL if present >= capacity else None
 
@@ -57,7 +57,7 @@ class _Ledger:
         return MemberMarked(self.version, incarnation, away)
 
     def replace(self, member: Member) -> Event | None:
-        """Let the peer go who is away under the id of one that joins."""
+        """Let the peer go whose place is taken by one that joins."""
         rival = self.peers.get(member.id) if member.kind is Kind.PEER else None
         if rival is None:
             return None
@@ -187,6 +187,17 @@ class MemoryBroker:
     def release(self, room: RoomId, incarnation: Incarnation) -> None:
         """See `Broker`."""
         self._no_other_node()
+
+    async def recover(self, room: RoomId, kind: Kind, move: MemberMoved, at: str, patience: float) -> Recovered:
+        """See `Broker`."""
+        self._no_other_node()
+
+    async def stop_reading(self) -> None:
+        """See `Broker`."""
+
+    def place(self, room: RoomId) -> str:
+        """See `Broker`."""
+        return ""
 
     def note(self, note: Note) -> None:
         """See `Broker`."""

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 import ujson
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from mcp_actors.protocol.errors import BadMessage, MessageTooBig, SignalingError
 from mcp_actors.protocol.identifiers import RequestId, RoomId, id_problem
@@ -121,8 +121,8 @@ class Decoder(Generic[T]):
                 return self._id_problem("room", message.room)
         return None
 
-    def _id_problem(self, field: str, value: str) -> BadMessage | None:
-        problem = id_problem(value, self._limits.id_length)
+    def _id_problem(self, field: str, value: str | UnsetType) -> BadMessage | None:
+        problem = None if value is UNSET else id_problem(value, self._limits.id_length)
         return BadMessage(f"`{field}` {problem}.", field=field) if problem else None
 
     def _metadata_problem(self, metadata: dict[str, Any]) -> SignalingError | None:
@@ -251,6 +251,11 @@ def stamp(sender: bytes, frame: bytes) -> bytes:
     Measured on a 2.4 kB offer: 0.3 us, against 4.3 us for encoding it anew.
     """
     return sender + frame[frame.index(b"{") + 1 :]
+
+
+def located(frame: bytes, at: bytes) -> bytes:
+    """A frame with its place in all that came to its node, see `Signalled`; as it is, if that is b""."""
+    return b'{"at":"%b",%b' % (at, frame[1:]) if at else frame
 
 
 def _dumps(value: Any) -> bytes:

@@ -11,6 +11,8 @@
       PeerIdTaken             another connection has that peer id in the room
       RoomFull                the room has as many members as it may
       TooManyRooms            this connection is in as many rooms as it may
+      Unauthorized            there is no token, or none that can be used
+      Forbidden               the token does not allow it
       Unavailable             the server cannot do it now; a later try may succeed
       RateLimited             too much at once; a later try may succeed
       Internal                a bug of the server
@@ -44,6 +46,8 @@ class ErrorCode(StrEnum):
     PEER_ID_TAKEN = "peer-id-taken"
     ROOM_FULL = "room-full"
     TOO_MANY_ROOMS = "too-many-rooms"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
     UNAVAILABLE = "unavailable"
     RATE_LIMITED = "rate-limited"
     INTERNAL = "internal"
@@ -64,6 +68,8 @@ class CloseCode(IntEnum):
     RATE_LIMITED = 4004
     BAD_MESSAGE = 4500
     REPLACED = 4501
+    UNAUTHORIZED = 4502
+    TOKEN_EXPIRED = 4503
     IDLE = 4510
 
     @property
@@ -78,7 +84,9 @@ class CloseCode(IntEnum):
 
     @property
     def resumable(self) -> bool:
-        """Whether its session waits for it."""
+        """Whether its session waits for it: also for one that comes back with a new token."""
+        if self is CloseCode.TOKEN_EXPIRED:
+            return True
         return self.retryable and self not in (CloseCode.ROOM_LOST, CloseCode.GOING_AWAY)
 
 
@@ -159,6 +167,23 @@ class TooManyRooms(SignalingError):
     """This connection is in as many rooms as it may (`details["limit"]`)."""
 
     code = ErrorCode.TOO_MANY_ROOMS
+
+
+class Unauthorized(SignalingError):
+    """There is no token where one is needed, or it cannot be used; `final` where the connection cannot go on."""
+
+    code = ErrorCode.UNAUTHORIZED
+
+    def final(self) -> Self:
+        """Have the connection closed for it."""
+        self.close_code = CloseCode.UNAUTHORIZED
+        return self
+
+
+class Forbidden(SignalingError):
+    """The token does not allow it."""
+
+    code = ErrorCode.FORBIDDEN
 
 
 class Unavailable(SignalingError):

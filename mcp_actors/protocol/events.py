@@ -43,35 +43,57 @@ class Member(Struct, frozen=True):
     order: int = 0
     away: bool = False
     moves: int = 0
+    verified: bool = False
+    """Its id is that of its access token, so it is its own."""
+
+    def yields_to(self, newcomer: Member) -> bool:
+        """Whether a peer's place is for one who joins under its id: the owner of the id, or anybody while it is away.
+
+        A claimed id never takes the place of an owner.
+        """
+        return newcomer.verified or (self.away and not self.verified)
 
 
 class MemberJoined(Struct, frozen=True):
-    """`member` is in the room from `version` on."""
+    """`member` is in the room from `version` on. `at` as in `Signalled`."""
 
     version: int
     member: Member
+    at: bytes = b""
 
 
 class MemberLeft(Struct, frozen=True):
-    """The member with this incarnation is out of the room from `version` on."""
+    """The member with this incarnation is out of the room from `version` on. `at` as in `Signalled`."""
 
     version: int
     incarnation: Incarnation
     reason: LeaveReason
+    at: bytes = b""
 
 
 class MemberMarked(Struct, frozen=True):
-    """The member with this incarnation is away, or back, from `version` on."""
+    """The member with this incarnation is away, or back, from `version` on. `at` as in `Signalled`."""
 
     version: int
     incarnation: Incarnation
     away: bool
+    at: bytes = b""
+
+
+class Missed(Struct, frozen=True):
+    """News of a peer that a member was not told, as its node was gone: a newcomer, or who left, or is away or back."""
+
+    peer: PeerId
+    member: Member | None = None
+    reason: LeaveReason | None = None
+    away: bool = False
 
 
 class MemberMoved(Struct, frozen=True):
     """The session of a member goes on at `node` from `version` on, in the same place, and no more at the node `old`.
 
-    `others`: the nodes with members in the room, `old` and `node` among them, that may not have heard of it yet.
+    `others`: the nodes with members in the room, `old` and `node` among them, that may not have heard of it yet. `at`
+    as in `Signalled`.
     """
 
     version: int
@@ -80,13 +102,18 @@ class MemberMoved(Struct, frozen=True):
     node: NodeId
     moves: int
     others: tuple[NodeId, ...]
+    at: bytes = b""
 
 
 class Switched(Struct, frozen=True, gc=False):
-    """All that `node` sent to the node a member was at has been heard: it has heard of the member's move."""
+    """All that `node` sent to the node a member was at has been heard: it has heard of the member's move.
+
+    `moves`: of which one, as in `MemberMoved`.
+    """
 
     incarnation: Incarnation
     node: NodeId
+    moves: int
 
 
 class HandedOver(Struct, frozen=True, gc=False):
@@ -123,7 +150,8 @@ class Step(Struct, frozen=True, array_like=True, gc=False):
 class Signalled(Struct, frozen=True, gc=False):
     """A frame from a member on another node for a member on this one.
 
-    `ticket` names it in the receipt; 0 where its sender wants to know of a failure alone.
+    `ticket` names it in the receipt; 0 where its sender wants to know of a failure alone. `at` is its place in all that
+    came to this node, for a client that may have to go on at another; empty where that cannot be.
     """
 
     sender: Incarnation
@@ -131,15 +159,20 @@ class Signalled(Struct, frozen=True, gc=False):
     frame: bytes
     ticket: int
     step: Step | None = None
+    at: bytes = b""
 
 
 class Announced(Struct, frozen=True, gc=False):
-    """A frame from a user on another node for all users on this one; `target` is one of them, for the receipt."""
+    """A frame from a user on another node for all users on this one; `target` is one of them, for the receipt.
+
+    `at` as in `Signalled`.
+    """
 
     sender: Incarnation
     target: Incarnation
     frame: bytes
     ticket: int
+    at: bytes = b""
 
 
 class Receipt(Struct, frozen=True, gc=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct, msgpack
 
 from mcp_actors.protocol.events import Step
-from mcp_actors.protocol.identifiers import Incarnation, PeerId, RequestId
+from mcp_actors.protocol.identifiers import Incarnation, PeerId, RequestId, RoomId
 
 
 class Offers(Struct, frozen=True, array_like=True):
@@ -42,11 +42,31 @@ class SessionState(Struct, frozen=True, array_like=True):
 
 
 class Handover(Struct, frozen=True, array_like=True):
-    """The state of one member; with that of one of its members comes the state of the session."""
+    """The state of one member; with that of one of its members comes the state of the session.
+
+    `at`: where its node has stopped, up to where what came for the member was heard: the rest lies there.
+    """
 
     member: MemberState
     session: SessionState | None = None
+    at: str = ""
+
+
+class Behind(Struct, frozen=True, array_like=True):
+    """What a node that stops leaves behind of a member: its state, and up to where what came for it was heard."""
+
+    room: RoomId
+    member: MemberState
+    at: str
+
+
+class LeftBehind(Struct, frozen=True, array_like=True):
+    """What a node that stops leaves behind of a session."""
+
+    session: SessionState
+    members: list[Behind]
 
 
 pack = msgpack.Encoder().encode
 unpack = msgpack.Decoder(Handover).decode
+unpack_left = msgpack.Decoder(LeftBehind).decode

@@ -22,6 +22,11 @@ ClientRequestId = (
 
 NegotiationNumber = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
+MAX_PLACES, MAX_PLACE_LENGTH = 256, 64
+
+Places = Annotated[dict[RoomId, Annotated[str, Meta(max_length=MAX_PLACE_LENGTH)]], Meta(max_length=MAX_PLACES)]
+"""By room, the last `at` that came in a message of it."""
+
 Delivery = Annotated[int, Meta(ge=0, le=2**53)]
 """A delivery number: of a session's frames, from 1; 0 before the first."""
 
@@ -48,19 +53,36 @@ class Empty(Struct, frozen=True):
     """A payload that says nothing."""
 
 
+class AuthenticatePayload(Struct, frozen=True):
+    """An access token, whose text nothing shows or logs."""
+
+    token: str
+
+    def __repr__(self) -> str:
+        return "AuthenticatePayload(***)"
+
+
+class Authenticate(Request, frozen=True, tag="authenticate"):
+    """Say who this connection is, or go on with a new token."""
+
+    payload: AuthenticatePayload
+
+
 # ----------------------------------------------------------------------------------------- /ws/signaling/, from clients
 
 
 class JoinPayload(Struct, frozen=True):
     """Who joins. `resume`: the token of a session to go on with, `received` the last delivery number seen in it.
 
-    `presence`: whether to be told of peers who are away.
+    `at`: the last place in each room, which is known where rooms span processes. `peer_id` may be left out with an
+    access token. `presence`: whether to be told of peers who are away.
     """
 
-    peer_id: PeerId
+    peer_id: PeerId | UnsetType = UNSET
     metadata: dict[str, Any] = field(default_factory=dict)
     resume: str | None = None
     received: Delivery = 0
+    at: Places = {}
     presence: bool = False
 
 
@@ -153,18 +175,19 @@ class Signal(RelayedRequest, frozen=True, tag="signal"):
 
 
 Targeted = Offer | Answer | IceCandidate | Signal
-PeerRequest = Join | Leave | Offer | Answer | IceCandidate | Signal
+PeerRequest = Authenticate | Join | Leave | Offer | Answer | IceCandidate | Signal
 
 
 # ----------------------------------------------------------------------------------------------- /ws/mcp/, from clients
 
 
 class ConnectPayload(Struct, frozen=True):
-    """Who connects; `resume` and `received` as in `join`."""
+    """Who connects; `user_id`, `resume`, `received` and `at` as `peer_id` and the others in `join`."""
 
-    user_id: UserId
+    user_id: UserId | UnsetType = UNSET
     resume: str | None = None
     received: Delivery = 0
+    at: Places = {}
 
 
 class Connect(Request, frozen=True, tag="connect"):
@@ -197,7 +220,7 @@ class Message(RelayedRequest, frozen=True, tag="message"):
     payload: MessagePayload
 
 
-UserRequest = Connect | JoinRoom | LeaveRoom | Message
+UserRequest = Authenticate | Connect | JoinRoom | LeaveRoom | Message
 
 
 # ------------------------------------------------------------------------------------------------------ from the server
@@ -213,6 +236,33 @@ class RoomReply(Reply, frozen=True, kw_only=True):
     """Something the server says of one room."""
 
     room: RoomId
+
+
+class AuthenticatedPayload(Struct, frozen=True, omit_defaults=True):
+    """Who you are, and what your token lets you do for so many seconds; without `rooms` any may be entered."""
+
+    sub: str
+    can: list[str]
+    expires_in: int
+    rooms: list[str] | UnsetType = UNSET
+
+
+class Authenticated(Reply, frozen=True, tag="authenticated"):
+    """Answers `authenticate`, and a token of the handshake."""
+
+    payload: AuthenticatedPayload
+
+
+class TokenExpiringPayload(Struct, frozen=True):
+    """Seconds that are left."""
+
+    expires_in: int
+
+
+class TokenExpiring(Reply, frozen=True, tag="token-expiring"):
+    """The token of this connection ends soon, and the connection with it."""
+
+    payload: TokenExpiringPayload
 
 
 class PeerEntry(Struct, frozen=True):
@@ -400,7 +450,9 @@ class Error(Reply, frozen=True, tag="error"):
 
 
 ServerMessage = (
-    Joined
+    Authenticated
+    | TokenExpiring
+    | Joined
     | Left
     | PeerJoined
     | PeerLeft

@@ -31,21 +31,26 @@ class Moves:
         self.departing: dict[Incarnation, Departing] = {}
         self.arriving: dict[Incarnation, set[NodeId]] = {}
         self.receipts: dict[Incarnation, list[Receipt]] = {}
+        self._latest: dict[Incarnation, int] = {}  # of each, which move it is
 
     def __bool__(self) -> bool:
         return bool(self.departing or self.arriving or self.receipts)
 
     def leave(self, move: MemberMoved, *, watching: bool) -> None:
         """A member of this node goes on at another."""
+        self._latest[move.incarnation] = move.moves
         self.departing[move.incarnation] = Departing(set(move.others) - {move.old}, watching)
 
     def arrive(self, move: MemberMoved) -> None:
         """A member of another node goes on at this one."""
+        self._latest[move.incarnation] = move.moves
         self.arriving[move.incarnation] = set(move.others) - {move.node}
         self.receipts[move.incarnation] = []
 
-    def switched(self, incarnation: Incarnation, node: NodeId) -> None:
-        """A node has heard of a move."""
+    def switched(self, incarnation: Incarnation, node: NodeId, moves: int) -> None:
+        """A node has heard of a move; it may be an earlier one."""
+        if moves < self._latest.get(incarnation, 0):
+            return
         departing = self.departing.get(incarnation)
         if departing is not None:
             departing.awaited.discard(node)
@@ -73,3 +78,4 @@ class Moves:
         self.departing.pop(incarnation, None)
         self.arriving.pop(incarnation, None)
         self.receipts.pop(incarnation, None)
+        self._latest.pop(incarnation, None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from msgspec import UNSET, structs
 
 from mcp_actors.protocol import messages as wire
-from mcp_actors.protocol.codec import encode, error_frame, offer_stamp, sender_stamp, stamp
+from mcp_actors.protocol.codec import encode, error_frame, located, offer_stamp, sender_stamp, stamp
 from mcp_actors.protocol.errors import (
     BadMessage,
     ErrorCode,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         JoinRefused,
         MemberMarked,
         MemberMoved,
+        Missed,
         Receipt,
         Signalled,
         Switched,
@@ -128,7 +129,7 @@ class Room:
         self._entering: dict[Incarnation, Entry] = {}
         self._leaving: dict[Incarnation, Departure] = {}
         self._here: dict[Incarnation, bytes] = {}  # with the stamp of each
-        self._claimed: frozenset[Incarnation] = frozenset()  # members of other nodes that are to be here
+        self._claimed: frozenset[tuple[Incarnation, int]] = frozenset()  # who is to move here, and by which move
         self._moves: Moves | None = None  # most rooms never need it, nor this:
         self._unanswered: dict[tuple[Incarnation, int], Unanswered] | None = None  # by sender and ticket
         self._watching: frozenset[Incarnation] = frozenset()  # who wants to know who is away
@@ -160,18 +161,18 @@ class Room:
         """Apply what the broker says, and say who is to hear of it."""
         self.version = event.version
         if isinstance(event, MemberJoined):
-            return self._joined(event.member)
+            return self._joined(event.member, event.at)
         return self._left(event)
 
     # ------------------------------------------------------------------------------------------------------------ moves
 
-    def claim(self, incarnation: Incarnation) -> None:
-        """Remember that a member of another node is to be here: the broker is being asked for it."""
-        self._claimed |= {incarnation}
+    def claim(self, incarnation: Incarnation, moves: int) -> None:
+        """Remember that a member of another node is to be here: the broker is being asked for that move of it."""
+        self._claimed |= {(incarnation, moves)}
 
     def give_up_claim(self, incarnation: Incarnation) -> None:
         """The broker did not give it."""
-        self._claimed -= {incarnation}
+        self._claimed = frozenset(one for one in self._claimed if one[0] != incarnation)
 
     def is_here(self, incarnation: Incarnation) -> bool:
         """Whether a member's session is at this node."""
@@ -185,19 +186,20 @@ class Room:
         if member is None:
             return
         self._moves = self._moves or Moves()
-        if incarnation in self._claimed:
-            self._claimed -= {incarnation}
+        if (incarnation, event.moves) in self._claimed:
+            self.give_up_claim(incarnation)
             self._here[incarnation] = sender_stamp(member.id)
             self._moves.arrive(event)
         elif incarnation in self._here:
             del self._here[incarnation]
+            self._leaving.pop(incarnation, None)  # it came too late
             self._moves.leave(event, watching=incarnation in self._watching)
             self._watching -= {incarnation}
 
     def switched(self, event: Switched) -> None:
         """Another node has heard of a move."""
         if self._moves:
-            self._moves.switched(event.incarnation, event.node)
+            self._moves.switched(event.incarnation, event.node, event.moves)
 
     def is_complete(self, incarnation: Incarnation) -> bool:
         """Whether nothing more comes for a member that was here, and goes on elsewhere."""
@@ -212,7 +214,7 @@ class Room:
             if one.sender == incarnation:
                 pending.append(Pending(key[1], one.id, one.target, list(one.awaited), one.step))
                 self.forget_receipts(*key)
-        watching = departing is not None and departing.watching
+        watching = incarnation in self._watching or (departing is not None and departing.watching)
         return MemberState(watching, [Offers(*offer) for offer in offers], pending)
 
     def adopt(self, incarnation: Incarnation, state: MemberState) -> list[Send]:
@@ -275,25 +277,25 @@ class Room:
                 return RoomFull(text, limit=self._capacity)
         return Unavailable("The room cannot be joined now; try again.")
 
-    def _joined(self, member: Member) -> list[Send]:
+    def _joined(self, member: Member, at: bytes) -> list[Send]:
         if member.incarnation in self.roster:
             return []
         self.roster.add(member)
-        sends = self._tell(self._audience(member), self._arrival(member))
+        sends = self._tell(self._audience(member), self._arrival(member), at)
         entry = self._entering.pop(member.incarnation, None)
         if entry is not None:
             self._here[member.incarnation] = sender_stamp(member.id)
             if entry.presence:
                 self._watching |= {member.incarnation}
-            sends.insert(0, Send((member.incarnation,), encode(self._welcome(member, entry.greeting))))
+            sends.insert(0, Send((member.incarnation,), self._welcome(member, entry.greeting, at)))
         return sends
 
-    def returned(self, incarnation: Incarnation, greeting: Greeting) -> list[Send]:
-        """Welcome a member that came back, who was here all the time."""
+    def returned(self, incarnation: Incarnation, greeting: Greeting, at: bytes = b"") -> list[Send]:
+        """Welcome a member that came back, who was here all the time. `at`: the last place, see `Signalled`."""
         member = self.roster.member(incarnation)
         if member is None or incarnation not in self._here:
             return []
-        return [Send((incarnation,), encode(self._welcome(member, greeting)))]
+        return [Send((incarnation,), self._welcome(member, greeting, at))]
 
     def marked(self, event: MemberMarked) -> list[Send]:
         """Note that a member is away or back, and tell those who want to know; users are told nothing of users."""
@@ -301,9 +303,20 @@ class Room:
         member = self.roster.mark(event.incarnation, away=event.away)
         if member is None or member.kind is Kind.USER or not self._watching:
             return []
-        kind = wire.PeerAway if event.away else wire.PeerBack
-        news = kind(room=self.id, payload=wire.LeftPayload(PeerId(member.id)))
-        return self._tell([one for one in self._watching if one != event.incarnation], news)
+        news = self._presence(PeerId(member.id), away=event.away)
+        return self._tell([one for one in self._watching if one != event.incarnation], news, event.at)
+
+    def _presence(self, peer: PeerId, *, away: bool) -> wire.ServerMessage:
+        kind = wire.PeerAway if away else wire.PeerBack
+        return kind(room=self.id, payload=wire.LeftPayload(peer))
+
+    def missed(self, incarnation: Incarnation, news: Missed) -> bytes | None:
+        """News of a peer for a member that was not told of it at the node that it was at; None if it need not be."""
+        if news.member is not None:
+            return encode(wire.PeerJoined(room=self.id, payload=_peer_entry(news.member)))
+        if news.reason is not None:
+            return encode(wire.PeerLeft(room=self.id, payload=wire.PeerLeftPayload(news.peer, news.reason)))
+        return encode(self._presence(news.peer, away=news.away)) if incarnation in self._watching else None
 
     def _left(self, event: MemberLeft) -> list[Send]:
         member = self.roster.remove(event.incarnation)
@@ -315,7 +328,7 @@ class Room:
             self._moves.forget(event.incarnation)
         if event.incarnation in self._watching:
             self._watching -= {event.incarnation}
-        sends = self._tell(self._audience(member), self._farewell(member, event))
+        sends = self._tell(self._audience(member), self._farewell(member, event), event.at)
         if self._unanswered:
             sends += self._gone(event.incarnation)
         if self._negotiations and member.kind is Kind.PEER:
@@ -326,8 +339,8 @@ class Room:
         return sends
 
     @staticmethod
-    def _tell(to: list[Incarnation], news: wire.ServerMessage | None) -> list[Send]:
-        return [Send(to, encode(news))] if to and news is not None else []
+    def _tell(to: list[Incarnation], news: wire.ServerMessage | None, at: bytes) -> list[Send]:
+        return [Send(to, located(encode(news), at))] if to and news is not None else []
 
     def _audience(self, member: Member) -> list[Incarnation]:
         """Who hears of a member's coming and going: of peers everybody here, of users the users."""
@@ -355,7 +368,10 @@ class Room:
             return None
         return wire.UserLeft(room=self.id, payload=wire.UserLeftPayload(user, event.reason))
 
-    def _welcome(self, member: Member, greeting: Greeting) -> wire.ServerMessage:
+    def _welcome(self, member: Member, greeting: Greeting, at: bytes) -> bytes:
+        return located(encode(self._whole(member, greeting)), at)
+
+    def _whole(self, member: Member, greeting: Greeting) -> wire.ServerMessage:
         present = structs.replace(member, away=False)  # though the broker may not have said so yet
         known = [present if peer is member else peer for peer in self.roster.peers()]
         peers = [_peer_entry(peer) for peer in sorted(known, key=_order)]
@@ -376,12 +392,15 @@ class Room:
 
     # -------------------------------------------------------------------------------------------------------- messages
 
-    def relay(self, sender: Incarnation, message: wire.Targeted, frame: bytes) -> Relay | Publish:
+    def relay(self, sender: Incarnation, message: wire.Targeted, frame: bytes) -> Relay | Publish | None:
         """Send a peer's own text, stamped with its id and an offer with its number, to one other peer.
 
+        None for one that its sender sends again, though it is under way.
         Raises `NotInRoom`, `PeerNotFound`, `StaleNegotiation`, `Unavailable`, or `BadMessage` for a message to oneself.
         """
         source = self._present(sender)
+        if message.again and self._is_under_way(sender, message):
+            return None
         target = self.roster.peer(message.payload.target_peer_id)
         if target is None or target.incarnation in self._leaving:
             raise peer_not_found(message)
@@ -420,6 +439,8 @@ class Room:
         Raises `NotInRoom` and `Unavailable`.
         """
         source = self._present(sender)
+        if message.again and self._is_under_way(sender, message):
+            return []
         stamped = stamp(source, frame)
         effects: list[Send | Publish] = [Send([one for one in self._users_here() if one != sender], stamped)]
         elsewhere = self._users_elsewhere()
@@ -472,7 +493,7 @@ class Room:
             node = None if sender is None else sender.node
             to = [one for one in to if moves.comes_here(one, node)]
             to += [one for one in moves.still_for(node) if self.roster.kind(one) is Kind.USER]
-        return Send(to, event.frame)
+        return Send(to, located(event.frame, event.at))
 
     def receipt(self, receipt: Receipt) -> list[Send]:
         """Answer the sender of what went to another node, once all that is awaited has come."""
@@ -522,6 +543,11 @@ class Room:
         awaited = {member.incarnation for member in to}
         self._unanswered[sender, self._ticket] = Unanswered(sender, self.id, message.id, target, awaited, step)
         return self._ticket
+
+    def _is_under_way(self, sender: Incarnation, message: wire.Targeted | wire.Message) -> bool:
+        """Whether the sender will be told what became of a message that it sent before."""
+        pending = (self._unanswered or {}).values()
+        return any(one.sender == sender and one.id == message.id for one in pending)
 
     def _gone(self, incarnation: Incarnation) -> list[Send]:
         """Answer what waited for a member that has left, and forget what it waited for itself."""

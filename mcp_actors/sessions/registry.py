@@ -6,16 +6,28 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import structs
 
 from mcp_actors.broker import Note
+from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.sessions.session import Session
-from mcp_actors.sessions.takeover import NEW_NODE_PATIENCE, OLD_NODE_PATIENCE, Arrival, hand_over, take_over
+from mcp_actors.sessions.takeover import (
+    NEW_NODE_PATIENCE,
+    OLD_NODE_PATIENCE,
+    Arrival,
+    TakeOver,
+    hand_over,
+    leave_behind,
+)
 from mcp_actors.sessions.tokens import Claim, Tokens, new_session_id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcp_actors.node import Node
     from mcp_actors.protocol.events import Kind
+    from mcp_actors.protocol.identifiers import RoomId
     from mcp_actors.sessions.session import Wire
 
 log = structlog.get_logger("mcp_actors.session")
@@ -23,7 +35,7 @@ log = structlog.get_logger("mcp_actors.session")
 TICK = 0.25
 """Seconds between looks at who has been away for too long."""
 
-TAKING = NEW_NODE_PATIENCE + 3.0
+TAKING = NEW_NODE_PATIENCE + 1.0
 """Seconds in which a session that a node is taking over is taken over by no other."""
 
 
@@ -55,7 +67,7 @@ class Sessions:
         self._max_away = max_away
         self._sessions: dict[str, Session] = {}
         self._leaving: dict[Session, float] = {}  # for other nodes, since when
-        self._arriving: dict[str, asyncio.Event] = {}
+        self._arriving: dict[str, asyncio.Task[None]] = {}
         self._handing_over: dict[str, asyncio.Task[None]] = {}
         self._away: dict[Session, float] = {}  # since when, the longest first
 
@@ -89,42 +101,42 @@ class Sessions:
 
     # ------------------------------------------------------------------------------------------ from and to other nodes
 
-    async def take_over(self, token: str, kind: Kind, identity: str, received: int) -> Session | None:
+    async def take_over(
+        self, token: str, kind: Kind, identity: str, received: int, at: Mapping[RoomId, str]
+    ) -> Session | None:
         """The session of another node a token is for, which is this node's from now on; None where `find` says so.
 
-        `received`: the number of the last frame of the session that its client has.
+        `received`, `at`: what its client has, as the number of the last frame and the last place told in each room.
         """
         claim = self._tokens.read(token)
         if claim is None or not self._shared or self._has_later(claim):
             return None
-        under_way = self._arriving.get(claim.session)
-        if under_way is not None:
-            await under_way.wait()
-            return self.find(token, kind, identity)
-        arrived = self._arriving[claim.session] = asyncio.Event()
-        try:
-            return await self._take_over(claim.session, claim.generation, kind, identity, received)
-        finally:
-            del self._arriving[claim.session]
-            arrived.set()
+        task = self._arriving.get(claim.session)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._take_over(claim, kind, identity, received, at))
+            self._arriving[claim.session] = task
+            task.add_done_callback(lambda _task: self._arriving.pop(claim.session))
+        await asyncio.wait([task], timeout=TAKING)
+        if not task.done():  # it goes on: claims wait for a Redis that is away
+            raise Unavailable("Your session is on its way here from another server; try again in a moment.")
+        task.result()
+        return self.find(token, kind, identity)
 
     async def _take_over(
-        self, session_id: str, generation: int, kind: Kind, identity: str, received: int
-    ) -> Session | None:
-        taken = await self._node.broker.take(session_id, generation, _whose(kind, identity), TAKING)
+        self, claim: Claim, kind: Kind, identity: str, received: int, at: Mapping[RoomId, str]
+    ) -> None:
+        taken = await self._node.broker.take(claim.session, claim.generation, _whose(kind, identity), TAKING)
         if taken is None:
-            return None
-        await self._until_gone(session_id)
-        session = Session(self, kind, identity, None, session_id, taken.generation)
-        if not await take_over(self._node, session, Arrival(self.max_frames, self.max_bytes), taken, received):
-            return None
-        self._sessions[session_id] = session
+            return
+        await self._until_gone(claim.session)
+        session = Session(self, kind, identity, None, claim.session, taken.generation)
+        if not await TakeOver(self._node, session, taken, received, at).run(Arrival(self.max_frames, self.max_bytes)):
+            return
+        self._sessions[session.id] = session
         self.note(session)
+        log.debug("session taken over", rooms=len(session.rooms()))
         if not self.wait_for(session):
             session.end(LeaveReason.TIMEOUT)
-            return None
-        log.debug("session taken over", rooms=len(session.rooms()))
-        return session
 
     def _has_later(self, claim: Claim) -> bool:
         """Whether the session is here, with a later connection than the one that a token was given to."""
@@ -156,9 +168,7 @@ class Sessions:
     def note(self, session: Session) -> None:
         """Let the other nodes know of it, or what is new of it."""
         if self._shared and not session.ended and session.leaving is None:
-            rooms = [(str(room), str(place.member_id), str(place.incarnation)) for room, place in session.rooms()]
-            whose = _whose(session.kind, session.identity)
-            self._node.broker.note(Note(session.id, session.generation, session.proved, whose, rooms))
+            self._node.broker.note(_note(session))
 
     # ---------------------------------------------------------------------------------------------------------- waiting
 
@@ -198,10 +208,32 @@ class Sessions:
                     break
                 self.hand_over(session)
 
-    def end_all(self) -> None:
-        """End all sessions that wait: this node stops."""
+    async def stop(self) -> None:
+        """Let go of all sessions, as this node stops; other nodes may go on with those that wait for their clients."""
+        if not self._shared:
+            for session in list(self._away):
+                session.end(LeaveReason.DISCONNECTED)
+            return
+        for task in list(self._arriving.values()):
+            task.cancel()
+        await asyncio.gather(*self._arriving.values(), return_exceptions=True)
+        await self._node.broker.stop_reading()
+        await asyncio.gather(*self._handing_over.values())
+        for session in list(self._leaving):
+            await hand_over(session, stopped=self._node)
+        self._leaving.clear()
         for session in list(self._away):
-            session.end(LeaveReason.DISCONNECTED)
+            note = _note(session)
+            left = await leave_behind(self._node, session)
+            self._node.broker.note(structs.replace(note, left=left))
+        self._away.clear()
+        self._sessions.clear()
+
+
+def _note(session: Session) -> Note:
+    rooms = [(room, place.member_id, place.incarnation, place.presence) for room, place in session.rooms()]
+    whose = _whose(session.kind, session.identity)
+    return Note(session.id, session.generation, session.proved, whose, list(rooms))
 
 
 def _whose(kind: Kind, identity: str) -> str:

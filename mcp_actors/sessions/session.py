@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from mcp_actors.sessions.takeover import Arrival
 
 
+VERIFIED = "\0"
+"""Stands before the identity of a session that an access token began. No claimed id begins so: ids are printable."""
+
+
 class Wire(Protocol):
     """A connection, as its session sees it."""
 
@@ -74,6 +78,11 @@ class Session:
         self._bytes = 0
 
     # ------------------------------------------------------------------------------------------------------- outgoing
+
+    @property
+    def verified(self) -> bool:
+        """Whether an access token said who it is."""
+        return self.identity.startswith(VERIFIED)
 
     @property
     def away(self) -> bool:
@@ -179,7 +188,7 @@ class Session:
     # ------------------------------------------------------------------------------------------------------------ rooms
 
     def rooms(self) -> list[tuple[RoomId, Membership]]:
-        """Its rooms, and its place in each."""
+        """The rooms it is in, or is joining, and its place in each."""
         return list(self._memberships.items())
 
     def membership(self, room: RoomId) -> Membership:
@@ -192,6 +201,11 @@ class Session:
     def is_in(self, room: RoomId) -> bool:
         """Whether it has a membership in a room."""
         return room in self._memberships
+
+    def expel(self, room: RoomId) -> None:
+        """Leave a room that it may not be in any more."""
+        self._memberships.pop(room).end(LeaveReason.LEFT)
+        self._registry.note(self)
 
     def may_be(self, room: RoomId, member_id: str) -> bool:
         """Whether it is not in a room under another id."""
@@ -246,6 +260,11 @@ class Session:
             self._keep(frame)
         for frame in waiting:
             self.put(frame)
+
+    def recovered(self, frame: bytes) -> None:
+        """See `Outlet`."""
+        if self.arrival is not None:
+            self.arrival.recovered.append(frame)
 
     def handed_over(self, room: RoomId, told: Handover | None) -> None:
         """See `Outlet`."""

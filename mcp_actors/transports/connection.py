@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
+    from mcp_actors.protocol.grants import Grant
     from mcp_actors.sessions import Session
 
 log = structlog.get_logger("mcp_actors.connection")
@@ -31,18 +32,21 @@ CLEAN = {None, 1000, 1001}
 class Connection:
     """One WebSocket: the `Wire` of its session, which it may not have yet.
 
-    `resumed`: its session is one that another connection began; `complete`: its client missed nothing of it.
+    `resumed`: its session is one that another connection began; `complete`: its client missed nothing of it. `grant`:
+    what its token grants, None without one; `barred`: whether it may not send to others.
     """
 
     __slots__ = (
         *("_heard", "_outbox", "_pause", "_protocol", "_roomless_since", "_socket"),
-        *("closed", "complete", "put", "resumed", "session"),
+        *("barred", "closed", "complete", "grant", "put", "resumed", "session"),
     )
 
     def __init__(
         self, socket: WebSocketHandler, protocol: WebSocketProtocol, *, max_frames: int, max_bytes: int
     ) -> None:
         self.closed = self.resumed = self.complete = False
+        self.barred = False
+        self.grant: Grant | None = None
         self.session: Session | None = None
         self._heard = True
         self._pause: asyncio.Future[None] | None = None

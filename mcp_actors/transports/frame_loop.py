@@ -64,18 +64,8 @@ class FrameLoop(asyncio.Protocol):
     """One WebSocket on an asyncio transport: the closing handshake, pings answered, and pauses."""
 
     __slots__ = (
-        *(
-            "_breather",
-            "_busy",
-            "_close_code",
-            "_close_reason",
-            "_farewell",
-            "_framer",
-            "_late_pong",
-            "_reader",
-            "_receiver",
-        ),
-        *("_rest", "_timer", "_transport", "_writable", "closing", "early", "heard"),
+        *("_breather", "_busy", "_close_code", "_close_reason", "_framer", "_late_pong", "_reader", "_receiver"),
+        *("_rest", "_timer", "_transport", "_unsent", "_writable", "closing", "early", "heard"),
     )
 
     def __init__(self, receiver: Receiver, framer: Framer, max_message: int) -> None:
@@ -87,7 +77,7 @@ class FrameLoop(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._writable = True
         self._late_pong: bytes | None = None
-        self._farewell: bytes | None = None
+        self._unsent = b""  # what was written before the socket was ours: a word or two
         self._busy: asyncio.Task[Any] | None = None
         self._rest: asyncio.TimerHandle | None = None
         self._breather = BREATHER
@@ -101,8 +91,9 @@ class FrameLoop(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is ours."""
         self._transport = cast("asyncio.Transport", transport)
-        if self._farewell is not None:
-            self.write(self._farewell)
+        if self._unsent:
+            self.write(self._unsent)
+            self._unsent = b""
         early, self.early = self.early, b""
         if early:
             self.data_received(early)
@@ -229,8 +220,15 @@ class FrameLoop(asyncio.Protocol):
         """Write a text message. Raises `WebSocketClosedError`."""
         transport = self._transport
         if transport is None or self.closing or transport.is_closing():
+            self._write_before(payload)
+        else:
+            transport.write(self._framer.text(payload))
+
+    def _write_before(self, payload: bytes) -> None:
+        """Keep a message of the handler's `open` until the socket is ours."""
+        if self._transport is not None or self.closing:
             raise WebSocketClosedError
-        transport.write(self._framer.text(payload))
+        self._unsent += self._framer.text(payload)
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame, and hang up when the client answers it or has had its time."""
@@ -240,7 +238,7 @@ class FrameLoop(asyncio.Protocol):
         if code != CloseCode.RATE_LIMITED:  # else the flood that it ends would be read without any rests
             self._breather = 0.0
         if self._transport is None:
-            self._farewell = write_close(code, reason)
+            self._unsent += write_close(code, reason)
         else:
             self.write(write_close(code, reason))
         self._hang_up_in_time()

@@ -10,8 +10,10 @@ from mcp_actors.actors.mail import Greeting
 from mcp_actors.protocol.codec import encode
 from mcp_actors.protocol.errors import BadMessage, NotConnected
 from mcp_actors.protocol.events import Kind
+from mcp_actors.protocol.grants import Permission
 from mcp_actors.protocol.identifiers import UserId, shown
 from mcp_actors.protocol.messages import (
+    Authenticate,
     Connect,
     Connected,
     ConnectedPayload,
@@ -34,18 +36,25 @@ if TYPE_CHECKING:
 class McpHandler(SocketHandler[UserRequest]):
     """One connection of a user, who may have several."""
 
+    permission = Permission.MESSAGE
+
     def initialize(self, endpoint: Endpoint, decoder: Decoder[UserRequest]) -> None:
         """Take what the route gives."""
         super().initialize(endpoint, decoder)
         self._user: UserId | None = None
 
     def _receive(self, message: UserRequest, frame: bytes) -> Awaitable[None] | None:
+        if isinstance(message, Authenticate):
+            self._authenticate(message)
+            return None
         if isinstance(message, Connect):
             return self._connect(message)
         if self._user is None:
             raise NotConnected("Say who you are first: send `connect` with your user_id.")
         match message:
             case Message():
+                if self._connection.barred:
+                    raise self._may_not_send()
                 return self._session(message.room).membership(message.room).broadcast(message, frame)
             case JoinRoom():
                 return self._join(message, self._user)
@@ -53,7 +62,7 @@ class McpHandler(SocketHandler[UserRequest]):
                 return self._session(message.room).leave(message.room, message.id)
 
     def _connect(self, message: Connect) -> Awaitable[None] | None:
-        user = message.payload.user_id
+        user = UserId(self._who(message.payload.user_id, "payload.user_id"))
         if self._user is not None and self._user != user:
             text = f"This connection is user {shown(self._user)}; open another one for another user."
             raise BadMessage(text, field="payload.user_id")
@@ -65,12 +74,19 @@ class McpHandler(SocketHandler[UserRequest]):
 
     async def _come_back(self, message: Connect, user: UserId) -> None:
         payload = message.payload
-        self._resume(await self._find(payload.resume or "", Kind.USER, user, payload.received), payload.received)
-        if not self._connection.closed:  # or it could not take all that waited for it
-            self._greeted(self._greet(message, user))
+        found = await self._find(payload.resume or "", Kind.USER, self._owner(user), payload.received, payload.at)
+        self._resume(found, payload.received)
+        connection = self._connection
+        if connection.closed:  # it could not take all that waited for it
+            return
+        session = self._greet(message, user)
+        self._greeted(session)
+        if connection.resumed and not connection.complete:
+            for _, place in session.rooms():
+                await place.come_back(Greeting())
 
     def _greet(self, message: Connect, user: UserId) -> Session:
-        session = self._open_session(Kind.USER, user)
+        session = self._open_session(Kind.USER, self._owner(user))
         greeting = self._greeting(session, message.id)
         server = ServerInfo("mcp_actors", self._endpoint.version)
         request_id = UNSET if message.id is None else message.id
@@ -79,7 +95,11 @@ class McpHandler(SocketHandler[UserRequest]):
         return session
 
     def _join(self, message: JoinRoom, user: UserId) -> Awaitable[None]:
+        self._expect_grant_for(message.room)
         session = self._session(message.room)
         self._may_enter(session, message.room)
-        membership = self._endpoint.node.membership(message.room, Kind.USER, user, session=session.id)
+        verified = self._connection.grant is not None
+        membership = self._endpoint.node.membership(
+            message.room, Kind.USER, user, session=session.id, verified=verified
+        )
         return session.enter(message.room, membership, Greeting(message.id))

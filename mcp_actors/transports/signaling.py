@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcp_actors.protocol.events import Kind
-from mcp_actors.protocol.messages import Join, Leave, PeerRequest
+from mcp_actors.protocol.grants import Permission
+from mcp_actors.protocol.identifiers import PeerId
+from mcp_actors.protocol.messages import Authenticate, Join, Leave, PeerRequest
 from mcp_actors.transports.websocket import SocketHandler
 
 if TYPE_CHECKING:
@@ -19,39 +21,46 @@ if TYPE_CHECKING:
 class SignalingHandler(SocketHandler[PeerRequest]):
     """One peer's connection; in each of its rooms it has an id of its own."""
 
+    permission = Permission.SIGNAL
+
     def _receive(self, message: PeerRequest, frame: bytes) -> Awaitable[None] | None:
         match message:
             case Join():
                 return self._join(message)
             case Leave():
                 return self._session(message.room).leave(message.room, message.id)
+            case Authenticate():
+                self._authenticate(message)
+                return None
             case _:
+                if self._connection.barred:
+                    raise self._may_not_send()
                 return self._session(message.room).membership(message.room).relay(message, frame)
 
-    def _join(self, message: Join) -> Awaitable[None] | None:
+    def _join(self, message: Join) -> Awaitable[None]:
+        peer = PeerId(self._who(message.payload.peer_id, "payload.peer_id"))
+        self._expect_grant_for(message.room)
         if self._may_resume(message.payload.resume):
-            return self._come_back(message)
-        return self._enter(message)
+            return self._come_back(message, peer)
+        return self._enter(message, peer)
 
-    async def _come_back(self, message: Join) -> None:
+    async def _come_back(self, message: Join, peer: PeerId) -> None:
         payload = message.payload
-        found = await self._find(payload.resume or "", Kind.PEER, "", payload.received)
-        self._resume(found if found and found.may_be(message.room, payload.peer_id) else None, payload.received)
-        if self._connection.closed:  # it could not take all that waited for it
-            return
-        waiting = self._enter(message)
-        if waiting is not None:
-            await waiting
+        found = await self._find(payload.resume or "", Kind.PEER, self._owner(""), payload.received, payload.at)
+        self._resume(found if found and found.may_be(message.room, peer) else None, payload.received)
+        if not self._connection.closed:  # or it could not take all that waited for it
+            await self._enter(message, peer)
 
-    def _enter(self, message: Join) -> Awaitable[None]:
+    def _enter(self, message: Join, peer: PeerId) -> Awaitable[None]:
         room, payload = message.room, message.payload
-        session = self._open_session(Kind.PEER, "")
+        session = self._open_session(Kind.PEER, self._owner(""))
         greeting = self._greeting(session, message.id)
-        if payload.resume and greeting.resumed and session.is_in(room) and session.may_be(room, payload.peer_id):
+        if payload.resume and greeting.resumed and session.is_in(room) and session.may_be(room, peer):
             return self._return(session, room, greeting)
         self._may_enter(session, room)
+        verified = self._connection.grant is not None
         membership = self._endpoint.node.membership(
-            room, Kind.PEER, payload.peer_id, payload.metadata, session=session.id
+            room, Kind.PEER, peer, payload.metadata, session=session.id, verified=verified
         )
         return session.enter(
             room, membership, greeting._replace(resumed=False, complete=False), presence=payload.presence

@@ -9,29 +9,45 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import structlog
+from msgspec import UNSET, UnsetType
 from tornado.websocket import WebSocketHandler
 
 from mcp_actors.actors.mail import Greeting
-from mcp_actors.protocol.codec import error_frame
-from mcp_actors.protocol.errors import BadMessage, CloseCode, MessageTooBig, NotInRoom, Unavailable, describe
+from mcp_actors.protocol.codec import encode, error_frame
+from mcp_actors.protocol.errors import (
+    BadMessage,
+    CloseCode,
+    Forbidden,
+    MessageTooBig,
+    NotInRoom,
+    Unauthorized,
+    Unavailable,
+    describe,
+)
 from mcp_actors.protocol.identifiers import shown
+from mcp_actors.protocol.messages import Authenticated, AuthenticatedPayload
+from mcp_actors.sessions import VERIFIED
 from mcp_actors.transports.access import refuse
+from mcp_actors.transports.admission import SUBPROTOCOL, not_here, take_token
 from mcp_actors.transports.connection import Connection
 from mcp_actors.transports.upgrade import fast_or_stock, understood
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine
+    from collections.abc import Awaitable, Coroutine, Mapping
 
     from tornado.websocket import WebSocketProtocol
 
     from mcp_actors.node import Node
     from mcp_actors.protocol.codec import Decoder, Limits
+    from mcp_actors.protocol.errors import SignalingError
     from mcp_actors.protocol.events import Kind
+    from mcp_actors.protocol.grants import Grant, Permission
     from mcp_actors.protocol.identifiers import RequestId, RoomId
-    from mcp_actors.protocol.messages import PeerRequest, UserRequest
+    from mcp_actors.protocol.messages import Authenticate, PeerRequest, UserRequest
     from mcp_actors.sessions import Session, Sessions
     from mcp_actors.transports.access import AccessPolicy
     from mcp_actors.transports.addresses import Addresses, Refusal
+    from mcp_actors.transports.admission import Admission
     from mcp_actors.transports.connections import Connections
     from mcp_actors.transports.frames import Framer
     from mcp_actors.transports.meter import Meter
@@ -68,16 +84,22 @@ class Endpoint:
     compression: bool
     ice_servers: tuple[dict[str, Any], ...] = ()
     version: str = ""
+    admission: Admission | None = None
+    """None where no tokens are asked for."""
 
 
 class SocketHandler(WebSocketHandler, Generic[R]):
     """A Tornado handler that decodes, answers errors, and leaves what a message means to its subclass."""
+
+    permission: Permission
+    """What a token must allow for a connection to send to others."""
 
     def initialize(self, endpoint: Endpoint, decoder: Decoder[R]) -> None:
         """Take what the route gives."""
         self._endpoint = endpoint
         self._decoder = decoder
         self._bad_messages = 0
+        self._token = take_token(self.request)
         self._connection: Connection
         self._meter: Meter
 
@@ -85,16 +107,99 @@ class SocketHandler(WebSocketHandler, Generic[R]):
     def _receive(self, message: R, frame: bytes) -> Awaitable[None] | None:
         """Do what a message asks; return what to wait for before the next is read. May raise SignalingError."""
 
+    # --------------------------------------------------------------------------------------------------------- identity
+
+    def _admit(self) -> None:
+        """Look at the token of the handshake, if there is one."""
+        token, self._token = self._token, None
+        admission = self._endpoint.admission
+        if admission is None:
+            return
+        self._connection.barred = admission.required
+        try:
+            if admission.opened(self._connection, token):
+                self._authenticated(None)
+        except Exception as error:
+            self._answer(error, None)
+
+    def _authenticate(self, message: Authenticate) -> None:
+        """Take a token. One that comes late must not change who a session is."""
+        admission, connection = self._endpoint.admission, self._connection
+        if admission is None:
+            raise not_here()
+        if connection.grant is None and connection.session is not None:
+            raise BadMessage("Send `authenticate` before anything else.", field="type")
+        admission.authenticate(connection, message.payload.token)
+        self._endpoint.connections.spoke(connection)
+        self._authenticated(message.id)
+
+    def _authenticated(self, request_id: RequestId | None) -> None:
+        """Say what the token grants, and take the client out of the rooms that it does not."""
+        connection, admission = self._connection, cast("Admission", self._endpoint.admission)
+        grant = cast("Grant", connection.grant)
+        connection.barred = self.permission not in grant.can
+        log.debug("authenticated", sub=grant.sub, address=self.request.remote_ip)
+        rooms = UNSET if grant.rooms is None else list(grant.rooms)
+        payload = AuthenticatedPayload(grant.sub, sorted(grant.can), admission.seconds_left(grant), rooms)
+        connection.say(encode(Authenticated(id=UNSET if request_id is None else request_id, payload=payload)))
+        self._confine()
+
+    def _confine(self) -> None:
+        """Have the session leave the rooms that the token does not let into, which one before did."""
+        session, grant = self._connection.session, self._connection.grant
+        if session is None or grant is None or grant.rooms is None:
+            return
+        for room, _ in session.rooms():
+            if not grant.lets_into(room):
+                session.expel(room)
+                error = Forbidden("Your token does not let you into this room any more; you have left it.")
+                session.put(error_frame(error.about(room, None)))
+
+    def _who(self, claimed: str | UnsetType, field: str) -> str:
+        """The id of who asks: that of the token, or without one what is claimed.
+
+        Raises `Unauthorized`, `Forbidden` and `BadMessage`.
+        """
+        grant, admission = self._connection.grant, self._endpoint.admission
+        if grant is not None:
+            if claimed not in (UNSET, grant.sub):
+                raise Forbidden(f"Your token is for {shown(grant.sub)}; make `{field}` that, or leave it out.")
+            return grant.sub
+        if admission is not None and admission.required:
+            raise Unauthorized("Say who you are first: send `authenticate` with a token.")
+        if claimed is UNSET:
+            raise BadMessage(f"`{field}` is missing.", field=field)
+        return claimed
+
+    def _owner(self, claimed: str) -> str:
+        """The identity of a session: to go on with one that began with an access token takes one of the same `sub`."""
+        grant = self._connection.grant
+        return claimed if grant is None else f"{VERIFIED}{grant.sub}"
+
+    def _expect_grant_for(self, room: RoomId) -> None:
+        """Raise `Forbidden` where the token does not let into a room."""
+        grant = self._connection.grant
+        if grant is not None and not grant.lets_into(room):
+            raise Forbidden(f"Your token does not let you into room {shown(room)}.")
+
+    def _may_not_send(self) -> SignalingError:
+        """Why this connection is barred."""
+        if self._connection.grant is None:
+            return Unauthorized("Say who you are first: send `authenticate` with a token.")
+        return Forbidden(f"Your token does not let you send this; its `can` lacks {self.permission}.")
+
     # --------------------------------------------------------------------------------------------------------- sessions
 
     def _may_resume(self, token: str | None) -> bool:
         """Whether to look for a session: the client has a token, and this connection none yet."""
         return bool(token) and self._connection.session is None
 
-    async def _find(self, token: str, kind: Kind, identity: str, received: int) -> Session | None:
+    async def _find(
+        self, token: str, kind: Kind, identity: str, received: int, at: Mapping[RoomId, str]
+    ) -> Session | None:
         """The session a token is for, at this node or taken over from another."""
         sessions = self._endpoint.sessions
-        return sessions.find(token, kind, identity) or await sessions.take_over(token, kind, identity, received)
+        return sessions.find(token, kind, identity) or await sessions.take_over(token, kind, identity, received, at)
 
     def _resume(self, found: Session | None, received: int) -> None:
         """Go on with a session, if it was found, has not ended meanwhile, and this connection is there and has none."""
@@ -103,6 +208,7 @@ class SocketHandler(WebSocketHandler, Generic[R]):
             connection.session = found
             connection.complete = found.attach(connection, received)
             connection.resumed = True
+            self._confine()
 
     def _greeted(self, session: Session) -> None:
         """The client was told its next token: the pong will say that it has it."""
@@ -160,6 +266,10 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         self.set_header("Retry-After", ceil(refusal.retry_after))
         refuse(self, 429, refusal.reason)
 
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """Choose the one that says nothing, where it is offered: never one that holds a token."""
+        return SUBPROTOCOL if SUBPROTOCOL in subprotocols else None
+
     def check_origin(self, origin: str) -> bool:
         """Origins were checked in `prepare`, by the same policy as for plain HTTP."""
         return True
@@ -191,6 +301,7 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         self._meter = self._endpoint.addresses.open(str(self.request.remote_ip))
         self._endpoint.connections.add(self._connection)
         log.debug("opened", path=self.request.path, address=self.request.remote_ip)
+        self._admit()
 
     def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
         """Handle one frame, text or binary."""
@@ -258,6 +369,8 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         """The connection is gone, to the last byte."""
         connection = self._connection
         self._endpoint.connections.remove(connection)
+        if self._endpoint.admission is not None:
+            self._endpoint.admission.forget(connection)
         self._endpoint.addresses.close(self._meter, _now())
         if not connection.closed:
             log.debug("closed", code=self.close_code, address=self.request.remote_ip)
@@ -282,7 +395,7 @@ class SocketHandler(WebSocketHandler, Generic[R]):
         log.debug("error", code=told.code, room=told.room, address=self.request.remote_ip)
         (self._connection.say if session is None else session.put)(error_frame(told))
         close_code = told.close_code
-        if isinstance(told, BadMessage | MessageTooBig):
+        if isinstance(told, BadMessage | MessageTooBig | Unauthorized):
             self._bad_messages += 1
             if self._bad_messages >= self._endpoint.bounds.max_bad_messages:
                 close_code = CloseCode.BAD_MESSAGE

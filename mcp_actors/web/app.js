@@ -4,7 +4,7 @@ import {Call} from "./call.js";
 import {Chat} from "./chat.js";
 import {ChatPanel} from "./chat-panel.js";
 import {LocalMedia} from "./media.js";
-import {cleanName, randomId, randomName} from "./names.js";
+import {cleanName, randomId, randomName, subjectOf} from "./names.js";
 import {People} from "./people.js";
 import {Signaling} from "./signaling.js";
 import {Unreached} from "./unreached.js";
@@ -32,9 +32,23 @@ function remembered(key, value) {
   }
 }
 
+/** The access token that the address brings, which it then no longer shows: who copies it must not become us. */
+function takeToken() {
+  const url = new URL(location.href);
+  const brought = url.searchParams.get("token");
+  if (brought === null) return remembered("token") || undefined;
+  url.searchParams.delete("token");
+  history.replaceState(null, "", url);
+  remembered("token", brought);
+  return brought || undefined;
+}
+
+const token = takeToken();
+const subject = token && subjectOf(token);
+
 const self = {
-  id: randomId(),
-  name: remembered("name") || randomName(),
+  id: subject ?? randomId(),
+  name: remembered("name") || cleanName(subject, randomName()),
   joinedAs: "",
   room: roomInAddress(),
   inRoom: false,
@@ -46,9 +60,9 @@ const self = {
 };
 remembered("name", self.name);
 
-const signaling = new Signaling(endpoint("/ws/signaling/"));
+const signaling = new Signaling(endpoint("/ws/signaling/"), {token});
 const call = new Call(signaling);
-const chat = new Chat(endpoint("/ws/mcp/"), self.id);
+const chat = new Chat(endpoint("/ws/mcp/"), self.id, {token});
 const media = new LocalMedia(self.id, self.name);
 const people = new People(self.id);
 const unreached = new Unreached(call);

@@ -21,9 +21,10 @@ export class Chat extends Connection {
   /**
    * @param {string | URL} url of /ws/mcp/
    * @param {string} userId who we are
+   * @param {object} [options] as of Connection
    */
-  constructor(url, userId) {
-    super(url);
+  constructor(url, userId, options = {}) {
+    super(url, options);
     this.#userId = userId;
   }
 
@@ -70,11 +71,11 @@ export class Chat extends Connection {
   async restore(ask) {
     const room = this.#room;
     const connected = await ask("connect", undefined, {user_id: this.#userId, ...(room === null ? {} : this.resuming())});
-    const whole = this.greeted(connected);
+    this.greeted(connected);
     if (room === null) return undefined;
     const left = room !== this.#room; // meanwhile
-    if (whole && !left) return undefined;
-    if (connected.resumed) await ask("leave-room", room).catch(() => {}); // the roster comes with joining only
+    if (connected.resumed && !left) return undefined; // where something is missing, the server tells the roster by itself
+    if (connected.resumed) await ask("leave-room", room).catch(() => {});
     if (left) return undefined;
     const joined = await ask("join-room", room);
     if (room !== this.#room) {
@@ -91,6 +92,10 @@ export class Chat extends Connection {
     if (type === "message") emit(this, "message", {sender, content: payload.content});
     else if (type === "user-joined") this.#came(payload.user_id);
     else if (type === "user-left") this.#went(payload.user_id);
+    else if (type === "room-joined") {
+      this.#compare(payload.users.map((user) => user.user_id));
+      emit(this, "rejoined", payload);
+    }
   }
 
   #came(userId) {

@@ -12,6 +12,17 @@ export function randomId() {
   return "peer-" + Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** Whom an access token is for, if it is one; whether that is true is for the server to check. */
+export function subjectOf(token) {
+  try {
+    const bytes = atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
+    const {sub} = JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (byte) => byte.charCodeAt(0))));
+    return typeof sub === "string" ? sub : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** A friendly name for somebody who gave none. */
 export function randomName() {
   return `${pick(ADJECTIVES)} ${pick(ANIMALS)}`;

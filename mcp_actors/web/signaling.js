@@ -19,6 +19,7 @@ const ANEW = 4002; // not 1000 or 1001, which would say that we mean to go
 const FIRST_FINAL = 4500; // of the close codes: from here on reconnecting is of no use
 const REPLACED = 4501;
 const RATE_LIMITED = 4004; // to be dialled again, but not before the server said
+const TOKEN_EXPIRED = 4503; // with another token it may go on
 const STABLE_AFTER = 10_000;
 const LONGEST_PAUSE = 30_000;
 const TAKEN_FOR = 40_000; // the server may have to find out that our old connection is dead
@@ -75,11 +76,19 @@ export class Connection extends EventTarget {
   #moveTimer = 0;
   #mayGoOnAt = 0; // when the server told last that we send too much
   #online = () => this.#hurry();
+  #dialling = null; // the attempt to connect for which a token is being fetched
+  #access; // the access token, or what gives one
 
-  /** @param {string | URL} url where the server listens, ws: or wss: */
-  constructor(url) {
+  /**
+   * @param {string | URL} url where the server listens, ws: or wss:
+   * @param {object} [options]
+   * @param {string | (() => string | Promise<string>)} [options.token] an access token, or a function that gets one: it is called
+   *   for every connection, and before the token ends, so that none is interrupted
+   */
+  constructor(url, {token} = {}) {
     super();
     this.url = String(url);
+    this.#access = token;
     /** @type {"closed" | "connecting" | "open" | "reconnecting"} */
     this.state = "closed";
   }
@@ -125,10 +134,10 @@ export class Connection extends EventTarget {
    */
   async restore(_ask) {}
 
-  /** For subclasses: the fields of the request that goes on with the session, in a room; none where there is no session. */
-  resuming(room = undefined) {
+  /** For subclasses: the fields of the request that goes on with the session; none where there is no session. */
+  resuming() {
     const {token, delivered, places} = this.#session;
-    return token === undefined ? {} : {resume: token, received: delivered, at: places.get(room)};
+    return token === undefined ? {} : {resume: token, received: delivered, at: Object.fromEntries(places)};
   }
 
   /**
@@ -201,11 +210,41 @@ export class Connection extends EventTarget {
 
   #dial() {
     this.#timer = 0;
-    this.#line = this.#open();
+    this.#fetchProtocols(
+      (protocols) => (this.#line = this.#open(protocols)),
+      () => this.#lost(1006, "no token"),
+    );
   }
 
-  #open() {
-    const socket = new WebSocket(this.url);
+  /** Hands on what to bring our access token with, unless the connection was lost or closed while that was fetched. */
+  #fetchProtocols(use, fail) {
+    if (this.#access === undefined) return use([]);
+    const dialling = (this.#dialling = {});
+    const ifCurrent = (then) => (token) => {
+      if (this.#dialling !== dialling) return;
+      this.#dialling = null;
+      then(token);
+    };
+    this.#getToken().then(
+      ifCurrent((token) => use(["mcp-actors", `mcp-actors.token.${token}`])), // the server chooses the first
+      ifCurrent(fail),
+    );
+  }
+
+  async #getToken() {
+    return typeof this.#access === "function" ? this.#access() : this.#access;
+  }
+
+  /** Goes on with a new token before the old one ends; where there is none, the server closes and it is tried anew. */
+  async #authenticate(line) {
+    if (typeof this.#access !== "function") return;
+    const token = await this.#getToken().catch(() => undefined);
+    if (token === undefined || !this.#uses(line) || line.socket.readyState !== WebSocket.OPEN) return;
+    line.socket.send(JSON.stringify({type: "authenticate", payload: {token}}));
+  }
+
+  #open(protocols) {
+    const socket = new WebSocket(this.url, protocols);
     // fresh: it has brought no numbered frame yet; asked: the server has heard of us; ready: restored; whole: nothing is missing
     const line = {socket, session: this.#session, fresh: true, asked: false, ready: false, whole: false, openedAt: 0};
     setTimeout(() => socket.readyState === WebSocket.CONNECTING && socket.close(), REPLY_TIMEOUT);
@@ -292,9 +331,14 @@ export class Connection extends EventTarget {
   }
 
   #move() {
-    this.#moveTimer = 0;
-    if (this.#session.token !== undefined && this.#line.ready) this.#next = this.#open();
-    else this.#renew(); // as nothing goes on: our id is free when this line has gone
+    if (this.#session.token === undefined || !this.#line.ready) return this.#renew(); // our id is free when this line has gone
+    this.#fetchProtocols(
+      (protocols) => {
+        this.#moveTimer = 0; // until here it says that we are to go
+        this.#next = this.#open(protocols);
+      },
+      () => this.#moveLater(),
+    );
   }
 
   /** The next line serves from now on. What the old one may not have brought to the server is sent again. */
@@ -316,7 +360,11 @@ export class Connection extends EventTarget {
     const line = this.#next;
     this.#next = null;
     this.#abandon(line);
-    if (code < FIRST_FINAL) this.#moveTimer = setTimeout(() => this.#move(), backoff(this.#moves++));
+    if (!this.#isFinal(code)) this.#moveLater();
+  }
+
+  #moveLater() {
+    this.#moveTimer = setTimeout(() => this.#move(), backoff(this.#moves++));
   }
 
   /** Goes to a new connection without waiting for it. */
@@ -339,6 +387,7 @@ export class Connection extends EventTarget {
     // A relayed message may carry its sender's own id: only what has no sender can be a reply to us.
     if (sender === undefined && this.#settle(id, payload, error)) return;
     if (error) emit(this, "error", error);
+    else if (type === "token-expiring") this.#authenticate(line);
     else if (type === "reconnect") this.#depart(line, payload.after_ms);
     else if (sender === undefined || !this.#isDouble(message)) this.receive(message);
   }
@@ -403,11 +452,17 @@ export class Connection extends EventTarget {
     else if (line === this.#next) this.#missed(code);
   }
 
+  /** Whether reconnecting is of no use; when a token has ended, it is where we can get another. */
+  #isFinal(code) {
+    return code >= FIRST_FINAL && !(code === TOKEN_EXPIRED && typeof this.#access === "function");
+  }
+
   #lost(code, reason) {
     const byOurselves = code === REPLACED && this.#next?.asked;
-    if (code >= FIRST_FINAL && !byOurselves) return this.#finish(code, reason);
+    if (this.#isFinal(code) && !byOurselves) return this.#finish(code, reason);
     const line = this.#line;
     this.#line = null;
+    this.#dialling = null;
     this.#abandon(line);
     clearTimeout(this.#moveTimer);
     this.#moveTimer = 0;
@@ -424,6 +479,7 @@ export class Connection extends EventTarget {
     clearTimeout(this.#timer);
     clearTimeout(this.#moveTimer);
     this.#timer = this.#moveTimer = 0;
+    this.#dialling = null;
     globalThis.removeEventListener?.("online", this.#online);
     this.state = "closed";
     this.#session = newSession();
@@ -526,7 +582,7 @@ export class Signaling extends Connection {
       this.greeted({}); // a session without a room does not wait
       return undefined;
     }
-    const joined = await ask("join", membership.room, {...membership.payload, ...this.resuming(membership.room)});
+    const joined = await ask("join", membership.room, {...membership.payload, ...this.resuming()});
     const whole = this.greeted(joined);
     if (membership !== this.#membership) {
       await ask("leave", membership.room); // it was left meanwhile

@@ -8,11 +8,28 @@ import pytest
 from pykka import ActorDeadError
 
 from mcp_actors.actors.directory import Directory
-from mcp_actors.actors.mail import Broadcast, Enter, Exit, Greeting, Relayed
+from mcp_actors.actors.mail import Adopt, Broadcast, Claim, Depart, Enter, Exit, Greeting, Recover, Relayed, Return
 from mcp_actors.broker.memory import MemoryBroker
+from mcp_actors.protocol import handover
 from mcp_actors.protocol.codec import Limits, peer_decoder, sender_stamp, stamp, user_decoder
 from mcp_actors.protocol.errors import CloseCode, PeerIdTaken, RoomFull, Unavailable
-from mcp_actors.protocol.events import Announced, FramesLost, Kind, LeaveReason, Member, Receipt, Signalled, Step
+from mcp_actors.protocol.events import (
+    Announced,
+    ClaimRefused,
+    FramesLost,
+    HandedOver,
+    Kind,
+    LeaveReason,
+    Member,
+    MemberLeft,
+    MemberMoved,
+    Missed,
+    Receipt,
+    Signalled,
+    Step,
+    Switched,
+)
+from mcp_actors.protocol.handover import Pending
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId
 from tests.support.loop import RecordingOutlet, turns, until
 
@@ -95,7 +112,7 @@ class Guest:
         ref: pykka.ActorRef[RoomActor],
         incarnation: Incarnation,
         outlet: RecordingOutlet,
-        entered: pykka.Future[None],
+        entered: pykka.Future[Any],
     ) -> None:
         self.ref = ref
         self.incarnation = incarnation
@@ -730,3 +747,266 @@ async def test_a_stale_answer_of_another_node_is_not_written_and_its_sender_is_t
         (ben, ana.incarnation, 6, True),
     ]
     assert [receipt.overtaken for receipt in broker.receipts] == [second, second, 0]
+
+
+# --------------------------------------------------------------------------------------------------------------- moves
+
+
+class Moving(Elsewhere):
+    """The same, for members whose sessions go on elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.claims: list[Member] = []
+        self.switches: list[MemberMoved] = []
+        self.released: list[Incarnation] = []
+
+    def claim(self, room: RoomId, member: Member) -> None:
+        self.claims.append(member)
+
+    def switch(self, room: RoomId, move: MemberMoved) -> None:
+        self.switches.append(move)
+
+    def release(self, room: RoomId, incarnation: Incarnation) -> None:
+        self.released.append(incarnation)
+
+    def move(self, incarnation: Incarnation, node: NodeId, moves: int = 1, *others: NodeId) -> MemberMoved:
+        """Let a move be heard."""
+        old = NodeId("other") if node == NODE else NODE
+        event = MemberMoved(20, incarnation, old, node, moves, others)
+        self.say(event)
+        return event
+
+
+OTHER_NODE, THIRD_NODE = NodeId("other"), NodeId("third")
+
+
+async def _claimed(house: House, broker: Moving, ben: Incarnation) -> Guest:
+    """A member of another node that is here now."""
+    guest = _claiming(house, ben)
+    broker.move(ben, NODE)
+    await guest.entered
+    return guest
+
+
+def _claiming(house: House, ben: Incarnation, moves: int = 1) -> Guest:
+    outlet = house.outlets[ben] = RecordingOutlet()
+    ref = house.directory.room(ROOM)
+    member = Member(Kind.PEER, PeerId("ben"), ben, NODE, {}, moves=moves)
+    return Guest(ref, ben, outlet, ref.ask(Claim(member, outlet), block=False))
+
+
+async def _moving_house() -> tuple[House, Moving, Guest, Incarnation]:
+    """With ana, who is here, and ben, who is at another node."""
+    broker = Moving()
+    house = House(broker=broker)
+    (ana,) = await house.peers("ana")
+    ben = broker.come(Kind.PEER, "ben")
+    await ana.handled()
+    house.forget()
+    return house, broker, ana, ben
+
+
+async def test_a_claim_is_answered_with_the_move_and_the_member_hears_what_is_for_it_from_then_on() -> None:
+    house, broker, ana, ben = await _moving_house()
+    guest = _claiming(house, ben)
+    await ana.handled()
+    assert [member.incarnation for member in broker.claims] == [ben]
+    move = broker.move(ben, NODE)
+    assert await guest.entered == move
+    assert broker.switches == [move]
+    await ana.signal("ben")
+    assert guest.outlet.types == ["signal"]
+
+
+async def test_a_claim_that_is_refused_is_answered_with_nothing_and_leaves_nothing() -> None:
+    house, broker, ana, ben = await _moving_house()
+    guest = _claiming(house, ben)
+    broker.say(ClaimRefused(ben))
+    assert await guest.entered is None
+    broker.say(MemberLeft(21, ben, LeaveReason.TIMEOUT))
+    await ana.handled()
+    assert guest.outlet.closes == []
+    ana.exit()
+    await until(lambda: not house.directory, "the end of the room")
+
+
+async def test_a_claim_is_not_answered_with_the_move_to_another_node() -> None:
+    house, broker, ana, ben = await _moving_house()
+    guest = _claiming(house, ben)
+    broker.move(ben, THIRD_NODE, 2)
+    broker.say(ClaimRefused(ben))
+    assert await guest.entered is None
+    await ana.signal("ben", 3)
+    assert guest.outlet.frames == []
+    ana.exit()
+    await until(lambda: not house.directory, "the end of the room")
+
+
+@pytest.mark.usefixtures("lost")
+async def test_a_claim_in_a_room_that_is_lost_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    house, _broker, ana, ben = await _moving_house()
+    guest = _claiming(house, ben)
+    _break(monkeypatch, ana, "relay")
+    await ana.signal("ben")
+    with pytest.raises(ActorDeadError):
+        await guest.entered
+    assert guest.outlet.closes == [CloseCode.ROOM_LOST]
+
+
+async def test_who_moved_away_is_told_and_told_again_when_all_that_others_sent_it_here_is_there() -> None:
+    _house, broker, ana, ben = await _moving_house()
+    broker.move(ana.incarnation, OTHER_NODE, 1, NODE, OTHER_NODE, THIRD_NODE)
+    broker.say(Signalled(ben, ana.incarnation, b'{"type":"signal"}', 5))
+    for node in (OTHER_NODE, THIRD_NODE):
+        await ana.handled()
+        assert ana.outlet.told == [("moved", ROOM)]
+        broker.say(Switched(ana.incarnation, node, 1))
+    await ana.handled()
+    assert ana.outlet.told == [("moved", ROOM), ("complete", ROOM)]
+    assert ana.outlet.types == ["signal"]
+    assert ana.outlet.closes == []
+
+
+async def test_who_moved_away_from_a_node_that_alone_was_in_the_room_is_complete_at_once() -> None:
+    _house, broker, ana, _ben = await _moving_house()
+    broker.move(ana.incarnation, OTHER_NODE, 1, NODE)
+    await ana.handled()
+    assert ana.outlet.told == [("moved", ROOM), ("complete", ROOM)]
+
+
+async def test_who_is_let_go_of_hears_no_more_here_and_what_is_known_of_it_is_returned() -> None:
+    house, broker, ana, ben = await _moving_house()
+    amy = await house.enter(Kind.PEER, "amy")
+    await ana.signal("ben", 7)
+    house.forget()
+    broker.move(ana.incarnation, OTHER_NODE, 1, NODE)
+    state, member = await ana.ref.ask(Depart(ana.incarnation), block=False)
+    assert [one.id for one in state.pending] == [7]
+    assert (member.incarnation, member.node) == (ana.incarnation, OTHER_NODE)
+    assert broker.released == [ana.incarnation]
+    broker.say(Signalled(ben, ana.incarnation, b'{"type":"signal"}', 5))
+    await amy.handled()
+    assert ana.outlet.frames == []
+    assert [receipt.delivered for receipt in broker.receipts] == [False]
+
+
+async def test_nothing_is_known_of_one_who_left_meanwhile() -> None:
+    _house, broker, ana, _ben = await _moving_house()
+    broker.move(ana.incarnation, OTHER_NODE, 1, NODE)
+    broker.say(MemberLeft(21, ana.incarnation, LeaveReason.TIMEOUT))
+    assert await ana.ref.ask(Depart(ana.incarnation), block=False) is None
+
+
+async def test_the_end_of_a_session_that_moved_away_is_no_leave() -> None:
+    house, broker, ana, _ben = await _moving_house()
+    broker.move(ana.incarnation, OTHER_NODE, 1, NODE)
+    ana.vanish()
+    await until(lambda: not house.directory, "the end of the room")
+    assert broker.released == [ana.incarnation]
+    assert ana.incarnation in broker._rooms[ROOM].members
+
+
+async def test_a_leave_that_the_move_came_before_is_answered_and_keeps_no_room() -> None:
+    house = House(broker=(broker := Late()))
+    (ana,) = await house.peers("ana")
+    left = ana.exit(7)
+    await ana.handled()
+    broker.move(ana.incarnation, OTHER_NODE, 1, NODE, THIRD_NODE)
+    await left
+    assert ana.outlet.told == [("moved", ROOM)]
+    assert broker.released == [ana.incarnation]
+    await until(lambda: not house.directory, "the end of the room")
+
+
+class Late(Moving):
+    """The same, where a leave comes too late."""
+
+    def leave(self, room: RoomId, incarnation: Incarnation, reason: LeaveReason) -> None:
+        del room, incarnation, reason
+
+
+async def test_what_the_other_node_hands_over_is_for_the_session_and_for_the_room() -> None:
+    house, broker, ana, ben = await _moving_house()
+    guest = await _claimed(house, broker, ben)
+    pending = [Pending(3, 7, PeerId("ana"), [ana.incarnation], None)]
+    told = handover.Handover(handover.MemberState(pending=pending), handover.SessionState(4, [b"{}"]))
+    broker.say(HandedOver(ben, handover.pack(told)))
+    broker.say(Receipt(ben, ana.incarnation, 3, delivered=True))
+    await ana.handled()
+    assert guest.outlet.told == [("handed over", ROOM, told)]
+    assert guest.outlet.types == ["ack"]
+
+
+async def test_a_dead_node_hands_over_nothing() -> None:
+    house, broker, ana, ben = await _moving_house()
+    guest = await _claimed(house, broker, ben)
+    broker.say(HandedOver(ben, b""))
+    broker.say(HandedOver(Incarnation("nobody"), b""))
+    await ana.handled()
+    assert guest.outlet.told == [("handed over", ROOM, None)]
+
+
+async def test_what_is_recovered_is_for_the_session_and_its_senders_are_told() -> None:
+    house, broker, ana, ben = await _moving_house()
+    guest = await _claimed(house, broker, ben)
+    cia = broker.come(Kind.PEER, "cia")
+    before = [Signalled(cia, ben, b"{1}", 1), Signalled(cia, ben, b"{0}", 0)]
+    events: list[Signalled | Announced | Missed] = [
+        Signalled(cia, ben, b"{2}", 2),
+        Signalled(cia, ben, b"{3}", 0),
+        Missed(PeerId("zoe"), reason=LeaveReason.LEFT),
+        Missed(PeerId("cia"), away=True),
+    ]
+    await ana.ref.ask(Recover(ben, events, before, arrived=True), block=False)
+    recovered = [told[1] for told in guest.outlet.told]
+    assert recovered[:2] == [b"{2}", b"{3}"]
+    assert [json.loads(frame)["type"] for frame in recovered[2:]] == ["peer-left"]
+    assert [(one.ticket, one.delivered, one.queued) for one in broker.receipts] == [(1, True, False), (2, True, True)]
+
+
+async def test_what_may_be_lost_at_a_dead_node_is_said_to_be_not_delivered() -> None:
+    house, broker, ana, ben = await _moving_house()
+    await _claimed(house, broker, ben)
+    cia = broker.come(Kind.PEER, "cia")
+    await ana.ref.ask(Recover(ben, [], [Signalled(cia, ben, b"{1}", 1)], arrived=False), block=False)
+    assert [one.delivered for one in broker.receipts] == [False]
+
+
+async def test_what_a_newer_offer_has_overtaken_is_not_recovered() -> None:
+    house, broker, ana, ben = await _moving_house()
+    guest = await _claimed(house, broker, ben)
+    cia = broker.come(Kind.PEER, "cia")
+    events = [
+        Signalled(cia, ben, b"{1}", 1, Step("offer", 1)),
+        Signalled(cia, ben, b"{3}", 2, Step("offer", 3)),
+        Signalled(cia, ben, b"{x}", 3, Step("ice-candidate", 1)),
+    ]
+    await ana.ref.ask(Recover(ben, events, [], arrived=True), block=False)
+    assert [told[1] for told in guest.outlet.told] == [b"{1}", b"{3}"]
+    assert [(one.delivered, one.overtaken) for one in broker.receipts] == [(True, 0), (True, 0), (False, 3)]
+
+
+async def test_nothing_is_recovered_for_one_who_is_not_here() -> None:
+    _house, broker, ana, ben = await _moving_house()
+    await ana.ref.ask(Recover(ben, [Signalled(ana.incarnation, ben, b"{1}", 1)], [], arrived=True), block=False)
+    assert broker.receipts == []
+
+
+async def test_what_is_left_behind_of_a_member_is_known_to_its_room() -> None:
+    house, broker, ana, ben = await _moving_house()
+    guest = await _claimed(house, broker, ben)
+    ana.ref.tell(Adopt(ben, handover.MemberState(watching=True)))
+    broker.mark(ROOM, ana.incarnation, away=True)
+    await ana.handled()
+    assert guest.outlet.types == ["peer-away"]
+
+
+async def test_what_comes_from_other_nodes_is_told_with_its_place_and_who_comes_back_with_the_last() -> None:
+    _house, broker, ana, ben = await _moving_house()
+    broker.say(Signalled(ben, ana.incarnation, b'{"type":"signal"}', 0, at=b"1-0.0@n"))
+    broker.say(Receipt(ana.incarnation, ben, 0, delivered=False))
+    ana.ref.tell(Return(ana.incarnation, Greeting(7)))
+    await ana.handled()
+    assert [message.get("at") for message in ana.outlet.messages] == ["1-0.0@n", None, "1-0.0@n"]
+    assert ana.outlet.types == ["signal", "error", "joined"]

@@ -103,13 +103,13 @@ def signal(delivery: int, name: str, **more: object) -> dict[str, Any]:
 async def test_it_comes_back_with_its_token_and_sends_again_what_was_not_answered() -> None:
     async with stage() as on:
         first = await on.entered()
-        await said(first, signal(3, "2:ada", at="7-0"))
+        await said(first, signal(3, "2:ada", room="room", at="7-0"))
         await on.until(2)
         on.member.signal("bob")
         sent = await heard(first)
         first.transport.abort()
         second, asked = await on.dialed()
-        assert asked["payload"].items() >= {"resume": "first", "received": 3, "at": "7-0"}.items()
+        assert asked["payload"].items() >= {"resume": "first", "received": 3, "at": {"room": "7-0"}}.items()
         await said(second, joined(asked, 4, "second", resumed=True, complete=True))
         assert await heard(second) == sent | {"again": True}
         assert (on.stay.sent_again, on.stay.links[1].runs, on.stay.node) == (1, [[4, 4]], 1)

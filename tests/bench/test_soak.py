@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING
+
 import pytest
 
+from bench.__main__ import main
 from bench.chaos.memory import LEAST_SECONDS, growths
 from bench.chaos.record import Record, Sample
 from tests.support.records import breaches, calm
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MEBIBYTE = 2**20
 
@@ -57,3 +64,18 @@ def test_a_run_that_is_too_short_is_not_judged(record: Record) -> None:
         sample.at *= (LEAST_SECONDS - 1) / 300
     assert breaches(record) == {}
     assert not growths(record)[0].flat
+
+
+def test_a_short_soak_keeps_all_promises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["soak", "--quick", "--seed", "5", "--out", str(tmp_path)])
+    assert status == 0, capsys.readouterr().out
+    results = json.loads((tmp_path / "soak" / "results.json").read_bytes())
+    assert results["verdict"]["judged"] > 200
+    assert results["verdict"]["returns"]["elsewhere"] > 10
+    assert len(results["samples"]) > 10
+    assert {path.name for path in (tmp_path / "soak").glob("*.png")} == {"memory.png", "rates.png"}
+
+
+def test_sessions_move_between_two_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["chaos", "--quick", "--fault", "moves", "--out", str(tmp_path)])
+    assert status == 0, capsys.readouterr().out

@@ -45,16 +45,18 @@ class Ear:
         else:
             self._heard.setdefault(room, []).append(event)
 
-    def join(self, kind: Kind, name: str, *, room: RoomId = ROOM, capacity: int = CAPACITY) -> Incarnation:
+    def join(
+        self, kind: Kind, name: str, *, room: RoomId = ROOM, capacity: int = CAPACITY, verified: bool = False
+    ) -> Incarnation:
         """Ask for a new incarnation to be let in."""
-        member = self.member(kind, name)
+        member = self.member(kind, name, verified=verified)
         self.broker.join(room, member, capacity)
         return member.incarnation
 
-    def member(self, kind: Kind, name: str) -> Member:
+    def member(self, kind: Kind, name: str, *, verified: bool = False) -> Member:
         """A new incarnation, whose metadata names it."""
         incarnation = Incarnation(f"{self.node}.{next(self._names)}")
-        return Member(kind, PeerId(name), incarnation, self.node, {"incarnation": incarnation})
+        return Member(kind, PeerId(name), incarnation, self.node, {"incarnation": incarnation}, verified=verified)
 
     def leave(self, incarnation: Incarnation, *, room: RoomId = ROOM, reason: LeaveReason = LeaveReason.LEFT) -> None:
         """Ask for an incarnation to be removed."""
@@ -198,6 +200,24 @@ class BrokerContract:
         second = ear.join(Kind.PEER, "ana")
         events = await ear.all_heard()
         assert events[1:] == [JoinRefused(second, ErrorCode.PEER_ID_TAKEN)]
+
+    @pytest.mark.parametrize("verified", [True, False], ids=["its own", "a claimed"])
+    async def test_the_owner_of_an_id_takes_it_from_a_peer_that_is_there_in_one_version(
+        self, ear: Ear, verified: bool
+    ) -> None:
+        first = ear.join(Kind.PEER, "ana", verified=verified)
+        second = ear.join(Kind.PEER, "ana", verified=True, capacity=1)
+        events = await ear.all_heard()
+        left, entered = events[1], joined(events[2])
+        assert left == MemberLeft(entered.version, first, LeaveReason.REPLACED)
+        assert (entered.member.incarnation, entered.member.verified) == (second, True)
+
+    async def test_a_claimed_id_takes_nothing_from_its_owner_even_while_it_is_away(self, ear: Ear) -> None:
+        owner = ear.join(Kind.PEER, "ana", verified=True)
+        ear.broker.mark(ROOM, owner, away=True)
+        claimed = ear.join(Kind.PEER, "ana")
+        events = await ear.all_heard()
+        assert events[2:] == [JoinRefused(claimed, ErrorCode.PEER_ID_TAKEN)]
 
     async def test_a_peer_id_is_free_again_when_its_peer_left(self, ear: Ear) -> None:
         ear.join(Kind.USER, "anchor")

@@ -18,6 +18,7 @@ from mcp_actors.protocol.codec import (
     Limits,
     encode,
     error_frame,
+    located,
     offer_stamp,
     peer_decoder,
     sender_stamp,
@@ -39,6 +40,8 @@ PEER_MESSAGES: list[dict[str, Any]] = [
     {"type": "join", "room": "room123", "payload": {"peer_id": "peer123"}},
     {"type": "join", "room": "room123", "payload": {"peer_id": "peer123", "resume": "token", "metadata": {"a": [1]}}},
     {"type": "join", "room": "room123", "payload": {"peer_id": "peer123", "resume": None, "metadata": {}}},
+    {"type": "join", "room": "room123", "payload": {}},
+    {"type": "authenticate", "payload": {"token": "a.b.c"}},
     {"type": "leave", "room": "room123", "payload": {}},
     {"type": "leave", "room": "room123"},
     {"type": "offer", "room": "room123", "payload": {"target_peer_id": "p", "offer": {"type": "offer", "sdp": SDP}}},
@@ -75,6 +78,8 @@ PEER_MESSAGES: list[dict[str, Any]] = [
 ]
 USER_MESSAGES: list[dict[str, Any]] = [
     {"type": "connect", "payload": {"user_id": "user123"}},
+    {"type": "connect", "payload": {}},
+    {"type": "authenticate", "payload": {"token": "a.b.c"}},
     {"type": "join-room", "room": "room123", "payload": {}},
     {"type": "join-room", "room": "room123"},
     {"type": "leave-room", "room": "room123", "payload": {}},
@@ -173,6 +178,8 @@ def test_the_order_of_fields_and_white_space_do_not_matter(endpoint: str, messag
 
 @every_valid_message
 def test_the_other_endpoint_does_not_know_the_message(endpoint: str, message: dict[str, Any]) -> None:
+    if message["type"] == "authenticate":
+        return  # the one message of both
     error = _refusal("user" if endpoint == "peer" else "peer", message)
     assert error.code is ErrorCode.BAD_MESSAGE
     assert error.details == {"field": "type"}
@@ -184,9 +191,15 @@ def test_what_join_says_is_read() -> None:
     assert message.payload == wire.JoinPayload(PeerId("péer"), {"name": "Ana", "n": [1, 2.5, None]}, "t")
 
 
+def test_an_access_token_is_read_and_not_shown() -> None:
+    message = _decode("peer", {"type": "authenticate", "payload": {"token": "a.b.c"}})
+    assert message.payload.token == "a.b.c"  # noqa: S105
+    assert "a.b.c" not in repr(message)
+
+
 def test_the_target_of_a_signal_is_read() -> None:
     for message in PEER_MESSAGES:
-        if message["type"] not in {"join", "leave"}:
+        if message["type"] not in {"authenticate", "join", "leave"}:
             assert _decode("peer", message).payload.target_peer_id == "p"
 
 
@@ -251,7 +264,7 @@ def _named(kind: str) -> tuple[str, dict[str, Any]]:
 
 
 REQUIRED = [
-    ("join", "room"), ("join", "payload"), ("join", "payload.peer_id"),
+    ("join", "room"), ("join", "payload"),
     ("leave", "room"),
     ("offer", "room"), ("offer", "payload"), ("offer", "payload.target_peer_id"), ("offer", "payload.offer"),
     ("offer", "payload.offer.sdp"),
@@ -260,7 +273,7 @@ REQUIRED = [
     ("ice-candidate", "room"), ("ice-candidate", "payload"), ("ice-candidate", "payload.target_peer_id"),
     ("ice-candidate", "payload.candidate"),
     ("signal", "room"), ("signal", "payload"), ("signal", "payload.target_peer_id"), ("signal", "payload.data"),
-    ("connect", "payload"), ("connect", "payload.user_id"),
+    ("connect", "payload"), ("authenticate", "payload"), ("authenticate", "payload.token"),
     ("join-room", "room"), ("leave-room", "room"),
     ("message", "room"), ("message", "payload"), ("message", "payload.content"),
 ]  # fmt: skip
@@ -280,7 +293,7 @@ NOT_AN_OBJECT: list[object] = [5, None, True, "x", []]
 NOT_A_NUMBER: list[object] = [True, False, 0, -1, 1.5, "1", [], {}, 2**63]
 WRONG: list[tuple[str, str, list[Any]]] = [
     *((kind, "type", [*NOT_TEXT, "nonsense", "", kind.upper(), "joined"]) for kind in CLASSES),
-    *((kind, "room", NOT_TEXT) for kind in CLASSES if kind != "connect"),
+    *((kind, "room", NOT_TEXT) for kind in CLASSES if kind not in ("authenticate", "connect")),
     *((kind, "payload", NOT_AN_OBJECT) for kind in CLASSES),
     *((kind, "id", [True, False, 1.5, 1.0, [], {}, "x" * 65]) for kind in CLASSES),
     ("join", "room", ["", " r", "r ", "r\n", "r" * 129, "\u200b"]),
@@ -301,6 +314,7 @@ WRONG: list[tuple[str, str, list[Any]]] = [
     *((kind, "payload.received", [None, True, "1", -1, 1.5, 2**53 + 1, [], {}]) for kind in ("join", "connect")),
     ("join", "payload.presence", [None, 0, 1, "true", [], {}]),
     ("connect", "payload.user_id", [*NOT_TEXT, "", " u", "u ", "u\n", "u" * 129]),
+    ("authenticate", "payload.token", NOT_TEXT),
     ("join-room", "room", ["", " r", "r ", "r\n", "r" * 129]),
     ("message", "payload.content", [None]),
 ]
@@ -726,6 +740,9 @@ PEER = wire.PeerEntry(PeerId('pe"er'), {"name": "Ána", "tags": [1, 2.5, None, T
 AWAY = wire.PeerEntry(PeerId("away"), {}, 1, away=True)
 USER = wire.UserEntry(UserId("user/123"))
 SERVER_MESSAGES: list[wire.ServerMessage] = [
+    wire.Authenticated(payload=wire.AuthenticatedPayload("ana", ["signal"], 60, ["team-*"])),
+    wire.Authenticated(payload=wire.AuthenticatedPayload("ana", [], 60)),
+    wire.TokenExpiring(payload=wire.TokenExpiringPayload(60)),
     wire.Joined(room=ROOM, payload=wire.JoinedPayload(PEER.peer_id, 3, [PEER], [{"urls": ["stun:a:1"]}])),
     wire.Joined(room=ROOM, payload=wire.JoinedPayload(PEER.peer_id, 3, [AWAY], [], "token", resumed=False)),
     wire.Joined(room=ROOM, payload=wire.JoinedPayload(PEER.peer_id, 3, [], [], "token", resumed=True, complete=False)),
@@ -880,3 +897,15 @@ def test_a_refusal_keeps_nothing_for_the_garbage_collector() -> None:
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("frame", [b'{"type":"signal","x":[1, 2]}', b'{"sender":"\xc3\xa9","type":"x"}'])
+def test_a_frame_tells_its_place_first_and_else_is_what_it_was(frame: bytes) -> None:
+    told = located(frame, b"1700-3.2@abcdefgh")
+    assert told == b'{"at":"1700-3.2@abcdefgh",' + frame[1:]
+    assert json.loads(told) == {"at": "1700-3.2@abcdefgh", **json.loads(frame)}
+
+
+def test_a_frame_without_a_place_is_passed_on_as_it_is() -> None:
+    frame = b'{"type":"signal"}'
+    assert located(frame, b"") is frame

@@ -24,6 +24,26 @@ def test_a_member_has_no_order_until_the_broker_gives_one() -> None:
 
 
 @pytest.mark.parametrize(
+    ("away", "owner", "newcomer_owns", "yields"),
+    [
+        (False, False, False, False),
+        (True, False, False, True),
+        (False, True, False, False),
+        (True, True, False, False),
+        (False, False, True, True),
+        (True, False, True, True),
+        (False, True, True, True),
+        (True, True, True, True),
+    ],
+)
+def test_an_owner_has_its_id_from_anybody_and_others_only_from_who_is_away_and_no_owner(
+    away: bool, owner: bool, newcomer_owns: bool, yields: bool
+) -> None:
+    holder = msgspec.structs.replace(MEMBER, away=away, verified=owner)
+    assert holder.yields_to(msgspec.structs.replace(MEMBER, verified=newcomer_owns)) is yields
+
+
+@pytest.mark.parametrize(
     "event",
     [
         MemberJoined(1, MEMBER),

@@ -22,15 +22,17 @@ def _tagged(base: type[Struct]) -> set[type[Struct]]:
 
 
 def test_each_endpoint_knows_the_messages_of_the_protocol() -> None:
-    assert {_tag(m) for m in get_args(PeerRequest)} == {"join", "leave", "offer", "answer", "ice-candidate", "signal"}
-    assert {_tag(m) for m in get_args(UserRequest)} == {"connect", "join-room", "leave-room", "message"}
+    peer = {"join", "leave", "offer", "answer", "ice-candidate", "signal"}
+    user = {"connect", "join-room", "leave-room", "message"}
+    assert {_tag(m) for m in get_args(PeerRequest)} == peer | {"authenticate"}
+    assert {_tag(m) for m in get_args(UserRequest)} == user | {"authenticate"}
 
 
 def test_the_server_says_what_the_protocol_lists() -> None:
     assert {_tag(m) for m in get_args(ServerMessage)} == {
         "joined", "left", "peer-joined", "peer-left", "peer-away", "peer-back",
         "connected", "room-joined", "room-left", "user-joined", "user-left",
-        "ack", "reconnect", "error",
+        "ack", "reconnect", "error", "authenticated", "token-expiring",
     }  # fmt: skip
 
 

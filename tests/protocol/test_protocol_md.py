@@ -11,15 +11,17 @@ import msgspec
 import pytest
 
 from mcp_actors import protocol
+from mcp_actors.broker.redis.estate import read_place
 from mcp_actors.config import PREFIX, Settings
 from mcp_actors.protocol import errors
 from mcp_actors.protocol.codec import Limits, offer_stamp, peer_decoder, sender_stamp, stamp, user_decoder
 from mcp_actors.protocol.errors import CloseCode, ErrorCode, SignalingError
+from mcp_actors.protocol.identifiers import NodeId
 from mcp_actors.protocol.messages import PeerRequest, ServerMessage, UserRequest
 
 TEXT = (Path(protocol.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
 LIMITS = Limits(message_bytes=65_536, metadata_bytes=1024, id_length=128)
-DECODERS: dict[str, Any] = {"peer": peer_decoder(LIMITS), "user": user_decoder(LIMITS)}
+DECODERS: dict[str, Any] = {"peer": peer_decoder(LIMITS), "user": user_decoder(LIMITS), "both": peer_decoder(LIMITS)}
 
 
 class Block(NamedTuple):
@@ -35,9 +37,9 @@ def blocks() -> list[Block]:
     found, endpoint, sent, heading, lines = [], "", False, "", iter(TEXT.splitlines())
     for line in lines:
         if line.startswith("## "):
-            endpoint, sent = {"## P": "peer", "## U": "user"}.get(line[:4], "any"), False
+            endpoint, sent = {"## P": "peer", "## U": "user", "## W": "both"}.get(line[:4], "any"), False
         elif line.startswith("### "):
-            sent = line == "### You send"
+            sent = line.startswith("### You send")
         if line.startswith("#"):
             heading = line
         elif line == "```json":
@@ -59,6 +61,8 @@ def rows(section: str) -> list[list[str]]:
 def test_every_block_decodes(block: Block) -> None:
     value = json.loads(block.text)
     assert value.pop("delivery", 1) >= 1
+    place = value.pop("at", "1-0.0@node")
+    assert read_place(place, NodeId(place.partition("@")[2]))
     if block.sent:
         DECODERS[block.endpoint].decode(block.text.encode())
     elif "sender" in value:
@@ -82,7 +86,13 @@ def types_of(union: Any) -> set[str]:
 
 
 def test_there_is_a_block_for_every_message() -> None:
-    sent = {(block.endpoint, json.loads(block.text)["type"]) for block in BLOCKS if block.sent}
+    ends = {"both": ["peer", "user"]}
+    sent = {
+        (end, json.loads(block.text)["type"])
+        for block in BLOCKS
+        if block.sent
+        for end in ends.get(block.endpoint, [block.endpoint])
+    }
     assert sent == {("peer", kind) for kind in types_of(PeerRequest)} | {
         ("user", kind) for kind in types_of(UserRequest)
     }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
@@ -27,11 +28,16 @@ from mcp_actors.protocol.events import (
     Member,
     MemberJoined,
     MemberLeft,
+    MemberMarked,
+    MemberMoved,
+    Missed,
     Receipt,
     Signalled,
     Step,
+    Switched,
     Vacated,
 )
+from mcp_actors.protocol.handover import MemberState, Offers, Pending
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RequestId, RoomId
 from mcp_actors.room.effects import Publish, Relay
 from mcp_actors.room.room import Departure, Entry, Greeting, Room, ack, peer_not_found
@@ -54,8 +60,8 @@ DECODE_USER = user_decoder(LIMITS).decode
 class World:
     """A room, the broker that orders it, and what each of its members was sent."""
 
-    def __init__(self, capacity: int = 10) -> None:
-        self.room = Room(ROOM, capacity, 100)
+    def __init__(self, capacity: int = 10, max_unanswered: int = 100) -> None:
+        self.room = Room(ROOM, capacity, max_unanswered)
         self.sent: dict[Incarnation, list[dict[str, Any]]] = {}
         self.refusals: dict[Incarnation, SignalingError] = {}
         self.events: list[Event] = []
@@ -65,13 +71,19 @@ class World:
         self._broker.listen(lambda _room, event: self.events.append(event))
 
     def ask_join(
-        self, kind: Kind, name: str, request_id: RequestId | None = None, metadata: dict[str, Any] | None = None
+        self,
+        kind: Kind,
+        name: str,
+        request_id: RequestId | None = None,
+        metadata: dict[str, Any] | None = None,
+        *,
+        presence: bool = False,
     ) -> Incarnation:
         """Ask to join; nobody hears of it yet."""
         incarnation = Incarnation(f"{kind}-{name}-{len(self.sent)}")
         self.sent[incarnation] = []
         member = Member(kind, PeerId(name), incarnation, NODE, metadata or {})
-        self.room.enter(Entry(member, Greeting(request_id, ({"urls": "stun:stun.test"},))))
+        self.room.enter(Entry(member, Greeting(request_id, ({"urls": "stun:stun.test"},)), presence))
         self._broker.join(ROOM, member, self._capacity)
         return incarnation
 
@@ -503,6 +515,7 @@ def test_a_signal_goes_to_its_target_alone_as_it_was_with_the_sender() -> None:
     ana, ben, _ = world.peer("ana"), world.peer("ben"), world.peer("cem")
     message, frame = _signal("ben", 7)
     relay = world.room.relay(ana, message, frame)
+    assert relay is not None
     assert (relay.sender, relay.to, relay.message) == (ana, ben, message)
     assert relay.frame == b'{"sender":"ana",' + frame[1:]
 
@@ -851,6 +864,7 @@ def _negotiate(kind: str, target: str, negotiation: int | None = None, **fields:
 def _offer(world: World, sender: Incarnation, target: str) -> int:
     """Offer, and return the number the target sees."""
     effect = world.room.relay(sender, *_negotiate("offer", target))
+    assert effect is not None
     number = json.loads(effect.frame)["negotiation"]
     assert isinstance(number, int)
     return number
@@ -868,8 +882,9 @@ def test_an_offer_carries_its_number_beside_its_sender_and_its_own_text() -> Non
     for sender, target, number in ((ana, "ben", 1), (ben, "ana", 2), (ben, "ana", 3)):
         message, frame = _negotiate("offer", target)
         name = b"ana" if sender == ana else b"ben"
-        stamped = world.room.relay(sender, message, frame).frame
-        assert stamped == b'{"sender":"%b","negotiation":%d,' % (name, number) + frame[1:]
+        effect = world.room.relay(sender, message, frame)
+        assert effect is not None
+        assert effect.frame == b'{"sender":"%b","negotiation":%d,' % (name, number) + frame[1:]
 
 
 @pytest.mark.parametrize("kind", ["answer", "ice-candidate"])
@@ -881,7 +896,9 @@ def test_an_answer_or_a_candidate_is_relayed_to_the_letter_with_its_echo_or_with
     ana, ben = world.peer("ana"), world.peer("ben")
     _offer(world, ana, "ben")
     message, frame = _negotiate(kind, "ana", negotiation)
-    assert world.room.relay(ben, message, frame).frame == b'{"sender":"ben",' + frame[1:]
+    effect = world.room.relay(ben, message, frame)
+    assert effect is not None
+    assert effect.frame == b'{"sender":"ben",' + frame[1:]
 
 
 @pytest.mark.parametrize("kind", ["answer", "ice-candidate"])
@@ -1010,3 +1027,338 @@ def test_a_room_that_is_vacated_forgets_its_numbers() -> None:
     _offer(world, ana, "ben")
     world.room.vacated()
     assert world.room._negotiations is None
+
+
+# --------------------------------------------------------------------------------------------------------------- moves
+
+OTHER, THIRD = NodeId("other"), NodeId("third")
+ALL = (NODE, OTHER, THIRD)
+
+
+def _moved(incarnation: Incarnation, node: NodeId, *, old: NodeId = OTHER, moves: int = 1) -> MemberMoved:
+    return MemberMoved(50, incarnation, old, node, moves, ALL)
+
+
+def _move_here(world: World, incarnation: Incarnation, moves: int = 1) -> None:
+    """The session of a member of another node goes on here."""
+    world.room.claim(incarnation, moves)
+    world.room.moved(_moved(incarnation, NODE, moves=moves))
+    world.sent[incarnation] = []
+
+
+def _move_away(world: World, incarnation: Incarnation, moves: int = 1) -> None:
+    """The session of a member that is here goes on elsewhere."""
+    world.room.moved(_moved(incarnation, OTHER, old=NODE, moves=moves))
+
+
+def _pending(ticket: int, request_id: int, *awaited: Incarnation, target: str | None = "ana") -> Pending:
+    return Pending(ticket, request_id, None if target is None else PeerId(target), list(awaited), None)
+
+
+def test_a_member_that_was_claimed_can_speak_and_be_spoken_to_once_it_moved_and_nobody_is_told() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.elsewhere(Kind.PEER, "ben")
+    world.forget()
+    world.room.claim(ben, 1)
+    with pytest.raises(NotInRoom):
+        world.room.relay(ben, *_signal("ana"))
+    world.room.moved(_moved(ben, NODE))
+    relay = world.room.relay(ben, *_signal("ana"))
+    assert isinstance(relay, Relay)
+    assert json.loads(relay.frame)["sender"] == "ben"
+    assert isinstance(world.room.relay(ana, *_signal("ben")), Relay)
+    assert (world.room.version, world.sent[ana]) == (50, [])
+
+
+def test_a_claim_is_not_granted_by_the_move_to_another_node() -> None:
+    world = World()
+    world.peer("ana")
+    ben = world.elsewhere(Kind.PEER, "ben")
+    world.room.claim(ben, 1)
+    world.room.moved(_moved(ben, THIRD, moves=2))
+    assert not world.room.is_here(ben)
+    world.room.give_up_claim(ben)
+    world.room.moved(_moved(ben, NODE, old=THIRD, moves=1))
+    assert not world.room.is_here(ben)
+
+
+def test_a_room_is_not_empty_while_a_claim_is_under_way() -> None:
+    room = Room(ROOM, 10, 100)
+    room.claim(Incarnation("ben"), 1)
+    assert not room.empty
+    room.give_up_claim(Incarnation("ben"))
+    assert room.empty
+
+
+def test_a_move_of_somebody_unknown_changes_nothing_but_the_version() -> None:
+    world = World()
+    world.room.claim(Incarnation("ben"), 1)
+    world.room.moved(_moved(Incarnation("ben"), NODE))
+    assert not world.room.is_here(Incarnation("ben"))
+
+
+def test_who_moved_away_speaks_here_no_more_and_is_spoken_to_at_its_node() -> None:
+    world = World()
+    ana, amy = world.peer("ana"), world.peer("amy")
+    _move_away(world, ana)
+    with pytest.raises(NotInRoom):
+        world.room.relay(ana, *_signal("amy"))
+    assert [member.node for member in _away(world, amy, "ana").to] == [OTHER]
+
+
+def test_who_was_leaving_when_it_moved_away_is_found_and_may_come_back() -> None:
+    world = World()
+    ana, amy = world.peer("ana"), world.peer("amy")
+    world.room.leave(ana, Departure(None, replied=False))
+    _move_away(world, ana)
+    _away(world, amy, "ana")
+    world.room.depart(ana)
+    _move_here(world, ana, moves=2)
+    assert isinstance(world.room.relay(ana, *_signal("amy")), Relay)
+
+
+def test_a_room_with_nobody_left_is_not_empty_until_who_moved_away_is_let_go_of() -> None:
+    world = World()
+    ana = world.peer("ana")
+    _move_away(world, ana)
+    assert not world.room.empty
+    world.room.depart(ana)
+    assert world.room.empty
+
+
+def test_what_still_comes_for_one_that_moved_away_is_taken_until_it_is_let_go_of() -> None:
+    world = World()
+    ana = world.peer("ana")
+    _move_away(world, ana)
+    assert world.room.signalled(ana)
+    world.room.depart(ana)
+    assert not world.room.signalled(ana)
+
+
+def test_who_moved_away_is_complete_when_all_others_have_said_so() -> None:
+    world = World()
+    ana = world.peer("ana")
+    assert not world.room.is_complete(ana)
+    world.room.switched(Switched(ana, OTHER, 1))
+    _move_away(world, ana)
+    for node in (OTHER, THIRD):
+        assert not world.room.is_complete(ana)
+        world.room.switched(Switched(ana, node, 1))
+    assert world.room.is_complete(ana)
+
+
+def test_a_message_to_all_reaches_one_that_moved_where_the_node_that_sent_it_saw_it_be() -> None:
+    world = World()
+    uma, vic = world.user("uma"), world.elsewhere(Kind.USER, "vic", "other")
+    xia = world.elsewhere(Kind.USER, "xia", "third")
+    _move_here(world, vic)
+    _move_away(world, uma)
+
+    def heard(sender: Incarnation) -> set[Incarnation]:
+        return set(world.room.announced(Announced(sender, uma, b"{}", 0)).to)
+
+    assert heard(xia) == {uma}
+    world.room.switched(Switched(uma, THIRD, 1))
+    assert heard(xia) == set()
+    world.room.switched(Switched(vic, THIRD, 1))
+    assert heard(xia) == {vic}
+
+
+def test_a_message_to_all_is_not_for_a_peer_that_moved_away() -> None:
+    world = World()
+    ana, vic = world.peer("ana"), world.elsewhere(Kind.USER, "vic")
+    _move_away(world, ana)
+    assert world.room.announced(Announced(vic, ana, b"{}", 0)).to == []
+
+
+def test_what_is_known_of_a_member_goes_with_it() -> None:
+    world = World()
+    ana = world.join(Kind.PEER, "ana", presence=True)
+    ben = world.elsewhere(Kind.PEER, "ben")
+    offer = world.room.relay(ana, *_negotiate("offer", "ben", id=7))
+    assert isinstance(offer, Publish)
+    _move_away(world, ana)
+    state = world.room.depart(ana)
+    number = _number(offer)
+    assert state.watching
+    assert state.offers == [Offers(ben, number, 0)]
+    assert state.pending == [Pending(offer.ticket, 7, PeerId("ben"), [ben], Step("offer", number))]
+    assert world.room.depart(ana) == MemberState(offers=[Offers(ben, number, 0)])
+
+
+def _number(publish: Publish) -> int:
+    assert publish.step is not None
+    return publish.step.number
+
+
+def test_what_another_node_knew_of_a_member_is_known_here() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.elsewhere(Kind.PEER, "ben")
+    _move_here(world, ben)
+    offers = [Offers(ana, 4, 9), Offers(Incarnation("gone"), 5, 6)]
+    assert world.room.adopt(ben, MemberState(watching=True, offers=offers)) == []
+    world.deliver(world.room.marked(MemberMarked(51, ana, away=True)))
+    assert [message["type"] for message in world.sent[ben]] == ["peer-away"]
+    assert world.room.depart(ben) == MemberState(watching=True, offers=offers[:1])
+
+
+def test_the_later_of_two_numbers_of_an_offer_stays() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.elsewhere(Kind.PEER, "ben")
+    _move_here(world, ben)
+    world.room.adopt(ben, MemberState(offers=[Offers(ana, 4, 9)]))
+    world.room.adopt(ben, MemberState(offers=[Offers(ana, 8, 3)]))
+    assert world.room.depart(ben).offers == [Offers(ana, 8, 9)]
+
+
+def test_what_waited_at_another_node_for_receipts_is_answered_here() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.elsewhere(Kind.PEER, "ben")
+    _move_here(world, ben)
+    world.deliver(world.room.adopt(ben, MemberState(pending=[_pending(3, 7, ana)])))
+    world.deliver(world.room.receipt(Receipt(ben, ana, 3, delivered=True)))
+    (ack,) = world.sent[ben]
+    assert (ack["type"], ack["id"]) == ("ack", 7)
+
+
+def test_a_receipt_that_comes_before_what_it_is_for_is_known_waits() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.elsewhere(Kind.PEER, "ben")
+    _move_here(world, ben)
+    assert world.room.receipt(Receipt(ben, ana, 3, delivered=True)) == []
+    world.deliver(world.room.adopt(ben, MemberState(pending=[_pending(3, 7, ana)])))
+    assert [message["type"] for message in world.sent[ben]] == ["ack"]
+    assert world.room.depart(ben).pending == []
+
+
+def test_no_more_receipts_wait_than_messages_may() -> None:
+    world = World(max_unanswered=2)
+    ana, ben = world.peer("ana"), world.elsewhere(Kind.PEER, "ben")
+    _move_here(world, ben)
+    for ticket in (1, 2, 3):
+        world.room.receipt(Receipt(ben, ana, ticket, delivered=True))
+    pending = [_pending(ticket, ticket, ana) for ticket in (1, 2, 3)]
+    world.deliver(world.room.adopt(ben, MemberState(pending=pending)))
+    assert [message["id"] for message in world.sent[ben]] == [1, 2]
+
+
+def test_what_waited_for_one_who_left_before_it_is_known_here_is_answered_at_once() -> None:
+    world = World()
+    world.peer("ana")
+    ben = world.elsewhere(Kind.PEER, "ben")
+    _move_here(world, ben)
+    world.deliver(world.room.adopt(ben, MemberState(pending=[_pending(3, 7, Incarnation("gone"), target="zoe")])))
+    (error,) = world.sent[ben]
+    assert (error["id"], error["payload"]["code"]) == (7, "peer-not-found")
+
+
+def test_tickets_of_another_node_are_not_given_again() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.elsewhere(Kind.PEER, "ben")
+    cia = world.elsewhere(Kind.PEER, "cia", "third")
+    _move_here(world, ben)
+    world.room.adopt(ben, MemberState(pending=[_pending(30, 7, cia, target="cia")]))
+    assert _away(world, ana, "cia", 8).ticket == 31
+
+
+def test_what_was_known_of_one_who_is_not_here_is_dropped() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.elsewhere(Kind.PEER, "ben")
+    assert world.room.adopt(ben, MemberState(watching=True, pending=[_pending(3, 7, ana)])) == []
+    assert world.room.depart(ben) == MemberState()
+
+
+def test_who_left_the_room_while_it_moved_is_forgotten() -> None:
+    world = World()
+    ana = world.peer("ana")
+    _move_away(world, ana)
+    world.gone(ana)
+    assert world.room.empty
+    assert not world.room.is_departing(ana)
+
+
+def test_what_a_member_missed_is_told_as_it_would_have_been() -> None:
+    world = World()
+    ana = world.peer("ana")
+    zoe = Member(Kind.PEER, PeerId("zoe"), Incarnation("z"), OTHER, {"x": 1}, order=4)
+    peer = PeerId("zoe")
+    told = [
+        json.loads(frame)
+        for news in (Missed(peer, zoe), Missed(peer, reason=LeaveReason.TIMEOUT))
+        if (frame := world.room.missed(ana, news)) is not None
+    ]
+    assert [(message["type"], message["payload"]) for message in told] == [
+        ("peer-joined", {"peer_id": "zoe", "metadata": {"x": 1}, "order": 4}),
+        ("peer-left", {"peer_id": "zoe", "reason": "timeout"}),
+    ]
+
+
+@pytest.mark.parametrize(("away", "kind"), [(True, "peer-away"), (False, "peer-back")])
+def test_who_was_away_meanwhile_is_told_to_those_alone_who_want_to_know(away: bool, kind: str) -> None:
+    world = World()
+    ana, amy = world.join(Kind.PEER, "ana", presence=True), world.peer("amy")
+    news = Missed(PeerId("zoe"), away=away)
+    frame = world.room.missed(ana, news)
+    assert frame is not None
+    assert json.loads(frame)["type"] == kind
+    assert world.room.missed(amy, news) is None
+
+
+# --------------------------------------------------------------------------------------------------------- sent again
+
+
+def test_what_is_sent_again_while_it_is_under_way_is_sent_once_and_answered_once() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.elsewhere(Kind.PEER, "ben")
+    publish = _away(world, ana, "ben", 7)
+    world.forget()
+    assert world.room.relay(ana, *_again(_signal("ben", 7))) is None
+    world.deliver(world.room.receipt(_receipt(publish)))
+    assert [message["id"] for message in world.sent[ana]] == [7]
+
+
+def test_what_is_sent_again_after_it_was_answered_is_passed_on() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.elsewhere(Kind.PEER, "ben")
+    world.room.receipt(_receipt(_away(world, ana, "ben", 7)))
+    assert isinstance(world.room.relay(ana, *_again(_signal("ben", 7))), Publish)
+
+
+def test_what_another_sends_under_the_same_id_is_passed_on() -> None:
+    world = World()
+    ana, amy = world.peer("ana"), world.peer("amy")
+    world.elsewhere(Kind.PEER, "ben")
+    _away(world, ana, "ben", 7)
+    assert isinstance(world.room.relay(amy, *_again(_signal("ben", 7))), Publish)
+
+
+def test_what_is_not_said_to_be_sent_again_is_passed_on_under_any_id() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.elsewhere(Kind.PEER, "ben")
+    _away(world, ana, "ben", 7)
+    _away(world, ana, "ben", 7)
+
+
+def test_a_message_to_all_that_is_sent_again_while_it_is_under_way_is_sent_once() -> None:
+    world = World()
+    uma = world.user("uma")
+    world.elsewhere(Kind.USER, "vic")
+    assert len(_said(world, uma, 7)) == 1
+    message, frame = _message("x", 7)
+    assert world.room.broadcast(uma, structs.replace(message, again=True), frame) == []
+
+
+def test_what_was_under_way_at_another_node_is_not_sent_again_here() -> None:
+    world = World()
+    ana, ben = world.peer("ana"), world.elsewhere(Kind.PEER, "ben")
+    _move_here(world, ben)
+    world.room.adopt(ben, MemberState(pending=[_pending(3, 7, ana)]))
+    assert world.room.relay(ben, *_again(_signal("ana", 7))) is None
+
+
+def _again(said: tuple[Targeted, bytes]) -> tuple[Targeted, bytes]:
+    message, frame = said
+    return structs.replace(message, again=True), frame

@@ -61,6 +61,10 @@ class RecordingOutlet:
         """See `Outlet`."""
         self.told.append(("complete", room))
 
+    def recovered(self, frame: bytes) -> None:
+        """See `Outlet`."""
+        self.told.append(("recovered", frame))
+
     def handed_over(self, room: RoomId, told: Handover | None) -> None:
         """See `Outlet`."""
         self.told.append(("handed over", room, told))

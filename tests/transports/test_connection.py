@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from tests.support.client import Client
     from tests.support.server import Server
 
-FINAL = {CloseCode.GOING_AWAY, CloseCode.ROOM_LOST, CloseCode.BAD_MESSAGE, CloseCode.REPLACED, CloseCode.IDLE}
+FINAL = {
+    *(CloseCode.GOING_AWAY, CloseCode.ROOM_LOST, CloseCode.BAD_MESSAGE, CloseCode.REPLACED, CloseCode.UNAUTHORIZED),
+    CloseCode.IDLE,
+}
 """Close codes of the server after which there is nothing to come back to."""
 
 

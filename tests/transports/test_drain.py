@@ -183,7 +183,7 @@ async def test_no_seconds_are_no_drain(server: Server) -> None:
     async with draining(server):
         with pytest.raises(Closed) as closed:
             await peer.hear()
-        assert closed.value.code == 1001
+        assert closed.value.code == 1012  # it may go on at another process
 
 
 async def test_without_clients_it_is_over_at_once(server: Server) -> None:

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from bench.engine import Engine
+from mcp_actors.secret import make
 from tests.support.server import Process
 from tests.web.test_demo import OpenPage, a_room, assert_everybody_sees_everybody, id_of
 from tests.web.test_negotiation import COUNT_RESTARTS
@@ -101,7 +102,7 @@ def test_the_old_connection_serves_until_the_new_one_has_taken_over(
     ask_to_go(server.sockets[0], 300)
     join = wait_for_requests(page, server, so_far + 1)[so_far]
     assert time.monotonic() - began >= 0.3
-    assert join["payload"] == {"peer_id": "me", "resume": "token 1", "received": 5}
+    assert join["payload"] == {"peer_id": "me", "resume": "token 1", "received": 5, "at": {}}
 
     old, new = server.sockets
     say_on(old, **signalled(6))
@@ -150,7 +151,7 @@ def test_where_the_new_connection_cannot_be_had_the_old_one_is_kept(scripted: tu
     say_on(server.sockets[0], **signalled(6))
     page.wait_for_function("() => log.length >= 1")
     again = wait_for_requests(page, server, so_far + 2)[-1]
-    assert again["payload"] == {"peer_id": "me", "resume": "token 1", "received": 6}
+    assert again["payload"] == {"peer_id": "me", "resume": "token 1", "received": 6, "at": {}}
     assert page.evaluate("[signaling.state, ...log]") == ["open", ["signal", 6]]
     assert len(server.sockets) == 3
 
@@ -201,7 +202,12 @@ def test_the_place_in_a_room_is_told_when_its_session_goes_on(scripted: tuple[Pa
     so_far = len(server.heard)
     server.sockets[0].close(code=4000)
     join = wait_for_requests(page, server, so_far + 1)[so_far]
-    assert join["payload"] == {"peer_id": "me", "resume": "token 1", "received": 8, "at": "place 2"}
+    assert join["payload"] == {
+        "peer_id": "me",
+        "resume": "token 1",
+        "received": 8,
+        "at": {"r": "place 2", "another": "place 3"},
+    }
 
 
 # ------------------------------------------------------------------------------------------------------- with a server
@@ -255,9 +261,14 @@ def test_a_process_that_stops_does_not_end_the_call(
     open_page: OpenPage, watch: Watch, tmp_path: Path, redis_url: str
 ) -> None:
     """Its pages go to another process, and media flows all the time."""
+    secret = make()
 
     def serving() -> Process:
-        environ = {"REDIS_URL": redis_url, "MCP_ACTORS_DRAIN_SECONDS": str(DRAIN)}
+        environ = {
+            "REDIS_URL": redis_url,
+            "MCP_ACTORS_SECRET_KEY": secret,
+            "MCP_ACTORS_DRAIN_SECONDS": str(DRAIN),
+        }
         return Process(tmp_path, "serve", "--host", "127.0.0.1", "--port", "0", **environ)
 
     watch.server_may_be_away = True

@@ -345,7 +345,7 @@ def test_a_frame_is_handled_once_and_what_was_not_answered_is_sent_again(scripte
     while len(server.heard) < so_far + 2:
         page.wait_for_timeout(10)
     join, again = server.heard[so_far:]
-    assert join["payload"] == {"peer_id": "me", "resume": "token 1", "received": 5}
+    assert join["payload"] == {"peer_id": "me", "resume": "token 1", "received": 5, "at": {}}
     assert (again["id"], again["payload"]["data"]) == (ids["three"], "three")
     server.say(delivery=9, id=ids["three"], **ack)
     page.wait_for_function("() => log.length >= 4")

@@ -19,10 +19,10 @@ from mcp_actors.protocol.identifiers import session_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
-    from mcp_actors.broker import Listener, Note, Taken
+    from mcp_actors.broker import Listener, Note, Recovered, Taken
     from mcp_actors.broker.redis.bucket import Bucket
     from mcp_actors.broker.redis.notes import Notes
-    from mcp_actors.protocol.events import Event, LeaveReason, Member, MemberMoved, Receipt, Step
+    from mcp_actors.protocol.events import Event, Kind, LeaveReason, Member, MemberMoved, Receipt, Step
     from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId
     from mcp_actors.redis_url import RedisUrl
 
@@ -176,6 +176,18 @@ class RedisBroker:
         self._bucket(room).confirm(room, sender, receipt)
 
     # ------------------------------------------------------------------------------------------------------- sessions
+
+    async def recover(self, room: RoomId, kind: Kind, move: MemberMoved, at: str, patience: float) -> Recovered:
+        """See `Broker`."""
+        return await self._bucket(room).recover(room, kind, move, at, patience)
+
+    async def stop_reading(self) -> None:
+        """See `Broker`."""
+        await asyncio.gather(*(link.stop_reading() for link in self._links))
+
+    def place(self, room: RoomId) -> str:
+        """See `Broker`."""
+        return self._links[bucket_of(room, len(self._links))].place
 
     def note(self, note: Note) -> None:
         """See `Broker`."""

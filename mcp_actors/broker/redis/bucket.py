@@ -11,33 +11,50 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import structlog
+from msgspec import structs
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from mcp_actors.broker.redis.channels import Arrival
 from mcp_actors.broker.redis.connection import LinkLost
 from mcp_actors.broker.redis.entries import Changes, Frame, Snapshot
+from mcp_actors.broker.redis.estate import Estate, place
 from mcp_actors.broker.redis.notes import Notes
 from mcp_actors.broker.redis.outgoing import Call, Outgoing
 from mcp_actors.broker.redis.replica import Fenced, Replica
 from mcp_actors.broker.redis.scripts import CLAIM, JOIN
 from mcp_actors.protocol.errors import Unavailable
-from mcp_actors.protocol.events import Announced, FramesLost, HandedOver, MemberLeft, Receipt, Signalled, Step, Switched
+from mcp_actors.protocol.events import (
+    Announced,
+    FramesLost,
+    HandedOver,
+    MemberJoined,
+    MemberLeft,
+    MemberMarked,
+    MemberMoved,
+    Receipt,
+    Signalled,
+    Step,
+    Switched,
+)
 from mcp_actors.protocol.identifiers import Incarnation, NodeId
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mcp_actors.broker import Listener
+    from mcp_actors.broker import Listener, Recovered
     from mcp_actors.broker.redis.connection import Reply
     from mcp_actors.broker.redis.keys import Keys
     from mcp_actors.broker.redis.replica import Question
-    from mcp_actors.protocol.events import Event, LeaveReason, Member, MemberMoved
+    from mcp_actors.protocol.events import Event, Kind, LeaveReason, Member
     from mcp_actors.protocol.identifiers import RoomId
 
 log = structlog.get_logger("mcp_actors.redis")
 
 SUSPICION = 1.5
 """Leases that a node has to announce members that Redis lost, and that frames wait for an inbox that is missing."""
+
+NOTE_LIFE = 600.0
+"""Seconds that Redis keeps the note of a session whose node does not write it again, or four times the window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +70,7 @@ class RedisSettings:
     replay_seconds: float = 10.0
     max_replay_bytes: int = 67_108_864
     max_inbox_entries: int = 50_000
+    max_inbox_bytes: int = 33_554_432
 
 
 @dataclass(slots=True)
@@ -93,7 +111,8 @@ class Bucket:
             max_kept_bytes=settings.max_replay_bytes,
             patience=SUSPICION * settings.lease,
         )
-        self.notes = Notes(keys, node, self._call_soon)
+        life = max(NOTE_LIFE, 4 * settings.resume_window)
+        self.notes = Notes(keys, node, self._call_soon, clock, life)
         self.slow: list[Awaitable[None]] = []
         """What to wait for before more is taken."""
         self._keys = keys
@@ -106,6 +125,7 @@ class Bucket:
         self._run_id = ""
         self._replicas: dict[RoomId, Replica] = {}
         self._restless: dict[RoomId, None] = {}  # rooms with a join, a snapshot or a suspect to wait for
+        self._estates: dict[NodeId, tuple[float, Estate]] = {}  # since when
         self._departed: deque[tuple[float, Replica, Incarnation]] = deque()
         self._early = 0
         self._detached_at = 0.0
@@ -113,6 +133,12 @@ class Bucket:
 
     def __len__(self) -> int:
         return len(self._replicas)
+
+    @property
+    def idle(self) -> bool:
+        """Whether Redis has been asked all that was to be asked, and told all that was to be told."""
+        said = not self.outgoing and not self.outgoing.frames and self.notes.all_written
+        return said and all(replica.unasking for replica in self._replicas.values())
 
     # ------------------------------------------------------------------------------------------------ asked by rooms
 
@@ -185,17 +211,27 @@ class Bucket:
     def switch(self, room: RoomId, move: MemberMoved) -> None:
         """See `Broker`."""
         for node in {move.old, move.node} - {self._node}:
-            self._put(node, Frame(room, self._node, move.incarnation, 0, "w", 0, b""))
+            self._put(node, Frame(room, self._node, move.incarnation, move.moves, "w", 0, b""))
 
     def hand_over(self, room: RoomId, member: Member, body: bytes) -> None:
         """See `Broker`."""
-        self._put(member.node, Frame(room, self._node, member.incarnation, 0, "h", 0, body))
+        self._put(member.node, Frame(room, self._node, member.incarnation, member.moves, "h", 0, body))
 
     def release(self, room: RoomId, incarnation: Incarnation) -> None:
         """See `Broker`."""
         replica = self._replicas.get(room)
         if replica is not None:
             self._heard(replica, replica.departed(incarnation))
+
+    async def recover(self, room: RoomId, kind: Kind, move: MemberMoved, at: str, patience: float) -> Recovered:
+        """See `Broker`."""
+        _, estate = self._estates.get(move.old) or (0.0, None)
+        if estate is None:
+            estate = Estate(self._keys, move.old, self._call_soon)
+            self._estates[move.old] = self._clock(), estate
+        replica = self._replicas.get(room)
+        members = {} if replica is None else replica.members
+        return await estate.recover(room, kind, move, at, patience, members)
 
     def _put(self, node: NodeId, frame: Frame) -> None:
         self.outgoing.put(self._keys.inbox(node), frame)
@@ -273,15 +309,16 @@ class Bucket:
         if slow is not None:
             self.slow.append(slow)
 
-    def take(self, news: list[Frame] | Changes | Snapshot) -> None:
-        """Take what was read from the inbox."""
+    def take(self, news: list[Frame] | Changes | Snapshot, entry: bytes = b"") -> None:
+        """Take what was read from the inbox, as an entry of that id."""
+        located = entry and self._settings.resume_window
         if not isinstance(news, list):
-            self._membership(news)
+            self._membership(news, entry if located else b"")
             return
-        for frame in news:
-            self._frame(frame)
+        for index, frame in enumerate(news):
+            self._frame(frame, place(entry, index, self._node) if located else b"")
 
-    def _membership(self, news: Changes | Snapshot) -> None:
+    def _membership(self, news: Changes | Snapshot, entry: bytes) -> None:
         replica = self._replicas.get(news.room)
         if replica is None:
             return
@@ -291,9 +328,9 @@ class Bucket:
         else:
             events = replica.told(news, now, now + self._grace)
             self._restless[news.room] = None
-        self._heard(replica, events)
+        self._heard(replica, [_with_place(event, entry, index, self._node) for index, event in enumerate(events)])
 
-    def _frame(self, frame: Frame) -> None:
+    def _frame(self, frame: Frame, at: bytes) -> None:
         replica = self._replicas.get(frame.room)
         if replica is None:
             self.counters.stale += 1  # its target's leave is on its way to the sender, and answers it
@@ -303,18 +340,21 @@ class Bucket:
             overtaken = frame.step.number if frame.step else 0
             self._tell(frame.room, Receipt(target, source, frame.ticket, delivered, queued, overtaken))
         elif frame.kind == "h":
+            if replica.channels.arrived(frame.source, frame.target, frame.number) is Arrival.AGAIN:
+                self.counters.duplicates += 1
+                return
             self._tell(frame.room, HandedOver(Incarnation(frame.target), frame.body))
         elif frame.kind == "w" and not replica.early:
-            self._tell(frame.room, Switched(Incarnation(frame.target), NodeId(frame.source)))
+            self._tell(frame.room, Switched(Incarnation(frame.target), NodeId(frame.source), frame.number))
         elif frame.source in replica.members:
-            self._known(replica, frame)
+            self._known(replica, frame, at)
         elif (replica.settled and not replica.early) or self._early >= self._settings.max_remote_messages:
             self.counters.stale += 1
         else:
-            replica.early.append(frame)
+            replica.early.append((frame, at))
             self._early += 1
 
-    def _known(self, replica: Replica, frame: Frame) -> None:
+    def _known(self, replica: Replica, frame: Frame, at: bytes) -> None:
         """A frame from a member of the room."""
         sender, target = Incarnation(frame.source), Incarnation(frame.target)
         arrival = replica.channels.arrived(sender, target, frame.number)
@@ -326,15 +366,15 @@ class Bucket:
             log.warning("frames of another node were lost", room=frame.room, sender=sender, target=target)
             self._tell(frame.room, FramesLost(target))
         if frame.kind == "s":
-            self._tell(frame.room, Signalled(sender, target, frame.body, frame.ticket, frame.step))
+            self._tell(frame.room, Signalled(sender, target, frame.body, frame.ticket, frame.step, at))
         else:
-            self._tell(frame.room, Announced(sender, target, frame.body, frame.ticket))
+            self._tell(frame.room, Announced(sender, target, frame.body, frame.ticket, at))
 
     def _take_early(self, replica: Replica) -> None:
         frames, replica.early = replica.early, []
         self._early -= len(frames)
-        for frame in frames:
-            self._frame(frame)
+        for frame, at in frames:
+            self._frame(frame, at)
 
     # ------------------------------------------------------------------------------------------------ told by the link
 
@@ -408,7 +448,11 @@ class Bucket:
     def tend(self) -> None:
         """Look after what waits: joins that cannot be done, suspects, frames for nodes that are missing."""
         now = self._clock()
+        for node, (since, _) in list(self._estates.items()):
+            if since < now - 2 * self._settings.resume_window:
+                del self._estates[node]
         self.outgoing.tend(now)
+        self.notes.tend()
         for room in list(self._restless):
             self._look_after(room, now)
         if self.up:
@@ -445,3 +489,9 @@ class Bucket:
             if frame.kind in "sm":
                 receipt = Receipt(Incarnation(frame.source), Incarnation(frame.target), frame.ticket, delivered=False)
                 self._tell(frame.room, receipt)
+
+
+def _with_place(event: Event, entry: bytes, index: int, node: NodeId) -> Event:
+    if entry and isinstance(event, MemberJoined | MemberLeft | MemberMarked | MemberMoved):
+        return structs.replace(event, at=place(entry, index, node))
+    return event

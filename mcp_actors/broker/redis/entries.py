@@ -29,7 +29,8 @@ class Frame(Struct, frozen=True, array_like=True, gc=False):
 
     `kind`: s, a signal from a member to a member; m, a message from a member to the users of a node; r, a receipt from
     a node to a member; w, the word of the node `source` that it has heard of a move of `target`; h, what the node that
-    a member was at hands over to the one it is at. `number` counts the frames of each (source, target), from 1.
+    a member was at hands over to the one it is at. `number` counts the frames of each (source, target), from 1;
+    that of w and h is the move they are about.
     `ticket` is what the receipt will name; 0 where none is wanted but for a failure. `body`: the frame for the client,
     or what is handed over, or what became of a frame: b"1" delivered, b"2" queued, b"0" neither. `step`: that of a
     signal; in a receipt, the offer that has overtaken it.
@@ -46,17 +47,19 @@ class Frame(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Gone(Struct, frozen=True):
-    """A member left."""
+    """A member left; `field` as in `field_of`."""
 
     incarnation: Incarnation
     reason: LeaveReason
+    field: str = ""
 
 
 class Marked(Struct, frozen=True):
-    """A member is away, or back."""
+    """A member is away, or back; `field` as in `field_of`."""
 
     incarnation: Incarnation
     away: bool
+    field: str = ""
 
 
 class Moved(Struct, frozen=True):
@@ -101,6 +104,7 @@ class _Text(Struct, frozen=True, array_like=True):
     kind: Kind
     id: str
     metadata: dict[str, Any]
+    verified: bool = False  # last, where the script for joins looks for it
 
 
 pack_frame = msgspec.msgpack.Encoder().encode
@@ -117,7 +121,7 @@ def pack_frames(packed: Sequence[bytes]) -> bytes:
 
 def member_text(member: Member) -> bytes:
     """What Redis keeps of a member beside its node, incarnation and order."""
-    return _write_text(_Text(member.kind, member.id, member.metadata))
+    return _write_text(_Text(member.kind, member.id, member.metadata, member.verified))
 
 
 def field_of(member: Member) -> str:
@@ -144,17 +148,25 @@ def _change(change: list[Any]) -> Change:
     match change:
         case ["+", *member]:
             return _member(*member)
-        case ["-", incarnation, reason]:
-            return Gone(incarnation, LeaveReason(reason))
+        case ["-", incarnation, reason, field]:
+            return Gone(incarnation, LeaveReason(reason), field)
         case [">", incarnation, node, moves]:
             return Moved(incarnation, node, moves)
         case _:
-            return Marked(change[1], change[2] == "1")
+            return Marked(change[1], change[2] == "1", change[3])
 
 
 def _member(node: str, incarnation: str, order: int, text: str, away: str, moves: int) -> Member:
     parts = _text(text)
     member_id: PeerId | UserId = parts.id  # type: ignore[assignment]
     return Member(
-        parts.kind, member_id, Incarnation(incarnation), NodeId(node), parts.metadata, order, away == "1", moves
+        parts.kind,
+        member_id,
+        Incarnation(incarnation),
+        NodeId(node),
+        parts.metadata,
+        order,
+        away == "1",
+        moves,
+        parts.verified,
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from mcp_actors.broker.redis import entries
 from mcp_actors.broker.redis.bucket import Bucket
 from mcp_actors.broker.redis.connection import LinkLost, RedisConnection, Unusable
 from mcp_actors.broker.redis.entries import Probe
+from mcp_actors.broker.redis.estate import WHOLE, place
 from mcp_actors.broker.redis.outgoing import Call
 from mcp_actors.broker.redis.reaper import Execute, Reaper
 from mcp_actors.broker.redis.scripts import ATTACH, BEAT, BYE, RETIRE, SCRIPTS
@@ -46,6 +48,9 @@ PROTOCOL = "2"
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 """Seconds between attempts to attach that fail, doubled each time, times a random factor between 0.5 and 1.5."""
+
+READ_GRAIN = 100
+"""Milliseconds of an inbox that are counted as one."""
 
 READ_ENTRIES = 200
 """Entries read in one go."""
@@ -92,7 +97,10 @@ class Link:
         self._probe = 0
         self._lag = 0
         self._away_said = False
-        self._lost_nodes: set[NodeId] = set()
+        self._is_reading = True
+        self._taking = asyncio.Lock()
+        self._history: deque[tuple[int, int]] = deque()  # of what was read and not cut: milliseconds and bytes
+        self._history_bytes = 0
         self._bury = bury
 
     # --------------------------------------------------------------------------------------------------- life of a link
@@ -146,8 +154,8 @@ class Link:
 
     @property
     def idle(self) -> bool:
-        """Whether this node has no member in any room, and nothing left to say."""
-        return not self.bucket and not self.bucket.outgoing
+        """Whether this node has nothing left to ask or to say."""
+        return self.bucket.idle
 
     async def _serve(self) -> None:
         connections = self._connections
@@ -226,7 +234,7 @@ class Link:
 
     @property
     def _inbox_ms(self) -> int:
-        return max(60_000, INBOX_LIFE * self._lease_ms)
+        return max(60_000, INBOX_LIFE * self._lease_ms, int(2000 * self._settings.resume_window))
 
     def _attached(self, server: Server, word: bytes, *, fenced: bool) -> None:
         same = server.run_id == self._run_id
@@ -265,14 +273,18 @@ class Link:
         while True:
             command = ("XREAD", "COUNT", READ_ENTRIES, "BLOCK", block, "STREAMS", self._inbox, self._cursor)
             (reply,) = await connection.send([command], wait=self._lease)
+            if not self._is_reading:
+                await asyncio.Event().wait()  # until the node has stopped
             if isinstance(reply, ResponseError):
                 raise LinkLost(f"Redis refuses to read the inbox: {reply}")
-            for name, flat in reply[0][1] if reply else ():
-                self._cursor = name
-                self._take(name, flat)
-                if bucket.slow:
-                    slow, bucket.slow = bucket.slow, []
-                    await asyncio.gather(*slow)
+            async with self._taking:
+                for name, flat in reply[0][1] if reply else ():
+                    self._cursor = name
+                    self._note_read(name, flat)
+                    self._take(name, flat)
+                    if bucket.slow:
+                        slow, bucket.slow = bucket.slow, []
+                        await asyncio.gather(*slow)
 
     def _take(self, name: bytes, flat: list[bytes]) -> None:
         try:
@@ -282,7 +294,7 @@ class Link:
             log.error("an entry of the inbox cannot be read", entry=entry, error=repr(error))  # noqa: TRY400 - one line
             return
         if not isinstance(news, Probe):
-            self.bucket.take(news)
+            self.bucket.take(news, name)
         elif news.number == self._probe:
             self._read_at = time.monotonic()
 
@@ -295,14 +307,41 @@ class Link:
                 raise LinkLost("the inbox is not being read")
             self._probe += 1
             named = (self._keys.nodes, self._inbox, self._keys.config)
-            read_until = self._cursor.partition(b"-")[0]
-            arguments = (self._node, self._lease_ms, self._inbox_ms, self._probe, read_until)
+            arguments = (self._node, self._lease_ms, self._inbox_ms, self._probe, self._cut())
             (reply,) = await self._execute([("EVALSHA", BEAT.digest, len(named), *named, *arguments)])
             if reply[0] != b"OK":
                 raise LinkLost("this node was declared dead")
             self._note_lag(reply[2])
             if reply[1] and now > self._judges_from and (reaping is None or reaping.done()):
                 reaping = group.create_task(self._reap())
+
+    def _cut(self) -> int:
+        """Where to cut the inbox (ms): what was read stays while one may want it who takes over, unless it is much."""
+        cut = int(self._cursor.partition(b"-")[0]) - int(self._settings.resume_window * 1000)
+        while self._history and (self._history[0][0] < cut or self._history_bytes > self._settings.max_inbox_bytes):
+            milliseconds, size = self._history.popleft()
+            self._history_bytes -= size
+            cut = max(cut, milliseconds + 1)
+        return cut
+
+    def _note_read(self, name: bytes, flat: list[bytes]) -> None:
+        size = sum(map(len, flat))
+        milliseconds = int(name.partition(b"-")[0])
+        self._history_bytes += size
+        if self._history and milliseconds - self._history[-1][0] < READ_GRAIN:
+            size += self._history.pop()[1]
+        self._history.append((milliseconds, size))
+
+    @property
+    def place(self) -> str:
+        """The place in the inbox up to which all was read."""
+        return place(self._cursor, WHOLE, self._node).decode()
+
+    async def stop_reading(self) -> None:
+        """Read no more of the inbox, from the end of what is being read on."""
+        self._is_reading = False
+        async with self._taking:
+            return
 
     def _note_lag(self, lag: int) -> None:
         """How many entries lie in the inbox: those of a beat, unless this node does not keep up."""
@@ -314,22 +353,18 @@ class Link:
     async def _reap(self) -> None:
         reaper = self._reaper(self._execute, self._run_id)
         window = self._settings.resume_window
-        for dead, over in await reaper.condemn():
+        for dead, over, just_now in await reaper.condemn():
             if dead == self._node:
                 continue
+            if just_now:
+                log.warning("a node is lost", node=dead)
             if window and not over:
-                self._lost(dead, await reaper.set_away(dead))
+                await reaper.set_away(dead)
                 continue
             rooms, gone = await reaper.reap(dead, LeaveReason.TIMEOUT if window else LeaveReason.NODE_LOST)
-            self._lost(dead, rooms)
-            self._lost_nodes.discard(dead)
-            self._bury(dead, gone)
-
-    def _lost(self, node: NodeId, rooms: int) -> None:
-        if node not in self._lost_nodes:
-            self._lost_nodes.add(node)
             self.bucket.counters.reaped += 1
-            log.warning("a node is lost", node=node, rooms=rooms)
+            log.info("a node is forgotten", node=dead, rooms=rooms)
+            self._bury(dead, gone)
 
     def _reaper(self, execute: Execute, run_id: str) -> Reaper:
         settings = self._settings

@@ -27,10 +27,14 @@ TOMBSTONE_LIFE = 600_000
 
 
 class Condemned(NamedTuple):
-    """A node that was declared dead; whether the time is over in which its members may go on at other nodes."""
+    """A node that was declared dead, just now or before, or has stopped.
+
+    `over`: so is the time in which its members may go on at other nodes.
+    """
 
     node: NodeId
     over: bool
+    just_now: bool
 
 
 class Reaper(NamedTuple):
@@ -49,8 +53,8 @@ class Reaper(NamedTuple):
         """Condemn the nodes whose lease has run out, and return all that are condemned."""
         milliseconds = int(self.window * 1000)
         (flat,) = await self.execute([("EVALSHA", CONDEMN.digest, 1, self.keys.nodes, AT_ONCE, milliseconds)])
-        nodes = zip(flat[::2], flat[1::2], strict=True)
-        return [Condemned(NodeId(node.decode()), over == b"1") for node, over in nodes]
+        nodes = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+        return [Condemned(NodeId(node.decode()), over == b"1", now == b"1") for node, over, now in nodes]
 
     async def set_away(self, dead: NodeId) -> int:
         """Let the members of a condemned node be away; return in how many rooms they were."""
@@ -80,7 +84,7 @@ class Reaper(NamedTuple):
     async def _reap_some(self, dead: NodeId, rooms: list[RoomId], reason: str) -> list[Incarnation]:
         """Reap each room; one with members of other nodes says of which, and is asked again with their inboxes."""
         gone: list[Incarnation] = []
-        inboxes: dict[RoomId, set[str]] = {room: set() for room in rooms}
+        inboxes: dict[RoomId, set[str]] = {room: set() if reason else {self.keys.inbox(dead)} for room in rooms}
         while inboxes:
             commands = [self._reap_room(dead, room, sorted(declared), reason) for room, declared in inboxes.items()]
             for room, reply in zip(list(inboxes), await self.execute(commands), strict=True):

@@ -89,13 +89,15 @@ class Own:
     `claimed`: it was at another node, and this one asked for it.
     """
 
-    __slots__ = ("abandoned", "asked", "away", "capacity", "claimed", "joined", "leaving", "member", "since")
+    __slots__ = ("abandoned", "asked", "away", "capacity", "claimed", "joined", "leaving", "member", "old", "since")
 
     def __init__(self, member: Member, capacity: int, since: float, *, claimed: bool = False) -> None:
         self.member = member
         self.capacity = capacity
         self.since = since
         self.claimed = claimed
+        self.old: NodeId | None = None
+        """Where it was, if it was claimed."""
         self.asked = False
         """Redis was asked for it: it may be there, though no reply says so."""
         self.away = False
@@ -117,8 +119,8 @@ class Replica:
         self.members: dict[Incarnation, Member] = {}
         self.own: dict[Incarnation, Own] = {}
         self.channels = Channels()
-        self.early: list[Frame] = []
-        """Frames of members not yet known, while a snapshot is awaited."""
+        self.early: list[tuple[Frame, bytes]] = []
+        """Frames of members not yet known, and their places in the inbox, while a snapshot is awaited."""
         self.syncing_since: float | None = None
         self.provisional = False
         """Some members were let in by this node alone."""
@@ -141,6 +143,11 @@ class Replica:
     def idle(self) -> bool:
         """Whether this node has nothing to do with the room any more."""
         return not (self.own or self._departing or self._requests or self._refused) and self._asked is None
+
+    @property
+    def unasking(self) -> bool:
+        """Whether nothing is to be asked, or was asked and is not answered."""
+        return not self._requests and self._asked is None
 
     @property
     def quiet(self) -> bool:
@@ -199,16 +206,19 @@ class Replica:
             self._requests.append(Request(Ask.AWAY if away else Ask.BACK, (incarnation,)))
 
     def give_up(self, before: float) -> list[Event]:
-        """Refuse the joins asked for before a time and not heard of since; should one get in, it leaves at once."""
+        """Refuse the joins asked for before a time and not heard of since; should one get in, it leaves at once.
+
+        Claims wait: who asked for one keeps it, so that the session is not lost.
+        """
         refused: list[Event] = []
         for incarnation, own in list(self.own.items()):
-            if self._is_here(incarnation) or own.since >= before or own.leaving is not None:
+            if self._is_here(incarnation) or own.claimed or own.since >= before or own.leaving is not None:
                 continue
-            refused.append(_refusal(incarnation, own))
+            refused.append(JoinRefused(incarnation, ErrorCode.UNAVAILABLE))
             if own.asked:
                 self.leave(incarnation, LeaveReason.DISCONNECTED)
             else:
-                self._requests.remove(Request(Ask.CLAIM if own.claimed else Ask.JOIN, (incarnation,)))
+                self._requests.remove(Request(Ask.JOIN, (incarnation,)))
                 del self.own[incarnation]
         return refused
 
@@ -287,6 +297,7 @@ class Replica:
             return Question(request, JOIN, nodes, who, self._rival)
         if request.ask is Ask.CLAIM:
             own.asked = True
+            own.old = self._rival or own.old
             who += [member.moves, self._needs_whole(), self._rival or ""]
             return Question(request, CLAIM, nodes, who, self._rival)
         if request.ask is Ask.LEAVE:
@@ -404,7 +415,9 @@ class Replica:
         if self.version is None and own.abandoned:
             del self.own[incarnation]  # nothing of the room is applied here, this leave neither
         elif word == b"NOOP":
-            self.resync_anew(now)  # Redis has lost it, or it is on its way: no change may come that says so
+            # Redis has lost it, so that no change may come that says so; or its join and leave are on their way, so
+            # that it must not be asked in again, unless they are overdue.
+            self._resync_again(now)
 
     def _displaced(self, incarnation: Incarnation) -> list[Event]:
         """Another has the place of a member of this node."""
@@ -494,7 +507,7 @@ class Replica:
         return any(own.joined and own.leaving is None for own in self.own.values())
 
     def _add(self, member: Member) -> list[Event]:
-        own = self.own.get(member.incarnation)
+        own = self.own.get(member.incarnation) if member.node == self.node else None  # else it is only claimed
         if own is not None:
             own.joined = True
         if member.incarnation in self.members:
@@ -513,14 +526,14 @@ class Replica:
         self._nodes[member.node] = self._nodes.get(member.node, 0) + 1
         events.append(MemberJoined(self.version or 0, member))
         if own is not None and own.claimed:  # the others knew it before
-            events.append(self._moved(member, member.node, others=tuple(self._nodes)))
+            events.append(self._moved(member, own.old or member.node, others=tuple(self._nodes)))
         return events
 
     def _move(self, incarnation: Incarnation, node: NodeId, moves: int) -> list[Event]:
         member = self.members.get(incarnation)
         if member is None or moves <= member.moves:
             return []
-        others = tuple({*self._nodes, node})
+        others = tuple(self._nodes)
         self._count_node(member.node, -1)
         self._count_node(node, 1)
         self.members[incarnation] = moved = structs.replace(member, node=node, moves=moves)
@@ -529,8 +542,9 @@ class Replica:
             own.joined = True
             self.leave(incarnation, LeaveReason.DISCONNECTED)
         if member.node == self.node and node != self.node:
-            self.own.pop(incarnation, None)
-            self._departing.add(incarnation)
+            gone = self.own.pop(incarnation, None)
+            if gone is not None and gone.leaving is None:  # else nobody here waits for what comes for it
+                self._departing.add(incarnation)
         return [self._moved(moved, member.node, others)]
 
     def _moved(self, member: Member, old: NodeId, others: tuple[NodeId, ...]) -> MemberMoved:
@@ -571,11 +585,14 @@ class Replica:
             return []
         self._suspects.pop(incarnation, None)
         self._departing.discard(incarnation)
-        self.own.pop(incarnation, None)
+        own = self.own.pop(incarnation, None)
         if member.kind is Kind.PEER and self._peers.get(member.id) == incarnation:
             del self._peers[member.id]
         self._count_node(member.node, -1)
-        return [MemberLeft(self.version or 0, incarnation, reason)]
+        left = MemberLeft(self.version or 0, incarnation, reason)
+        if own is not None and own.claimed and member.node != self.node:  # the claim comes too late
+            return [ClaimRefused(incarnation), left]
+        return [left]
 
     def _vacated(self) -> list[Event]:
         """Forget all if this node has no member in the room: it hears no more of it."""
@@ -608,8 +625,11 @@ class Replica:
 
     def resync_anew(self, now: float) -> None:
         """Ask for the whole room, whatever was asked before: the server is another, or lost its data, or is late."""
-        self._requests = deque(request for request in self._requests if request.ask is not Ask.RESYNC)
         self._ask_again()
+        self._resync_again(now)
+
+    def _resync_again(self, now: float) -> None:
+        self._requests = deque(request for request in self._requests if request.ask is not Ask.RESYNC)
         if self.version is not None:
             self.syncing_since = None
             self.resync(now)
@@ -643,8 +663,9 @@ class Replica:
     def lost(self) -> list[Event]:
         """This node was declared dead: the others have been told that its members left. Joins under way go on."""
         events: list[Event] = []
-        for incarnation in [one for one in self.members if one in self.own]:
+        for incarnation in [one for one in self.own if self._is_here(one)]:
             events += self._remove(incarnation, LeaveReason.NODE_LOST)
+        self._departing.clear()
         events += self._vacated()
         events += [refusal for _, refusal in self._refused]
         self._refused.clear()

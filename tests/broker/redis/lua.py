@@ -121,10 +121,10 @@ class Store:
         return reply
 
     def condemn(self, at_most: int = 100) -> list[str]:
-        return self.condemned(at_most)[::2]
+        return self.condemned(at_most)[::3]
 
     def condemned(self, at_most: int = 100, window: int = 0) -> list[str]:
-        """Nodes, each with "1" if the time is over that its members have."""
+        """Nodes, each with "1" if the time is over that its members have, and "1" if it was condemned just now."""
         reply: list[str] = self.run(CONDEMN, [self.keys.nodes], [at_most, window])
         return reply
 
@@ -158,7 +158,16 @@ class Store:
         own: list[str | bytes | int] = [field_of(member), member.incarnation, moves, "1" if whole else "", rival or ""]
         return self._room(CLAIM, node, ROOM, others, RUN, own, [self.keys.rooms_of(rival or node)])
 
-    def note(self, node: NodeId, session: str, generation: int, *, proved: bool = False, whose: str = "peer:") -> str:
+    def note(
+        self,
+        node: NodeId,
+        session: str,
+        generation: int,
+        *,
+        proved: bool = False,
+        whose: str = "peer:",
+        left: bytes = b"",
+    ) -> str:
         arguments: list[str | bytes | int] = [
             node,
             generation,
@@ -257,9 +266,17 @@ class Store:
         found = {}
         for packed in self.redis.hvals(self.keys.room(room)):
             node, incarnation, order, text, away, moves = msgspec.msgpack.decode(packed)
-            kind, name, metadata = msgspec.json.decode(text)
+            kind, name, metadata, verified = msgspec.json.decode(text)
             found[Incarnation(incarnation)] = Member(
-                Kind(kind), PeerId(name), Incarnation(incarnation), NodeId(node), metadata, order, away == "1", moves
+                Kind(kind),
+                PeerId(name),
+                Incarnation(incarnation),
+                NodeId(node),
+                metadata,
+                order,
+                away == "1",
+                moves,
+                verified,
             )
         return found
 

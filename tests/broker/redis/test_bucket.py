@@ -10,25 +10,30 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 
 from mcp_actors.broker.redis import entries
 from mcp_actors.broker.redis.bucket import SUSPICION, Bucket, RedisSettings
+from mcp_actors.broker.redis.channels import ERA
 from mcp_actors.broker.redis.connection import LinkLost
-from mcp_actors.broker.redis.entries import Change, Changes, Frame, Gone, Snapshot
+from mcp_actors.broker.redis.entries import Change, Changes, Frame, Gone, Marked, Moved, Snapshot
 from mcp_actors.broker.redis.keys import Keys
-from mcp_actors.broker.redis.scripts import JOIN, LEAVE, RESYNC
+from mcp_actors.broker.redis.scripts import CLAIM, JOIN, LEAVE, RESYNC
 from mcp_actors.protocol.errors import ErrorCode, Unavailable
 from mcp_actors.protocol.events import (
     Announced,
     Event,
     FramesLost,
+    HandedOver,
     JoinRefused,
     LeaveReason,
     Member,
     MemberJoined,
     MemberLeft,
+    MemberMarked,
+    MemberMoved,
     Receipt,
     Signalled,
+    Switched,
     Vacated,
 )
-from mcp_actors.protocol.identifiers import RoomId
+from mcp_actors.protocol.identifiers import NodeId, RoomId
 from tests.broker.redis.lua import ROOM, A, B, C, peer, user
 from tests.broker.redis.nodes import SteppedNode, World, check_at_rest
 
@@ -459,6 +464,186 @@ def test_a_frame_of_a_member_of_whom_the_room_has_not_heard_yet_that_it_is_gone_
     home.changed(11, Gone(ANA.incarnation, LeaveReason.NODE_LOST))  # the room's mail still waits
     with pytest.raises(Unavailable, match="join it again"):
         home.bucket.send(ROOM, "s", ANA, BEN, b"late", 3)
+
+
+# --------------------------------------------------------------------------------------------------------------- moves
+
+
+def _sent(batch: Batch) -> dict[str, list[Frame]]:
+    """The frames that a batch writes, by inbox."""
+    found: dict[str, list[Frame]] = {}
+    for command in batch.commands:
+        if command[0] == "XADD":
+            frames = entries.read([b"r", command[-1]])
+            assert isinstance(frames, list)
+            found.setdefault(command[1], []).extend(frames)
+    return found
+
+
+def _word(home: Home, of: NodeId, moves: int = 1) -> None:
+    """The word of a node that it has heard of ana's move is read."""
+    home.bucket.take([Frame(ROOM, of, ANA.incarnation, moves, "w", 0, b"")])
+
+
+def test_a_claim_is_asked_for_with_the_rooms_of_the_node_that_has_the_member(home: Home) -> None:
+    ben = structs.replace(BEN, node=A, moves=1)
+    home.bucket.claim(ROOM, ben)
+    home.answer([b"RIVAL", b"b"])
+    (command,) = home.answer([b"OK", b"11", b"1"]).commands
+    count = command[2]
+    assert command[1] == CLAIM.digest
+    assert command[3 : 3 + count][-1] == KEYS.rooms_of(B)
+    home.changed(11, Moved(BEN.incarnation, A, 1))
+    assert home.news() == [MemberMoved(11, BEN.incarnation, B, A, 1, (B, A))]
+
+
+def test_a_claim_waits_for_a_link_that_is_broken_and_is_asked_for_once_more(home: Home) -> None:
+    home.bucket.claim(ROOM, structs.replace(BEN, node=A, moves=1))
+    assert home.asked() == [CLAIM.digest]
+    home.bucket.detached()
+    home.now += 100.0
+    home.bucket.tend()
+    assert home.news() == []
+    home.bucket.attached("run")
+    assert home.asked() == [CLAIM.digest]
+
+
+@pytest.mark.parametrize(
+    ("old", "node", "told"), [(B, C, [B, C]), (A, C, [C]), (B, A, [B])], ids=["others", "from here", "to here"]
+)
+def test_both_nodes_of_a_move_are_told_that_it_was_heard_but_for_this_one(
+    home: Home, old: NodeId, node: NodeId, told: list[NodeId]
+) -> None:
+    home.bucket.switch(ROOM, MemberMoved(11, CIA.incarnation, old, node, 3, (A, B, C)))
+    word = Frame(ROOM, A, CIA.incarnation, 3, "w", 0, b"")
+    assert _sent(home.written()) == {KEYS.inbox(one): [word] for one in told}
+
+
+def test_the_word_that_a_move_was_heard_follows_all_that_was_sent_before(home: Home) -> None:
+    home.bucket.send(ROOM, "s", ANA, BEN, b"before", 0)
+    home.bucket.switch(ROOM, MemberMoved(11, BEN.incarnation, B, C, 1, (A, B)))
+    home.bucket.send(ROOM, "s", ANA, structs.replace(BEN, node=C, moves=1), b"after", 0)
+    sent = _sent(home.written())
+    assert [frame.kind for frame in sent[KEYS.inbox(B)]] == ["s", "w"]
+    assert [(frame.kind, frame.number) for frame in sent[KEYS.inbox(C)]] == [("w", 1), ("s", ERA + 1)]
+
+
+def test_the_word_of_a_node_is_heard_with_the_move_it_is_about(home: Home) -> None:
+    _word(home, B, 4)
+    assert home.news() == [Switched(ANA.incarnation, B, 4)]
+
+
+def test_the_word_of_a_node_waits_behind_what_came_from_it_before() -> None:
+    made = Home()
+    made.bucket.join(ROOM, peer("ana"), 10)
+    made.answer([b"OK", b"10"])
+    made.frame(1)
+    _word(made, B)
+    assert made.news() == []
+    made.snapshot(ANA, BEN)
+    assert made.news()[-2:] == [made.signalled(1), Switched(ANA.incarnation, B, 1)]
+
+
+def test_what_is_handed_over_goes_to_the_node_that_has_the_member_now(home: Home) -> None:
+    home.bucket.hand_over(ROOM, structs.replace(ANA, node=C, moves=2), b"state")
+    assert _sent(home.written()) == {KEYS.inbox(C): [Frame(ROOM, A, ANA.incarnation, 2, "h", 0, b"state")]}
+
+
+def test_what_is_handed_over_is_heard_once_though_it_is_written_twice(home: Home) -> None:
+    for moves, body in ((1, b"first"), (1, b"first"), (3, b"second"), (1, b"first")):
+        home.bucket.take([Frame(ROOM, B, ANA.incarnation, moves, "h", 0, body)])
+    assert home.news() == [HandedOver(ANA.incarnation, b"first"), HandedOver(ANA.incarnation, b"second")]
+    assert home.bucket.counters.duplicates == 2
+
+
+def test_frames_from_where_a_member_was_and_from_where_it_is_are_counted_apart(home: Home) -> None:
+    home.frame(1)
+    home.changed(11, Moved(BEN.incarnation, C, 1))
+    home.news()
+    for number in (ERA + 1, ERA + 2, 2):
+        home.frame(number)
+    assert home.news() == [home.signalled(ERA + 1), home.signalled(ERA + 2)]
+    assert home.bucket.counters.gaps == 0
+
+
+def test_what_comes_for_a_member_that_moved_away_is_heard_until_it_is_released(home: Home) -> None:
+    home.changed(11, Moved(ANA.incarnation, B, 1))
+    home.news()
+    home.frame(1)
+    _word(home, B)
+    assert home.news() == [home.signalled(1), Switched(ANA.incarnation, B, 1)]
+    home.bucket.release(ROOM, ANA.incarnation)
+    assert home.news() == [Vacated()]
+    assert len(home.bucket) == 0
+    home.bucket.release(ROOM, ANA.incarnation)
+    home.frame(2)
+    assert home.news() == []
+
+
+def test_a_node_that_is_declared_dead_hands_over_nothing_more(home: Home) -> None:
+    home.changed(11, Moved(ANA.incarnation, B, 1))
+    home.news()
+    home.bucket.detached()
+    home.bucket.attached("run", fenced=True)
+    assert home.news() == [Vacated()]
+    assert len(home.bucket) == 0
+
+
+def test_what_was_said_of_a_move_is_said_again_to_a_server_that_lost_it(home: Home) -> None:
+    move = MemberMoved(11, CIA.incarnation, B, C, 1, (A, B, C))
+    home.bucket.switch(ROOM, move)
+    home.bucket.hand_over(ROOM, structs.replace(ANA, node=C, moves=1), b"state")
+    first = _sent(home.answer(b"1-1", b"1-1"))
+    home.bucket.detached()
+    home.bucket.attached("another")
+    again = _sent(home.written())
+    assert again == first
+    assert [frame.kind for frame in again[KEYS.inbox(C)]] == ["w", "h"]
+
+
+# -------------------------------------------------------------------------------------------------------------- places
+
+
+def _at(home: Home, *names: str) -> list[bytes]:
+    return [getattr(event, "at", b"") for event in home.news() if not names or type(event).__name__ in names]
+
+
+def test_frames_are_heard_with_their_places_where_sessions_may_go_on() -> None:
+    home = _home(resume_window=30.0)
+    home.news()
+    frames = [Frame(ROOM, BEN.incarnation, ANA.incarnation, number, "s", 0, b"") for number in (1, 2)]
+    home.bucket.take([*frames], b"5-1")
+    home.bucket.take([Frame(ROOM, UNA.incarnation, ANA.incarnation, 1, "m", 0, b"")], b"5-2")
+    assert _at(home) == [b"5-1.0@a", b"5-1.1@a", b"5-2.0@a"]
+
+
+def test_frames_have_no_places_where_sessions_may_not_go_on(home: Home) -> None:
+    home.bucket.take([Frame(ROOM, BEN.incarnation, ANA.incarnation, 1, "s", 0, b"")], b"5-1")
+    assert _at(home) == [b""]
+
+
+def test_changes_of_a_room_are_heard_with_their_places() -> None:
+    home = _home(resume_window=30.0)
+    home.news()
+    changes: list[Change] = [
+        CIA,
+        Marked(BEN.incarnation, away=True, field="pben"),
+        Moved(BEN.incarnation, C, 1),
+        Gone(CIA.incarnation, LeaveReason.LEFT, "pcia"),
+    ]
+    home.bucket.take(Changes(ROOM, 10, 11, changes), b"7-3")
+    heard = home.news()
+    assert [type(event) for event in heard] == [MemberJoined, MemberMarked, MemberMoved, MemberLeft]
+    assert [getattr(event, "at", b"") for event in heard] == [b"7-3.%d@a" % index for index in range(4)]
+
+
+def test_a_frame_that_waits_for_its_sender_keeps_its_place() -> None:
+    made = Home(resume_window=30.0)
+    made.bucket.join(ROOM, peer("ana"), 10)
+    made.answer([b"OK", b"10"])
+    made.bucket.take([Frame(ROOM, BEN.incarnation, ANA.incarnation, 1, "s", 0, b"")], b"5-1")
+    made.bucket.take(Snapshot(ROOM, 10, "run", "", [ANA, BEN]), b"6-1")
+    assert _at(made, "Signalled") == [b"5-1.0@a"]
 
 
 # ---------------------------------------------------------------------------------------------- against a real server

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_actors.broker.redis.channels import Arrival, Channels
+from mcp_actors.broker.redis.channels import ERA, Arrival, Channels
 
 
 def test_frames_are_counted_for_each_source_and_target() -> None:
@@ -80,3 +80,26 @@ def test_a_gap_is_seen_exactly_where_numbers_are_skipped(numbers: list[int]) -> 
         arrival = channels.arrived("a", "b", number)
         assert (arrival is Arrival.GAP) == (number > last + 1)
         last = max(last, number)
+
+
+def test_with_each_move_another_node_counts_from_the_beginning_of_an_era_of_its_own() -> None:
+    old, new = Channels(), Channels()
+    assert [old.next("a", "b") for _ in range(2)] == [1, 2]
+    assert [new.next("a", "b", 1) for _ in range(2)] == [ERA + 1, ERA + 2]
+    assert new.next("a", "b", 3) == 3 * ERA + 1
+
+
+def test_a_count_never_falls_when_moves_are_known_late() -> None:
+    channels = Channels()
+    channels.next("a", "b", 2)
+    assert channels.next("a", "b", 1) == 2 * ERA + 2
+
+
+def test_the_first_frame_of_an_era_is_the_next_and_what_was_lost_in_it_is_noticed() -> None:
+    channels = Channels()
+    assert channels.arrived("a", "b", 5) is Arrival.GAP
+    assert channels.arrived("a", "b", ERA + 1) is Arrival.NEXT
+    assert channels.arrived("a", "b", ERA + 2) is Arrival.NEXT
+    assert channels.arrived("a", "b", 6) is Arrival.AGAIN
+    assert channels.arrived("a", "b", 4 * ERA + 2) is Arrival.GAP
+    assert channels.arrived("a", "b", 5 * ERA + 1) is Arrival.NEXT

@@ -137,7 +137,9 @@ def test_a_join_a_snapshot_and_a_leave_are_read_as_the_scripts_write_them(any_st
     assert int(after) == int(version) + 1
     store.told(B)
     store.leave(ana, others=[B], reason="timeout")
-    assert store.told(B) == [Changes(ROOM, int(after), int(after) + 1, [Gone(ana.incarnation, LeaveReason.TIMEOUT)])]
+    assert store.told(B) == [
+        Changes(ROOM, int(after), int(after) + 1, [Gone(ana.incarnation, LeaveReason.TIMEOUT, "pana")])
+    ]
 
 
 @pytest.mark.parametrize("reason", LeaveReason)
@@ -148,7 +150,7 @@ def test_every_reason_to_leave_is_read(store: Store, reason: LeaveReason) -> Non
     store.leave(peer("ana"), reason=reason)
     (left,) = store.told(A)
     assert isinstance(left, Changes)
-    assert left.changes == [Gone(peer("ana").incarnation, reason)]
+    assert left.changes == [Gone(peer("ana").incarnation, reason, "pana")]
 
 
 def test_a_change_of_nothing_is_read_as_written(any_store: Store) -> None:

@@ -54,10 +54,10 @@ async def test_only_the_dead_are_condemned(store: Store, senders: list[Sender]) 
         store.attach(node)
     store.run_out(A)
     reaper = _reaper(store, senders[0])
-    assert await reaper.condemn() == [Condemned(A, over=True)]
+    assert await reaper.condemn() == [Condemned(A, over=True, just_now=True)]
     deadlines = [store.deadline(node) or 0 for node in (A, B)]
     assert deadlines[0] < 0 < deadlines[1]
-    assert await reaper.condemn() == [Condemned(A, over=True)]
+    assert await reaper.condemn() == [Condemned(A, over=True, just_now=False)]
 
 
 async def test_a_dead_node_leaves_its_rooms_and_the_others_are_told(store: Store, senders: list[Sender]) -> None:
@@ -139,7 +139,7 @@ async def test_two_may_reap_one_node_at_once(store: Store, senders: list[Sender]
 
 
 async def _condemn_and_reap(reaper: Reaper) -> None:
-    for dead, _over in await reaper.condemn():
+    for dead, _over, _now in await reaper.condemn():
         await reaper.reap(dead)
 
 
@@ -154,7 +154,7 @@ async def test_a_dead_node_is_reaped_though_another_in_its_room_is_dead_too(
     store.told(C)
     store.run_out(A, B)
     reaper = _reaper(store, senders[0])
-    assert sorted(node for node, _over in await reaper.condemn()) == [A, B]
+    assert sorted(node for node, _over, _now in await reaper.condemn()) == [A, B]
     store.redis.delete(store.keys.inbox(B))
     for dead in (A, B):
         await reaper.reap(dead)

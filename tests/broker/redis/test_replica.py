@@ -7,17 +7,20 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from mcp_actors.broker.redis.entries import Change, Changes, Gone, Snapshot
+from mcp_actors.broker.redis.entries import Change, Changes, Gone, Marked, Moved, Snapshot
 from mcp_actors.broker.redis.replica import Ask, Fenced, Question, Replica
-from mcp_actors.broker.redis.scripts import JOIN, LEAVE, RESYNC
+from mcp_actors.broker.redis.scripts import CLAIM, JOIN, LEAVE, MARK, RESYNC
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import (
+    ClaimRefused,
     Event,
+    HandedOver,
     JoinRefused,
     LeaveReason,
     Member,
     MemberJoined,
     MemberLeft,
+    MemberMoved,
     Vacated,
 )
 from mcp_actors.protocol.identifiers import Incarnation, RoomId
@@ -25,6 +28,7 @@ from tests.broker.redis.lua import ROOM, A, B, C, peer, user
 from tests.broker.redis.nodes import SteppedNode, World, check_at_rest
 
 if TYPE_CHECKING:
+    from mcp_actors.protocol.identifiers import NodeId
     from tests.broker.redis.lua import Store
     from tests.conftest import ExpectedLogs
 
@@ -350,6 +354,22 @@ def test_a_leave_that_redis_knows_nothing_of_is_followed_by_a_resync(replica: Re
     assert events == [MemberLeft(10, ANA.incarnation, LEFT), Vacated()]
 
 
+def test_a_leave_that_was_done_without_an_answer_lets_nobody_in_again(store: Store) -> None:
+    world = World(store)
+    node = SteppedNode(world, A)
+    node.attach()
+    node.join(peer("ana"))
+    node.write()
+    node.leave(ANA.incarnation)
+    node.write(answered=False)
+    node.attach()
+    node.write()  # there is nobody to leave any more, which is answered before the join is read
+    node.read()
+    assert node.asked == {ANA.incarnation: "left"}
+    world.come_to_rest()
+    check_at_rest(world, [ROOM])
+
+
 def test_a_join_that_was_done_and_then_lost_with_all_data_before_it_was_read_is_done_again(store: Store) -> None:
     world = World(store)
     node = SteppedNode(world, A)
@@ -488,6 +508,261 @@ def test_a_room_that_failed_asks_its_members_out_and_is_told_all_anew(replica: R
     assert _changed(replica, 11, Gone(ANA.incarnation, LeaveReason.DISCONNECTED)) == []
     zoe = structs.replace(peer("zoe"), order=3)
     assert _told(replica, BEN, zoe, version=12) == [MemberJoined(12, BEN), MemberJoined(12, zoe)]
+
+
+# -------------------------------------------------------------------------------------------------------------- moves
+
+
+def _at_a(member: Member, moves: int = 1) -> Member:
+    """A member as it is when its session goes on at node A."""
+    return structs.replace(member, node=A, moves=moves)
+
+
+def _with_amy(replica: Replica) -> None:
+    """With another member of this node, at version 11."""
+    replica.join(peer("amy"), 10, 0.0)
+    _ask(replica, JOIN)
+    replica.answered([b"OK", b"11"], 0.0)
+    _changed(replica, 11, structs.replace(peer("amy"), order=3))
+
+
+def _claim(replica: Replica, member: Member = BEN, *, moves: int = 1) -> list[Event]:
+    """Claim a member of another node, and have it: what is heard when that is read, before it is answered."""
+    replica.claim(_at_a(member, moves), 0.0)
+    _ask(replica, CLAIM)
+    replica.answered([b"RIVAL", member.node.encode()], 0.0)
+    _ask(replica, CLAIM)
+    events = _changed(replica, (replica.version or 0) + 1, Moved(member.incarnation, A, moves))
+    assert replica.answered([b"OK", b"%d" % (replica.version or 0), b"1"], 0.0) == []
+    return events
+
+
+def _ben_moved(version: int, old: NodeId = B, node: NodeId = A, moves: int = 1) -> MemberMoved:
+    return MemberMoved(version, BEN.incarnation, old, node, moves, (B, A))
+
+
+def test_a_member_is_claimed_from_the_node_that_redis_names_and_heard_when_that_is_read(replica: Replica) -> None:
+    replica.claim(_at_a(BEN), 0.0)
+    first = _ask(replica, CLAIM)
+    assert first.arguments == ["pben", BEN.incarnation, 1, "", ""]
+    assert replica.answered([b"RIVAL", b"b"], 0.0) == []
+    second = _ask(replica, CLAIM)
+    assert (second.rival, second.arguments[-1]) == (B, B)
+    assert replica.answered([b"OK", b"11", b"1"], 0.0) == []
+    assert _changed(replica, 11, Moved(BEN.incarnation, A, 1)) == [_ben_moved(11)]
+    assert replica.quiet
+    assert replica.members[BEN.incarnation] == _at_a(BEN)
+
+
+def test_claiming_twice_is_claiming_once(replica: Replica) -> None:
+    for _ in range(2):
+        replica.claim(_at_a(BEN), 0.0)
+    _ask(replica, CLAIM)
+    replica.answered([b"OK", b"11", b"1"], 0.0)
+    assert replica.ask(0.0) is None
+
+
+def test_a_node_new_to_a_room_claims_one_of_it_as_it_is_told_all_of_it() -> None:
+    replica = Replica(ROOM, A)
+    replica.claim(structs.replace(_at_a(BEN), metadata={}), 0.0)
+    assert _ask(replica, CLAIM).arguments[-2] == "1"
+    replica.answered([b"RIVAL", b"b"], 0.0)
+    _ask(replica, CLAIM)
+    replica.answered([b"OK", b"11", b"1"], 0.0)
+    ben = structs.replace(_at_a(BEN), metadata={"known": "to all"})
+    heard = _told(replica, ben, CIA, version=11)
+    assert heard == [
+        MemberJoined(11, CIA),
+        MemberJoined(11, ben),
+        MemberMoved(11, BEN.incarnation, B, A, 1, (C, A)),
+    ]
+    assert replica.quiet
+
+
+def test_of_two_claims_of_a_node_new_to_a_room_the_second_waits_for_its_own_move() -> None:
+    replica = Replica(ROOM, A)
+    replica.claim(_at_a(BEN), 0.0)
+    replica.claim(_at_a(CIA), 0.0)
+    _ask(replica, CLAIM)
+    replica.answered([b"OK", b"11", b"1"], 0.0)
+    heard = _told(replica, _at_a(BEN), CIA, version=11)
+    assert [event.incarnation for event in heard if isinstance(event, MemberMoved)] == [BEN.incarnation]
+    _ask(replica, CLAIM)
+    assert _changed(replica, 12, Moved(CIA.incarnation, A, 1)) == [MemberMoved(12, CIA.incarnation, C, A, 1, (A, C))]
+
+
+def test_a_claim_that_was_answered_and_is_not_heard_of_is_asked_for_again_from_where_it_was() -> None:
+    replica = Replica(ROOM, A)
+    replica.claim(_at_a(BEN), 0.0)
+    _ask(replica, CLAIM)
+    replica.answered([b"RIVAL", b"b"], 0.0)
+    _ask(replica, CLAIM)
+    replica.answered([b"OK", b"11", b"1"], 0.0)
+    assert replica.overdue(1.0)
+    replica.resync_anew(1.0)
+    _ask(replica, CLAIM)
+    replica.answered([b"DUP"], 1.0)
+    (_, moved) = _told(replica, _at_a(BEN), version=11)
+    assert isinstance(moved, MemberMoved)
+    assert moved.old == B
+
+
+def test_where_the_node_of_a_claimed_member_is_dead_nothing_of_it_is_waited_for(replica: Replica) -> None:
+    replica.claim(_at_a(BEN), 0.0)
+    _ask(replica, CLAIM)
+    assert replica.answered([b"OK", b"11", b"0"], 0.0) == [HandedOver(BEN.incarnation, b"")]
+
+
+def test_a_claim_of_one_who_is_gone_or_has_moved_on_is_refused_and_forgotten(replica: Replica) -> None:
+    replica.claim(_at_a(BEN), 0.0)
+    _ask(replica, CLAIM)
+    assert replica.answered([b"NOOP"], 0.0) == [ClaimRefused(BEN.incarnation)]
+    assert list(replica.own) == [ANA.incarnation]
+
+
+def test_a_claim_that_redis_cannot_do_is_refused(replica: Replica) -> None:
+    replica.claim(_at_a(BEN), 0.0)
+    _ask(replica, CLAIM)
+    assert replica.failed() == [ClaimRefused(BEN.incarnation)]
+    assert list(replica.own) == [ANA.incarnation]
+
+
+def test_a_member_that_moved_away_is_kept_in_sight_until_it_is_handed_over() -> None:
+    replica = _joining()
+    _ask(replica, JOIN)
+    replica.answered([b"OK", b"10"], 0.0)
+    _told(replica, ANA, BEN, version=10)
+    assert _changed(replica, 11, Moved(ANA.incarnation, B, 1)) == [MemberMoved(11, ANA.incarnation, A, B, 1, (B, A))]
+    assert not replica.idle
+    assert set(replica.members) == {ANA.incarnation, BEN.incarnation}
+    assert replica.departed(ANA.incarnation) == [Vacated()]
+    assert replica.idle
+
+
+def test_a_node_with_others_in_the_room_hears_of_it_after_one_was_handed_over(replica: Replica) -> None:
+    _with_amy(replica)
+    _changed(replica, 12, Moved(ANA.incarnation, B, 1))
+    assert replica.departed(ANA.incarnation) == []
+    assert _changed(replica, 13, Gone(ANA.incarnation, LEFT, "pana")) == [MemberLeft(13, ANA.incarnation, LEFT)]
+
+
+def test_a_member_that_moved_away_is_no_longer_asked_for_nor_announced_nor_let_go(replica: Replica) -> None:
+    replica.mark(ANA.incarnation, away=True)
+    _changed(replica, 11, Moved(ANA.incarnation, B, 1))
+    replica.leave(ANA.incarnation, LEFT)
+    replica.mark(ANA.incarnation, away=False)
+    replica.resync(1.0)
+    assert _ask(replica, RESYNC).arguments[1:] == []
+    replica.answered([b"OK"], 1.0)
+    assert replica.ask(1.0) is None
+
+
+def test_a_move_that_is_read_late_moves_nobody_back(replica: Replica) -> None:
+    assert _changed(replica, 11, Moved(BEN.incarnation, C, 2))
+    assert _changed(replica, 12, Moved(BEN.incarnation, B, 1)) == []
+    assert replica.members[BEN.incarnation].node == C
+    assert _changed(replica, 13, Moved(Incarnation("nobody"), B, 1)) == []
+
+
+@pytest.mark.parametrize("moves", [1, 2])
+def test_a_room_as_a_whole_tells_of_the_moves_that_were_missed(replica: Replica, moves: int) -> None:
+    replica.resync(0.0)
+    assert _resynced(replica, structs.replace(ANA, node=B, moves=moves), BEN, version=15) == [
+        MemberMoved(15, ANA.incarnation, A, B, moves, (B, A))
+    ]
+    assert ANA.incarnation not in replica.own
+
+
+def test_a_member_that_was_away_is_back_with_its_move(replica: Replica) -> None:
+    _changed(replica, 11, Marked(BEN.incarnation, away=True, field="pben"))
+    replica.claim(_at_a(BEN), 0.0)
+    _ask(replica, CLAIM)
+    _changed(replica, 12, Moved(BEN.incarnation, A, 1))
+    replica.answered([b"OK", b"12", b"1"], 0.0)
+    assert _ask(replica, MARK).arguments == ["pben", BEN.incarnation, "0"]
+
+
+def test_a_claimed_member_is_announced_as_moved_where_redis_has_lost_that(replica: Replica) -> None:
+    _claim(replica)
+    replica.resync_anew(1.0)
+    arguments = _ask(replica, RESYNC).arguments[1:]
+    rows = [arguments[start : start + 8] for start in range(0, len(arguments), 8)]
+    assert [(row[1], row[6], row[7]) for row in rows] == [(ANA.incarnation, 0, "in"), (BEN.incarnation, 1, "in")]
+
+
+def test_a_claim_that_is_not_answered_yet_announces_nothing_that_is_not_so(replica: Replica) -> None:
+    replica.claim(_at_a(BEN), 0.0)
+    _ask(replica, CLAIM)
+    replica.unanswered()
+    replica.resync(1.0)
+    assert _ask(replica, RESYNC).arguments[-2:] == [0, "if"]
+
+
+def test_claims_wait_for_a_redis_that_is_away(replica: Replica) -> None:
+    replica.claim(_at_a(BEN), 0.0)
+    _ask(replica, CLAIM)
+    replica.unanswered()
+    assert replica.give_up(100.0) == replica.admit(100.0) == []
+    _ask(replica, CLAIM)
+
+
+def test_a_claim_of_one_who_leaves_meanwhile_is_refused_before_that_is_told(replica: Replica) -> None:
+    replica.claim(_at_a(BEN), 0.0)
+    _ask(replica, CLAIM)
+    heard = _changed(replica, 11, Gone(BEN.incarnation, LeaveReason.TIMEOUT, "pben"))
+    assert heard == [ClaimRefused(BEN.incarnation), MemberLeft(11, BEN.incarnation, LeaveReason.TIMEOUT)]
+    assert replica.answered([b"NOOP"], 0.0) == []
+    assert list(replica.own) == [ANA.incarnation]
+
+
+def test_a_claim_is_asked_for_again_after_this_node_was_declared_dead(replica: Replica) -> None:
+    replica.claim(_at_a(BEN), 0.0)
+    _ask(replica, CLAIM)
+    replica.unanswered()
+    assert replica.lost() == [MemberLeft(10, ANA.incarnation, LOST), Vacated()]
+    assert _ask(replica, CLAIM).arguments[-2] == "1"
+
+
+def test_of_two_that_claim_a_member_the_first_loses_it_to_the_second(replica: Replica) -> None:
+    _claim(replica, moves=1)
+    assert _changed(replica, 12, Moved(BEN.incarnation, C, 2)) == [MemberMoved(12, BEN.incarnation, A, C, 2, (A,))]
+    assert list(replica.own) == [ANA.incarnation]
+
+
+def test_a_claim_that_comes_second_is_heard_of_as_refused_after_the_first(replica: Replica) -> None:
+    replica.claim(_at_a(BEN, 1), 0.0)
+    _ask(replica, CLAIM)
+    moved = MemberMoved(11, BEN.incarnation, B, C, 2, (B, A))
+    assert _changed(replica, 11, Moved(BEN.incarnation, C, 2)) == [moved]
+    assert replica.answered([b"NOOP"], 0.0) == [ClaimRefused(BEN.incarnation)]
+    assert list(replica.own) == [ANA.incarnation]
+
+
+def test_a_leave_that_comes_after_the_move_removes_nobody(replica: Replica) -> None:
+    _with_amy(replica)
+    replica.leave(ANA.incarnation, LEFT)
+    _ask(replica, LEAVE)
+    assert _changed(replica, 12, Moved(ANA.incarnation, B, 1)) == [MemberMoved(12, ANA.incarnation, A, B, 1, (B, A))]
+    assert replica.answered([b"NOOP"], 0.0) == []
+    assert ANA.incarnation in replica.members
+    assert replica.ask(0.0) is None
+
+
+def test_a_member_that_was_to_leave_when_it_moved_keeps_no_room_in_sight(replica: Replica) -> None:
+    replica.leave(ANA.incarnation, LEFT)
+    assert _changed(replica, 11, Moved(ANA.incarnation, B, 1))[1:] == [Vacated()]
+
+
+def test_a_member_that_left_while_it_moved_away_is_waited_for_no_longer(replica: Replica) -> None:
+    _changed(replica, 11, Moved(ANA.incarnation, B, 1), Gone(ANA.incarnation, LEFT, "pana"))
+    assert replica.idle
+    assert replica.version is None
+
+
+def test_a_node_that_is_declared_dead_while_one_moves_away_hears_that_it_is_in_no_room(replica: Replica) -> None:
+    _changed(replica, 11, Moved(ANA.incarnation, B, 1))
+    assert replica.lost() == [Vacated()]
+    assert replica.idle
 
 
 # ---------------------------------------------------------------------------------------------- against a real server

@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from mcp_actors.broker.redis import scripts
-from mcp_actors.broker.redis.entries import Changes, Gone, Snapshot
+from mcp_actors.broker.redis.entries import Changes, Gone, Snapshot, field_of
 from mcp_actors.broker.redis.scripts import SCRIPTS
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import NodeId, RoomId
@@ -471,7 +471,7 @@ def test_a_leave_is_told_to_all_the_asking_node_included(any_store: Store) -> No
     store.told(A)
     store.told(B)
     _, version = store.leave(peer("ana"), others=[B], reason="timeout")
-    left = [Changes(ROOM, int(version) - 1, int(version), [Gone(peer("ana").incarnation, LeaveReason.TIMEOUT)])]
+    left = [Changes(ROOM, int(version) - 1, int(version), [Gone(peer("ana").incarnation, LeaveReason.TIMEOUT, "pana")])]
     assert store.told(A) == left
     assert store.told(B) == left
     assert not store.redis.exists(store.keys.rooms_of(A))
@@ -627,7 +627,7 @@ def test_who_did_not_come_back_is_declared_gone_in_one_version(store: Store) -> 
     store.told(B)
     lost = [peer("cia", C), user("una", 1, C)]
     assert store.expire(A, lost, others=[B]) == ["OK", "2"]
-    gone = [Gone(member.incarnation, LeaveReason.NODE_LOST) for member in lost]
+    gone = [Gone(member.incarnation, LeaveReason.NODE_LOST, field_of(member)) for member in lost]
     assert store.told(A) == store.told(B) == [Changes(ROOM, int(version), int(version) + 1, [*gone])]
 
 

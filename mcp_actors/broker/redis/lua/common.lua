@@ -50,8 +50,8 @@ local function add_entry(node, ...)
   redis.call('XADD', ARGV[3] .. node, 'NOMKSTREAM', 'MAXLEN', '~', ARGV[4], '*', ...)
 end
 
--- changes: {'+', node, incarnation, order, text, away, moves}, {'-', incarnation, reason}, {'~', incarnation, away},
--- {'>', incarnation, node, moves}. Each entry names the version it follows: who has read that one has missed nothing,
+-- changes: {'+', node, incarnation, order, text, away, moves}, {'-', incarnation, reason, field},
+-- {'~', incarnation, away, field}, {'>', incarnation, node, moves}. Each entry names the version it follows: who has read that one has missed nothing,
 -- also when a restart made versions jump.
 local function tell(nodes, state, version, changes)
   local packed, after = cmsgpack.pack(changes), state['#v'] or '0'

@@ -13,7 +13,7 @@ local changes = {}
 for i = 6, #ARGV, 2 do
   local present = redis.call('HGET', KEYS[2], ARGV[i])
   if not present or cmsgpack.unpack(present)[2] ~= ARGV[i + 1] then
-    changes[#changes + 1] = {'-', ARGV[i + 1], 'node-lost'}
+    changes[#changes + 1] = {'-', ARGV[i + 1], 'node-lost', ARGV[i]}
   end
 end
 if #changes > 0 and next(nodes) then tell(nodes, state, bump(state), changes) end

@@ -1,7 +1,8 @@
 -- Let a member into a room, and tell every node that has members there; a node new to the room is told all of it.
 -- Asked again for the same incarnation, it changes nothing.
 --
--- A peer takes the place of one that is away under its id.
+-- A peer takes the place of one that is away under its id; the owner of the id, of anybody; and nobody else that of an
+-- owner. See Member.yields_to.
 --
 -- KEYS, ARGV 1-5: as in common.lua, the node being that of the member; last but one the rooms of the node of whom it
 --                 replaces (any, if it replaces nobody), last the configuration
@@ -12,6 +13,13 @@
 --          {KEYS, node...}: declare their inboxes, ask again | {RIVAL, node}: declare its rooms, ask again
 
 local ABOVE = 1000001 -- the first order in a room whose counter may have been lost
+
+-- Whether the text of a member ends so is enough, and decoding what clients put into it could fail.
+local function verified(member) return string.sub(member, -6) == ',true]' end
+
+local function yields(present, newcomer)
+  return verified(newcomer) or (present[5] == '1' and not verified(present[4]))
+end
 
 if fenced(ARGV[1]) then return {'FENCED'} end
 local config = redis.call('HMGET', KEYS[#KEYS], 'joins-from', 'joins-until', 'recovering', 'lost-until')
@@ -27,7 +35,7 @@ local present = redis.call('HGET', KEYS[2], ARGV[6])
 if present then
   present = cmsgpack.unpack(present)
   if present[2] == ARGV[7] then return {'DUP'} end
-  if present[5] ~= '1' then return {'TAKEN', redis.call('HGET', KEYS[3], '#v')} end
+  if not yields(present, ARGV[8]) then return {'TAKEN', redis.call('HGET', KEYS[3], '#v')} end
   if present[1] ~= ARGV[11] then return {'RIVAL', present[1]} end
 end
 local state, nodes = load_nodes()
@@ -39,7 +47,11 @@ if missing then return missing end
 local version = bump(state)
 local order = redis.call('HINCRBY', KEYS[3], '#o' .. kind, (lost and not state['#o' .. kind]) and ABOVE or 1)
 local changes = {}
-if present then changes[1] = {'-', present[2], 'replaced'} else redis.call('HINCRBY', KEYS[3], '#c' .. kind, 1) end
+if present then
+  changes[1] = {'-', present[2], 'replaced', ARGV[6]}
+else
+  redis.call('HINCRBY', KEYS[3], '#c' .. kind, 1)
+end
 changes[#changes + 1] = {'+', ARGV[1], ARGV[7], order, ARGV[8], '0', 0}
 redis.call('HSET', KEYS[2], ARGV[6], cmsgpack.pack({ARGV[1], ARGV[7], order, ARGV[8], '0', 0}))
 tell(nodes, state, version, changes)

@@ -15,7 +15,7 @@ if missing then return missing end
 local version = bump(state)
 redis.call('HDEL', KEYS[2], ARGV[6])
 redis.call('HINCRBY', KEYS[3], '#c' .. kind_of(ARGV[6]), -1)
-tell(nodes, state, version, {{'-', ARGV[7], ARGV[8]}})
+tell(nodes, state, version, {{'-', ARGV[7], ARGV[8], ARGV[6]}})
 count_node(ARGV[1], -1)
 end_if_empty()
 return {'OK', text(version)}

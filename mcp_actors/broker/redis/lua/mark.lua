@@ -15,5 +15,5 @@ if missing then return missing end
 
 member[5] = ARGV[8]
 redis.call('HSET', KEYS[2], ARGV[6], cmsgpack.pack(member))
-tell(nodes, state, bump(state), {{'~', ARGV[7], ARGV[8]}})
+tell(nodes, state, bump(state), {{'~', ARGV[7], ARGV[8], ARGV[6]}})
 return {'OK'}

@@ -8,7 +8,7 @@
 local deadline = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not deadline or tonumber(deadline) >= 0 then return {'ALIVE'} end
 local state, nodes = load_nodes()
-nodes[ARGV[1]] = nil
+if ARGV[6] ~= '' then nodes[ARGV[1]] = nil end -- else it is told, for those who go on with its members
 local missing = undeclared(nodes)
 if missing then return missing end
 
@@ -19,12 +19,12 @@ for i = 1, #flat, 2 do
     if ARGV[6] ~= '' then
       redis.call('HDEL', KEYS[2], flat[i])
       redis.call('HINCRBY', KEYS[3], '#c' .. kind_of(flat[i]), -1)
-      changes[#changes + 1] = {'-', member[2], ARGV[6]}
+      changes[#changes + 1] = {'-', member[2], ARGV[6], flat[i]}
       reply[#reply + 1] = member[2]
     elseif member[5] ~= '1' then
       member[5] = '1'
       redis.call('HSET', KEYS[2], flat[i], cmsgpack.pack(member))
-      changes[#changes + 1] = {'~', member[2], '1'}
+      changes[#changes + 1] = {'~', member[2], '1', flat[i]}
     end
   end
 end

@@ -52,7 +52,7 @@ for field, member in pairs(known) do
   if member[1] == ARGV[1] and not kept[field] then
     redis.call('HDEL', KEYS[2], field)
     redis.call('HINCRBY', KEYS[3], '#c' .. kind_of(field), -1)
-    changes[#changes + 1] = {'-', member[2], 'disconnected'}
+    changes[#changes + 1] = {'-', member[2], 'disconnected', field}
   end
 end
 

@@ -1,0 +1,298 @@
+"""Which tokens are genuine: a forger's attempts, key files that change, and that no error shows a token."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_actors.protocol.errors import Unauthorized
+from mcp_actors.protocol.grants import Expectations
+from mcp_actors.secret import make
+from mcp_actors.tokens import (
+    NOT_GENUINE,
+    FileKeys,
+    KeyFileError,
+    SecretKeys,
+    Verifier,
+    mint,
+    read_keys,
+    read_private_key,
+    secret_key,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import ExpectedLogs
+
+SECRET = make()
+EXPECTED = Expectations(audience="", issuer="", leeway=5, id_length=128)
+RSA = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
+P256 = ec.generate_private_key(ec.SECP256R1())
+ED25519 = ed25519.Ed25519PrivateKey.generate()
+PRIVATE: dict[str, Any] = {"RS256": RSA, "ES256": P256, "EdDSA": ED25519}
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    return {"sub": "alice", "exp": int(time.time()) + 60} | changes
+
+
+def verifier(keys: Any = None, max_bytes: int = 4096) -> Verifier:
+    return Verifier(keys or SecretKeys(SECRET), EXPECTED, max_bytes=max_bytes)
+
+
+def public_pem(key: Any) -> bytes:
+    return bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+
+
+def private_pem(key: Any) -> bytes:
+    return bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def jwk(algorithm: str, **fields: Any) -> dict[str, Any]:
+    public = PRIVATE[algorithm].public_key()
+    found = jwt.get_algorithm_by_name(algorithm).to_jwk(public, as_dict=True)
+    return {name: value for name, value in found.items() if name != "key_ops"} | fields
+
+
+def write(path: Path, content: bytes | dict[str, Any]) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    return path
+
+
+def part(value: Any) -> bytes:
+    return base64.urlsafe_b64encode(value if isinstance(value, bytes) else json.dumps(value).encode()).rstrip(b"=")
+
+
+def forged(header: dict[str, Any], key: bytes | None = None, digest: str = "sha256", **changes: Any) -> str:
+    """A token made by hand, which no library that means well would make."""
+    signed = part({"typ": "JWT"} | header) + b"." + part(claims(**changes))
+    signature = b"" if key is None else hmac.new(key, signed, getattr(hashlib, digest)).digest()
+    return (signed + b"." + part(signature)).decode()
+
+
+def refused(token: str, keys: Any = None) -> None:
+    with pytest.raises(Unauthorized) as error:
+        verifier(keys).verify(token)
+    assert str(error.value) == NOT_GENUINE
+    assert error.value.__context__ is None
+
+
+def test_a_token_signed_with_the_secret_is_genuine() -> None:
+    assert verifier().verify(mint(secret_key(SECRET), claims())).sub == "alice"
+    assert verifier().verify(forged({"alg": "HS256"}, SECRET.encode())).sub == "alice"
+
+
+@pytest.mark.parametrize("algorithm", PRIVATE)
+@pytest.mark.parametrize("kind", ["PEM", "JWKS"])
+def test_a_token_signed_with_the_private_key_of_a_public_one_is_genuine(
+    tmp_path: Path, algorithm: str, kind: str
+) -> None:
+    content = public_pem(PRIVATE[algorithm]) if kind == "PEM" else {"keys": [jwk(algorithm, kid="one")]}
+    keys = FileKeys(write(tmp_path / "keys", content))
+    key = read_private_key(write(tmp_path / "private", private_pem(PRIVATE[algorithm])))
+    for key_id in (None, "one"):
+        assert verifier(keys).verify(mint(key, claims(), key_id)).sub == "alice"
+
+
+# ------------------------------------------------------------------------------------------------------------- forgery
+
+
+@pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE", "", "null", None, 0])
+def test_a_token_that_is_not_signed_is_refused(tmp_path: Path, name: Any) -> None:
+    keys = FileKeys(write(tmp_path / "keys", public_pem(RSA)))
+    for token in (forged({"alg": name}), forged({"alg": name}, SECRET.encode()), forged({})):
+        refused(token)
+        refused(token, keys)
+
+
+def test_a_token_without_its_signature_is_refused() -> None:
+    head, body, signature = mint(secret_key(SECRET), claims()).split(".")
+    for token in (f"{head}.{body}.", f"{head}.{body}", f"{head}..{signature}", f".{body}.{signature}", ".."):
+        refused(token)
+
+
+def test_a_token_whose_claims_were_changed_is_refused() -> None:
+    head, _, signature = mint(secret_key(SECRET), claims()).split(".")
+    refused(f"{head}.{part(claims(sub='mallory')).decode()}.{signature}")
+
+
+@pytest.mark.parametrize("key", [make().encode(), b"", b"secret", SECRET[:-1].encode(), SECRET.lower().encode()])
+def test_a_token_signed_with_another_secret_is_refused(key: bytes) -> None:
+    refused(forged({"alg": "HS256"}, key))
+
+
+@pytest.mark.parametrize("algorithm", PRIVATE)
+def test_a_token_signed_with_another_key_of_the_same_kind_is_refused(tmp_path: Path, algorithm: str) -> None:
+    keys = FileKeys(write(tmp_path / "keys", public_pem(PRIVATE[algorithm])))
+    others: dict[str, Any] = {
+        "RS256": rsa.generate_private_key(public_exponent=65_537, key_size=2048),
+        "ES256": ec.generate_private_key(ec.SECP256R1()),
+        "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+    }
+    refused(jwt.encode(claims(), others[algorithm], algorithm=algorithm), keys)
+
+
+@pytest.mark.parametrize("algorithm", PRIVATE)
+def test_a_public_key_is_never_taken_for_a_secret(tmp_path: Path, algorithm: str) -> None:
+    pem = public_pem(PRIVATE[algorithm])
+    for content in (pem, {"keys": [jwk(algorithm, kid="one")]}):
+        keys = FileKeys(write(tmp_path / "keys", content))
+        for key in (pem, pem.strip(), json.dumps(jwk(algorithm)).encode()):
+            for header in ({"alg": "HS256"}, {"alg": "HS256", "kid": "one"}, {"alg": algorithm, "kid": "one"}):
+                refused(forged(header, key), keys)
+
+
+@pytest.mark.parametrize("algorithm", PRIVATE)
+def test_the_secret_signs_nothing_where_there_is_a_key_file_nor_a_key_where_there_is_none(
+    tmp_path: Path, algorithm: str
+) -> None:
+    keys = FileKeys(write(tmp_path / "keys", public_pem(PRIVATE[algorithm])))
+    refused(mint(secret_key(SECRET), claims()), keys)
+    refused(jwt.encode(claims(), PRIVATE[algorithm], algorithm=algorithm))
+
+
+@pytest.mark.parametrize(("algorithm", "digest"), [("HS384", "sha384"), ("HS512", "sha512")])
+def test_the_secret_is_for_hs256_alone(algorithm: str, digest: str) -> None:
+    refused(forged({"alg": algorithm}, SECRET.encode() * 2, digest))
+    refused(forged({"alg": algorithm}, SECRET.encode(), digest))
+
+
+@pytest.mark.parametrize("algorithm", ["RS384", "RS512", "PS256"])
+def test_an_rsa_key_is_for_rs256_alone(tmp_path: Path, algorithm: str) -> None:
+    keys = FileKeys(write(tmp_path / "keys", public_pem(RSA)))
+    refused(jwt.encode(claims(), RSA, algorithm=algorithm), keys)
+
+
+def test_a_key_that_a_token_brings_is_not_looked_at(tmp_path: Path) -> None:
+    other = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
+    own = jwt.get_algorithm_by_name("RS256").to_jwk(other.public_key(), as_dict=True)
+    keys = FileKeys(write(tmp_path / "keys", public_pem(RSA)))
+    for header in ({"jwk": own}, {"jku": "http://127.0.0.1/keys"}, {"x5u": "http://127.0.0.1/"}, {"kid": "../keys"}):
+        refused(jwt.encode(claims(), other, algorithm="RS256", headers=header), keys)
+
+
+@pytest.mark.parametrize("header", [{"crit": ["exp"], "exp": 1}, {"b64": False, "crit": ["b64"]}, {"kid": 5}])
+def test_a_header_that_is_not_understood_is_refused(header: dict[str, Any]) -> None:
+    refused(forged({"alg": "HS256"} | header, SECRET.encode()))
+
+
+def test_an_expired_token_is_refused() -> None:
+    with pytest.raises(Unauthorized, match="expired"):
+        verifier().verify(mint(secret_key(SECRET), claims(exp=int(time.time()) - 60)))
+
+
+def test_a_long_token_is_refused_unread() -> None:
+    token = mint(secret_key(SECRET), claims(rooms=["r" * 300]))
+    assert verifier(max_bytes=len(token)).verify(token).sub == "alice"
+    with pytest.raises(Unauthorized, match="longer"):
+        verifier(max_bytes=len(token) - 1).verify(token)
+
+
+@given(st.text() | st.text("abcdefghijklmnopqrstuvwxyzABCDEF0123456789-_.="))
+def test_whatever_text_comes_it_is_refused_and_nothing_worse(text: str) -> None:
+    refused(text)
+    genuine = mint(secret_key(SECRET), claims())
+    refused(text + genuine[: len(genuine) // 2])
+
+
+@given(
+    st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "x"]), st.none() | st.integers() | st.text())
+)
+def test_whatever_header_comes_it_is_refused_and_nothing_worse(header: dict[str, Any]) -> None:
+    refused(forged(header, b"another"))
+
+
+# ----------------------------------------------------------------------------------------------------------- key files
+
+
+def rewrite(path: Path, content: bytes | dict[str, Any]) -> None:
+    """Change a file so that it is seen on file systems whose clock is coarse, too."""
+    before = path.stat().st_mtime_ns
+    write(path, content)
+    os.utime(path, ns=(before + 1_000_000, before + 1_000_000))
+
+
+def test_a_key_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    file = write(tmp_path / "keys", {"keys": [jwk("RS256", kid="old")]})
+    verify = verifier(FileKeys(file)).verify
+    old = jwt.encode(claims(), RSA, algorithm="RS256", headers={"kid": "old"})
+    new = jwt.encode(claims(), ED25519, algorithm="EdDSA", headers={"kid": "new"})
+    assert verify(old).sub == "alice"
+    with pytest.raises(Unauthorized):
+        verify(new)
+    rewrite(file, {"keys": [jwk("RS256", kid="old"), jwk("EdDSA", kid="new")]})
+    assert verify(old).sub == verify(new).sub == "alice"
+    rewrite(file, {"keys": [jwk("EdDSA", kid="new")]})
+    assert verify(new).sub == "alice"
+    with pytest.raises(Unauthorized):
+        verify(old)
+
+
+def test_a_key_file_that_breaks_leaves_the_keys_and_says_so_once(tmp_path: Path, expected_logs: ExpectedLogs) -> None:
+    file = write(tmp_path / "keys", public_pem(RSA))
+    verify = verifier(FileKeys(file)).verify
+    token = jwt.encode(claims(), RSA, algorithm="RS256")
+    rewrite(file, b"half a fi")
+    expected_logs("mcp_actors.tokens", "the key file cannot be used")
+    assert [verify(token).sub for _ in range(3)] == ["alice"] * 3
+    assert len(expected_logs.records) == 1
+    file.unlink()
+    assert verify(token).sub == "alice"
+    write(file, public_pem(P256))
+    assert verify(jwt.encode(claims(), P256, algorithm="ES256")).sub == "alice"
+
+
+def test_a_token_that_names_no_key_is_taken_only_where_there_is_one(tmp_path: Path) -> None:
+    keys = FileKeys(write(tmp_path / "keys", {"keys": [jwk("RS256", kid="a"), jwk("EdDSA", kid="b")]}))
+    refused(jwt.encode(claims(), RSA, algorithm="RS256"), keys)
+    refused(jwt.encode(claims(), RSA, algorithm="RS256", headers={"kid": "b"}), keys)
+    refused(jwt.encode(claims(), RSA, algorithm="RS256", headers={"kid": "c"}), keys)
+
+
+def test_keys_of_a_set_that_are_for_something_else_are_let_be(tmp_path: Path) -> None:
+    others = [jwk("RS256", kid="a", use="enc"), jwk("RS256", kid="b", alg="RS512"), {"kty": "new"}, {"kty": "RSA"}]
+    file = write(tmp_path / "keys", {"keys": [*others, jwk("ES256", kid="c", use="sig", alg="ES256")]})
+    assert list(read_keys(file)) == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "neither a public key"),
+        (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "neither a public key"),
+        (private_pem(RSA), "neither a public key"),
+        (b"{", "not a JWKS"),
+        ({"keys": 5}, "not a JWKS"),
+        ({"key": []}, "not a JWKS"),
+        ({"keys": []}, "no key"),
+        ({"keys": [jwk("RS256", use="enc")]}, "no key"),
+        ({"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}, "holds a secret"),
+        ({"keys": [jwk("RS256", d="AQAB")]}, "holds a secret"),
+        ({"keys": [jwk("RS256", kid=str(number)) for number in range(65)]}, "more than 64"),
+        (public_pem(rsa.generate_private_key(public_exponent=65_537, key_size=1024)), "2048 bits"),  # noqa: S505
+        (public_pem(ec.generate_private_key(ec.SECP384R1())), "neither RSA, P-256 nor Ed25519"),
+    ],
+)
+def test_a_key_file_that_will_not_do_is_refused_with_why(
+    tmp_path: Path, content: bytes | dict[str, Any], words: str
+) -> None:
+    with pytest.raises(KeyFileError, match=words):
+        FileKeys(write(tmp_path / "keys", content))
