@@ -348,9 +348,7 @@ def _problems_of_access(settings: Settings) -> Iterator[tuple[str, Any, str]]:
             yield "cors_allowed_origins", origin, "an origin is scheme://host or scheme://host:port"
     if settings.auth_key_file and not Path(settings.auth_key_file).is_file():
         yield "auth_key_file", settings.auth_key_file, "there is no such file"
-    for network in settings.trusted_proxies:
-        if problem := _problem_of_network(network):
-            yield "trusted_proxies", network, problem
+    yield from _problems_of_proxies(settings)
     yield from _problems_of_tls(settings)
 
 
@@ -394,12 +392,13 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _problem_of_network(network: str) -> str:
-    try:
-        ipaddress.ip_network(network)
-    except ValueError as error:
-        return f"a proxy is named by its address, or by its network as in 10.0.0.0/8 ({error})"
-    return ""
+def _problems_of_proxies(settings: Settings) -> Iterator[tuple[str, Any, str]]:
+    for network in settings.trusted_proxies:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            problem = f"a proxy is named by its address, or by its network as in 10.0.0.0/8 ({error})"
+            yield "trusted_proxies", network, problem
 
 
 def _boolean(text: str) -> bool:

@@ -131,6 +131,7 @@ class SocketHandler(SafeHandler, WebSocketHandler, Generic[R]):
         if connection.grant is None and connection.session is not None:
             raise BadMessage("Send `authenticate` before anything else.", field="type")
         admission.authenticate(connection, message.payload.token)
+        self._endpoint.connections.spoke(connection)
         self._authenticated(message.id)
 
     def _authenticated(self, request_id: RequestId | None) -> None:
