@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup serve cluster test check format bench clean
+.PHONY: help setup serve cluster test check audit format bench clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ check: .venv/dev  ## format, lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+audit: .venv/audit  ## ask PyPI whether a hole is known in what the server depends on; needs its advisories in reach
+	$(BIN)/pip-audit --strict --progress-spinner off .
 
 bench: .venv/bench  ## a short tour of the bench suite; for all of it: python -m bench --help
 	$(BIN)/python -m bench all --quick --against tornado,ws
@@ -47,6 +50,10 @@ clean:  ## remove what the other targets made
 .venv/dev: .venv/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ .venv/run
+
+.venv/audit: .venv/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[audit]'
+	@touch $@
 
 .venv/bench: .venv/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'

@@ -99,7 +99,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_inbox_bytes: Count = 33_554_432
     max_room_unanswered: Count = 4096
     max_request_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 16_384
-    max_url_bytes: Annotated[int, Meta(ge=64, le=1_048_576)] = 4096
+    max_url_bytes: Annotated[int, Meta(ge=64, le=1_048_576)] = 8192
     max_headers: Annotated[int, Meta(ge=16, le=10_000)] = 64
     request_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     max_bad_messages: Count = 16

@@ -16,6 +16,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
+from mcp_actors.transports.entrance import TURN, Door
 from tests.support.certificate import make_certificate
 from tests.support.client import DEADLINE, Client
 from tests.support.loop import until
@@ -54,6 +55,21 @@ async def open_until_turned_away(port: int) -> list[Client]:
         while True:
             opened.append(await Client.open(f"ws://127.0.0.1:{port}/ws/signaling/"))
     return opened
+
+
+def test_many_that_come_at_once_are_let_in_by_turns(stack: ExitStack) -> None:
+    """Others are served between two turns: one of them used to be as long as the queue."""
+    door = stack.enter_context(Door.of(socket.create_server(("127.0.0.1", 0))))
+    door.setblocking(False)
+    for _ in range(2 * TURN + 1):
+        knock(stack, door.getsockname()[1])
+    for expected in (TURN, TURN, 1):
+        let_in = 0
+        with suppress(BlockingIOError):
+            while True:
+                stack.enter_context(door.accept()[0])
+                let_in += 1
+        assert let_in == expected
 
 
 @pytest.mark.settings(max_handshakes=8)

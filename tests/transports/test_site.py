@@ -30,8 +30,8 @@ EVERY_KIND = {
     "another host": ((GET % "/").replace("127.0.0.1", "evil.example"), 403),
     "another origin": (GET.replace("\r\n\r\n", "\r\nOrigin: http://evil.example\r\n\r\n") % "/ws/mcp/", 403),
     "a handshake": (HANDSHAKE.decode(), 101),
-    "a URL beyond the limit": (GET % f"/{'a' * 4096}", 414),
-    "a handshake with a URL beyond the limit": (HANDSHAKE.decode().replace("/ HTTP", f"/?{'a' * 4096} HTTP"), 414),
+    "a URL beyond the limit": (GET % f"/{'a' * 8192}", 414),
+    "a handshake with a URL beyond the limit": (HANDSHAKE.decode().replace("/ HTTP", f"/?{'a' * 8192} HTTP"), 414),
     "headers beyond the limit": ((GET % "/").replace("\r\n\r\n", "\r\n" + "X-A: b\r\n" * 63 + "\r\n"), 431),
 }
 OF_THE_PAGE = {"the page", "a module"}
