@@ -132,6 +132,8 @@ class Sessions:
         session = Session(self, kind, identity, None, claim.session, taken.generation)
         if not await TakeOver(self._node, session, taken, received, at).run(Arrival(self.max_frames, self.max_bytes)):
             return
+        if session.ended or session.leaving is not None:  # it was lost meanwhile, or goes on at yet another node
+            return
         self._sessions[session.id] = session
         self.note(session)
         log.debug("session taken over", rooms=len(session.rooms()))
