@@ -133,6 +133,8 @@ class Sessions:
         work = TakeOver(self._node, session, taken, received, at)
         if not await work.run(Arrival(self.max_frames, self.max_bytes)) or session.ended:
             return
+        if session.ended or session.leaving is not None:  # it was lost meanwhile, or goes on at yet another node
+            return
         self._sessions[session.id] = session
         self.note(session)
         log.debug("session taken over", rooms=len(session.rooms()))

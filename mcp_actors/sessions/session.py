@@ -253,6 +253,10 @@ class Session:
     ) -> None:
         """Be what it was at another node, and take what came for it here since; `lossy`: some is missing between."""
         self.arrival = None
+        if self.ended:  # one of its rooms was lost meanwhile
+            for membership in memberships.values():
+                membership.end(LeaveReason.DISCONNECTED)
+            return
         self._memberships = memberships
         self.number = state.number
         self._lost_before = state.number + 1 if lossy else 0

@@ -26,10 +26,12 @@ from mcp_actors.protocol.errors import (
     TooManyRooms,
 )
 from mcp_actors.protocol.events import Kind, LeaveReason
+from mcp_actors.protocol.handover import SessionState
 from mcp_actors.protocol.identifiers import NodeId, PeerId, RoomId
 from mcp_actors.sessions import Session, Sessions
 from mcp_actors.sessions import registry as sessions
-from mcp_actors.sessions.tokens import ID_BYTES, SEAL_BYTES
+from mcp_actors.sessions.takeover import Arrival
+from mcp_actors.sessions.tokens import ID_BYTES, SEAL_BYTES, new_session_id
 from tests.support.loop import until
 
 if TYPE_CHECKING:
@@ -98,6 +100,9 @@ class FakeMembership:
 
     def end(self, reason: LeaveReason) -> None:
         self.told.append(reason)
+
+    async def depart(self) -> None:
+        self.told.append("depart")
 
 
 def number(frame: bytes) -> int:
@@ -713,3 +718,118 @@ def test_every_frame_arrives_once_and_in_order_whatever_breaks_and_whenever(
             assert story.got == list(range(1, story.sent + 1))
 
     asyncio.run(tell())
+
+
+# ---------------------------------------------------------------------------------------------- going on at other nodes
+
+
+def arriving(of: Sessions | None = None) -> tuple[Session, Arrival]:
+    """A session that comes from another node, with a token of its third generation."""
+    session = Session(registry() if of is None else of, Kind.PEER, "", None, new_session_id(), 3)
+    session.arrival = arrival = Arrival(1000, 1_000_000)
+    return session, arrival
+
+
+def go_on(
+    session: Session, state: SessionState, waiting: int = 0, membership: FakeMembership | None = None, **how: bool
+) -> None:
+    places = {ROOM: cast("Membership", membership or FakeMembership())}
+    session.go_on(places, state, [FRAME] * waiting, lossy=how.get("lossy", False))
+
+
+def kept(*numbers: int) -> list[bytes]:
+    return [b'{"delivery":%d,"type":"x"}' % one for one in numbers]
+
+
+async def test_a_session_whose_client_is_at_another_node_closes_its_connection_and_keeps_what_still_comes() -> None:
+    of = registry()
+    session, wire, membership = await joined(of)
+    put(session)
+    session.moved(ROOM)
+    assert wire.closes == [CloseCode.REPLACED]
+    put(session, 2)
+    assert (wire.numbers, len(of)) == ([1], 0)
+    cut(session, wire)
+    assert membership.told == []
+    state = session.depart()
+    assert state == SessionState(3, kept(1, 2, 3))
+    assert not session.put(FRAME)
+
+
+async def test_a_session_is_handed_over_when_nothing_more_comes_in_any_of_its_rooms() -> None:
+    of = registry()
+    session, _, _ = await joined(of)
+    await enter(session, FakeMembership(), OTHER_ROOM)
+    for room in (ROOM, OTHER_ROOM):
+        session.moved(room)
+    session.complete(ROOM)
+    assert session in of._leaving
+    session.complete(OTHER_ROOM)
+    assert session not in of._leaving
+    await asyncio.gather(*of._handing_over.values(), return_exceptions=True)
+
+
+async def test_what_a_session_left_behind_at_a_node_is_not_found_nor_noted_there() -> None:
+    of = registry()
+    session, _, _ = await joined(of)
+    token = of.token(session)
+    session.moved(ROOM)
+    assert of.find(token, Kind.PEER, "") is None
+
+
+async def test_a_session_that_has_ended_is_not_handed_over() -> None:
+    of = registry()
+    session, _, _ = await joined(of)
+    session.end(LeaveReason.TIMEOUT)
+    session.moved(ROOM)
+    session.complete(ROOM)
+    assert not of._leaving
+    assert not of._handing_over
+
+
+async def test_what_comes_while_a_session_arrives_waits_and_is_numbered_after_what_came_before() -> None:
+    session, arrival = arriving()
+    put(session, 2)
+    assert arrival.waiting == [FRAME, FRAME]
+    go_on(session, SessionState(7, kept(6, 7)), waiting=2)
+    assert session.number == 9
+    put(session)
+    assert come_back(session, 6) == (True, [7, 8, 9, 10])
+
+
+async def test_a_client_whose_session_went_on_with_gaps_is_told_so_once() -> None:
+    session, _ = arriving()
+    go_on(session, SessionState(7, kept(6, 7)), waiting=1, lossy=True)
+    assert come_back(session, 7) == (False, [8])
+    assert come_back(session, 8) == (True, [])
+
+
+async def test_the_first_connection_at_a_new_node_does_not_use_up_its_token() -> None:
+    session, _ = arriving()
+    go_on(session, SessionState(0, []))
+    session.attach(FakeWire(), 0)
+    assert session.generation == 3
+    session.attach(FakeWire(), 0)
+    assert session.generation == 4
+
+
+async def test_what_another_node_kept_counts_for_what_may_be_kept() -> None:
+    session, _ = arriving(registry(max_frames=3))
+    go_on(session, SessionState(5, kept(3, 4, 5)), waiting=1)
+    assert come_back(session, 2) == (False, [4, 5, 6])
+
+
+async def test_a_session_that_is_not_arriving_takes_nothing_from_another_node() -> None:
+    session, wire, _ = await joined()
+    session.recovered(FRAME)
+    session.handed_over(ROOM, None)
+    assert wire.frames == []
+
+
+async def test_a_session_that_was_lost_while_it_arrived_leaves_its_rooms() -> None:
+    session, _ = arriving()
+    session.close(CloseCode.ROOM_LOST)
+    membership = FakeMembership()
+    go_on(session, SessionState(0, []), membership=membership)
+    assert membership.told == [LeaveReason.DISCONNECTED]
+    assert session.rooms() == []
