@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis as client
@@ -13,13 +13,14 @@ from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import JoinRefused, Kind, MemberJoined, MemberLeft
 from mcp_actors.protocol.identifiers import NodeId
 from tests.broker.contract import OTHER_ROOM, ROOM, summary
-from tests.support.brokers import Site
+from tests.support.brokers import Site, redis_broker
 from tests.support.loop import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mcp_actors.broker.redis.bucket import Counters
+    from mcp_actors.broker.redis.link import Link
     from tests.conftest import ExpectedLogs
 
 KEYS = Keys("test", 0, 1)
@@ -218,3 +219,72 @@ async def test_its_health_says_how_it_is(shared: Engine) -> None:
     assert all(bucket["proved_seconds_ago"] < 5 for bucket in health["buckets"])
     assert ROOM in site.broker._bucket(ROOM)._replicas
     await site.stop()
+
+
+# ------------------------------------------------------------------------------------------------------ what was read
+
+
+def _link(**settings: Any) -> Link:
+    """A link that is not open, and whose inbox was read by hand."""
+    broker = redis_broker("redis://127.0.0.1:1", "node-a", **settings)
+    return broker._links[0]
+
+
+def _read(link: Link, *entries: tuple[int, int]) -> None:
+    for milliseconds, size in entries:
+        name = b"%d-0" % milliseconds
+        link._cursor = name
+        link._note_read(name, [b"x" * size])
+
+
+async def test_what_was_read_is_cut_when_no_session_could_want_it_any_more() -> None:
+    link = _link(resume_window=30.0)
+    _read(link, (10_000, 1), (50_000, 1))
+    assert link._cut() == 20_000
+    link = _link(resume_window=0.0)
+    _read(link, (10_000, 1), (50_000, 1))
+    assert link._cut() == 50_000
+
+
+async def test_what_was_read_is_cut_sooner_where_it_is_too_much() -> None:
+    link = _link(resume_window=30.0, max_inbox_bytes=100)
+    _read(link, (50_000, 60), (51_000, 30))
+    assert link._cut() == 21_000
+    _read(link, (52_000, 30))
+    assert link._cut() == 50_001
+    _read(link, (53_000, 200))
+    assert link._cut() == 53_001
+
+
+async def test_what_is_cut_is_counted_no_longer() -> None:
+    link = _link(resume_window=1.0, max_inbox_bytes=100)
+    _read(link, *((number * 1000, 40) for number in range(1, 50)))
+    link._cut()
+    assert link._history_bytes == sum(size for _, size in link._history) <= 100
+
+
+async def test_many_entries_of_one_moment_are_counted_as_one() -> None:
+    link = _link(resume_window=30.0)
+    _read(link, *((5000 + number // 100, 1) for number in range(5000)))
+    assert len(link._history) <= 2
+    assert link._history_bytes == 5000
+
+
+async def test_a_node_that_stops_hears_nothing_more_and_names_the_place_up_to_which_it_heard(shared: Engine) -> None:
+    a, b = Site(shared.url, "a", resume_window=30.0), Site(shared.url, "b", resume_window=30.0)
+    for site in (a, b):
+        await site.start()
+    ana, ben = await a.enter("ana"), await b.enter("ben")
+    await a.knows(ana, ben)
+    b.signal(ben, ana, b"heard")
+    await until(lambda: a.frames, "the first")
+    await a.broker.stop_reading()
+    at = a.broker.place(ROOM)
+    assert at.endswith(".999999@a")
+    b.signal(ben, ana, b"left")
+    await until(lambda: all(link.idle for link in b.broker._links), "that it is written")
+    await b.enter("late")
+    assert a.frames == [b"heard"]
+    assert a.broker.place(ROOM) == at
+    for site in (b, a):
+        await site.stop()
