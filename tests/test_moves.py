@@ -196,7 +196,10 @@ async def test_the_token_of_a_session_that_moved_is_used_up_everywhere(nodes: li
     again = await resume(nodes[1], joined, a.received)
     await again.expect("joined", resumed=True)
     assert await again.drain("r") == []  # and the ping behind the reply is answered
-    await until(lambda: all(one.proved for one in nodes[1].app.sessions._sessions.values()), "that it has its token")
+    await until(
+        lambda: all(one.oldest == one.generation for one in nodes[1].app.sessions._sessions.values()),
+        "that it has its token",
+    )
     links: Any = nodes[1].app.node.broker
     await until(lambda: links._links[0].bucket.notes.all_written, "that all nodes know")
     for server in nodes:

@@ -80,22 +80,23 @@ Missable = Union["Signalled", "Announced", "Missed"]
 class Note(Struct, frozen=True):
     """What all nodes may know of a session: `rooms` as (room, member id, incarnation, whether to tell who is away).
 
-    `whose`: what a client must claim to be to go on with it. `generation` counts its connections; `proved`: the client
-    is known to have the token of this one. `left`: what a node that stops leaves behind of it.
+    `whose`: what a client must claim to be to go on with it. `generation` counts its connections; `oldest`: the first
+    of those whose token the client may still have. `left`: what a node that stops leaves behind of it.
     """
 
     session: str
     generation: int
-    proved: bool
+    oldest: int
     whose: str
     rooms: list[tuple[str, str, str, bool]]
     left: bytes = b""
 
 
 class Taken(Struct, frozen=True):
-    """A session that this node takes over: its generation from now on, its rooms and what is left as in a `Note`."""
+    """A session that this node takes over: its generation from now on, and the rest as in a `Note`."""
 
     generation: int
+    oldest: int
     rooms: list[tuple[str, str, str, bool]]
     left: bytes = b""
 

@@ -35,6 +35,9 @@ log = structlog.get_logger("mcp_actors.session")
 TICK = 0.25
 """Seconds between looks at who has been away for too long."""
 
+ARRIVAL_PATIENCE = NEW_NODE_PATIENCE + OLD_NODE_PATIENCE + 1.0
+"""Seconds that a client waits for its session to arrive from another node, before it is told to try again."""
+
 TAKING = NEW_NODE_PATIENCE + 1.0
 """Seconds in which a session that a node is taking over is taken over by no other."""
 
@@ -96,8 +99,7 @@ class Sessions:
         session = None if claim is None else self._sessions.get(claim.session)
         if claim is None or session is None or (session.kind, session.identity) != (kind, identity):
             return None
-        behind = session.generation - claim.generation
-        return session if behind == 0 or (behind == 1 and not session.proved) else None
+        return session if session.oldest <= claim.generation <= session.generation else None
 
     # ------------------------------------------------------------------------------------------ from and to other nodes
 
@@ -116,7 +118,7 @@ class Sessions:
             task = asyncio.get_running_loop().create_task(self._take_over(claim, kind, identity, received, at))
             self._arriving[claim.session] = task
             task.add_done_callback(lambda _task: self._arriving.pop(claim.session))
-        await asyncio.wait([task], timeout=TAKING)
+        await asyncio.wait([task], timeout=ARRIVAL_PATIENCE)
         if not task.done():  # it goes on: claims wait for a Redis that is away
             raise Unavailable("Your session is on its way here from another server; try again in a moment.")
         task.result()
@@ -130,8 +132,9 @@ class Sessions:
             return
         await self._until_gone(claim.session)
         session = Session(self, kind, identity, None, claim.session, taken.generation)
+        session.oldest = taken.oldest
         work = TakeOver(self._node, session, taken, received, at)
-        if not await work.run(Arrival(self.max_frames, self.max_bytes)) or session.ended:
+        if not await work.run(Arrival(self.max_frames, self.max_bytes)):
             return
         if session.ended or session.leaving is not None:  # it was lost meanwhile, or goes on at yet another node
             return
@@ -236,7 +239,7 @@ class Sessions:
 def _note(session: Session) -> Note:
     rooms = [(room, place.member_id, place.incarnation, place.presence) for room, place in session.rooms()]
     whose = _whose(session.kind, session.identity)
-    return Note(session.id, session.generation, session.proved, whose, list(rooms))
+    return Note(session.id, session.generation, session.oldest, whose, list(rooms))
 
 
 def _whose(kind: Kind, identity: str) -> str:

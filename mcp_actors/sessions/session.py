@@ -48,7 +48,7 @@ class Session:
 
     __slots__ = (
         *("_bytes", "_greeted", "_is_given", "_kept", "_lost_before", "_memberships", "_registry", "_wire"),
-        *("arrival", "ended", "generation", "id", "identity", "kind", "leaving", "number", "proved"),
+        *("arrival", "ended", "generation", "id", "identity", "kind", "leaving", "number", "oldest"),
     )
 
     def __init__(
@@ -59,8 +59,8 @@ class Session:
         self.identity = identity
         self.generation = generation
         """Counts its connections: each uses up the token of the one before."""
-        self.proved = False
-        """Whether the client is known to have the latest token."""
+        self.oldest = generation
+        """The first whose token the client may still have: replies that brought later ones may have been lost."""
         self.ended = False
         self.number = 0
         """That of its last frame."""
@@ -127,10 +127,9 @@ class Session:
             self._bytes -= len(kept.popleft())
         if not kept:
             self._kept = None
-        if not self.proved and received >= self._greeted:
-            self.proved = True
-            if self.generation > 1:
-                self._registry.note(self)
+        if self.oldest < self.generation and received >= self._greeted:
+            self.oldest = self.generation
+            self._registry.note(self)
 
     # ----------------------------------------------------------------------------------------------------- connections
 
@@ -140,7 +139,6 @@ class Session:
         if self._is_given:
             self.generation += 1
         self._is_given = True
-        self.proved = False
         self._greeted = 2**53
         self._registry.back(self)
         if old is not None:

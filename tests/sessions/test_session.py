@@ -373,10 +373,10 @@ def test_the_token_before_the_last_is_good_until_the_client_has_spoken() -> None
     assert of.find(first, Kind.PEER, "") is of.find(second, Kind.PEER, "") is session
     session.attach(FakeWire(), 0)
     third = of.token(session)
-    assert of.find(first, Kind.PEER, "") is None
-    assert of.find(second, Kind.PEER, "") is of.find(third, Kind.PEER, "") is session
-    session.proved = True
-    assert of.find(second, Kind.PEER, "") is None
+    for token in (first, second, third):  # the replies that brought the later ones may both have been lost
+        assert of.find(token, Kind.PEER, "") is session
+    session.oldest = session.generation
+    assert of.find(first, Kind.PEER, "") is of.find(second, Kind.PEER, "") is None
     assert of.find(third, Kind.PEER, "") is session
 
 

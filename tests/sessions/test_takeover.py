@@ -86,7 +86,7 @@ class Elsewhere(MemoryBroker):
         if whose != "peer:":
             return None
         places = [(str(room), "ana", f"{session}.{room}", True) for room in self.rooms]
-        return Taken(generation + 1, places, self.left)
+        return Taken(generation + 1, generation, places, self.left)
 
     def claim(self, room: RoomId, member: Member) -> None:
         if room not in self.given:

@@ -131,7 +131,7 @@ class Notes:
         while True:
             reply = await self._ask(session, generation, whose, patience)
             if reply[0] == b"OK":
-                return Taken(int(reply[1]), _unpack(reply[2]), reply[3])
+                return Taken(int(reply[1]), int(reply[2]), _unpack(reply[3]), reply[4])
             if reply[0] != b"LATER":
                 return None
             if loop.time() > until:
@@ -161,4 +161,4 @@ def _away() -> Unavailable:
 
 
 def _said(note: Note) -> tuple[str | bytes | int, ...]:
-    return note.generation, "1" if note.proved else "0", note.whose, _pack(note.rooms), note.left
+    return note.generation, note.oldest, note.whose, _pack(note.rooms), note.left

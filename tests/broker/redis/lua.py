@@ -175,7 +175,15 @@ class Store:
         life: int = 60_000,
     ) -> str:
         rooms = b'[["room123","ana","s.1",false]]'
-        arguments: list[str | bytes | int] = [node, generation, "1" if proved else "0", whose, rooms, left, life]
+        arguments: list[str | bytes | int] = [
+            node,
+            generation,
+            generation if proved else generation - 1,
+            whose,
+            rooms,
+            left,
+            life,
+        ]
         return str(self.run(NOTE, [self.keys.session(session)], arguments)[0])
 
     def take(

@@ -588,14 +588,14 @@ async def test_who_is_gone_cannot_be_claimed(pair: tuple[Site, Site]) -> None:
 async def test_a_session_is_taken_by_one_node_and_others_wait_for_it_as_long_as_they_may(sites: Sites) -> None:
     a, b, c = await sites("a"), await sites("b"), await sites("c")
     rooms = [(str(ROOM), "ana", "s.1", True)]
-    a.broker.note(Note("s", 1, proved=False, whose="peer:", rooms=rooms))
+    a.broker.note(Note("s", 1, oldest=1, whose="peer:", rooms=rooms))
     await until(lambda: all(link.idle for link in a.broker._links), "that it is noted")
-    assert await b.broker.take("s", 1, "peer:", 60.0) == Taken(2, rooms)
+    assert await b.broker.take("s", 1, "peer:", 60.0) == Taken(2, 1, rooms)
     with pytest.raises(Unavailable):
         await c.broker.take("s", 1, "peer:", 0.1)
     taking = asyncio.ensure_future(c.broker.take("s", 1, "peer:", 5.0))
-    b.broker.note(Note("s", 2, proved=False, whose="peer:", rooms=rooms))
-    assert await taking == Taken(3, rooms)
+    b.broker.note(Note("s", 2, oldest=1, whose="peer:", rooms=rooms))
+    assert await taking == Taken(3, 1, rooms)
 
 
 # -------------------------------------------------------------------------------------------------- moves from the dead

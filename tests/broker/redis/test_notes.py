@@ -25,7 +25,7 @@ ROOMS = [("room123", "ana", "s.1", True), ("other", "ana", "s.2", False)]
 
 
 def note(generation: int = 1, session: str = "s", *, proved: bool = False, left: bytes = b"") -> Note:
-    return Note(session, generation, proved, "peer:", ROOMS, left)
+    return Note(session, generation, generation if proved else generation - 1, "peer:", ROOMS, left)
 
 
 class Desk:
@@ -185,8 +185,8 @@ async def test_a_session_that_another_node_is_taking_is_asked_for_until_that_is_
     task = await _taking(desk)
     desk.answer([b"LATER"])
     await until(lambda: desk.calls, "that it is asked for again")
-    desk.answer([b"OK", b"4", b'[["room123","ana","s.1",true]]', b"left"])
-    assert await task == Taken(4, [("room123", "ana", "s.1", True)], b"left")
+    desk.answer([b"OK", b"4", b"2", b'[["room123","ana","s.1",true]]', b"left"])
+    assert await task == Taken(4, 2, [("room123", "ana", "s.1", True)], b"left")
 
 
 async def test_a_session_that_another_node_is_taking_for_too_long_may_be_tried_again() -> None:
@@ -216,7 +216,7 @@ async def test_a_late_answer_about_a_session_that_nobody_waits_for_is_dropped() 
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     desk.notes.detached()
-    desk.answer([b"OK", b"4", b"[]", b""])
+    desk.answer([b"OK", b"4", b"2", b"[]", b""])
     await turns(2)
 
 
@@ -241,11 +241,11 @@ def _node(store: Store, node: NodeId) -> Notes:
 async def test_what_one_node_notes_another_can_take_and_then_the_first_can_say_no_more_of_it(store: Store) -> None:
     a, b = _node(store, A), _node(store, B)
     a.note(note(1, left=b"\x00\xff"))
-    assert await b.take("s", 1, "peer:", 5.0) == Taken(2, ROOMS, b"\x00\xff")
+    assert await b.take("s", 1, "peer:", 5.0) == Taken(2, 0, ROOMS, b"\x00\xff")
     a.note(note(1))
     a.forget("s")
     b.note(note(2))
-    assert await a.take("s", 2, "peer:", 5.0) == Taken(3, ROOMS)
+    assert await a.take("s", 2, "peer:", 5.0) == Taken(3, 1, ROOMS)
 
 
 async def test_a_session_of_a_dead_node_is_buried_unless_another_has_gone_on_with_it(store: Store) -> None:
