@@ -42,6 +42,7 @@ class Options:
     seconds: float
     seed: int
     quick: bool
+    frame_loop: str = "fast"
 
 
 class Peak:
@@ -75,7 +76,8 @@ def _rss_bytes(pid: int) -> int:
 
 def run(names: Sequence[str], options: Options, say: Callable[[str], None]) -> list[Verdict]:
     """Attack. Raises `LoadError` and `ContenderError`."""
-    with replace(ours(), environment=SETTINGS).serve() as server:
+    environment = SETTINGS | {"MCP_ACTORS_FRAME_LOOP": options.frame_loop}
+    with replace(ours(), environment=environment).serve() as server:
         return uvloop.run(_run(server, names, options, say))
 
 

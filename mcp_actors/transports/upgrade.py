@@ -14,8 +14,8 @@ from tornado.httputil import HTTPHeaders
 from tornado.iostream import SSLIOStream, StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketProtocol13, _WebSocketParams
 
-from mcp_actors.transports.frame_loop import FrameLoop
-from mcp_actors.transports.frames import BINARY, NORMAL, PING, TEXT, write_frame
+from mcp_actors.transports.frame_loop import BREATHER, FrameLoop
+from mcp_actors.transports.frames import BINARY, NORMAL, PING, TEXT, TURN, write_frame
 
 if TYPE_CHECKING:
     import socket
@@ -96,7 +96,27 @@ class FastWebSocket(WebSocketProtocol13):
 
 
 class StockWebSocket(WebSocketProtocol13):
-    """Tornado's own loop, but a compressed message that cannot be read ends its connection, not in an error log."""
+    """Tornado's own loop, but a loud client takes turns, and a bad compressed message ends its connection quietly.
+
+    Tornado handles what a read of 64 KiB holds without letting others in: up to 10,000 frames, a third of a second.
+    """
+
+    def __init__(self, handler: WebSocketHandler, params: Any) -> None:
+        super().__init__(handler, mask_outgoing=False, params=params)
+        self._frames, self._turn_began = 0, 0.0
+
+    async def _receive_frame(self) -> None:
+        self._frames += 1
+        if self._frames > TURN:
+            await self._rest()
+        await super()._receive_frame()
+
+    async def _rest(self) -> None:
+        """Let others have their turn, and wait where the last turns came faster than a turn in each `BREATHER`."""
+        loop = asyncio.get_running_loop()
+        is_loud = loop.time() - self._turn_began < BREATHER
+        await asyncio.sleep(BREATHER if is_loud else 0)
+        self._frames, self._turn_began = 1, loop.time()
 
     async def _receive_frame_loop(self) -> None:
         try:
@@ -122,10 +142,9 @@ def fast_or_stock(
     """The protocol of a connection: ours, but Tornado's for TLS, where both want compression, and without a framer."""
     if stock is None:
         return None
-    if framer is None or wants_compression(handler):
-        return StockWebSocket(handler, mask_outgoing=False, params=cast("WebSocketProtocol13", stock).params)
-    if isinstance(getattr(handler.request.connection, "stream", None), SSLIOStream):
-        return stock
+    is_tls = isinstance(getattr(handler.request.connection, "stream", None), SSLIOStream)
+    if framer is None or is_tls or wants_compression(handler):
+        return StockWebSocket(handler, cast("WebSocketProtocol13", stock).params)
     return FastWebSocket(cast("Any", handler), framer, handler.max_message_size)
 
 

@@ -7,6 +7,7 @@ import json
 import resource
 import socket
 import ssl
+import subprocess
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -55,6 +56,16 @@ async def open_until_turned_away(port: int) -> list[Client]:
         while True:
             opened.append(await Client.open(f"ws://127.0.0.1:{port}/ws/signaling/"))
     return opened
+
+
+def test_a_process_allows_itself_as_many_files_as_the_system_does() -> None:
+    code = (
+        "import resource; from mcp_actors.transports.entrance import allow_many_files; "
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (128, 256)); allow_many_files(); "
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "(256, 256)\n"
 
 
 def test_many_that_come_at_once_are_let_in_by_turns(stack: ExitStack) -> None:

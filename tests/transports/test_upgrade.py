@@ -18,6 +18,7 @@ from tornado.websocket import WebSocketProtocol13, _WebSocketParams
 from websockets.asyncio.client import connect
 
 from mcp_actors.transports import upgrade
+from mcp_actors.transports.frames import PONG, TURN, write_frame
 from mcp_actors.transports.upgrade import FastWebSocket, understood
 from tests.support.certificate import make_certificate
 from tests.support.client import DEADLINE, Client
@@ -134,3 +135,28 @@ async def test_tls_connections_are_served_by_tornados_own_loop(server: Server, c
             await peer.close()
     encrypted.stop()
     await encrypted.close_all_connections()
+
+
+@pytest.mark.parametrize("loop", ["fast", "stock"])
+async def test_a_loud_client_takes_turns_with_others(tmp_path: Path, loop: str) -> None:
+    pings, turns = 2000, 0
+    server = Server(tmp_path, frame_loop=loop, ping_interval=0)
+    await server.start()
+    socket = await Socket.open(server)
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    try:
+        socket.writer.write(b"\x89\x80\0\0\0\0" * pings)
+        async with asyncio.timeout(DEADLINE):
+            assert await socket.reader.readexactly(2 * pings) == write_frame(PONG, b"") * pings
+    finally:
+        counting.cancel()
+        await socket.close()
+        await server.stop()
+    assert turns > pings / TURN
