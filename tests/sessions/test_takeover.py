@@ -282,7 +282,7 @@ async def test_nobody_else_and_nothing_forged_takes_a_session_over() -> None:
 
 
 async def test_a_session_that_takes_too_long_to_arrive_may_be_tried_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_actors.sessions.registry.TAKING", 0.01)
+    monkeypatch.setattr("mcp_actors.sessions.registry.ARRIVAL_PATIENCE", 0.01)
     home = Home()
     with pytest.raises(Unavailable):
         await home.taking()

@@ -1002,7 +1002,7 @@ def test_a_node_that_has_a_session_again_has_left_nothing_of_it(store: Store) ->
     _noted(store, left=b"state")
     store.take(B, "s", 2)
     store.note(B, "s", 3)
-    assert store.take(C, "s", 3)[3] == ""
+    assert store.take(C, "s", 3)[4] == ""
 
 
 def test_a_session_that_ended_is_for_nobody_and_leaves_no_key(store: Store) -> None:
