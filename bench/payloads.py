@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-STAMP = "@"
+STAMP = "~"
 """Precedes the time of sending in a message, and occurs nowhere else in it."""
 
 TIME_DIGITS = 19

@@ -16,6 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 from bench.engine import Engine
 from mcp_actors.app import StartError
+from mcp_actors.secret import make
 from mcp_actors.tls import Certificate, TlsError
 from mcp_actors.transports.upgrade import FastWebSocket
 from tests.support.certificate import make_certificate
@@ -223,7 +224,8 @@ async def test_a_process_greets_with_https_and_takes_a_new_certificate(
 
 async def test_each_of_several_processes_takes_a_new_certificate(pem: Path, start: Callable[..., Process]) -> None:
     with Engine() as engine:
-        process = start(pem, "--processes", "2", REDIS_URL=engine.url, MCP_ACTORS_DRAIN_SECONDS="0")
+        shared = {"REDIS_URL": engine.url, "MCP_ACTORS_SECRET_KEY": make(), "MCP_ACTORS_DRAIN_SECONDS": "0"}
+        process = start(pem, "--processes", "2", **shared)
         replace(pem)
         await until_served(process.port, pem)
         for _ in range(20):  # more than two, as the kernel chooses which process gets one

@@ -10,7 +10,7 @@ from bench.__main__ import main
 from bench.dialects import DIALECTS
 from bench.engine import Engine
 from bench.goals import judge
-from bench.payloads import read_stamp
+from bench.payloads import STAMP, read_stamp
 from bench.peers import OURS_SPANNING, SPANNING
 from bench.plan import Outcome, Process
 from bench.plots import draw
@@ -60,7 +60,7 @@ def counted() -> tuple[Counted, list[Any]]:
 
 
 def arrive(traffic: Counted, frame: bytes, receiver: Any) -> None:
-    traffic.note(receiver, read_stamp(frame, frame.index(b"@")))
+    traffic.note(receiver, read_stamp(frame, frame.index(STAMP.encode())))
 
 
 def test_a_message_that_reaches_its_target_is_delivered() -> None:
