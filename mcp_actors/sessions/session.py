@@ -39,15 +39,25 @@ class Wire(Protocol):
     def put(self, frame: bytes) -> bool:
         """Write a frame; False if the connection is closed."""
 
+    def ping(self) -> None:
+        """Ask the client what it has; see `Session.ponged`."""
+
     def close(self, code: CloseCode, leave: LeaveReason = LeaveReason.DISCONNECTED) -> None:
         """Close the connection."""
+
+
+ASK_AFTER = 32_768
+"""Bytes that are kept until the client is asked for what of it it has, rather than at the next heartbeat.
+
+What is kept for many clients costs the cache: without asking, relaying 2.4 kB offers took 1.4 times the CPU.
+"""
 
 
 class Session:
     """One client, through one connection or several in turn; see `Outlet`."""
 
     __slots__ = (
-        *("_bytes", "_greeted", "_is_given", "_kept", "_lost_before", "_memberships", "_registry", "_wire"),
+        *("_asked", "_bytes", "_greeted", "_is_given", "_kept", "_lost_before", "_memberships", "_registry", "_wire"),
         *("arrival", "ended", "generation", "id", "identity", "kind", "leaving", "number", "oldest"),
     )
 
@@ -76,6 +86,7 @@ class Session:
         self._memberships: dict[RoomId, Membership] = {}
         self._kept: deque[bytes] | None = None
         self._bytes = 0
+        self._asked = 0  # bytes that were kept when the client was asked last what it has
 
     # ------------------------------------------------------------------------------------------------------- outgoing
 
@@ -103,6 +114,9 @@ class Session:
         self._keep(numbered)
         if wire is not None:
             wire.put(numbered)  # which may find the client too slow, and end the session if none more may wait
+            if self._bytes - self._asked > ASK_AFTER and wire is self._wire:
+                self._asked = self._bytes
+                wire.ping()
         return not self.ended
 
     def close(self, code: CloseCode) -> None:
@@ -125,6 +139,7 @@ class Session:
         kept = self._kept
         while kept and self.number - len(kept) < received:
             self._bytes -= len(kept.popleft())
+        self._asked = 0
         if not kept:
             self._kept = None
         if self.oldest < self.generation and received >= self._greeted:

@@ -26,6 +26,7 @@ from mcp_actors.protocol.events import Kind, LeaveReason
 from mcp_actors.protocol.handover import SessionState
 from mcp_actors.protocol.identifiers import NodeId, PeerId, RoomId
 from mcp_actors.sessions import Session, Sessions
+from mcp_actors.sessions.session import ASK_AFTER
 from mcp_actors.sessions.takeover import Arrival
 from mcp_actors.sessions.tokens import new_session_id
 from tests.support.loop import until
@@ -131,6 +132,20 @@ def test_bytes_that_a_client_has_make_room_for_others() -> None:
     session.ponged(2)
     put(session, 2)
     assert come_back(session, 2) == (True, [3, 4, 5])
+
+
+def test_the_client_is_asked_what_it_has_when_much_is_kept_and_again_when_as_much_came_since() -> None:
+    session, wire = opened()
+    frame = b'{"type":"%b"}' % (b"x" * (ASK_AFTER // 4))
+    asked = []
+    for _ in range(9):
+        session.put(frame)
+        asked.append(wire.pings)
+    session.ponged(session.number)
+    for _ in range(4):
+        session.put(frame)
+        asked.append(wire.pings)
+    assert asked == [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3]
 
 
 # -------------------------------------------------------------------------------------------------------- coming back

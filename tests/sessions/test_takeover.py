@@ -55,6 +55,9 @@ class Wire:
         self.frames.append(frame)
         return True
 
+    def ping(self) -> None:
+        """Nobody answers."""
+
     def close(self, code: CloseCode, leave: LeaveReason | None = None) -> None:
         del leave
         self.closes.append(code)

@@ -34,6 +34,7 @@ class FakeWire:
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
+        self.pings = 0
         self.closes: list[CloseCode] = []
 
     def put(self, frame: bytes) -> bool:
@@ -44,6 +45,9 @@ class FakeWire:
     def close(self, code: CloseCode, leave: LeaveReason = LeaveReason.DISCONNECTED) -> None:
         del leave
         self.closes.append(code)
+
+    def ping(self) -> None:
+        self.pings += 1
 
     @property
     def numbers(self) -> list[int]:
