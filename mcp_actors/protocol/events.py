@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, UserId
@@ -209,3 +209,10 @@ Event = (
     | Receipt
     | FramesLost
 )
+
+
+def placed(event: Event, at: bytes) -> Event:
+    """The event, as heard at a place; of those that have one."""
+    if at and isinstance(event, MemberJoined | MemberLeft | MemberMarked | MemberMoved):
+        return structs.replace(event, at=at)
+    return event

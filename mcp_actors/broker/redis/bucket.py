@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import structlog
-from msgspec import structs
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from mcp_actors.broker.redis.channels import Arrival
@@ -27,10 +26,7 @@ from mcp_actors.protocol.events import (
     Announced,
     FramesLost,
     HandedOver,
-    MemberJoined,
     MemberLeft,
-    MemberMarked,
-    MemberMoved,
     Receipt,
     Signalled,
     Step,
@@ -45,7 +41,7 @@ if TYPE_CHECKING:
     from mcp_actors.broker.redis.connection import Reply
     from mcp_actors.broker.redis.keys import Keys
     from mcp_actors.broker.redis.replica import Question
-    from mcp_actors.protocol.events import Event, Kind, LeaveReason, Member
+    from mcp_actors.protocol.events import Event, Kind, LeaveReason, Member, MemberMoved
     from mcp_actors.protocol.identifiers import RoomId
 
 log = structlog.get_logger("mcp_actors.redis")
@@ -227,7 +223,7 @@ class Bucket:
         """See `Broker`."""
         _, estate = self._estates.get(move.old) or (0.0, None)
         if estate is None:
-            estate = Estate(self._keys, move.old, self._call_soon)
+            estate = Estate(self._keys, move.old, self._call_soon, up=self.up)
             self._estates[move.old] = self._clock(), estate
         replica = self._replicas.get(room)
         members = {} if replica is None else replica.members
@@ -323,12 +319,16 @@ class Bucket:
         if replica is None:
             return
         now = self._clock()
+
+        def at(index: int) -> bytes:
+            return place(entry, index, self._node) if entry else b""
+
         if isinstance(news, Changes):
-            events = replica.changed(news, now)
+            events = replica.changed(news, now, at)
         else:
-            events = replica.told(news, now, now + self._grace)
+            events = replica.told(news, now, now + self._grace, at(0))
             self._restless[news.room] = None
-        self._heard(replica, [_with_place(event, entry, index, self._node) for index, event in enumerate(events)])
+        self._heard(replica, events)
 
     def _frame(self, frame: Frame, at: bytes) -> None:
         replica = self._replicas.get(frame.room)
@@ -390,6 +390,8 @@ class Bucket:
         self.counters.attached += 1
         self.outgoing.attached()
         self.notes.attached(anew=changed or fenced)
+        for _, estate in self._estates.values():
+            estate.attached()
         if lost:
             for replica in self._replicas.values():
                 replica.doubt()
@@ -412,6 +414,8 @@ class Bucket:
         self._detached_at = self._clock()
         self.outgoing.drop_calls()
         self.notes.detached()
+        for _, estate in self._estates.values():
+            estate.detached()
         for replica in self._replicas.values():
             replica.unanswered()
 
@@ -489,9 +493,3 @@ class Bucket:
             if frame.kind in "sm":
                 receipt = Receipt(Incarnation(frame.source), Incarnation(frame.target), frame.ticket, delivered=False)
                 self._tell(frame.room, receipt)
-
-
-def _with_place(event: Event, entry: bytes, index: int, node: NodeId) -> Event:
-    if entry and isinstance(event, MemberJoined | MemberLeft | MemberMarked | MemberMoved):
-        return structs.replace(event, at=place(entry, index, node))
-    return event

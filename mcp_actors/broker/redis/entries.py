@@ -63,11 +63,12 @@ class Marked(Struct, frozen=True):
 
 
 class Moved(Struct, frozen=True):
-    """The session of a member goes on at a node."""
+    """The session of a member goes on at a node. `silent`: the nodes of the room of which nothing more comes."""
 
     incarnation: Incarnation
     node: NodeId
     moves: int
+    silent: tuple[NodeId, ...] = ()
 
 
 Change = Member | Gone | Marked | Moved
@@ -150,8 +151,8 @@ def _change(change: list[Any]) -> Change:
             return _member(*member)
         case ["-", incarnation, reason, field]:
             return Gone(incarnation, LeaveReason(reason), field)
-        case [">", incarnation, node, moves]:
-            return Moved(incarnation, node, moves)
+        case [">", incarnation, node, moves, silent]:
+            return Moved(incarnation, node, moves, tuple(silent))
         case _:
             return Marked(change[1], change[2] == "1", change[3])
 

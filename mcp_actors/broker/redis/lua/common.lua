@@ -51,8 +51,8 @@ local function add_entry(node, ...)
 end
 
 -- changes: {'+', node, incarnation, order, text, away, moves}, {'-', incarnation, reason, field},
--- {'~', incarnation, away, field}, {'>', incarnation, node, moves}. Each entry names the version it follows: who has read that one has missed nothing,
--- also when a restart made versions jump.
+-- {'~', incarnation, away, field}, {'>', incarnation, node, moves, {node...}}. Each entry names the version it follows:
+-- who has read that one has missed nothing, also when a restart made versions jump.
 local function tell(nodes, state, version, changes)
   local packed, after = cmsgpack.pack(changes), state['#v'] or '0'
   for node in pairs(nodes) do
