@@ -196,7 +196,8 @@ class Bucket:
             raise Unavailable("This server has lost the others in this room; join it again.")
         source, to = sender.incarnation, target.incarnation
         number = replica.channels.next(source, to, sender.moves + target.moves)
-        self._put(target.node, Frame(room, source, to, number, kind, ticket, frame, step))  # type: ignore[arg-type]
+        parcel = Frame(room, source, to, number, kind, ticket, frame, step, target.moves)  # type: ignore[arg-type]
+        self._put(target.node, parcel)
 
     def confirm(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
         """See `Broker`."""
@@ -340,10 +341,7 @@ class Bucket:
             overtaken = frame.step.number if frame.step else 0
             self._tell(frame.room, Receipt(target, source, frame.ticket, delivered, queued, overtaken))
         elif frame.kind == "h":
-            if replica.channels.arrived(frame.source, frame.target, frame.number) is Arrival.AGAIN:
-                self.counters.duplicates += 1
-                return
-            self._tell(frame.room, HandedOver(Incarnation(frame.target), frame.body))
+            self._handed_over(replica, frame)
         elif frame.kind == "w" and not replica.early:
             self._tell(frame.room, Switched(Incarnation(frame.target), NodeId(frame.source), frame.number))
         elif frame.source in replica.members:
@@ -354,9 +352,23 @@ class Bucket:
             replica.early.append((frame, at))
             self._early += 1
 
+    def _handed_over(self, replica: Replica, frame: Frame) -> None:
+        if replica.channels.arrived(frame.source, frame.target, frame.number) is Arrival.AGAIN:
+            self.counters.duplicates += 1
+        elif replica.moves_here(Incarnation(frame.target)) != frame.number:  # read again, from when it was here before
+            self.counters.stale += 1
+        else:
+            self._tell(frame.room, HandedOver(Incarnation(frame.target), frame.body))
+
     def _known(self, replica: Replica, frame: Frame, at: bytes) -> None:
         """A frame from a member of the room."""
         sender, target = Incarnation(frame.source), Incarnation(frame.target)
+        if frame.moves < replica.moves_here(target):  # likewise; or its sender was too slow to hear of two moves
+            self.counters.stale += 1
+            if frame.ticket:
+                receipt = Receipt(sender, target, frame.ticket, delivered=False)
+                self.confirm(frame.room, replica.members[sender], receipt)
+            return
         arrival = replica.channels.arrived(sender, target, frame.number)
         if arrival is Arrival.AGAIN:
             self.counters.duplicates += 1

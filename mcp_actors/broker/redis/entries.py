@@ -33,7 +33,7 @@ class Frame(Struct, frozen=True, array_like=True, gc=False):
     that of w and h is the move they are about.
     `ticket` is what the receipt will name; 0 where none is wanted but for a failure. `body`: the frame for the client,
     or what is handed over, or what became of a frame: b"1" delivered, b"2" queued, b"0" neither. `step`: that of a
-    signal; in a receipt, the offer that has overtaken it.
+    signal; in a receipt, the offer that has overtaken it. `moves`: those of the target, as far as its sender knew.
     """
 
     room: RoomId
@@ -44,6 +44,7 @@ class Frame(Struct, frozen=True, array_like=True, gc=False):
     ticket: int
     body: bytes
     step: Step | None = None
+    moves: int = 0
 
 
 class Gone(Struct, frozen=True):

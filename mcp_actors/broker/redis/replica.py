@@ -178,6 +178,11 @@ class Replica:
         member = self.members.get(incarnation)
         return member is not None and member.node == self.node
 
+    def moves_here(self, incarnation: Incarnation) -> int:
+        """By which move a member came here from another node, or is to come; 0 if it did not."""
+        own = self.own.get(incarnation)
+        return own.member.moves if own is not None and own.claimed else 0
+
     @property
     def settled(self) -> bool:
         """Whether what is known here is what Redis knows, as far as this node can tell."""
