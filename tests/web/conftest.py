@@ -71,6 +71,14 @@ class Watch:
 OpenPage = Callable[..., Page]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let no other test run beside a browser: it decodes video in time, and its driver's loop stays in a process."""
+    for item in items:
+        if "playwright" in getattr(item, "fixturenames", ()):
+            item.add_marker("alone")
+
+
 def _find_chromium() -> str:
     for name in BROWSERS:
         if path := shutil.which(name):
