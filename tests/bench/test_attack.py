@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.alone
 def test_a_call_goes_on_beside_every_attack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["attack", "--quick", "--out", str(tmp_path)]) == 0, capsys.readouterr().out
     results = json.loads((tmp_path / "attack" / "results.json").read_bytes())
