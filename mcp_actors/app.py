@@ -136,6 +136,8 @@ class App:
         self._server = Entrance(
             self._routes(),
             max_handshakes=settings.max_handshakes,
+            max_address_handshakes=settings.max_address_handshakes,
+            hops=Hops(settings.trusted_proxies),
             ssl_options=self._load_certificate(),
             max_header_size=settings.max_request_bytes,
             max_body_size=settings.max_request_bytes,
