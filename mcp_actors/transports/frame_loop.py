@@ -37,7 +37,7 @@ It limits one connection to 8,000 messages a second. Beside a flood, p99 of othe
 it, and 0.7 to 1.9 ms with it.
 """
 
-LOUD = 0.01
+LOUD = 1.0
 """Seconds for which a client counts as loud when it has come, has had a full turn, or had others wait for its message.
 As long it is read when it is its turn among all that are loud.
 """

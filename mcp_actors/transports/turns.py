@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 ROUND = 0.0005
 """Seconds that a round should last. A message of others waits for two or three of them."""
 
+REST = 0.001
+"""Seconds between two rounds in which loud clients had their turn: they take a part of the CPU, and a process that
+leaves some is woken at once on a machine whose cores are all in demand."""
+
 
 class Pace:
     """How many are let through in one round: at most `most`, fewer while rounds last longer than they should.
@@ -58,7 +62,6 @@ class Turns:
         """Whether it is one's turn at once, as nobody else had theirs in this round."""
         if self._under_way:
             return False
-        self._pace.begin(time.monotonic())
         self._go_round()
         return True
 
@@ -66,7 +69,6 @@ class Turns:
         """Call `go` when it is its turn."""
         self._waiting.append(go)
         if not self._under_way:
-            self._pace.begin(time.monotonic())
             self._go_round()
 
     async def turn(self) -> None:
@@ -84,6 +86,12 @@ class Turns:
         if not self._waiting:
             self._under_way = False
             return
-        self._go_round()  # before any of them can fail
-        for _ in range(min(self._pace.next_round(time.monotonic()), len(self._waiting))):
+        self._pace.begin(time.monotonic())
+        asyncio.get_running_loop().call_soon(self._end_round)  # before any of them can fail
+        for _ in range(min(self._pace.count, len(self._waiting))):
             self._waiting.popleft()()
+
+    def _end_round(self) -> None:
+        """All that they asked for at once is done."""
+        self._pace.next_round(time.monotonic())
+        asyncio.get_running_loop().call_later(REST, self._next_round)
