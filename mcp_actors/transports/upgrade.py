@@ -169,11 +169,8 @@ class StockWebSocket(WebSocketProtocol13):
         """Let others have their turn, and wait where the last turns came faster than a turn in each `BREATHER`."""
         loop = asyncio.get_running_loop()
         is_loud = loop.time() - self._turn_began < BREATHER
-        if is_loud:
-            await asyncio.sleep(BREATHER)
-            await self._turns.turn()
-        else:
-            await asyncio.sleep(0)
+        await asyncio.sleep(BREATHER if is_loud else 0)
+        await self._turns.turn()
         self._frames, self._turn_began = 1, loop.time()
 
     async def _receive_frame_loop(self) -> None:
