@@ -99,10 +99,19 @@ def _difference(one: dict[str, int], other: dict[str, int]) -> str:
 
 
 def _impossible(stay: Stay, began: float) -> Iterator[str]:
-    """A coming of who is there, or a going of who is not."""
+    """A coming of who is there, or a going of who is not.
+
+    Behind a gap that is owned up to, news may be of anybody, until the reply that says so tells who is there.
+    """
     roster = dict(stay.first_roster)
+    gaps = [
+        (link.dialed_at, link.entered_at)
+        for link in stay.links
+        if link.entered_at is not None and not link.complete and link.runs and link.runs[0][0] > link.received + 1
+    ]
     for event in stay.events:
-        if event.joined == (event.peer in roster):
+        known = not any(since <= event.at <= until for since, until in gaps)
+        if known and event.joined == (event.peer in roster):
             yield f"{stay} was told {event} at {event.at - began:.3f} s, which made no difference"
         _apply(roster, event)
 

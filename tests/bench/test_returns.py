@@ -170,5 +170,17 @@ def test_who_missed_something_is_compared_by_its_last_roster(record: Record) -> 
     assert breaches(record) == {"mismatches": 1, "ghosts": 1}
 
 
+def test_news_behind_a_gap_may_be_of_who_is_not_known_until_the_reply_says_who_is_there(record: Record) -> None:
+    last(record).complete, last(record).runs = False, [[60, 90]]
+    bob = member(record, "bob")
+    bob.events.append(Event(BACK, joined=False, peer="unknown"))
+    assert "mismatches" not in breaches(record)
+    bob.events[-1] = Event(BACK + 1, joined=False, peer="unknown")
+    assert breaches(record)["mismatches"] == 1, "after that reply all are known"
+    bob.events[-1] = Event(BACK, joined=False, peer="unknown")
+    last(record).runs = [[41, 90]]
+    assert breaches(record)["mismatches"] == 1, "there is no gap"
+
+
 def test_every_check_of_members_that_come_back_is_asked() -> None:
     assert {"unresumed", "numbers", "orders", "resumed_rosters", "joined_again", "absent", "doubled"} <= CHECKS.keys()
