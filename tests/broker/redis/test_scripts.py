@@ -23,7 +23,7 @@ FILES = sorted(
     key=lambda path: path.name,
 )
 TEXTS = {path.name.removesuffix(".lua"): path.read_text(encoding="utf-8") for path in FILES}
-OF_ROOMS = {"join", "leave", "mark", "resync", "expire", "reap_room", "claim"}
+OF_ROOMS = {"join", "leave", "mark", "resync", "expire", "reap_room", "claim", "kick", "lock", "close"}
 ROOMS = [
     RoomId("{a}b"),
     RoomId("}{"),
@@ -938,13 +938,13 @@ NOTED = '[["room123","ana","s.1",false]]'
 def test_a_session_is_taken_with_its_rooms_and_what_was_left_of_it(any_store: Store) -> None:
     store = any_store
     _noted(store, left=b"state")
-    assert store.take(B, "s", 2) == ["OK", "3", "1", NOTED, "state"]
+    assert store.take(B, "s", 2) == ["OK", "3", "1", NOTED, "state", ""]
 
 
 def test_the_token_before_is_good_until_the_client_is_known_to_have_the_later_one(store: Store) -> None:
     _noted(store)
     assert store.take(B, "s", 0) == ["NONE"]
-    assert store.take(B, "s", 1) == ["OK", "3", "1", NOTED, ""]
+    assert store.take(B, "s", 1) == ["OK", "3", "1", NOTED, "", ""]
 
 
 def test_a_token_is_used_up_once_the_later_one_is_proved(store: Store) -> None:
@@ -955,7 +955,7 @@ def test_a_token_is_used_up_once_the_later_one_is_proved(store: Store) -> None:
 
 def test_a_token_that_is_later_than_what_was_noted_is_good(store: Store) -> None:
     _noted(store, proved=True)
-    assert store.take(B, "s", 3) == ["OK", "4", "2", NOTED, ""]
+    assert store.take(B, "s", 3) == ["OK", "4", "2", NOTED, "", ""]
 
 
 def test_a_session_is_for_whom_it_was_opened_alone(store: Store) -> None:
@@ -980,7 +980,7 @@ def test_one_node_at_a_time_takes_a_session_and_asking_again_changes_nothing(any
 def test_a_node_that_does_not_come_to_an_end_with_it_loses_a_session_to_the_next(store: Store) -> None:
     _noted(store)
     store.take(B, "s", 2, patience=0)
-    assert store.take(C, "s", 2) == ["OK", "4", "1", NOTED, ""]
+    assert store.take(C, "s", 2) == ["OK", "4", "1", NOTED, "", ""]
 
 
 def test_a_session_that_was_taken_can_be_taken_again_when_it_was_noted(store: Store) -> None:
