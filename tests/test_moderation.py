@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bench.engine import Engine
-from tests.support.loop import until
+from tests.support.loop import turns, until
 from tests.support.server import Server
 from tests.support.tokens import OPTIONAL, bearer
+from tests.test_moves import kill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from tornado.ioloop import IOLoop
 
+    from tests.conftest import ExpectedLogs
     from tests.support.client import Client, Frame
 
 CAN = ["signal", "message", "moderate"]
@@ -323,3 +326,87 @@ async def test_nobody_moderates_where_no_tokens_are_asked_for(tmp_path: Path) ->
     await a.say("kick", "r", {"peer_id": "b"}, id=1)
     assert "MCP_ACTORS_AUTH" in (await a.expect_error("forbidden"))["message"]
     await server.stop()
+
+
+# ------------------------------------------------------------------------------------------------------ when it is hard
+
+
+@pytest.fixture
+def three(engine: Engine, io_loop: IOLoop, tmp_path: Path) -> Iterator[list[Server]]:
+    """Three processes, whose leases are short."""
+    settings = SHARED | {"node_lease": 0.8, "redis_url": engine.url, "redis_prefix": f"m{next(PREFIXES)}"}
+    started = [Server(tmp_path, **settings) for _ in range(3)]
+    for server in started:
+        io_loop.run_sync(server.start)
+    yield started
+    for server in started:
+        io_loop.run_sync(server.stop)
+
+
+@pytest.mark.parametrize("request_", ["kick", "close-room"])
+async def test_who_was_at_a_process_that_died_is_told_at_any_other(
+    three: list[Server], request_: str, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs.allow("mcp_actors.redis")
+    mo = await moderator(three[0], "r", "s")
+    bob, joined = await guest(three[1], mo, "bob")
+    broker: Any = three[1].app.node.broker
+    notes = broker._links[0].bucket.notes
+    await until(lambda: notes._notes and notes.all_written, "that its session is noted")
+    await kill(three[1])
+    code, final = ("kicked", 4504) if request_ == "kick" else ("room-closed", 4505)
+    await mo.say(request_, "r", {"peer_id": "bob"} if request_ == "kick" else {}, id=1)
+    while (await mo.hear())["type"] != code:
+        pass
+    for server in (three[2], three[0], three[2]):
+        again = await come_back(server, joined, bob.received, "bob")
+        await again.expect_error(code)
+        await again.expect_close(final)
+
+
+async def test_a_kick_while_its_client_goes_on_at_another_process_puts_it_out(three: list[Server]) -> None:
+    mo = await moderator(three[0], "r")
+    for number in range(12):
+        name = f"bob{number}"
+        bob, joined = await guest(three[1], mo, name)
+        bob.vanish()
+        again = await three[2].peer()
+        back = {"peer_id": name, "resume": joined["resume"], "received": bob.received}
+        if number % 2:
+            await again.say("join", "r", back)
+            await turns(2 * number)
+        await mo.say("kick", "r", {"peer_id": name}, id=1)
+        if not number % 2:
+            await turns(2 * number)
+            await again.say("join", "r", back)
+        await mo.expect("peer-left", peer_id=name, reason="kicked")
+        await mo.expect("kicked", peer_id=name)
+        await again.expect_close(4504)
+        later = await come_back(three[1], joined, bob.received, name)
+        await later.expect_error("kicked")
+    other = await three[2].peer()
+    assert [peer["peer_id"] for peer in (await other.join("r", "other"))["peers"]] == ["mo", "other"]
+
+
+async def test_what_is_asked_while_redis_is_away_is_done_when_it_is_back(
+    tmp_path: Path, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs.allow("mcp_actors.redis")
+    with Engine() as engine:
+        servers = [Server(tmp_path, **SHARED, redis_url=engine.url) for _ in range(2)]
+        for server in servers:
+            await server.start()
+        mo = await moderator(servers[0], "r")
+        bob, joined = await guest(servers[1], mo, "bob")
+        engine.kill()
+        await until(lambda: not any(server.app.node.broker.ready for server in servers), "that Redis is missed")
+        await mo.say("kick", "r", {"peer_id": "bob"}, id=1)
+        await asyncio.to_thread(engine.start)
+        await bob.expect("kicked")
+        await bob.expect_close(4504)
+        await mo.expect("peer-left", reason="kicked")
+        await mo.expect("kicked")
+        again = await come_back(servers[0], joined, bob.received, "bob")
+        await again.expect_error("kicked")
+        for server in servers:
+            await server.stop()

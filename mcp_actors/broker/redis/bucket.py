@@ -292,7 +292,7 @@ class Bucket:
         if question.script is RESYNC:
             return (keys.out_of(room),)
         if question.script in (KICK, CLOSE):
-            return *map(keys.rooms_of, question.nodes), keys.out_of(room)
+            return *map(keys.rooms_of, question.nodes), keys.config, keys.out_of(room)
         return ()
 
     def _call_soon(self, call: Call) -> None:
@@ -331,7 +331,7 @@ class Bucket:
         if replica.early:
             self._take_early(replica)
         self._ask(replica)
-        if not replica.settled:
+        if not replica.settled or replica.held:
             self._restless[room] = None
         if replica.idle and self._replicas.get(room) is replica:
             del self._replicas[room]

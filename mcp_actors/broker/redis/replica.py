@@ -74,6 +74,10 @@ class Ask(Enum):
 OF_MODERATORS = (Ask.KICK, Ask.LOCK, Ask.UNLOCK, Ask.CLOSE)
 
 
+NOT_BEFORE_ALL_IS_KNOWN = (Ask.JOIN, Ask.KICK, Ask.CLOSE)
+"""What waits, after a restart of Redis, until all nodes have announced their members."""
+
+
 class Request(NamedTuple):
     """One request; `about` is whom a join, a leave or an expiry is about, or the moderator who asks.
 
@@ -175,9 +179,14 @@ class Replica:
         return not self._requests and self._asked is None
 
     @property
+    def held(self) -> bool:
+        """Whether something is to be asked that cannot be asked now."""
+        return bool(self._requests) and self._asked is None
+
+    @property
     def quiet(self) -> bool:
         """Whether nothing here waits for time to pass."""
-        if not self.settled or self._suspects:
+        if not self.settled or self._suspects or self.held:
             return False
         return all(self._is_here(one) and own.leaving is None for one, own in self.own.items())
 
@@ -300,7 +309,7 @@ class Replica:
     def ask(self, now: float) -> Question | None:
         """The next question, if none is under way."""
         while self._asked is None and self._requests:
-            if self._requests[0].ask is Ask.JOIN and now < self._joins_from:
+            if self._requests[0].ask in NOT_BEFORE_ALL_IS_KNOWN and now < self._joins_from:
                 return None
             request = self._requests.popleft()
             question = self._question(request)

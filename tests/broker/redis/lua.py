@@ -237,7 +237,7 @@ class Store:
 
     def _of_nodes(self, by: Member, room: RoomId, others: Sequence[NodeId]) -> list[str]:
         nodes = [NodeId(name) for name in dict.fromkeys((by.node, *others))]
-        return [*map(self.keys.rooms_of, nodes), self.keys.out_of(room)]
+        return [*map(self.keys.rooms_of, nodes), self.keys.config, self.keys.out_of(room)]
 
     def lock(self, by: Member, *, locked: bool = True, room: RoomId = ROOM, others: Sequence[NodeId] = ()) -> list[str]:
         own: list[str | bytes | int] = [field_of(by), by.incarnation, "1" if locked else "0"]

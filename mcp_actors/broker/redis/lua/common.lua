@@ -32,6 +32,16 @@ local function undeclared(nodes)
   return #missing > 1 and missing or nil
 end
 
+-- After a restart the nodes announce their members again: until they have, the reply to what must wait for all of them.
+local function still_announced(config)
+  local known = redis.call('HMGET', config, 'joins-from', 'joins-until', 'recovering')
+  if not known[1] then return nil end
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  if now < tonumber(known[1]) then return {'LATER', string.format('%.0f', tonumber(known[1]) - now)} end
+  return now < tonumber(known[2]) and tonumber(known[3]) > 0 and {'LATER', '100'} or nil
+end
+
 local function is_there(field, incarnation)
   local present = redis.call('HGET', KEYS[2], field)
   return present and cmsgpack.unpack(present)[2] == incarnation
@@ -86,11 +96,11 @@ local function count_node(node, by)
   end
 end
 
--- The same for a node whose rooms are declared behind the inboxes, in their order; the last key is another one.
+-- The same for a node whose rooms are declared behind the inboxes, in their order; the last two keys are others.
 local function leave_node(node)
   if redis.call('HINCRBY', KEYS[3], node, -1) > 0 then return end
   redis.call('HDEL', KEYS[3], node)
-  local inboxes = (#KEYS - 5) / 2
+  local inboxes = (#KEYS - 6) / 2
   for i = 5, 4 + inboxes do
     if KEYS[i] == ARGV[3] .. node then redis.call('SREM', KEYS[i + inboxes], ARGV[2]) end
   end

@@ -22,14 +22,13 @@ local function yields(present, newcomer)
 end
 
 if fenced(ARGV[1]) then return {'FENCED'} end
-local config = redis.call('HMGET', KEYS[#KEYS], 'joins-from', 'joins-until', 'recovering', 'lost-until')
+local later = still_announced(KEYS[#KEYS])
+if later then return later end
 local lost = false
-if config[1] then
+local until_ = redis.call('HGET', KEYS[#KEYS], 'lost-until')
+if until_ then
   local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  if now < tonumber(config[1]) then return {'LATER', text(tonumber(config[1]) - now)} end
-  if now < tonumber(config[2]) and tonumber(config[3]) > 0 then return {'LATER', '100'} end
-  lost = now < tonumber(config[4] or 0)
+  lost = time[1] * 1000 + math.floor(time[2] / 1000) < tonumber(until_)
 end
 local present = redis.call('HGET', KEYS[2], ARGV[6])
 present = present and cmsgpack.unpack(present)
