@@ -229,7 +229,8 @@ class Session:
             return
         self._memberships.pop(room, None)
         self.note_out(room, reason)
-        if self.arrival is not None:  # `go_on` sees to it
+        if self.arrival is not None:  # `go_on` sees to it; nothing more is handed over of that room
+            self.arrival.handed_over(room, None)
             return
         if self.leaving is not None:
             self.leaving.pop(room, None)

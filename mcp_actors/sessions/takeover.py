@@ -105,7 +105,8 @@ class TakeOver:
             self._take_left(self._left, arrival)
         arrival.lossy |= len(here) + len(self._put_out) < len(self._rooms)
         for room, (place, move) in here.items():
-            await self._recover(room, place, move, arrival)
+            if room not in (self._session.out or {}):
+                await self._recover(room, place, move, arrival)
         memberships = {room: place for room, (place, _) in here.items()}
         frames = [*arrival.recovered, *arrival.waiting, *self._put_out]
         self._session.go_on(memberships, arrival.state(self._received), frames, lossy=arrival.lossy)
