@@ -1,6 +1,7 @@
 # Targets set up what they need: `make serve` and `make test` work on a fresh clone with Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
+SIDE_BY_SIDE := -n 2 --dist loadfile -m 'not alone'
 
 .PHONY: help setup serve cluster test check audit format bench clean
 
@@ -15,9 +16,10 @@ serve: .venv/run  ## run the server on http://localhost:8000
 cluster: .venv/dev  ## run three processes and a Valkey server, on ports 8000 to 8002 (or PORT=...): rooms span them
 	@exec $(BIN)/python -m bench cluster $(if $(PORT),--port $(PORT))
 
-test: check  ## check, then run all tests
-	$(BIN)/pytest --loop asyncio tests/transports
-	$(BIN)/pytest
+test: check  ## check, then run all tests: side by side, but for those that need the machine to themselves
+	$(BIN)/pytest $(SIDE_BY_SIDE)
+	$(BIN)/pytest $(SIDE_BY_SIDE) --loop asyncio tests/transports
+	$(BIN)/pytest -m alone
 
 check: .venv/dev  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -146,6 +146,9 @@ class Drain:
     def on_close(self, code: int | None, reason: str) -> None:
         """See `Sink`."""
 
+    def on_fragment(self) -> None:
+        """See `Sink`."""
+
     def on_turn(self) -> None:
         """See `Sink`."""
         self.reader.resume()

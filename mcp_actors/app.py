@@ -42,6 +42,7 @@ from mcp_actors.transports.meter import ConnectionRates
 from mcp_actors.transports.rates import Rate
 from mcp_actors.transports.signaling import SignalingHandler
 from mcp_actors.transports.site import Site
+from mcp_actors.transports.turns import Turns
 from mcp_actors.transports.websocket import Bounds, Endpoint
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 5, 100)
+
+
+TURNS = 8
+"""Loud clients who have their turn in one round of the loop, at most."""
 
 
 class StartError(Exception):
@@ -131,6 +136,8 @@ class App:
         self._server = Entrance(
             self._routes(),
             max_handshakes=settings.max_handshakes,
+            max_address_handshakes=settings.max_address_handshakes,
+            hops=Hops(settings.trusted_proxies),
             ssl_options=self._load_certificate(),
             max_header_size=settings.max_request_bytes,
             max_body_size=settings.max_request_bytes,
@@ -215,6 +222,7 @@ class App:
             max_bad_messages=settings.max_bad_messages,
         )
         framer = Framer() if settings.frame_loop == "fast" else None
+        turns = Turns(TURNS)
         endpoint = Endpoint(
             self.node,
             self.sessions,
@@ -223,6 +231,7 @@ class App:
             policy,
             bounds,
             framer,
+            turns,
             compression=settings.compression,
             ice_servers=settings.ice_servers,
             version=__version__,
@@ -230,7 +239,7 @@ class App:
         )
         page = {"policy": policy, "path": str(files("mcp_actors") / "web"), "default_filename": "index.html"}
         state = {"broker": self.node.broker, "connections": self.connections}
-        echo = {"policy": policy, "framer": framer, "compression": settings.compression}
+        echo = {"policy": policy, "framer": framer, "turns": turns, "compression": settings.compression}
         return Site(
             Hops(settings.trusted_proxies),
             [

@@ -120,6 +120,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     address_join_rate: PerSecond = 100.0
     address_join_burst: Count = 2000
     max_address_connections: CountOrNone = 2000
+    max_address_handshakes: CountOrNone = 1000
     max_addresses: Count = 100_000
     first_message_timeout: Seconds = 30.0
     idle_timeout: Seconds = 300.0

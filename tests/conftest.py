@@ -7,6 +7,7 @@ import gc
 import inspect
 import logging
 import os
+import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -57,15 +58,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.async_test_timeout is None:
         config.option.async_test_timeout = TEST_DEADLINE
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job; what tests start would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give every coroutine test a loop of its own, whether it names `io_loop` or not."""
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             names = item.fixturenames
             if "io_loop" not in names:
                 names.append("io_loop")
+    if config.getoption("--loop") != "uvloop":
+        _keep_those_with_a_loop(config, items)
+
+
+def _keep_those_with_a_loop(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what runs in the same way whichever loop was asked for."""
+    names = [getattr(item, "fixturenames", ()) for item in items]
+    config.hook.pytest_deselected(
+        items=[item for item, used in zip(items, names, strict=True) if "io_loop" not in used]
+    )
+    items[:] = [item for item, used in zip(items, names, strict=True) if "io_loop" in used]
 
 
 def pytest_collection_finish() -> None:

@@ -64,9 +64,9 @@ def test_else_a_server_does_not_start_without_one(tmp_path: Path, environ: dict[
     ("bad", "why"),
     [
         ("tiny", "shorter than 32"),
-        (GOOD[:31], "shorter than 32"),
+        pytest.param(GOOD[:31], "shorter than 32", id="a good one, cut"),
         ("django-insecure-development-key-change-in-production", "others know"),
-        ("django-insecure-" + GOOD, "others know"),
+        pytest.param("django-insecure-" + GOOD, "others know", id="a good one that calls itself insecure"),
         ("a-string-secret-at-least-256-bits-long", "others know"),
         ("development-only-development-only", "others know"),
         ("CHANGE-ME-" * 4, "others know"),

@@ -134,7 +134,11 @@ def test_a_token_whose_claims_were_changed_is_refused() -> None:
     refused(f"{head}.{part(claims(sub='mallory')).decode()}.{signature}")
 
 
-@pytest.mark.parametrize("key", [make().encode(), b"", b"secret", SECRET[:-1].encode(), SECRET.lower().encode()])
+@pytest.mark.parametrize(
+    "key",
+    [make().encode(), b"", b"secret", SECRET[:-1].encode(), SECRET.lower().encode()],
+    ids=["another", "none", "a word", "one that is cut", "one in lower case"],
+)
 def test_a_token_signed_with_another_secret_is_refused(key: bytes) -> None:
     refused(forged({"alg": "HS256"}, key))
 

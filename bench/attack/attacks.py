@@ -13,6 +13,8 @@ from bench.attack.wire import BINARY, COMPRESSED, FINAL, PING, TEXT, Wire, frame
 if TYPE_CHECKING:
     from random import Random
 
+    from bench.attack.wire import Target
+
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 ZEROS = 64 * 2**20
 """Bytes of what the compression bomb becomes."""
@@ -26,8 +28,8 @@ class Attack(ABC):
     at_once: ClassVar[int] = 32
     few: ClassVar[int] = 8
 
-    def __init__(self, port: int, random: Random) -> None:
-        self._port = port
+    def __init__(self, target: Target, random: Random) -> None:
+        self._target = target
         self._random = random
 
     @abstractmethod
@@ -43,9 +45,9 @@ class Slowloris(Attack):
 
     async def strike(self) -> None:
         """See `Attack`."""
-        wire = await Wire.open(self._port)
+        wire = await Wire.open(self._target)
         try:
-            await wire.drip(handshake(self._port)[:-2] + b"X: y" * 1000, 0.2, self._random)
+            await wire.drip(handshake(self._target.port)[:-2] + b"X: y" * 1000, 0.2, self._random)
         finally:
             wire.close()
 
@@ -58,7 +60,7 @@ class HalfOpen(Attack):
 
     async def strike(self) -> None:
         """See `Attack`."""
-        wire = await Wire.open(self._port)
+        wire = await Wire.open(self._target)
         try:
             await wire.until_hung_up_on()
         finally:
@@ -72,7 +74,7 @@ class Oversized(Attack):
 
     async def strike(self) -> None:
         """See `Attack`."""
-        wire = await Wire.shake_hands(self._port)
+        wire = await Wire.shake_hands(self._target)
         try:
             size = self._random.choice((2**20, 2**31, 2**62, 2**63 - 1))
             await wire.say(head(size))
@@ -90,7 +92,7 @@ class Endless(Attack):
 
     async def strike(self) -> None:
         """See `Attack`."""
-        wire = await Wire.shake_hands(self._port)
+        wire = await Wire.shake_hands(self._target)
         try:
             piece = frame(b"x" * self._random.choice((0, 1, 16_384)), 0)
             await wire.say(frame(b"[", TEXT))
@@ -107,7 +109,7 @@ class ByteByByte(Attack):
 
     async def strike(self) -> None:
         """See `Attack`."""
-        wire = await Wire.shake_hands(self._port)
+        wire = await Wire.shake_hands(self._target)
         try:
             await wire.drip(frame(b" " * 65_000), 0.001, self._random)
         finally:
@@ -123,7 +125,7 @@ class Bomb(Attack):
 
     async def strike(self) -> None:
         """See `Attack`."""
-        wire = await Wire.shake_hands(self._port, DEFLATE)
+        wire = await Wire.shake_hands(self._target, DEFLATE)
         try:
             await wire.say(frame(self._bomb(), FINAL | COMPRESSED | TEXT))
             await wire.until_hung_up_on()
@@ -146,7 +148,7 @@ class Joins(Attack):
 
     async def strike(self) -> None:
         """See `Attack`."""
-        wire = await Wire.shake_hands(self._port)
+        wire = await Wire.shake_hands(self._target)
         reading = asyncio.ensure_future(wire.until_hung_up_on())
         try:
             for _ in range(200):
@@ -169,7 +171,7 @@ class Rejoins(Attack):
 
     async def strike(self) -> None:
         """See `Attack`."""
-        wire = await Wire.shake_hands(self._port)
+        wire = await Wire.shake_hands(self._target)
         try:
             join = {"type": "join", "room": "crowd", "payload": {"peer_id": f"{self._random.random()}"}}
             await wire.say(frame(json.dumps(join).encode()))
@@ -186,7 +188,7 @@ class BadMessages(Attack):
 
     async def strike(self) -> None:
         """See `Attack`."""
-        wire = await Wire.shake_hands(self._port)
+        wire = await Wire.shake_hands(self._target)
         try:
             for _ in range(20):
                 await wire.say(frame(self._random.choice(self.words)))
@@ -202,7 +204,7 @@ class Pings(Attack):
 
     async def strike(self) -> None:
         """See `Attack`."""
-        wire = await Wire.shake_hands(self._port)
+        wire = await Wire.shake_hands(self._target)
         try:
             block = frame(b"x" * 125, FINAL | PING) * 100
             for _ in range(1000):
@@ -218,7 +220,7 @@ class Deaf(Attack):
 
     async def strike(self) -> None:
         """See `Attack`."""
-        wire = await Wire.shake_hands(self._port)
+        wire = await Wire.shake_hands(self._target)
         try:
             room = f"{self._random.random()}"
             join = {"type": "join", "room": room, "payload": {"peer_id": "deaf", "metadata": {"a": "x" * 900}}}
@@ -238,10 +240,12 @@ class Garbage(Attack):
         """See `Attack`."""
         noise = self._random.randbytes(self._random.randrange(2000))
         choice = self._random.randrange(5)
-        wire = await (Wire.shake_hands if choice == 0 else Wire.open)(self._port)
+        wire = await (Wire.shake_hands if choice == 0 else Wire.open)(self._target)
         try:
             await wire.say(
-                (noise, b"GET /" + b"a" * 60_000, handshake(self._port, *["X: y"] * 3000), noise, b"\r\n")[choice]
+                (noise, b"GET /" + b"a" * 60_000, handshake(self._target.port, *["X: y"] * 3000), noise, b"\r\n")[
+                    choice
+                ]
             )
             await wire.say(noise + frame(noise, FINAL | BINARY) + b"\r\n\r\n")
             await wire.hear()

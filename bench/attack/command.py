@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seconds", type=float, help=f"how long each attack lasts (default: {SECONDS:g})")
     add("--seed", type=int, default=1, metavar="N", help="of all random choices (default: 1)")
     add("--frame-loop", choices=["fast", "stock"], default="fast", help="the server's own (default), or Tornado's")
+    add("--addresses", choices=["one", "many"], default="many", help="where attackers come from (default: many)")
     add("--quick", action="store_true", help="short and small, too short to judge latency: to see that it works")
     add("--out", type=Path, default=RESULTS, metavar="DIR", help="default: bench/results")
 
@@ -40,12 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def attack(chosen: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Attack; 0, or 1 if somebody noticed, or the server took too much or said too much."""
     seconds = chosen.seconds or (QUICK_SECONDS if chosen.quick else SECONDS)
-    options = Options(seconds, chosen.seed, chosen.quick, chosen.frame_loop)
+    options = Options(seconds, chosen.seed, chosen.quick, chosen.frame_loop, chosen.addresses)
     names = list(ATTACKS) if chosen.attack == "all" else [chosen.attack]
     where = machine.describe()
     say(machine.summary(where))
     verdicts = run(names, options, say)
-    setting = f"{seconds:g} s of each attack, seed {options.seed}, {options.frame_loop} frame loop"
+    whence = "from many addresses" if options.addresses == "many" else "from one address"
+    setting = f"{seconds:g} s of each attack, seed {options.seed}, {options.frame_loop} frame loop, {whence}"
     heading = [machine.summary(where), setting]
     text = "\n".join([*heading, *report.lines(verdicts, timed=not options.quick)])
     directory = chosen.out / "attack"

@@ -12,15 +12,20 @@ if TYPE_CHECKING:
 
     from bench.attack.verdict import Verdict
 
-HEADINGS = ["", "strikes", "cut", "calm p50", "p99", "attacked p50", "p99", "ratio p50", "p99", "lost", "MiB", "bugs"]
+HEADINGS = [
+    *("", "strikes", "cut", "calm p50", "p99", "elsewhere p50", "p99", "attacked p50", "p99", "ratio p50", "p99"),
+    *("lost", "MiB", "bugs"),
+]
 
 
 def lines(verdicts: list[Verdict], *, timed: bool) -> Iterator[str]:
     """The bounds, the table, and what was broken."""
-    yield f"ms between bystanders, in calm and under attack; MiB that the server took more, at most {MEMORY >> 20}"
+    yield "ms between bystanders: in calm, while another server is attacked, while theirs is"
+    yield f"MiB that the server took more, at most {MEMORY >> 20}"
     if timed:
         median = f"p50 at most {FACTOR:g} times and {SLACK_US / 1000:g} ms more"
-        yield f"{median}, p99 at most {TAIL_FACTOR:g} times and {TAIL_SLACK_US / 1000:g} ms more"
+        tail = f"p99 at most {TAIL_FACTOR:g} times and {TAIL_SLACK_US / 1000:g} ms more"
+        yield f"{median}, {tail} than beside the same attack elsewhere, which is the machine's share"
     else:
         yield "too short to judge latency"
     yield from aligned([[*HEADINGS, "verdict"], *(_row(verdict, timed=timed) for verdict in verdicts)])
@@ -29,7 +34,8 @@ def lines(verdicts: list[Verdict], *, timed: bool) -> Iterator[str]:
 
 
 def _row(verdict: Verdict, *, timed: bool) -> list[str]:
-    times = (verdict.calm.p50, verdict.calm.p99, verdict.during.p50, verdict.during.p99)
+    spans = (verdict.calm, verdict.elsewhere, verdict.during)
+    times = (time for span in spans for time in (span.p50, span.p99))
     return [
         verdict.attack,
         *(str(count) for count in (verdict.strikes, verdict.cut)),

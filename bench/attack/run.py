@@ -1,4 +1,9 @@
-"""One server under one attack after the other, beside bystanders who never stop."""
+"""One server under one attack after the other, beside bystanders who never stop.
+
+The attackers, the server and the bystanders share the machine's cores. So each attack is first done to another server
+beside ours, which the bystanders do not use: what their messages take then is the machine's, and what they take beyond
+it while ours is attacked is ours. All limits of rate are at their defaults, but patience with a flood is short.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,7 @@ from bench.attack.striker import Striker
 from bench.attack.verdict import Verdict
 from bench.contender import ours
 from bench.plan import percentiles
+from bench.scenarios.isolation import default_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +49,8 @@ class Options:
     seed: int
     quick: bool
     frame_loop: str = "fast"
+    addresses: str = "many"
+    """Whether attackers come from one address or from many."""
 
 
 class Peak:
@@ -76,28 +84,35 @@ def _rss_bytes(pid: int) -> int:
 
 def run(names: Sequence[str], options: Options, say: Callable[[str], None]) -> list[Verdict]:
     """Attack. Raises `LoadError` and `ContenderError`."""
-    environment = SETTINGS | {"MCP_ACTORS_FRAME_LOOP": options.frame_loop}
-    with replace(ours(), environment=environment).serve() as server:
-        return uvloop.run(_run(server, names, options, say))
+    environment = {**default_limits(), **SETTINGS, "MCP_ACTORS_FRAME_LOOP": options.frame_loop}
+    contender = replace(ours(), environment=environment)
+    with contender.serve() as server, contender.serve() as other:
+        return uvloop.run(_run(server, other, names, options, say))
 
 
-async def _run(server: Server, names: Sequence[str], options: Options, say: Callable[[str], None]) -> list[Verdict]:
+async def _run(
+    server: Server, other: Server, names: Sequence[str], options: Options, say: Callable[[str], None]
+) -> list[Verdict]:
     bystanders, verdicts = Bystanders(), []
     await bystanders.gather(server.url)
     await bystanders.talk(options.seconds / 4)  # to warm up
     before = _rss_bytes(server.pid)
     for name in names:
         say(f"{name}: {ATTACKS[name].about}")
-        verdicts.append(await _attack(server, bystanders, name, options, before))
+        verdicts.append(await _attack(server, other, bystanders, name, options, before))
         await bystanders.talk(options.seconds / 10)
     bystanders.disperse()
     return verdicts
 
 
-async def _attack(server: Server, bystanders: Bystanders, name: str, options: Options, before: int) -> Verdict:
-    attack, logged = ATTACKS[name], len(server.output())
+async def _attack(
+    server: Server, other: Server, bystanders: Bystanders, name: str, options: Options, before: int
+) -> Verdict:
+    logged = len(server.output())
     calm = percentiles(await bystanders.talk(options.seconds / 2))
-    striker = Striker(attack, server.port, attack.few if options.quick else attack.at_once, options.seed)
+    async with _striker(name, other, options):
+        elsewhere = percentiles(await bystanders.talk(options.seconds))
+    striker = _striker(name, server, options)
     with Peak(server.pid) as peak:
         async with striker:
             during = percentiles(await bystanders.talk(options.seconds))
@@ -106,12 +121,19 @@ async def _attack(server: Server, bystanders: Bystanders, name: str, options: Op
         strikes=striker.strikes,
         cut=striker.cut,
         calm=calm,
+        elsewhere=elsewhere,
         during=during,
         lost=bystanders.forget_lost(),
         grown=peak.most - before,
         tracebacks=[line for line in server.output()[logged:].splitlines() if _is_a_bug(line)],
         complaints=bystanders.broken(),
     )
+
+
+def _striker(name: str, server: Server, options: Options) -> Striker:
+    attack = ATTACKS[name]
+    at_once = attack.few if options.quick else attack.at_once
+    return Striker(attack, server.port, at_once, options.seed, options.addresses)
 
 
 def _is_a_bug(line: str) -> bool:

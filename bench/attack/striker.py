@@ -1,4 +1,7 @@
-"""The attackers, as a process: `python -m bench.attack.striker NAME PORT AT_ONCE SEED`, until standard input ends."""
+"""The attackers, as a process: `python -m bench.attack.striker NAME PORT AT_ONCE SEED ADDRESSES`.
+
+They are at it until standard input ends.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 import uvloop
 
 from bench.attack.attacks import ATTACKS
+from bench.attack.wire import Target
 from bench.runner import LoadError, more_files
 
 if TYPE_CHECKING:
@@ -28,10 +32,13 @@ BREATHER = 0.01
 
 
 class Striker:
-    """Attackers who are at it while the context lasts; `strikes` and `cut` count what they did, afterwards."""
+    """Attackers who are at it while the context lasts; `strikes` and `cut` count what they did, afterwards.
 
-    def __init__(self, attack: type[Attack], port: int, at_once: int, seed: int) -> None:
-        self._arguments = [attack.name, str(port), str(at_once), str(seed)]
+    `addresses`: whether they come from `one` address or from `many`.
+    """
+
+    def __init__(self, attack: type[Attack], port: int, at_once: int, seed: int, addresses: str) -> None:
+        self._arguments = [attack.name, str(port), str(at_once), str(seed), addresses]
         self._process: asyncio.subprocess.Process
         self.strikes = self.cut = 0
 
@@ -66,10 +73,10 @@ async def _again_and_again(attack: Attack, counts: list[int]) -> None:
         await asyncio.sleep(BREATHER)
 
 
-async def _main(name: str, port: int, at_once: int, seed: int) -> None:
+async def _main(name: str, port: int, at_once: int, seed: int, *, many: bool) -> None:
     counts = [0, 0]
     random = Random(f"{seed} {name}")  # noqa: S311 - to be repeated, not to be secret
-    attack = ATTACKS[name](port, random)
+    attack = ATTACKS[name](Target(port, random, many=many), random)
     striking = [asyncio.create_task(_again_and_again(attack, counts)) for _ in range(at_once)]
     sys.stdout.write("begun\n")
     sys.stdout.flush()
@@ -87,4 +94,4 @@ async def _main(name: str, port: int, at_once: int, seed: int) -> None:
 if __name__ == "__main__":
     os.nice(19)  # with what CPU the others leave
     more_files()
-    uvloop.run(_main(sys.argv[1], *map(int, sys.argv[2:])))
+    uvloop.run(_main(sys.argv[1], *map(int, sys.argv[2:5]), many=sys.argv[5] == "many"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import socket
 import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from random import Random
 
 HOST = "127.0.0.1"
+ONE = "127.9.9.9"
+"""The address from which attackers come who have only one; bystanders have `HOST`. Linux lets loopback have many."""
+
+BIND_WITHOUT_PORT = 24
+"""Linux's `IP_BIND_ADDRESS_NO_PORT`: the port is chosen on connecting, so that there are enough for all."""
+
 PATIENCE = 5.0
 """Seconds for what an honest server does at once."""
 
@@ -48,6 +55,32 @@ def handshake(port: int, *more: str) -> bytes:
     return "\r\n".join((*lines, "", "")).encode()
 
 
+class Target:
+    """The port of a server, and where who attacks it comes from: one address, or ever others."""
+
+    def __init__(self, port: int, random: Random, *, many: bool) -> None:
+        self.port = port
+        self._random = random
+        self._many = many
+
+    def source(self) -> str:
+        """The address of the next connection."""
+        return f"127.{self._random.randrange(10, 250)}.{self._random.randrange(256)}.1" if self._many else ONE
+
+
+async def _connect(port: int, source: str) -> socket.socket:
+    connecting = socket.socket()
+    try:
+        connecting.setblocking(False)
+        connecting.setsockopt(socket.IPPROTO_IP, BIND_WITHOUT_PORT, 1)
+        connecting.bind((source, 0))
+        await asyncio.get_running_loop().sock_connect(connecting, (HOST, port))
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
+
+
 class Wire:
     """A TCP connection to the server."""
 
@@ -55,16 +88,17 @@ class Wire:
         self._reader, self._writer = reader, writer
 
     @classmethod
-    async def open(cls, port: int) -> Self:
+    async def open(cls, target: Target) -> Self:
         """Connect. Raises OSError, TimeoutError too."""
         async with asyncio.timeout(PATIENCE):
-            return cls(*await asyncio.open_connection(HOST, port))
+            connected = await _connect(target.port, target.source())
+            return cls(*await asyncio.open_connection(sock=connected))
 
     @classmethod
-    async def shake_hands(cls, port: int, *more: str) -> Self:
+    async def shake_hands(cls, target: Target, *more: str) -> Self:
         """Connect and become a WebSocket. Raises OSError."""
-        wire = await cls.open(port)
-        await wire.say(handshake(port, *more))
+        wire = await cls.open(target)
+        await wire.say(handshake(target.port, *more))
         answer = b""
         while not answer.endswith(b"\r\n\r\n"):
             answer += (more_of_it := await wire.hear(1))

@@ -172,6 +172,26 @@ class Recover(Fault):
             await asyncio.sleep(CALM)
 
 
+class RecoverTwice(Fault):
+    """A node that dies, and the engine with it: two faults at once."""
+
+    name = "recover-restart"
+    about = "kill -9 of a node, and within its lease the engine is killed, too, and comes back with its data; twice"
+    options = AOF_ALWAYS
+    returns = True
+    times = 2
+
+    async def strike(self, world: World) -> None:
+        """See `Fault`."""
+        for node in world.choose_nodes(self.times):
+            world.kill_node(node)
+            await asyncio.sleep(world.rng.uniform(0.0, world.lease))
+            await world.restart_engine(world.rng.uniform(0.2, 1.5))
+            await asyncio.sleep(2.5 * world.lease)
+            await world.restart_node(node)
+            await asyncio.sleep(CALM)
+
+
 class Failover(Fault):
     """A primary that dies and is replaced, by a replica that may not have had all of it."""
 
@@ -259,6 +279,7 @@ ALL = (
     Moves(),
     Drain(),
     Recover(),
+    RecoverTwice(),
     SentinelFailover(),
     ClusterFailover(),
     Mixed(),

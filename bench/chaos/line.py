@@ -97,8 +97,11 @@ class Line(WSListener):
             self.decided.set_result(None)
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Let the member speak."""
+        """Let the member speak, if it has not given up meanwhile."""
         self._transport = transport
+        if self.link.ended_at is not None:
+            transport.disconnect(graceful=False)
+            return
         self._owner.greets(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:

@@ -123,6 +123,7 @@ async def _run(fault: Fault, options: Options, engine: AnyEngine, cluster: Clust
     settled = await _settle(crowd, record, SETTLE_PATIENCE_WITH_CONTROL if options.control else SETTLE_PATIENCE)
     found = sum_up(fault.name, options.seed, record, settled)
     await crowd.disperse()
+    await _outlast(engine, options.window + 2 * options.lease)
     statuses = await asyncio.to_thread(cluster.stop)
     record.bugs += _bugs(cluster.nodes, statuses)
     record.leaked = await asyncio.to_thread(_endless_keys, engine)
@@ -156,6 +157,20 @@ async def _settle(crowd: Crowd, record: Record, patience: float) -> float:
             break
         await asyncio.sleep(SETTLE_PAUSE)
     return now() - began
+
+
+async def _outlast(engine: AnyEngine, patience: float) -> None:
+    """Wait until no node is left that is dead and whose members may still come back: its keys have no end till then."""
+    began = now()
+    while now() - began < patience and await asyncio.to_thread(_any_condemned, engine):  # noqa: ASYNC110 - no event
+        await asyncio.sleep(SETTLE_PAUSE)
+
+
+def _any_condemned(engine: AnyEngine) -> bool:
+    if not isinstance(engine, Engine):
+        return False
+    with redis.Redis(port=engine.port, decode_responses=True) as connection:
+        return any(connection.zcount(key, "-inf", "(0") for key in connection.scan_iter("*:nodes"))
 
 
 def _bugs(nodes: list[Node], statuses: list[int | None]) -> Iterator[str]:

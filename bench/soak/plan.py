@@ -26,9 +26,6 @@ SAMPLES = 300
 LEAST_PAUSE = 0.5
 """Seconds between two samples, at least."""
 
-KNOWN = 1.5
-"""Leases in which all others learn that a node is dead."""
-
 SPARED = 0
 """The node that is replaced once, at the beginning, and then lives on: the one whose memory can be judged."""
 
@@ -90,12 +87,10 @@ class Soak(Fault):
         await world.move_members(self.rate, world.rng.uniform(self.moves / 2, 1.5 * self.moves))
 
     async def _kill(self, world: World) -> None:
-        """It is over when all know that the node is dead: another trouble before that is a fault of two at once."""
-        node, known = self._struck(world)[0], now() + KNOWN * world.lease
+        node = self._struck(world)[0]
         world.kill_node(node)
         await asyncio.sleep(world.rng.uniform(0.0, self.down))
         await world.restart_node(node)
-        await asyncio.sleep(max(0.0, known - now()))
 
     async def _replace(self, world: World) -> None:
         for node in self._struck(world):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, UserId
@@ -257,3 +257,14 @@ Event = (
     | Receipt
     | FramesLost
 )
+
+
+LOCATED = (MemberJoined, MemberLeft, MemberMarked, MemberMoved, RoomLocked, RoomClosed)
+"""What clients are told of a room, with the place where it was read."""
+
+
+def placed(event: Event, at: bytes) -> Event:
+    """The event, as heard at a place; of those that have one."""
+    if at and isinstance(event, LOCATED):
+        return structs.replace(event, at=at)
+    return event

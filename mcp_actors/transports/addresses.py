@@ -114,7 +114,7 @@ class Addresses:
 
     def news(self, name: str) -> bool:
         """Whether it is the first time since it became known that an address is refused something."""
-        address = self._known.get(_group(name))
+        address = self._known.get(group_of(name))
         if address is None or address.told:
             return False
         address.told = True
@@ -122,7 +122,7 @@ class Addresses:
 
     def open(self, name: str) -> Meter:
         """A connection of an address is open: what measures it."""
-        address = self._find(name) or self._add(_group(name))
+        address = self._find(name) or self._add(group_of(name))
         self._unused.pop(address, None)
         address.connections += 1
         return Meter(self._each, self._slice, address)
@@ -138,7 +138,7 @@ class Addresses:
 
     def _find(self, name: str) -> Address | None:
         """The address, a new one where it is not known; None if there are as many as may be, all with connections."""
-        key = _group(name)
+        key = group_of(name)
         known = self._known.get(key)
         if known is not None:
             return known
@@ -165,7 +165,7 @@ class Addresses:
         del self._known[address.key]
 
 
-def _group(name: str) -> str:
+def group_of(name: str) -> str:
     """What counts as one address."""
     try:
         address = ipaddress.ip_address(name)

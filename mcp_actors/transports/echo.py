@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mcp_actors.transports.access import AccessPolicy
     from mcp_actors.transports.frames import Framer
+    from mcp_actors.transports.turns import Turns
 
 MAX_MESSAGE = 16 * 1024 * 1024
 """Bytes of one message: what conformance suites send."""
@@ -26,10 +27,11 @@ MAX_MESSAGE = 16 * 1024 * 1024
 class EchoHandler(SafeHandler, WebSocketHandler):
     """Sends back what it gets, text as text and binary as binary, no faster than it is read."""
 
-    def initialize(self, policy: AccessPolicy, framer: Framer | None, *, compression: bool) -> None:
+    def initialize(self, policy: AccessPolicy, framer: Framer | None, turns: Turns, *, compression: bool) -> None:
         """Take what the route gives; no framer means Tornado's own loop."""
         self._policy = policy
         self._framer = framer
+        self._turns = turns
         self._compression = compression
         self._writable = asyncio.Event()
         self._writable.set()
@@ -56,7 +58,7 @@ class EchoHandler(SafeHandler, WebSocketHandler):
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         """The frame loop the operator chose."""
-        return fast_or_stock(self, super().get_websocket_protocol(), self._framer)
+        return fast_or_stock(self, super().get_websocket_protocol(), self._framer, self._turns)
 
     def open(self, *_args: str, **_kwargs: str) -> None:
         """The handshake is done."""
@@ -75,6 +77,9 @@ class EchoHandler(SafeHandler, WebSocketHandler):
     def on_frame(self, frame: bytes) -> Awaitable[Any] | None:
         """Send a text message back."""
         return self.on_message(frame.decode())
+
+    def on_extra(self, _size: int) -> None:
+        """Nothing is counted here."""
 
     def on_closing(self, code: int | None) -> None:
         """Write nothing more; the fast frame loop sees to that by itself."""

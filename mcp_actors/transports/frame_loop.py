@@ -6,6 +6,7 @@ Stock Tornado reads each frame in two to four small reads and makes a task for e
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tornado.websocket import WebSocketClosedError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from mcp_actors.transports.frames import Framer
+    from mcp_actors.transports.turns import Turns
 
 CLOSE_TIMEOUT = 5.0
 """Seconds a client has to answer a close frame, or to go after it broke the protocol."""
@@ -33,6 +35,11 @@ BREATHER = 0.001
 
 It limits one connection to 8,000 messages a second. Beside a flood, p99 of other rooms was 2.5 to 4.7 ms without
 it, and 0.7 to 1.9 ms with it.
+"""
+
+LOUD = 1.0
+"""Seconds for which a client counts as loud when it has come, has had a full turn, or had others wait for its message.
+As long it is read when it is its turn among all that are loud.
 """
 
 
@@ -46,6 +53,9 @@ class Receiver(Protocol):
 
     def on_message(self, message: str | bytes) -> Coroutine[Any, Any, Any] | None:
         """Handle a binary message, likewise."""
+
+    def on_extra(self, size: int) -> Coroutine[Any, Any, Any] | None:
+        """Count a frame that is no message: a ping, a pong or a fragment. What is returned is awaited, as above."""
 
     def on_pong(self, data: bytes) -> None:
         """Handle a pong."""
@@ -64,15 +74,30 @@ class FrameLoop(asyncio.Protocol):
     """One WebSocket on an asyncio transport: the closing handshake, pings answered, and pauses."""
 
     __slots__ = (
-        *("_breather", "_busy", "_close_code", "_close_reason", "_framer", "_late_pong", "_reader", "_receiver"),
-        *("_rest", "_timer", "_transport", "_unsent", "_writable", "closing", "early", "heard"),
+        *("_breather", "_busy", "_close_code", "_close_reason", "_deaf", "_framer", "_late_pong", "_loud_until"),
+        *(
+            "_reader",
+            "_receiver",
+            "_rest",
+            "_timer",
+            "_transport",
+            "_turns",
+            "_unsent",
+            "_writable",
+            "closing",
+            "early",
+            "heard",
+        ),
     )
 
-    def __init__(self, receiver: Receiver, framer: Framer, max_message: int) -> None:
+    def __init__(self, receiver: Receiver, framer: Framer, turns: Turns, max_message: int) -> None:
         self.closing = False
         self.early = b""
         self._receiver = receiver
         self._framer = framer
+        self._turns = turns
+        self._loud_until = 0.0
+        self._deaf = False
         self._reader = FrameReader(self, max_message)
         self._transport: asyncio.Transport | None = None
         self._writable = True
@@ -91,18 +116,26 @@ class FrameLoop(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is ours."""
         self._transport = cast("asyncio.Transport", transport)
+        self._loud_until = inf  # its first words are not known yet
         if self._unsent:
             self.write(self._unsent)
             self._unsent = b""
         early, self.early = self.early, b""
         if early:
             self.data_received(early)
+        if self._deaf:
+            self._hear_no_more()
 
     def data_received(self, data: bytes) -> None:
-        """Read what arrived."""
+        """Read what arrived; of a loud client when it is its turn."""
         self.heard = True
+        reader = self._reader
+        if self._loud_until and not reader.paused and self._must_wait():
+            reader.paused = True
+            self._pause()
+            self._turns.wait(self._resume)
         try:
-            self._reader.receive(data)
+            reader.receive(data)
         except FrameError as error:
             self._fail(error)
 
@@ -115,7 +148,7 @@ class FrameLoop(asyncio.Protocol):
         """It has caught up."""
         self._writable = True
         if self._late_pong is not None:
-            self.on_ping(self._late_pong)
+            self._pong(self._late_pong)
         self._receiver.on_writable(True)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -146,7 +179,12 @@ class FrameLoop(asyncio.Protocol):
                 self._wait(work)
 
     def on_ping(self, payload: bytes) -> None:
-        """Answer, or remember the latest while the client does not read (RFC 6455, section 5.5.3)."""
+        """Answer, and count it."""
+        self._pong(payload)
+        self._count(len(payload))
+
+    def _pong(self, payload: bytes) -> None:
+        """Answer a ping, or remember the latest while the client does not read (RFC 6455, section 5.5.3)."""
         if self._writable:
             self._late_pong = None
             if not self.closing:
@@ -157,6 +195,17 @@ class FrameLoop(asyncio.Protocol):
     def on_pong(self, payload: bytes) -> None:
         """See `Sink`."""
         self._receiver.on_pong(payload)
+        self._count(len(payload))
+
+    def on_fragment(self) -> None:
+        """Count it; its bytes count with the message."""
+        self._count(0)
+
+    def _count(self, size: int) -> None:
+        if not self.closing:
+            work = self._receiver.on_extra(size)
+            if work is not None:
+                self._wait(work)
 
     def on_close(self, code: int | None, reason: str) -> None:
         """Answer the client's close frame, or take it for the answer to ours; either way the server hangs up."""
@@ -177,7 +226,7 @@ class FrameLoop(asyncio.Protocol):
 
     def _rested(self) -> None:
         self._rest = None
-        self._resume()
+        self._go_on()
 
     def _wait(self, work: Coroutine[Any, Any, Any]) -> None:
         """Read nothing more until some work is done."""
@@ -188,16 +237,33 @@ class FrameLoop(asyncio.Protocol):
 
     def _worked(self, _done: object) -> None:
         self._busy = None
-        self._resume()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Read on after a full turn, or a message that was waited for."""
+        self._loud_until = asyncio.get_running_loop().time() + LOUD
+        if self._must_wait():
+            self._turns.wait(self._resume)
+        else:
+            self._resume()
+
+    def _must_wait(self) -> bool:
+        """Whether it was loud lately, and so are others now."""
+        now = asyncio.get_running_loop().time()
+        if self._loud_until < now:
+            self._loud_until = 0.0
+            return False
+        self._loud_until = min(self._loud_until, now + LOUD)
+        return not self._turns.take()
 
     def _pause(self) -> None:
         if self._transport is not None:
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        """Read on. The reader is paused for one reason at a time, a rest or some work; this is called when it ends."""
+        """Read on. The reader is paused for one reason at a time, a rest, some work or until its turn has come."""
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or self._deaf:
             return
         try:
             self._reader.resume()
@@ -235,13 +301,22 @@ class FrameLoop(asyncio.Protocol):
         if self.closing:
             return
         self.closing = True
-        if code != CloseCode.RATE_LIMITED:  # else the flood that it ends would be read without any rests
-            self._breather = 0.0
+        self._breather = 0.0
         if self._transport is None:
             self._unsent += write_close(code, reason)
         else:
             self.write(write_close(code, reason))
+        if code == CloseCode.RATE_LIMITED:
+            self._hear_no_more()
         self._hang_up_in_time()
+
+    def _hear_no_more(self) -> None:
+        """Leave the rest of a flood in the client's own socket, which has time to read the close frame and the end."""
+        self._deaf = True
+        self._reader.end()
+        self._pause()
+        if self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
 
     def _hang_up_in_time(self) -> None:
         """Abort where the client neither answers nor reads what is still to be written."""

@@ -56,6 +56,9 @@ class Sink(Protocol):
     def on_pong(self, payload: bytes) -> None:
         """A pong, at most 125 bytes."""
 
+    def on_fragment(self) -> None:
+        """A part of a message, not the last."""
+
     def on_close(self, code: int | None, reason: str) -> None:
         """A close frame; nothing comes after it."""
 
@@ -226,6 +229,8 @@ class FrameReader:
                 self._text(payload)
             else:
                 self._sink.on_binary(payload)
+        else:
+            self._sink.on_fragment()
 
     def _text(self, payload: bytes) -> None:
         if not payload.isascii():

@@ -22,6 +22,10 @@ class Hops:
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self._trusted: list[Network] = [ipaddress.ip_network(network) for network in trusted]
 
+    def is_proxy(self, address: str) -> bool:
+        """Whether an address is that of a trusted proxy."""
+        return bool(self._trusted) and self._trusts(_parsed(address))
+
     def client(self, peer: str, headers: Mapping[str, str]) -> str:
         """The address of the client of a request that came from `peer`; that one where the headers make no sense."""
         if not self._trusted or not self._trusts(_parsed(peer)):

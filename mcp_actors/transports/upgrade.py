@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import SSLIOStream, StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketProtocol13, _WebSocketParams
 
+from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.transports.frame_loop import BREATHER, FrameLoop
-from mcp_actors.transports.frames import BINARY, NORMAL, PING, TEXT, TURN, write_frame
+from mcp_actors.transports.frames import BINARY, NORMAL, PING, PONG, TEXT, TURN, write_frame
 
 if TYPE_CHECKING:
-    import socket
-
     from tornado.iostream import IOStream
     from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
     from mcp_actors.transports.frame_loop import Receiver
     from mcp_actors.transports.frames import Framer
+    from mcp_actors.transports.turns import Turns
 
 _PARAMETER = r"(server|client)_no_context_takeover|client_max_window_bits|(server|client)_max_window_bits=(9|1[0-5])"
 _OFFER = re.compile(rf"permessage-deflate( *; *({_PARAMETER}))*")
@@ -39,11 +41,11 @@ MAX_EARLY = 1_048_576
 class FastWebSocket(WebSocketProtocol13):
     """Tornado's handshake, then a `FrameLoop`."""
 
-    def __init__(self, receiver: Receiver, framer: Framer, max_message: int) -> None:
+    def __init__(self, receiver: Receiver, framer: Framer, turns: Turns, max_message: int) -> None:
         params = _WebSocketParams(None, None, max_message, None)
         super().__init__(cast("Any", receiver), mask_outgoing=False, params=params)
         self._receiver = receiver
-        self.frame_loop = FrameLoop(receiver, framer, max_message)
+        self.frame_loop = FrameLoop(receiver, framer, turns, max_message)
 
     async def _receive_frame_loop(self) -> None:
         """Move the socket; from here on its frames come through callbacks, and no coroutine waits for them."""
@@ -101,21 +103,74 @@ class StockWebSocket(WebSocketProtocol13):
     Tornado handles what a read of 64 KiB holds without letting others in: up to 10,000 frames, a third of a second.
     """
 
-    def __init__(self, handler: WebSocketHandler, params: Any) -> None:
+    def __init__(self, handler: WebSocketHandler, turns: Turns, params: Any) -> None:
         super().__init__(handler, mask_outgoing=False, params=params)
+        self._receiver = cast("Receiver", handler)
+        self._turns = turns
         self._frames, self._turn_began = 0, 0.0
+        self._whole = False
+        self._deaf = False
+        self._gone: asyncio.Future[None] | None = None
 
     async def _receive_frame(self) -> None:
         self._frames += 1
         if self._frames > TURN:
             await self._rest()
+        if self._deaf:
+            await self._until_gone()
+        self._whole = False
         await super()._receive_frame()
+        if not self._whole and not self.is_closing():
+            await self._count(0)
+
+    def _handle_message(self, opcode: int, data: bytes) -> Any:
+        self._whole = True
+        work = super()._handle_message(opcode, data)
+        return self._count(len(data)) if opcode in (PING, PONG) and not self.is_closing() else work
+
+    async def _count(self, size: int) -> None:
+        """Count a frame that is no message."""
+        work = self._receiver.on_extra(size)
+        if work is not None:
+            await work
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Send a close frame. After one for a flood the rest of it stays in the client's own socket."""
+        super().close(code, reason)
+        if code == CloseCode.RATE_LIMITED and not self._deaf:
+            self._deaf = True
+            self._say_no_more()
+
+    def _say_no_more(self) -> None:
+        """End what the client reads, with the close frame: it need not wait for the end of what it writes."""
+        if self.stream.closed() or isinstance(self.stream, SSLIOStream):
+            return
+        plain = self.stream.socket
+
+        def end(written: asyncio.Future[None]) -> None:
+            if written.exception() is None:
+                _shut(plain)
+
+        self.stream.write(b"").add_done_callback(end)
+
+    async def _until_gone(self) -> None:
+        """Wait for the end of the connection, which Tornado sees to some seconds after a close frame."""
+        self._gone = asyncio.get_running_loop().create_future()
+        if not self.stream.closed():
+            await self._gone
+        raise StreamClosedError
+
+    def _abort(self) -> None:
+        super()._abort()
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
 
     async def _rest(self) -> None:
         """Let others have their turn, and wait where the last turns came faster than a turn in each `BREATHER`."""
         loop = asyncio.get_running_loop()
         is_loud = loop.time() - self._turn_began < BREATHER
         await asyncio.sleep(BREATHER if is_loud else 0)
+        await self._turns.turn()
         self._frames, self._turn_began = 1, loop.time()
 
     async def _receive_frame_loop(self) -> None:
@@ -123,6 +178,11 @@ class StockWebSocket(WebSocketProtocol13):
             await super()._receive_frame_loop()
         except zlib.error:
             self._abort()
+
+
+def _shut(plain: socket.socket) -> None:
+    with suppress(OSError):
+        plain.shutdown(socket.SHUT_WR)
 
 
 def wants_compression(handler: WebSocketHandler) -> bool:
@@ -137,15 +197,15 @@ def understood(offer: str) -> bool:
 
 
 def fast_or_stock(
-    handler: WebSocketHandler, stock: WebSocketProtocol | None, framer: Framer | None
+    handler: WebSocketHandler, stock: WebSocketProtocol | None, framer: Framer | None, turns: Turns
 ) -> WebSocketProtocol | None:
     """The protocol of a connection: ours, but Tornado's for TLS, where both want compression, and without a framer."""
     if stock is None:
         return None
     is_tls = isinstance(getattr(handler.request.connection, "stream", None), SSLIOStream)
     if framer is None or is_tls or wants_compression(handler):
-        return StockWebSocket(handler, cast("WebSocketProtocol13", stock).params)
-    return FastWebSocket(cast("Any", handler), framer, handler.max_message_size)
+        return StockWebSocket(handler, turns, cast("WebSocketProtocol13", stock).params)
+    return FastWebSocket(cast("Any", handler), framer, turns, handler.max_message_size)
 
 
 def take_socket(stream: IOStream) -> tuple[socket.socket, bytes]:
@@ -161,7 +221,9 @@ def take_socket(stream: IOStream) -> tuple[socket.socket, bytes]:
             stream.close()
             raise StreamClosedError
     read.add_done_callback(lambda closed: closed.exception())
-    moved = stream.socket.dup()
+    stream.io_loop.remove_handler(stream.fileno())
+    stream._state = None  # noqa: SLF001 - it watches nothing any more; a copy of its socket would need one more file
+    moved = socket.socket(fileno=stream.socket.detach())
     moved.setblocking(False)
     stream.close()
     return moved, bytes(early)

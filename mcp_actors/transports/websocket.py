@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from mcp_actors.transports.connections import Connections
     from mcp_actors.transports.frames import Framer
     from mcp_actors.transports.meter import Meter
+    from mcp_actors.transports.turns import Turns
 
 log = structlog.get_logger("mcp_actors.connection")
 
@@ -83,6 +84,7 @@ class Endpoint:
     policy: AccessPolicy
     bounds: Bounds
     framer: Framer | None
+    turns: Turns
     compression: bool
     ice_servers: tuple[dict[str, Any], ...] = ()
     version: str = ""
@@ -308,7 +310,7 @@ class SocketHandler(SafeHandler, WebSocketHandler, Generic[R]):
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         """The fast frame loop where it can serve, or Tornado's own."""
-        return fast_or_stock(self, super().get_websocket_protocol(), self._endpoint.framer)
+        return fast_or_stock(self, super().get_websocket_protocol(), self._endpoint.framer, self._endpoint.turns)
 
     # ------------------------------------------------------------------------------------------------------- connection
 
@@ -368,6 +370,19 @@ class SocketHandler(SafeHandler, WebSocketHandler, Generic[R]):
         refused = self._meter.settle(_now())
         work = self._take_in(frame, refused=refused)
         return self._slow_down(work, self._meter.owed) if self._meter.owed else work
+
+    def on_extra(self, size: int) -> Coroutine[Any, Any, None] | None:
+        """Count a frame that is no message as one: a ping, a pong, or a part of a message that is not the last."""
+        connection, meter = self._connection, self._meter
+        if connection.closed:
+            return None
+        meter.messages -= 1
+        meter.bytes -= size
+        if meter.messages >= 0 and meter.bytes >= 0:
+            return None
+        if meter.settle(_now()):
+            self._answer(meter.refusal(_now()), None)
+        return self._slow_down(None, meter.owed) if meter.owed else None
 
     async def _slow_down(self, work: Awaitable[None] | None, seconds: float) -> None:
         """Do what a message asks, and read nothing more for a while: what comes waits in the client's own socket."""

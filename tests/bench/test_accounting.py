@@ -41,12 +41,14 @@ def used(pid: int, wanted: int) -> int:
     return spent
 
 
+@pytest.mark.alone
 def test_a_busy_process_is_seen() -> None:
     with running(BUSY) as pid:
         assert used(pid, 100_000_000) >= 100_000_000
         assert rss_bytes(pid) > 1_000_000
 
 
+@pytest.mark.alone
 def test_an_idle_process_costs_next_to_nothing() -> None:
     with running(IDLE) as pid:
         before = cpu_ns(pid)
@@ -54,6 +56,7 @@ def test_an_idle_process_costs_next_to_nothing() -> None:
         assert cpu_ns(pid) - before < 20_000_000
 
 
+@pytest.mark.alone
 def test_the_children_of_a_wrapper_count() -> None:
     with running(PARENT) as pid:
         assert len(family(pid)) == 2
@@ -67,6 +70,7 @@ def test_a_process_that_is_gone_is_an_error() -> None:
         cpu_ns(pid)
 
 
+@pytest.mark.alone
 def test_a_window_measures_between_its_ends() -> None:
     with running(BUSY) as pid:
         window = Window(pid)
@@ -79,6 +83,7 @@ def test_a_window_measures_between_its_ends() -> None:
     assert outcome.extra == {"rooms": 2}
 
 
+@pytest.mark.alone
 def test_a_window_over_two_processes_has_their_sum_and_each() -> None:
     with running(BUSY) as busy, running(IDLE) as idle:
         window = Window(busy, idle)

@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_call_goes_on_beside_every_attack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["attack", "--quick", "--out", str(tmp_path)]) == 0, capsys.readouterr().out
+@pytest.mark.alone
+@pytest.mark.parametrize("addresses", ["one", "many"])
+def test_a_call_goes_on_beside_every_attack(tmp_path: Path, capsys: pytest.CaptureFixture[str], addresses: str) -> None:
+    arguments = ["attack", "--quick", "--addresses", addresses, "--out", str(tmp_path)]
+    assert main(arguments) == 0, capsys.readouterr().out
     results = json.loads((tmp_path / "attack" / "results.json").read_bytes())
     verdicts = {verdict["attack"]: verdict for verdict in results["verdicts"]}
     assert verdicts.keys() == ATTACKS.keys()
     for verdict in verdicts.values():
         assert verdict["strikes"] > 0
         assert verdict["during"]["count"] > 20
+        assert verdict["elsewhere"]["count"] > 20
         assert verdict["lost"] == 0
     assert (tmp_path / "attack" / "report.txt").read_text().count(" held\n") == len(ATTACKS)
 
@@ -30,7 +34,7 @@ def test_a_call_goes_on_beside_every_attack(tmp_path: Path, capsys: pytest.Captu
 def held() -> Verdict:
     """An attack that nobody noticed."""
     usual = Latency(1000, 300.0, 400.0, 600.0, 900.0)
-    return Verdict("slowloris", 100, 90, usual, usual, 0, 0, [], [])
+    return Verdict("slowloris", 100, 90, usual, usual, usual, 0, 0, [], [])
 
 
 BROKEN: dict[str, Callable[[Verdict], None]] = {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.alone
 def test_relay_is_measured_beside_the_stock_tornado_relay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["relay", "--against", "tornado", "--seconds", "0.5", "--rounds", "1", "--out", str(tmp_path)]
     assert main(arguments) == 0, capsys.readouterr().out
@@ -52,6 +53,7 @@ def test_a_load_without_a_server_fails() -> None:
         run_load(plan)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["broadcast", "mesh", "storm"])
 def test_scenarios_run_small(name: str) -> None:
     outcome = SCENARIOS[name].measure(OURS, "", Options(seconds=0.2, connections=8))
@@ -59,6 +61,7 @@ def test_scenarios_run_small(name: str) -> None:
     assert outcome.latency.count
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("variant", "heard"),
     [("loud", []), ("limited", ["told_to_wait", "floods_closed"]), ("slow reader", ["slow_closed"])],

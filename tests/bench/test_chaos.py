@@ -218,6 +218,7 @@ def test_a_run_in_which_nobody_speaks_proves_nothing(record: Record) -> None:
     assert breaches(record) == {"idle": 1}
 
 
+@pytest.mark.alone
 def test_promises_hold_while_connections_to_the_engine_are_cut(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -230,6 +231,7 @@ def test_promises_hold_while_connections_to_the_engine_are_cut(
     assert "kept" in (tmp_path / "chaos" / "report.txt").read_text()
 
 
+@pytest.mark.alone
 def test_the_control_loses_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["chaos", "--against", "control", "--quick", "--fault", "links", "--rate", "1500", "--out", str(tmp_path)]
     assert main(asked) == 0, capsys.readouterr().out

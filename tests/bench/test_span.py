@@ -99,6 +99,7 @@ def test_calls_are_read_from_info() -> None:
     assert found == {"commands": 12, "calls_xadd": 7}
 
 
+@pytest.mark.alone
 def test_commands_of_an_engine_are_counted_per_message() -> None:
     with Engine() as engine, redis.Redis.from_url(engine.url) as client:
         client.set("before", "1")
@@ -133,6 +134,7 @@ def test_both_processes_share_one_engine_and_end_with_it() -> None:
     assert not engine.running
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("contender", [*OURS_SPANNING, SPANNING["pubsub"]], ids=lambda one: one.name)
 def test_relay_between_processes_is_measured(contender: Contender) -> None:
     outcome = Span().measure(contender, "candidate", SMALL)
@@ -157,6 +159,7 @@ def cut_subscribers(url: str, over: Event) -> None:
                 client.client_kill_filter(_type="pubsub")
 
 
+@pytest.mark.alone
 def test_a_relay_that_loses_messages_is_shown_to() -> None:
     span, over = Span(), Event()
     with SPANNING["pubsub"].serve() as server:

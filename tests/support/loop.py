@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,19 @@ if TYPE_CHECKING:
 DEADLINE = 5.0
 """Seconds after which what a test waits for will not come."""
 
+EAGER_TURNS = 200
+PAUSE = 0.001
+"""Seconds between looks, after so many in a row: longer waits leave the processor to what they wait for."""
+
 
 async def until(condition: Callable[[], object], what: str) -> None:
     """Let the loop turn until the condition holds; `what` names it if it never does."""
     try:
         async with asyncio.timeout(DEADLINE):
-            while not condition():
-                await asyncio.sleep(0)
+            for turn in itertools.count():
+                if condition():
+                    return
+                await asyncio.sleep(0 if turn < EAGER_TURNS else PAUSE)
     except TimeoutError:
         raise AssertionError(f"waited {DEADLINE:g} s in vain: {what}") from None
 

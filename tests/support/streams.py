@@ -35,6 +35,9 @@ class Recorder:
     def on_close(self, code: int | None, reason: str) -> None:
         self.events.append(("close", code, reason))
 
+    def on_fragment(self) -> None:
+        """The whole message is what counts."""
+
     def on_turn(self) -> None:
         self.turns += 1
 

@@ -12,6 +12,8 @@ from websockets.exceptions import InvalidStatus
 
 from tests.support.client import DEADLINE, Client, Closed
 from tests.support.loop import until
+from tests.support.socket import Socket
+from tests.transports.test_frames import Raw
 
 if TYPE_CHECKING:
     from tests.support.server import Server
@@ -199,6 +201,80 @@ async def test_users_join_at_the_same_rate(server: Server) -> None:
         await user.say("join-room", room)
     await user.expect("room-joined")
     await user.expect_error("rate-limited")
+
+
+# --------------------------------------------------------------------------------- frames that are no messages; the end
+
+NO_MESSAGES = {
+    "pings": Raw(0x89, b"x" * 125).encode(),
+    "pongs": Raw(0x8A, b"").encode(),
+    "fragments": Raw(0x01, b"").encode() + Raw(0x00, b"").encode() * 31,
+    "fragments of binary": Raw(0x02, b"[").encode() + Raw(0x00, b"").encode() * 31,
+}
+PROMPT = {"connection_message_rate": 200, "connection_message_burst": 10, "max_slowed_seconds": 0.1}
+
+
+async def frames_until_close(socket: Socket) -> tuple[list[dict[str, Any]], int]:
+    """The messages up to a close frame, and its code; pongs are left out."""
+    heard: list[dict[str, Any]] = []
+    while True:
+        first, payload = await socket.frame()
+        if first == 0x88:
+            return heard, int.from_bytes(payload[:2], "big")
+        if first == 0x81:
+            heard.append(json.loads(payload))
+
+
+@pytest.mark.settings(**PROMPT, max_refused_messages=3)
+@pytest.mark.parametrize("kind", NO_MESSAGES)
+async def test_frames_that_are_no_messages_count_as_such_and_a_flood_of_them_is_closed(
+    server: Server, kind: str
+) -> None:
+    socket = await Socket.open(server)
+    block = NO_MESSAGES[kind]
+    more = block if not kind.startswith("fragments") else Raw(0x00, b"").encode() * 32
+    socket.writer.write(block + more * 100)
+    heard, code = await frames_until_close(socket)
+    assert code == 4004
+    assert codes(heard) == ["rate-limited"] * 3
+    assert await socket.ended()
+    await socket.close()
+
+
+@pytest.mark.settings(connection_message_rate=100, connection_message_burst=10, max_slowed_seconds=0)
+async def test_pings_are_answered_no_faster_than_messages_may_come(server: Server) -> None:
+    socket = await Socket.open(server)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for number in range(50):
+        socket.writer.write(Raw(0x89, b"%d" % number).encode())
+    while await socket.frame() != (0x8A, b"49"):
+        pass
+    assert loop.time() - began >= 0.3
+    await socket.close()
+
+
+@pytest.mark.settings(**PROMPT, max_refused_messages=3)
+async def test_after_a_flood_was_closed_nothing_more_of_it_is_read(server: Server) -> None:
+    socket = await Socket.open(server)
+    block = Raw(0x81, b" " * 60_000).encode() * 8 + Raw(0x8A, b"").encode() * 200
+    socket.writer.write(block)
+    _, code = await frames_until_close(socket)
+    assert code == 4004
+    assert await socket.ended()
+    writing = asyncio.ensure_future(write_for_ever(socket, block))
+    await until(lambda: socket.writer.transport.get_write_buffer_size() > 65_536, "what it sends on stays with it")
+    await asyncio.wait([writing], timeout=0.2)
+    assert not writing.done()
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    socket.writer.transport.abort()
+
+
+async def write_for_ever(socket: Socket, block: bytes) -> None:
+    while True:
+        socket.writer.write(block)
+        await socket.writer.drain()
 
 
 # ------------------------------------------------------------------------------------------------------------ addresses

@@ -7,7 +7,6 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,8 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
+
+from bench.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 20.0
@@ -70,6 +71,14 @@ class Watch:
 OpenPage = Callable[..., Page]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let no other test run beside a browser: it decodes video in time, and its driver's loop stays in a process."""
+    for item in items:
+        if "playwright" in getattr(item, "fixturenames", ()):
+            item.add_marker("alone")
+
+
 def _find_chromium() -> str:
     for name in BROWSERS:
         if path := shutil.which(name):
@@ -78,13 +87,6 @@ def _find_chromium() -> str:
     if os.environ.get("CI"):
         pytest.fail(why)
     pytest.skip(why)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _answers(port: int) -> bool:
@@ -133,7 +135,7 @@ def serving(port: int, directory: Path, **settings: str) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running server, without a slash at its end."""
-    port = _free_port()
+    port = free_ports()
     with serving(port, tmp_path_factory.mktemp("server")):
         yield f"http://127.0.0.1:{port}"
 
@@ -141,7 +143,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def restartable_site(tmp_path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     """The address of a server of one test's own, and what restarts it."""
-    port = _free_port()
+    port = free_ports()
     with ExitStack() as running:
         running.enter_context(serving(port, tmp_path))
 
@@ -155,7 +157,7 @@ def restartable_site(tmp_path: Path) -> Iterator[tuple[str, Callable[[], None]]]
 @pytest.fixture
 def forgetful_site(tmp_path: Path) -> Iterator[str]:
     """The address of a server of one test's own, on which nobody waits for a connection that was lost."""
-    port = _free_port()
+    port = free_ports()
     with serving(port, tmp_path, MCP_ACTORS_RESUME_WINDOW="0"):
         yield f"http://127.0.0.1:{port}"
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.ports import free_ports
 from tests.support.tokens import OPTIONAL, token
-from tests.web.conftest import DEADLINE, _free_port, serving
+from tests.web.conftest import DEADLINE, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ CLOSED = "() => happened.some(([type]) => type === 'close')"
 @pytest.fixture
 def page(tmp_path: Path, chromium: Browser) -> Iterator[Page]:
     """A page of a server that takes tokens."""
-    port = _free_port()
+    port = free_ports()
     with serving(port, tmp_path, **SETTINGS):
         context = chromium.new_context()
         context.set_default_timeout(DEADLINE * 1000)

@@ -12,9 +12,10 @@ import pytest
 from playwright.sync_api import expect
 
 from bench.engine import Engine
+from bench.ports import free_ports
 from tests.support.server import Process
 from tests.support.tokens import REQUIRED, token
-from tests.web.conftest import DEADLINE, _free_port, serving
+from tests.web.conftest import DEADLINE, serving
 from tests.web.test_demo import OpenPage, a_room, frames_decoded, id_of
 from tests.web.test_drain import ask_to_go, wait_until
 from tests.web.test_resume import NetworkPath, Scripted, joined, signalled
@@ -51,7 +52,7 @@ async ({fixed, refuse}) => {
 @pytest.fixture
 def page(tmp_path: Path, chromium: Browser) -> Iterator[Page]:
     """A page of a server that requires tokens, whose function `nextToken` gets one good for two seconds."""
-    port = _free_port()
+    port = free_ports()
     with serving(port, tmp_path, **SETTINGS, MCP_ACTORS_AUTH_LEEWAY="0"):
         context = chromium.new_context()
         context.set_default_timeout(DEADLINE * 1000)
@@ -176,7 +177,7 @@ def page_of(port: int, sub: str, room: str, **claims: Any) -> str:
 def test_the_demo_page_brings_the_token_of_its_address_and_shows_it_no_more(
     open_page: OpenPage, watch: Watch, tmp_path: Path
 ) -> None:
-    port = _free_port()
+    port = free_ports()
     watch.hosts.add(f"127.0.0.1:{port}")
     with serving(port, tmp_path, **SETTINGS):
         ada, zoe = pages = [open_page(page_of(port, sub, "team-1", rooms=["team-*"])) for sub in ("ada", "Zoë ✓")]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import structlog
-from msgspec import structs
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from mcp_actors.broker.redis.channels import Arrival
@@ -27,14 +26,9 @@ from mcp_actors.protocol.events import (
     Announced,
     FramesLost,
     HandedOver,
-    MemberJoined,
     MemberLeft,
-    MemberMarked,
-    MemberMoved,
     Moderated,
     Receipt,
-    RoomClosed,
-    RoomLocked,
     Signalled,
     Step,
     Switched,
@@ -48,7 +42,7 @@ if TYPE_CHECKING:
     from mcp_actors.broker.redis.connection import Reply
     from mcp_actors.broker.redis.keys import Keys
     from mcp_actors.broker.redis.replica import Question
-    from mcp_actors.protocol.events import Event, Kind, LeaveReason, Member
+    from mcp_actors.protocol.events import Event, Kind, LeaveReason, Member, MemberMoved
     from mcp_actors.protocol.identifiers import PeerId, RoomId, UserId
 
 log = structlog.get_logger("mcp_actors.redis")
@@ -222,7 +216,8 @@ class Bucket:
             raise Unavailable("This server has lost the others in this room; join it again.")
         source, to = sender.incarnation, target.incarnation
         number = replica.channels.next(source, to, sender.moves + target.moves)
-        self._put(target.node, Frame(room, source, to, number, kind, ticket, frame, step))  # type: ignore[arg-type]
+        parcel = Frame(room, source, to, number, kind, ticket, frame, step, target.moves)  # type: ignore[arg-type]
+        self._put(target.node, parcel)
 
     def confirm(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
         """See `Broker`."""
@@ -249,7 +244,7 @@ class Bucket:
         """See `Broker`."""
         _, estate = self._estates.get(move.old) or (0.0, None)
         if estate is None:
-            estate = Estate(self._keys, move.old, self._call_soon)
+            estate = Estate(self._keys, move.old, self._call_soon, up=self.up)
             self._estates[move.old] = self._clock(), estate
         replica = self._replicas.get(room)
         members = {} if replica is None else replica.members
@@ -359,12 +354,16 @@ class Bucket:
         if replica is None:
             return
         now = self._clock()
+
+        def at(index: int) -> bytes:
+            return place(entry, index, self._node) if entry else b""
+
         if isinstance(news, Changes):
-            events = replica.changed(news, now)
+            events = replica.changed(news, now, at)
         else:
-            events = replica.told(news, now, now + self._grace)
+            events = replica.told(news, now, now + self._grace, at(0))
             self._restless[news.room] = None
-        self._heard(replica, [_with_place(event, entry, index, self._node) for index, event in enumerate(events)])
+        self._heard(replica, events)
 
     def _frame(self, frame: Frame, at: bytes) -> None:
         replica = self._replicas.get(frame.room)
@@ -376,10 +375,7 @@ class Bucket:
             overtaken = frame.step.number if frame.step else 0
             self._tell(frame.room, Receipt(target, source, frame.ticket, delivered, queued, overtaken))
         elif frame.kind == "h":
-            if replica.channels.arrived(frame.source, frame.target, frame.number) is Arrival.AGAIN:
-                self.counters.duplicates += 1
-                return
-            self._tell(frame.room, HandedOver(Incarnation(frame.target), frame.body))
+            self._handed_over(replica, frame)
         elif frame.kind == "w" and not replica.early:
             self._tell(frame.room, Switched(Incarnation(frame.target), NodeId(frame.source), frame.number))
         elif frame.source in replica.members:
@@ -390,9 +386,23 @@ class Bucket:
             replica.early.append((frame, at))
             self._early += 1
 
+    def _handed_over(self, replica: Replica, frame: Frame) -> None:
+        if replica.channels.arrived(frame.source, frame.target, frame.number) is Arrival.AGAIN:
+            self.counters.duplicates += 1
+        elif replica.moves_here(Incarnation(frame.target)) != frame.number:  # read again, from when it was here before
+            self.counters.stale += 1
+        else:
+            self._tell(frame.room, HandedOver(Incarnation(frame.target), frame.body))
+
     def _known(self, replica: Replica, frame: Frame, at: bytes) -> None:
         """A frame from a member of the room."""
         sender, target = Incarnation(frame.source), Incarnation(frame.target)
+        if frame.moves < replica.moves_here(target):  # likewise; or its sender was too slow to hear of two moves
+            self.counters.stale += 1
+            if frame.ticket:
+                receipt = Receipt(sender, target, frame.ticket, delivered=False)
+                self.confirm(frame.room, replica.members[sender], receipt)
+            return
         arrival = replica.channels.arrived(sender, target, frame.number)
         if arrival is Arrival.AGAIN:
             self.counters.duplicates += 1
@@ -426,6 +436,8 @@ class Bucket:
         self.counters.attached += 1
         self.outgoing.attached()
         self.notes.attached(anew=changed or fenced)
+        for _, estate in self._estates.values():
+            estate.attached()
         if lost:
             for replica in self._replicas.values():
                 replica.doubt()
@@ -448,6 +460,8 @@ class Bucket:
         self._detached_at = self._clock()
         self.outgoing.drop_calls()
         self.notes.detached()
+        for _, estate in self._estates.values():
+            estate.detached()
         for replica in self._replicas.values():
             replica.unanswered()
 
@@ -525,13 +539,3 @@ class Bucket:
             if frame.kind in "sm":
                 receipt = Receipt(Incarnation(frame.source), Incarnation(frame.target), frame.ticket, delivered=False)
                 self._tell(frame.room, receipt)
-
-
-LOCATED = (MemberJoined, MemberLeft, MemberMarked, MemberMoved, RoomLocked, RoomClosed)
-"""What clients are told of a room, with the place where it was read."""
-
-
-def _with_place(event: Event, entry: bytes, index: int, node: NodeId) -> Event:
-    if entry and isinstance(event, LOCATED):
-        return structs.replace(event, at=place(entry, index, node))
-    return event

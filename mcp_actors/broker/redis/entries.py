@@ -33,7 +33,7 @@ class Frame(Struct, frozen=True, array_like=True, gc=False):
     that of w and h is the move they are about.
     `ticket` is what the receipt will name; 0 where none is wanted but for a failure. `body`: the frame for the client,
     or what is handed over, or what became of a frame: b"1" delivered, b"2" queued, b"0" neither. `step`: that of a
-    signal; in a receipt, the offer that has overtaken it.
+    signal; in a receipt, the offer that has overtaken it. `moves`: those of the target, as far as its sender knew.
     """
 
     room: RoomId
@@ -44,6 +44,7 @@ class Frame(Struct, frozen=True, array_like=True, gc=False):
     ticket: int
     body: bytes
     step: Step | None = None
+    moves: int = 0
 
 
 class Gone(Struct, frozen=True):
@@ -63,11 +64,12 @@ class Marked(Struct, frozen=True):
 
 
 class Moved(Struct, frozen=True):
-    """The session of a member goes on at a node."""
+    """The session of a member goes on at a node. `silent`: the nodes of the room of which nothing more comes."""
 
     incarnation: Incarnation
     node: NodeId
     moves: int
+    silent: tuple[NodeId, ...] = ()
 
 
 class Locked(Struct, frozen=True):
@@ -172,8 +174,8 @@ def _change(change: list[Any]) -> Change:
             return _member(*member)
         case ["-", incarnation, reason, field]:
             return Gone(incarnation, LeaveReason(reason), field)
-        case [">", incarnation, node, moves]:
-            return Moved(incarnation, node, moves)
+        case [">", incarnation, node, moves, silent]:
+            return Moved(incarnation, node, moves, tuple(silent))
         case ["#", locked, by]:
             return Locked(locked == "1", Incarnation(by) if by else None)
         case ["x", by]:

@@ -66,9 +66,12 @@ def read_place(at: str, node: NodeId) -> Place | None:
 
 
 class Estate:
-    """The inbox of one dead node, as far as it was read; all who take over its members share it."""
+    """The inbox of one dead node, as far as it was read; all who take over its members share it.
 
-    def __init__(self, keys: Keys, node: NodeId, call: Callable[[Call], None]) -> None:
+    `call` adds a command to what waits for Redis; when the link breaks, it is dropped. `up`: whether there is a link.
+    """
+
+    def __init__(self, keys: Keys, node: NodeId, call: Callable[[Call], None], *, up: bool = True) -> None:
         self.node = node
         self._inbox = keys.inbox(node)
         self._call = call
@@ -76,7 +79,21 @@ class Estate:
         self._rooms: dict[RoomId, list[tuple[Place, Frame | Change]]] = {}
         self._channels = Channels()
         self._reading = asyncio.Lock()
+        self._asked: asyncio.Future[Reply] | None = None
+        self._up = asyncio.Event()
+        if up:
+            self._up.set()
         self._first: tuple[int, int] | None = None  # the entry that is left; what came before it is not known
+
+    def attached(self) -> None:
+        """The link is there."""
+        self._up.set()
+
+    def detached(self) -> None:
+        """The link is gone, and the answer to what was asked with it."""
+        self._up.clear()
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_result(None)
 
     async def recover(
         self,
@@ -89,14 +106,7 @@ class Estate:
     ) -> Recovered:
         """See `Broker.recover`; `members` are those of the room."""
         after = read_place(at, self.node)
-        whole = False
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                await self._read_on()
-                while not self._heard(room, move):
-                    await asyncio.sleep(PAUSE)
-                    await self._read_on()
-                whole = True
+        whole = await self._read_until_heard(room, move, patience)
         if after is not None and (self._first is None or (after.milliseconds, after.sequence) < self._first):
             after = None
         sift = _Sift(after, kind, move, members)
@@ -104,15 +114,35 @@ class Estate:
             sift.take(where, item)
         return Recovered(sift.events, sift.answered, known=after is not None, whole=whole and after is not None)
 
+    async def _read_until_heard(self, room: RoomId, move: MemberMoved, patience: float) -> bool:
+        """Read until all others have said that they heard of a move; False if they did not in time.
+
+        While Redis is away no time passes.
+        """
+        loop = asyncio.get_running_loop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience) as time_out:
+                while True:
+                    if not self._up.is_set():
+                        time_out.reschedule(None)
+                        await self._up.wait()
+                        time_out.reschedule(loop.time() + patience)
+                    await self._read_on()
+                    if self._heard(room, move):
+                        return True
+                    await asyncio.sleep(PAUSE)
+        return False
+
     def _heard(self, room: RoomId, move: MemberMoved) -> bool:
-        """Whether all others have said that they heard of a move."""
-        said = {
-            frame.source
-            for _, frame in self._rooms.get(room, ())
-            if isinstance(frame, Frame)
-            and (frame.kind, frame.target, frame.number) == ("w", move.incarnation, move.moves)
-        }
-        return said >= set(move.others) - {move.old, move.node}
+        """Whether all others have said that they heard of a move; of some nothing more comes."""
+        said: set[str] = {move.old, move.node}
+        for _, item in self._rooms.get(room, ()):
+            if isinstance(item, Frame):
+                if (item.kind, item.target, item.number) == ("w", move.incarnation, move.moves):
+                    said.add(item.source)
+            elif isinstance(item, Moved) and (item.incarnation, item.moves) == (move.incarnation, move.moves):
+                said.update(item.silent)
+        return said >= set(move.others)
 
     async def _read_on(self) -> None:
         async with self._reading:
@@ -126,6 +156,7 @@ class Estate:
 
     async def _range(self) -> list[tuple[bytes, list[bytes]]]:
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._asked = answer
 
         def answered(reply: Reply) -> None:
             if not answer.done():

@@ -31,11 +31,12 @@ from mcp_actors.protocol.events import (
     RoomClosed,
     RoomLocked,
     Vacated,
+    placed,
 )
 from mcp_actors.protocol.identifiers import Incarnation, NodeId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from mcp_actors.broker.redis.entries import Change, Changes, Frame, Snapshot
     from mcp_actors.broker.redis.scripts import Script
@@ -205,6 +206,11 @@ class Replica:
         """Whether a member is known to be in the room, and at this node."""
         member = self.members.get(incarnation)
         return member is not None and member.node == self.node
+
+    def moves_here(self, incarnation: Incarnation) -> int:
+        """By which move a member came here from another node, or is to come; 0 if it did not."""
+        own = self.own.get(incarnation)
+        return own.member.moves if own is not None and own.claimed else 0
 
     @property
     def settled(self) -> bool:
@@ -484,8 +490,11 @@ class Replica:
 
     # -------------------------------------------------------------------------------------------- read from the inbox
 
-    def changed(self, news: Changes, now: float) -> list[Event]:
-        """Apply changes, if they are the next; ask for the whole room if some are missing."""
+    def changed(self, news: Changes, now: float, at: Callable[[int], bytes] = lambda _index: b"") -> list[Event]:
+        """Apply changes, if they are the next; ask for the whole room if some are missing.
+
+        `at`: the place of a change, by its index.
+        """
         if self.version is None or news.version <= self.version:
             return []
         if news.after != self.version:
@@ -494,8 +503,8 @@ class Replica:
             return []
         self.version = news.version
         events: list[Event] = []
-        for change in news.changes:
-            events += self._applied(change)
+        for index, change in enumerate(news.changes):
+            events += [placed(event, at(index)) for event in self._applied(change)]
         return events + self._refusals() + self._vacated()
 
     def _applied(self, change: Change) -> list[Event]:
@@ -505,7 +514,7 @@ class Replica:
             case Marked():
                 return self._mark(change.incarnation, away=change.away)
             case Moved():
-                return self._move(change.incarnation, change.node, change.moves)
+                return self._move(change.incarnation, change.node, change.moves, change.silent)
             case Locked():
                 return self._lock(self.version or 0, change.by, locked=change.locked)
             case Closed():
@@ -524,11 +533,12 @@ class Replica:
         refused = [event for event in gone if isinstance(event, ClaimRefused)]
         return [*refused, RoomClosed(self.version or 0, by)]
 
-    def told(self, whole: Snapshot, now: float, suspect_until: float) -> list[Event]:
+    def told(self, whole: Snapshot, now: float, suspect_until: float, at: bytes = b"") -> list[Event]:
         """Take the room as a whole, and say what is different.
 
         A member that is missing has left, unless Redis lost its data since: then its node has until `suspect_until` to
         announce it again, and should it not, all nodes learn of its leave at once. One of this node is announced again.
+        `at`: the place of the whole.
         """
         another = whole.token == self._token and whole.epoch != self._epoch  # whose clock may be behind
         if self.version is not None and whole.version < self.version and not another:
@@ -547,7 +557,7 @@ class Replica:
         for incarnation in [one for one in self.members if one not in present]:
             events += self._missing(incarnation, now, suspect_until, lost_data=lost_data)
         newcomers = [member for member in whole.members if member.incarnation not in self.members]
-        newcomers.sort(key=lambda member: (member.incarnation in self.own, member.order))
+        newcomers.sort(key=lambda member: (member.node == self.node, member.order))
         for member in present.values():
             self._confirm(member)
             events += self._move(member.incarnation, member.node, member.moves)
@@ -556,10 +566,10 @@ class Replica:
                 events += self._mark(member.incarnation, away=member.away)
             elif own.away is not member.away:  # this node knows better
                 self.mark(member.incarnation, away=own.away)
-        for member in newcomers:
-            events += self._add(member)
+        arrivals = [event for member in newcomers for event in self._add(member)]
+        events += sorted(arrivals, key=_is_move)  # who moves here need not be told of others who do: it knows them
         self._unseen.clear()
-        return events + self._refusals() + self._vacated()
+        return [placed(event, at) for event in events] + self._refusals() + self._vacated()
 
     def _missing(self, incarnation: Incarnation, now: float, suspect_until: float, *, lost_data: bool) -> list[Event]:
         if incarnation in self._unseen:
@@ -604,11 +614,11 @@ class Replica:
             events.append(self._moved(member, own.old or member.node, others=tuple(self._nodes)))
         return events
 
-    def _move(self, incarnation: Incarnation, node: NodeId, moves: int) -> list[Event]:
+    def _move(self, incarnation: Incarnation, node: NodeId, moves: int, silent: tuple[NodeId, ...] = ()) -> list[Event]:
         member = self.members.get(incarnation)
         if member is None or moves <= member.moves:
             return []
-        others = tuple(self._nodes)
+        others = tuple(one for one in self._nodes if one not in silent)
         self._count_node(member.node, -1)
         self._count_node(node, 1)
         self.members[incarnation] = moved = structs.replace(member, node=node, moves=moves)
@@ -771,6 +781,10 @@ class Replica:
             own.abandoned = True
             self.leave(incarnation, LeaveReason.DISCONNECTED)
         self._begin_anew()
+
+
+def _is_move(event: Event) -> bool:
+    return isinstance(event, MemberMoved)
 
 
 def _refusal(incarnation: Incarnation, own: Own, reason: LeaveReason | None = None) -> Event:

@@ -550,10 +550,37 @@ def test_what_is_handed_over_goes_to_the_node_that_has_the_member_now(home: Home
 
 
 def test_what_is_handed_over_is_heard_once_though_it_is_written_twice(home: Home) -> None:
-    for moves, body in ((1, b"first"), (1, b"first"), (3, b"second"), (1, b"first")):
-        home.bucket.take([Frame(ROOM, B, ANA.incarnation, moves, "h", 0, body)])
-    assert home.news() == [HandedOver(ANA.incarnation, b"first"), HandedOver(ANA.incarnation, b"second")]
-    assert home.bucket.counters.duplicates == 2
+    _claimed(home, moves=1)
+    for _ in range(2):
+        home.bucket.take([Frame(ROOM, B, BEN.incarnation, 1, "h", 0, b"state")])
+    assert home.news() == [HandedOver(BEN.incarnation, b"state")]
+    assert home.bucket.counters.duplicates == 1
+
+
+def test_what_was_handed_over_when_a_member_came_here_before_is_not_heard_again(home: Home) -> None:
+    _claimed(home, moves=3)
+    for moves in (1, 3):
+        home.bucket.take([Frame(ROOM, B, BEN.incarnation, moves, "h", 0, b"by move %d" % moves)])
+    assert home.news() == [HandedOver(BEN.incarnation, b"by move 3")]
+    assert home.bucket.counters.stale == 1
+
+
+def test_what_was_sent_to_a_member_when_it_was_here_before_is_not_heard_again_and_is_answered(home: Home) -> None:
+    _claimed(home, moves=2)
+    home.written()
+    for number, moves in ((1, 0), (2 * ERA + 1, 2)):
+        home.bucket.take([Frame(ROOM, UNA.incarnation, BEN.incarnation, number, "s", 7, b"", moves=moves)])
+    assert home.news() == [Signalled(UNA.incarnation, BEN.incarnation, b"", 7)]
+    assert home.bucket.counters.stale == 1
+    assert _sent(home.written()) == {KEYS.inbox(B): [Frame(ROOM, BEN.incarnation, UNA.incarnation, 0, "r", 7, b"0")]}
+
+
+def _claimed(home: Home, *, moves: int) -> None:
+    """Ben goes on here."""
+    home.bucket.claim(ROOM, structs.replace(BEN, node=A, moves=moves))
+    home.answer([b"OK", b"11", b"1"])
+    home.changed(11, Moved(BEN.incarnation, A, moves))
+    home.news()
 
 
 def test_frames_from_where_a_member_was_and_from_where_it_is_are_counted_apart(home: Home) -> None:

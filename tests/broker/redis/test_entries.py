@@ -195,9 +195,9 @@ def test_a_node_is_read_as_it_is_named(store: Store) -> None:
     assert [member.node for member in whole.members] == [node]
 
 
-def test_a_frame_of_a_node_that_knows_no_steps_is_read_and_its_own_is_as_long_as_it_was() -> None:
+def test_a_frame_of_a_node_that_knows_no_steps_and_moves_is_read_and_its_own_is_two_bytes_longer() -> None:
     plain = Frame(ROOM, "a", "b", 1, "s", 0, b"{}")
     packed = pack_frame(plain)
-    assert packed[:1] == b"\x98"
-    assert packed[-1:] == b"\xc0"
-    assert entries.read([b"r", entries.pack_frames([b"\x97" + packed[1:-1]])]) == [plain]
+    assert packed[:1] == b"\x99"
+    assert packed[-2:] == b"\xc0\x00"
+    assert entries.read([b"r", entries.pack_frames([b"\x97" + packed[1:-2]])]) == [plain]

@@ -32,10 +32,13 @@ class Inbox:
         self._store = store
         self._name = store.keys.inbox(DEAD)
         self.calls = 0
+        self.mute = False
         self.estate = Estate(store.keys, DEAD, self._call)
 
     def _call(self, call: Call) -> None:
         self.calls += 1
+        if self.mute:
+            return
         with self._store.redis.pipeline(transaction=False) as pipeline:
             pipeline.set_response_callback("XRANGE", lambda reply, **_options: reply)
             pipeline.execute_command(*call.command)
@@ -218,6 +221,29 @@ async def test_a_word_about_something_else_does_not_count(inbox: Inbox, other: F
     assert not (await inbox.recover(at(entry), ANA, B, moves=2)).whole
 
 
+async def test_a_node_that_is_dead_or_has_stopped_is_not_waited_for(inbox: Inbox) -> None:
+    entry = inbox.frames(signal(1))
+    inbox.changes(moved(ANA, 1, C))
+    inbox.frames(word(B))
+    assert (await inbox.recover(at(entry), ANA, B, C)).whole
+    assert not (await inbox.recover(at(entry), ANA, B, C, moves=2)).whole
+
+
+async def test_while_the_link_is_gone_no_time_passes_and_what_it_did_not_answer_is_asked_again(inbox: Inbox) -> None:
+    entry = inbox.frames(signal(1))
+    inbox.frames(signal(2), word(B))
+    inbox.mute = True
+    recovering = asyncio.ensure_future(inbox.recover(at(entry), ANA, B))
+    while not inbox.calls:
+        await asyncio.sleep(0)
+    inbox.estate.detached()
+    inbox.mute = False
+    await asyncio.sleep(3 * SOON)
+    assert not recovering.done()
+    inbox.estate.attached()
+    assert await recovering == Recovered([heard(2)], [heard(1)], known=True, whole=True)
+
+
 async def test_a_redis_that_goes_away_meanwhile_is_waited_for_no_longer_than_allowed(store: Store) -> None:
     estate = Estate(store.keys, DEAD, lambda _call: None)
     move = MemberMoved(9, ANA.incarnation, DEAD, A, 1, (DEAD, A))
@@ -264,8 +290,8 @@ def marked(member: Member, away: str = "1") -> list[Any]:
     return ["~", member.incarnation, away, field_of(member)]
 
 
-def moved(member: Member = ANA, moves: int = 1) -> list[Any]:
-    return [">", member.incarnation, A, moves]
+def moved(member: Member = ANA, moves: int = 1, *silent: NodeId) -> list[Any]:
+    return [">", member.incarnation, A, moves, [*silent]]
 
 
 ZOE = peer("zoe", C, order=3, color="red")

@@ -626,11 +626,39 @@ def test_of_two_claims_of_a_node_new_to_a_room_the_second_waits_for_its_own_move
     replica.claim(_at_a(BEN), 0.0)
     replica.claim(_at_a(CIA), 0.0)
     _ask(replica, CLAIM)
+    replica.answered([b"RIVAL", b"b"], 0.0)
+    _ask(replica, CLAIM)
     replica.answered([b"OK", b"11", b"1"], 0.0)
     heard = _told(replica, _at_a(BEN), CIA, version=11)
-    assert [event.incarnation for event in heard if isinstance(event, MemberMoved)] == [BEN.incarnation]
+    assert heard == [
+        MemberJoined(11, CIA),
+        MemberJoined(11, _at_a(BEN)),
+        MemberMoved(11, BEN.incarnation, B, A, 1, (C, A)),
+    ]
     _ask(replica, CLAIM)
-    assert _changed(replica, 12, Moved(CIA.incarnation, A, 1)) == [MemberMoved(12, CIA.incarnation, C, A, 1, (A, C))]
+    assert _changed(replica, 12, Moved(CIA.incarnation, A, 1)) == [MemberMoved(12, CIA.incarnation, C, A, 1, (C, A))]
+
+
+def test_two_that_move_to_a_node_new_to_a_room_are_both_known_there_before_either_arrives() -> None:
+    replica = Replica(ROOM, A)
+    for moving in (BEN, CIA):
+        replica.claim(_at_a(moving), 0.0)
+        _ask(replica, CLAIM)
+        replica.answered([b"OK", b"11", b"1"], 0.0)
+    heard = _told(replica, _at_a(BEN), _at_a(CIA), version=12)
+    assert [type(event) for event in heard] == [MemberJoined, MemberJoined, MemberMoved, MemberMoved]
+
+
+def test_of_a_node_that_is_dead_or_has_stopped_no_word_is_awaited(replica: Replica) -> None:
+    assert _changed(replica, 11, Moved(ANA.incarnation, B, 1, (A,))) == [
+        MemberMoved(11, ANA.incarnation, A, B, 1, (B,)),
+    ]
+
+
+def test_a_change_has_its_own_place_also_where_one_before_it_made_no_difference(replica: Replica) -> None:
+    changes = [Gone(Incarnation("nobody"), LeaveReason.LEFT), Gone(BEN.incarnation, LeaveReason.LEFT)]
+    (left,) = replica.changed(Changes(ROOM, 10, 11, [*changes]), 0.0, lambda index: b"%d" % index)
+    assert left == MemberLeft(11, BEN.incarnation, LeaveReason.LEFT, b"1")
 
 
 def test_a_claim_that_was_answered_and_is_not_heard_of_is_asked_for_again_from_where_it_was() -> None:

@@ -756,6 +756,19 @@ def test_a_claim_changes_nothing_before_the_node_of_the_member_and_all_inboxes_a
     assert store.told(A) == store.told(B) == []
 
 
+def test_a_move_names_the_nodes_of_which_nothing_more_comes(store: Store) -> None:
+    ana, _ = _two_nodes(store)
+    store.attach(C)
+    store.join(peer("cia", C), others=[A, B])
+    store.run_out(C)
+    store.condemn()
+    store.told(B)
+    assert store.claim(B, ana, 1, rival=A, others=[A, C])[0] == "OK"
+    (news,) = store.told(B)
+    assert isinstance(news, Changes)
+    assert news.changes == [Moved(ana.incarnation, B, 1, (C,))]
+
+
 def test_a_claim_asked_for_again_changes_nothing(store: Store) -> None:
     ana, _ = _two_nodes(store)
     store.claim(B, ana, 1, rival=A, others=[A])

@@ -7,6 +7,15 @@
 --          {NOOP}: no such incarnation, or it has moved on | {FENCED} | {KEYS, node...}: declare their inboxes, ask again |
 --          {RIVAL, node}: declare its rooms, ask again | {OUT, how}: a moderator put it out
 
+-- The nodes of the room that are condemned or have stopped: nothing more comes of them.
+local function silent(nodes)
+  local found = {}
+  for node in pairs(nodes) do
+    if fenced(node) then found[#found + 1] = node end
+  end
+  return found
+end
+
 if fenced(ARGV[1]) then return {'FENCED'} end
 local present = redis.call('HGET', KEYS[2], ARGV[6])
 local member = present and cmsgpack.unpack(present)
@@ -25,7 +34,7 @@ if missing then return missing end
 local version = bump(state)
 member[1], member[6] = ARGV[1], moves
 redis.call('HSET', KEYS[2], ARGV[6], cmsgpack.pack(member))
-tell(nodes, state, version, {{'>', ARGV[7], ARGV[1], moves}})
+tell(nodes, state, version, {{'>', ARGV[7], ARGV[1], moves, silent(nodes)}})
 if not nodes[ARGV[1]] or ARGV[9] == '1' then
   tell_all_of_it(ARGV[1], version, '')
   redis.call('SADD', KEYS[4], ARGV[2])

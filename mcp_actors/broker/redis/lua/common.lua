@@ -71,7 +71,7 @@ end
 local function set_lock(locked, version) redis.call('HSET', KEYS[3], '#l', text(locked and version or -version)) end
 
 -- changes: {'+', node, incarnation, order, text, away, moves}, {'-', incarnation, reason, field},
--- {'~', incarnation, away, field}, {'>', incarnation, node, moves}, {'#', "1" if it is locked now, by whom},
+-- {'~', incarnation, away, field}, {'>', incarnation, node, moves, {node...}}, {'#', "1" if it is locked now, by whom},
 -- {'x', by whom}: all have left. Each entry names the version it follows: who has read that one has missed nothing,
 -- also when a restart made versions jump.
 local function tell(nodes, state, version, changes)

@@ -30,7 +30,7 @@ for i = 8, #ARGV, 8 do
     elseif member[6] < moves then
       kept[field] = true
       moved[member[1]] = (moved[member[1]] or 0) + 1
-      changes[#changes + 1] = {'>', incarnation, ARGV[1], moves}
+      changes[#changes + 1] = {'>', incarnation, ARGV[1], moves, {}}
       member[1], member[6] = ARGV[1], moves
       redis.call('HSET', KEYS[2], field, cmsgpack.pack(member))
     end
