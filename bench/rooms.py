@@ -46,6 +46,9 @@ class Nobody:
     def close(self, code: Any) -> None:
         """See `Outlet`."""
 
+    def put_out(self, room: Any, reason: Any) -> None:
+        """See `Outlet`."""
+
     def moved(self, room: Any) -> None:
         """See `Outlet`."""
 

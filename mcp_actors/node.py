@@ -17,6 +17,7 @@ from mcp_actors.actors.mail import (
     Greeting,
     Mail,
     Mark,
+    Moderate,
     Outlet,
     Recover,
     Relayed,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from mcp_actors.broker import Broker
     from mcp_actors.protocol.events import MemberMoved
     from mcp_actors.protocol.handover import MemberState, SessionState
-    from mcp_actors.protocol.messages import Message, Targeted
+    from mcp_actors.protocol.messages import Message, Moderation, Targeted
 
 
 class Node:
@@ -136,16 +137,25 @@ class Membership:
         """As which one."""
         return self._member.incarnation
 
-    def enter(self, outlet: Outlet, greeting: Greeting, *, presence: bool = False) -> Awaitable[None]:
-        """Ask at once to enter, and await the outcome; the room writes the reply.
+    def enter(
+        self, outlet: Outlet, greeting: Greeting, *, presence: bool = False, moderator: bool = False
+    ) -> Awaitable[None]:
+        """Ask at once to enter, though the room is locked if as a `moderator`, and await the outcome.
 
-        Raises `PeerIdTaken` or `RoomFull` too.
+        The room writes the reply. Raises `PeerIdTaken`, `RoomFull` or `RoomLocked` too.
         """
         self.presence = presence
-        return self._ask(Enter(self._member, outlet, greeting, presence))
+        return self._ask(Enter(self._member, outlet, greeting, presence, moderator))
 
-    def claim(self, outlet: Outlet) -> Awaitable[MemberMoved | None]:
-        """Ask at once to have the place here, and await its move; None if it is gone."""
+    def moderate(self, request: Moderation) -> Awaitable[None]:
+        """Ask at once for what a moderator wants, and await that it is done; the room writes the reply.
+
+        Raises `NotInRoom` and `PeerNotFound` too.
+        """
+        return self._ask(Moderate(self._member.incarnation, request))
+
+    def claim(self, outlet: Outlet) -> Awaitable[MemberMoved | LeaveReason | None]:
+        """Ask at once to have the place here, and await its move; None if it is gone, or how a moderator put it out."""
         return self._ask(Claim(self._member, outlet))
 
     def adopt(self, state: MemberState) -> None:

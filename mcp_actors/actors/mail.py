@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mcp_actors.protocol.events import Announced, Event, LeaveReason, Member, Missed, Signalled
     from mcp_actors.protocol.handover import Handover, MemberState
     from mcp_actors.protocol.identifiers import Incarnation, RequestId, RoomId
-    from mcp_actors.protocol.messages import Message, Targeted
+    from mcp_actors.protocol.messages import Message, Moderation, Targeted
 
 
 class Outlet(Protocol):
@@ -30,6 +30,9 @@ class Outlet(Protocol):
 
     def close(self, code: CloseCode) -> None:
         """Close its connection, for good."""
+
+    def put_out(self, room: RoomId, reason: LeaveReason) -> None:
+        """A moderator has put the client out of a room, to which it may not come back."""
 
     def moved(self, room: RoomId) -> None:
         """The client is at another node by now: as a member of a room it is only to be handed over."""
@@ -52,10 +55,22 @@ class Enter(Struct, frozen=True, gc=False):
     greeting: Greeting = Greeting()
     presence: bool = False
     """Whether it wants to know who is away."""
+    moderator: bool = False
+    """Whether it gets in though the room is locked."""
+
+
+class Moderate(Struct, frozen=True, gc=False):
+    """Asked by a moderator: answered with None when all of it was heard, or with a SignalingError."""
+
+    by: Incarnation
+    request: Moderation
 
 
 class Claim(Struct, frozen=True, gc=False):
-    """Asked by a client that was at another node: answered with its member's move to here, None if that is gone."""
+    """Asked by a client that was at another node: answered with its member's move to here.
+
+    None if that is gone; or how a moderator put it out.
+    """
 
     member: Member
     outlet: Outlet
@@ -134,4 +149,4 @@ class Heard(Struct, frozen=True, gc=False):
     event: Event
 
 
-Mail = Enter | Exit | Claim | Depart | Adopt | Recover | Return | Mark | Relayed | Broadcast | Heard
+Mail = Enter | Exit | Moderate | Claim | Depart | Adopt | Recover | Return | Mark | Relayed | Broadcast | Heard

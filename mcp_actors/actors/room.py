@@ -18,6 +18,7 @@ from mcp_actors.actors.mail import (
     Heard,
     Mail,
     Mark,
+    Moderate,
     Outlet,
     Recover,
     Relayed,
@@ -27,6 +28,7 @@ from mcp_actors.protocol import handover
 from mcp_actors.protocol.codec import error_frame, located
 from mcp_actors.protocol.errors import CloseCode, SignalingError
 from mcp_actors.protocol.events import (
+    BY_MODERATORS,
     Announced,
     ClaimRefused,
     FramesLost,
@@ -38,13 +40,17 @@ from mcp_actors.protocol.events import (
     MemberMarked,
     MemberMoved,
     Missed,
+    Moderated,
     Receipt,
+    RoomClosed,
+    RoomLocked,
     Signalled,
     Switched,
     Vacated,
 )
-from mcp_actors.protocol.messages import Message
+from mcp_actors.protocol.messages import CloseRoom, Kick, Lock, Message
 from mcp_actors.room.effects import Publish, Send
+from mcp_actors.room.moderation import target_of
 from mcp_actors.room.room import Departure, Entry, Room, ack, peer_not_found
 
 if TYPE_CHECKING:
@@ -79,13 +85,16 @@ class RoomActor(LoopActor):
         self._outlets: dict[Incarnation, Outlet] = {}
         self._entering: dict[Incarnation, LoopFuture[None]] = {}
         self._leaving: dict[Incarnation, LoopFuture[None]] = {}
-        self._claiming: dict[Incarnation, LoopFuture[MemberMoved | None]] | None = None
+        self._claiming: dict[Incarnation, LoopFuture[MemberMoved | LeaveReason | None]] | None = None
+        self._moderating: dict[Incarnation, LoopFuture[None]] | None = None
         self._at = b""  # the last place of what came from other nodes
 
     def __str__(self) -> str:
         return f"room {self._room.id!r}"
 
-    def on_receive(self, message: Mail) -> LoopFuture[None] | LoopFuture[MemberMoved | None] | Departing | None:
+    def on_receive(
+        self, message: Mail
+    ) -> LoopFuture[None] | LoopFuture[MemberMoved | LeaveReason | None] | Departing | None:
         """Handle one mail; those that are asked have an answer."""
         match message:
             case Relayed():
@@ -98,6 +107,8 @@ class RoomActor(LoopActor):
                 return self._enter(message)
             case Exit():
                 return self._exit(message)
+            case Moderate():
+                return self._moderate(message)
             case Mark():
                 self._broker.mark(self._room.id, message.incarnation, away=message.away)
             case Return():
@@ -123,7 +134,7 @@ class RoomActor(LoopActor):
         for outlet in list(self._outlets.values()):
             outlet.close(CloseCode.ROOM_LOST)
         asked: list[LoopFuture[Any]] = [*self._entering.values(), *self._leaving.values()]
-        for answer in (*asked, *(self._claiming or {}).values()):
+        for answer in (*asked, *(self._claiming or {}).values(), *(self._moderating or {}).values()):
             answer.set_exception((ActorDeadError, ActorDeadError(f"{self} was lost"), None))
 
     # ------------------------------------------------------------------------------------------------------ membership
@@ -134,7 +145,7 @@ class RoomActor(LoopActor):
         self.idle_matters = False
         self._room.enter(Entry(mail.member, mail.greeting, mail.presence))
         answer = self._entering[incarnation] = LoopFuture()
-        self._broker.join(self._room.id, mail.member, self._capacity)
+        self._broker.join(self._room.id, mail.member, self._capacity, moderator=mail.moderator)
         return answer
 
     def _exit(self, mail: Exit) -> LoopFuture[None] | None:
@@ -147,9 +158,63 @@ class RoomActor(LoopActor):
         self._broker.leave(self._room.id, mail.incarnation, mail.reason)
         return answer
 
+    # ------------------------------------------------------------------------------------------------------ moderation
+
+    def _moderate(self, mail: Moderate) -> LoopFuture[None]:
+        self._room.moderate(mail.by, mail.request)
+        self._moderating = self._moderating or {}
+        answer = self._moderating[mail.by] = LoopFuture()
+        room, request = self._room.id, mail.request
+        match request:
+            case Kick():
+                self._broker.kick(room, mail.by, *target_of(request))
+            case CloseRoom():
+                self._broker.close(room, mail.by)
+            case _:
+                self._broker.lock(room, mail.by, locked=isinstance(request, Lock))
+        return answer
+
+    def _moderated(self, event: RoomLocked | RoomClosed | Moderated) -> None:
+        match event:
+            case RoomLocked():
+                self._perform(self._room.lock(event))
+            case RoomClosed():
+                self._close_room(event)
+            case Moderated():
+                self._settle(event)
+
+    def _settle(self, event: Moderated) -> None:
+        answer = (self._moderating or {}).pop(event.by, None)
+        try:
+            self._perform(self._room.moderated(event))
+        except SignalingError as error:
+            if answer is not None:
+                answer.set_exception((type(error), error, None))
+            return
+        if answer is not None:
+            answer.set(None)
+
+    def _close_room(self, event: RoomClosed) -> None:
+        log.info("room closed", room=self._room.id)
+        out = {one: outlet for one, outlet in self._outlets.items() if one in self._room.roster}
+        self._perform(self._room.close(event))
+        for incarnation, outlet in out.items():
+            self._put_out(incarnation, outlet, LeaveReason.ROOM_CLOSED)
+
+    def _put_out(self, incarnation: Incarnation, outlet: Outlet, reason: LeaveReason) -> None:
+        """Let go of a member that a moderator put out, and of whatever it waits for."""
+        del self._outlets[incarnation]
+        outlet.put_out(self._room.id, reason)
+        for waiting in (self._leaving, self._moderating or {}):
+            answer = waiting.pop(incarnation, None)
+            if answer is not None:
+                answer.set(None)
+
     # ----------------------------------------------------------------------------------------------------------- moves
 
-    def _move(self, mail: Claim | Depart | Adopt | Recover) -> LoopFuture[MemberMoved | None] | Departing | None:
+    def _move(
+        self, mail: Claim | Depart | Adopt | Recover
+    ) -> LoopFuture[MemberMoved | LeaveReason | None] | Departing | None:
         match mail:
             case Recover():
                 self._recover(mail)
@@ -161,7 +226,7 @@ class RoomActor(LoopActor):
                 self._perform(self._room.adopt(mail.incarnation, mail.state))
         return None
 
-    def _claim(self, mail: Claim) -> LoopFuture[MemberMoved | None]:
+    def _claim(self, mail: Claim) -> LoopFuture[MemberMoved | LeaveReason | None]:
         incarnation = mail.member.incarnation
         self._outlets[incarnation] = mail.outlet
         self.idle_matters = False
@@ -171,11 +236,11 @@ class RoomActor(LoopActor):
         self._broker.claim(self._room.id, mail.member)
         return answer
 
-    def _claimed(self, incarnation: Incarnation, move: MemberMoved | None) -> None:
+    def _claimed(self, incarnation: Incarnation, move: MemberMoved | LeaveReason | None) -> None:
         answer = (self._claiming or {}).pop(incarnation, None)
         if answer is None:
             return
-        if move is None:
+        if not isinstance(move, MemberMoved):
             self._outlets.pop(incarnation, None)
             self._room.give_up_claim(incarnation)
         answer.set(move)
@@ -194,6 +259,7 @@ class RoomActor(LoopActor):
         incarnation = event.incarnation
         log.debug("member moved", room=self._room.id, member=incarnation, node=event.node)
         self._outlets[incarnation].moved(self._room.id)
+        self._settle(Moderated(incarnation, done=True))  # what comes of what it asked for is told where it is now
         leaving = self._leaving.pop(incarnation, None)
         if leaving is None:
             self._tell_complete(incarnation)
@@ -249,7 +315,16 @@ class RoomActor(LoopActor):
         self.idle_matters = self._room.empty
 
     def _heard_of_members(
-        self, event: MemberJoined | MemberLeft | MemberMarked | JoinRefused | ClaimRefused | Vacated
+        self,
+        event: MemberJoined
+        | MemberLeft
+        | MemberMarked
+        | JoinRefused
+        | ClaimRefused
+        | Vacated
+        | RoomLocked
+        | RoomClosed
+        | Moderated,
     ) -> None:
         match event:
             case MemberJoined() | MemberLeft():
@@ -259,14 +334,22 @@ class RoomActor(LoopActor):
             case JoinRefused():
                 self._refused(event)
             case ClaimRefused():
-                self._claimed(event.incarnation, None)
+                self._claimed(event.incarnation, event.reason)
             case Vacated():
                 self._room.vacated()
+            case _:
+                self._moderated(event)
 
     def _changed(self, event: MemberJoined | MemberLeft) -> None:
         self._perform(self._room.heard(event))
         if isinstance(event, MemberLeft):
             log.debug("member left", room=self._room.id, member=event.incarnation, reason=event.reason)
+            if event.reason in BY_MODERATORS and event.incarnation in self._outlets:
+                self._put_out(event.incarnation, self._outlets[event.incarnation], event.reason)
+                return
+            asked = (self._moderating or {}).pop(event.incarnation, None)
+            if asked is not None:
+                asked.set(None)
             answer = self._leaving.pop(event.incarnation, None)
             if answer is None:  # it did not ask to: another has its place, or the other nodes took this one for lost
                 replaced = event.reason is LeaveReason.REPLACED

@@ -21,6 +21,15 @@ Membership
   leave when the time for that is over; else to leave at once. A node that was taken for lost hears its own members
   leave, without having asked for it.
 
+Moderation
+
+* `kick`, `lock` and `close` are asked for a member of the asking node, and change nothing once that is out of the room.
+  Their outcome is heard by every node of the room, in the same order as all else: `MemberLeft` with the reason `kicked`
+  (of all connections of a user, in one version), `RoomLocked` where that is news, and `RoomClosed`, which stands for
+  the leaves of all members. `Moderated` is heard behind it by the asking node alone, once for each request.
+* A locked room lets in those who may moderate it: a `join` that says so. It stays locked until its life ends.
+* A member that was put out so cannot be claimed: `ClaimRefused` tells the reason, for the time that sessions wait.
+
 Moves
 
 * A node asks with `claim` for a member of another node, whose session goes on at it: `MemberMoved` is heard by all
@@ -64,7 +73,7 @@ if TYPE_CHECKING:
         Signalled,
         Step,
     )
-    from mcp_actors.protocol.identifiers import Incarnation, RoomId
+    from mcp_actors.protocol.identifiers import Incarnation, PeerId, RoomId, UserId
 
 Listener = Callable[["RoomId", "Event"], Awaitable[None] | None]
 """How a node hears of its rooms; it must not fail; what it returns is to be awaited before it is told more."""
@@ -81,7 +90,8 @@ class Note(Struct, frozen=True):
     """What all nodes may know of a session: `rooms` as (room, member id, incarnation, whether to tell who is away).
 
     `whose`: what a client must claim to be to go on with it. `generation` counts its connections; `oldest`: the first
-    of those whose token the client may still have. `left`: what a node that stops leaves behind of it.
+    of those whose token the client may still have. `left`: what a node that stops leaves behind of it. `out`: the rooms
+    that a moderator put it out of, and how.
     """
 
     session: str
@@ -90,6 +100,7 @@ class Note(Struct, frozen=True):
     whose: str
     rooms: list[tuple[str, str, str, bool]]
     left: bytes = b""
+    out: dict[str, str] = {}
 
 
 class Taken(Struct, frozen=True):
@@ -99,6 +110,7 @@ class Taken(Struct, frozen=True):
     oldest: int
     rooms: list[tuple[str, str, str, bool]]
     left: bytes = b""
+    out: dict[str, str] = {}
 
 
 class Recovered(NamedTuple):
@@ -137,14 +149,23 @@ class Broker(Protocol):
     def health(self) -> Mapping[str, Any]:
         """What an operator may want to know, as JSON."""
 
-    def join(self, room: RoomId, member: Member, capacity: int) -> None:
-        """Ask for a member to be let into a room."""
+    def join(self, room: RoomId, member: Member, capacity: int, *, moderator: bool = False) -> None:
+        """Ask for a member to be let into a room; a `moderator` though it is locked."""
 
     def leave(self, room: RoomId, incarnation: Incarnation, reason: LeaveReason) -> None:
         """Ask for a member to be removed from a room; no member, no effect."""
 
     def mark(self, room: RoomId, incarnation: Incarnation, *, away: bool) -> None:
         """Say that a member of this node is away, or back; no member, no effect."""
+
+    def kick(self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId) -> None:
+        """Ask for a peer, or all connections of a user, to be put out of a room."""
+
+    def lock(self, room: RoomId, by: Incarnation, *, locked: bool) -> None:
+        """Ask for a room to be locked or unlocked."""
+
+    def close(self, room: RoomId, by: Incarnation) -> None:
+        """Ask for all members to be put out of a room, which ends its life."""
 
     def claim(self, room: RoomId, member: Member) -> None:
         """Ask for a member of another node to be this node's; `member` says who, and its `moves` from now on."""

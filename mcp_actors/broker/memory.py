@@ -14,6 +14,9 @@ from mcp_actors.protocol.events import (
     MemberJoined,
     MemberLeft,
     MemberMarked,
+    Moderated,
+    RoomClosed,
+    RoomLocked,
     Vacated,
 )
 
@@ -32,15 +35,18 @@ def _nobody(_room: RoomId, _event: Event) -> None:
 class _Ledger:
     """The membership of one room."""
 
-    __slots__ = ("joins", "members", "peers", "version")
+    __slots__ = ("joins", "locked", "members", "peers", "version")
 
     def __init__(self, version: int) -> None:
         self.version = version
+        self.locked = False
         self.joins = {Kind.PEER: 0, Kind.USER: 0}
         self.members: dict[Incarnation, Member] = {}
         self.peers: dict[PeerId | UserId, Member] = {}
 
-    def refusal(self, member: Member, capacity: int) -> ErrorCode | None:
+    def refusal(self, member: Member, capacity: int, *, moderator: bool) -> ErrorCode | None:
+        if self.locked and not moderator:
+            return ErrorCode.ROOM_LOCKED
         if member.kind is Kind.PEER and member.id in self.peers:
             return None if self.peers[member.id].yields_to(member) else ErrorCode.PEER_ID_TAKEN
         present = len(self.peers) if member.kind is Kind.PEER else len(self.members) - len(self.peers)
@@ -81,6 +87,15 @@ class _Ledger:
             del self.peers[member.id]
         return MemberLeft(self.version, incarnation, reason)
 
+    def kick(self, kind: Kind, whom: PeerId | UserId) -> list[Event]:
+        """Remove a peer, or all connections of a user, in one version."""
+        found = [one.incarnation for one in self.members.values() if (one.kind, one.id) == (kind, whom)]
+        version = self.version + 1
+        gone: list[Event] = [structs.replace(self.remove(one, LeaveReason.KICKED), version=version) for one in found]
+        if found:
+            self.version = version
+        return gone
+
 
 class MemoryBroker:
     """See `Broker`."""
@@ -114,14 +129,14 @@ class MemoryBroker:
         """See `Broker`."""
         return {"broker": "memory", "rooms": len(self._rooms)}
 
-    def join(self, room: RoomId, member: Member, capacity: int) -> None:
+    def join(self, room: RoomId, member: Member, capacity: int, *, moderator: bool = False) -> None:
         """See `Broker`."""
         ledger = self._rooms.get(room)
         if ledger is None:
             ledger = self._rooms[room] = _Ledger(self._last_version)
         if member.incarnation in ledger.members:
             return
-        code = ledger.refusal(member, capacity)
+        code = ledger.refusal(member, capacity, moderator=moderator)
         if code is not None:
             self._tell(room, JoinRefused(member.incarnation, code))
             return
@@ -136,10 +151,15 @@ class MemoryBroker:
         if ledger is None or incarnation not in ledger.members:
             return
         event = ledger.remove(incarnation, reason)
+        self._tell_all(room, ledger, [event])
+
+    def _tell_all(self, room: RoomId, ledger: _Ledger, events: Sequence[Event]) -> None:
+        """Tell what happened; and that the room is empty, if it is."""
         if not ledger.members:
             self._last_version = max(self._last_version, ledger.version)
             del self._rooms[room]
-        self._tell(room, event)
+        for event in events:
+            self._tell(room, event)
         if not ledger.members:
             self._tell(room, Vacated())
 
@@ -149,6 +169,40 @@ class MemoryBroker:
         event = None if ledger is None else ledger.mark(incarnation, away=away)
         if event is not None:
             self._tell(room, event)
+
+    # ----------------------------------------------------------------------------------------------------- moderation
+
+    def kick(self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId) -> None:
+        """See `Broker`."""
+        ledger = self._ledger_of(room, by)
+        gone = [] if ledger is None else ledger.kick(kind, whom)
+        if ledger is not None and gone:
+            self._tell_all(room, ledger, gone)
+        self._tell(room, Moderated(by, done=bool(gone)))
+
+    def lock(self, room: RoomId, by: Incarnation, *, locked: bool) -> None:
+        """See `Broker`."""
+        ledger = self._ledger_of(room, by)
+        done = ledger is not None and ledger.locked is not locked
+        if ledger is not None and done:
+            ledger.version += 1
+            ledger.locked = locked
+            self._tell(room, RoomLocked(ledger.version, locked, by))
+        self._tell(room, Moderated(by, done=done))
+
+    def close(self, room: RoomId, by: Incarnation) -> None:
+        """See `Broker`."""
+        ledger = self._ledger_of(room, by)
+        if ledger is not None:
+            ledger.version += 1
+            ledger.members.clear()
+            self._tell_all(room, ledger, [RoomClosed(ledger.version, by)])
+        self._tell(room, Moderated(by, done=ledger is not None))
+
+    def _ledger_of(self, room: RoomId, by: Incarnation) -> _Ledger | None:
+        """A room that a moderator is in."""
+        ledger = self._rooms.get(room)
+        return ledger if ledger is not None and by in ledger.members else None
 
     def abandon(self, room: RoomId) -> None:
         """See `Broker`."""

@@ -21,6 +21,8 @@ from mcp_actors.protocol.messages import (
     IceCandidate,
     Join,
     JoinRoom,
+    Kick,
+    KickPayload,
     Message,
     Offer,
     PeerRequest,
@@ -119,6 +121,8 @@ class Decoder(Generic[T]):
                 return self._id_problem("payload.user_id", message.payload.user_id)
             case JoinRoom():
                 return self._id_problem("room", message.room)
+            case Kick():
+                return _whom_problem(message.payload)
         return None
 
     def _id_problem(self, field: str, value: str | UnsetType) -> BadMessage | None:
@@ -193,6 +197,12 @@ def _read(raw: Raw, expected: Any) -> Any:
         return msgspec.json.decode(raw, type=expected)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _whom_problem(payload: KickPayload) -> BadMessage | None:
+    if (payload.peer_id is UNSET) is not (payload.user_id is UNSET):
+        return None
+    return BadMessage("`payload` must have either `peer_id` or `user_id`.", field="payload")
 
 
 def _text_problem(field: str, raw: Raw) -> BadMessage | None:

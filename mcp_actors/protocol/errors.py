@@ -10,9 +10,12 @@
       StaleNegotiation        an answer or a candidate for an offer that a newer one has overtaken
       PeerIdTaken             another connection has that peer id in the room
       RoomFull                the room has as many members as it may
+      RoomLocked              a moderator has locked the room
       TooManyRooms            this connection is in as many rooms as it may
       Unauthorized            there is no token, or none that can be used
       Forbidden               the token does not allow it
+      Kicked                  a moderator has put this client out of the room that it wants to come back to
+      RoomClosed              a moderator has closed the room that it wants to come back to
       Unavailable             the server cannot do it now; a later try may succeed
       RateLimited             too much at once; a later try may succeed
       Internal                a bug of the server
@@ -45,9 +48,12 @@ class ErrorCode(StrEnum):
     STALE_NEGOTIATION = "stale-negotiation"
     PEER_ID_TAKEN = "peer-id-taken"
     ROOM_FULL = "room-full"
+    ROOM_LOCKED = "room-locked"
     TOO_MANY_ROOMS = "too-many-rooms"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
+    KICKED = "kicked"
+    ROOM_CLOSED = "room-closed"
     UNAVAILABLE = "unavailable"
     RATE_LIMITED = "rate-limited"
     INTERNAL = "internal"
@@ -70,6 +76,8 @@ class CloseCode(IntEnum):
     REPLACED = 4501
     UNAUTHORIZED = 4502
     TOKEN_EXPIRED = 4503
+    KICKED = 4504
+    ROOM_CLOSED = 4505
     IDLE = 4510
 
     @property
@@ -163,6 +171,12 @@ class RoomFull(SignalingError):
     code = ErrorCode.ROOM_FULL
 
 
+class RoomLocked(SignalingError):
+    """The room lets in only those who may moderate it."""
+
+    code = ErrorCode.ROOM_LOCKED
+
+
 class TooManyRooms(SignalingError):
     """This connection is in as many rooms as it may (`details["limit"]`)."""
 
@@ -184,6 +198,28 @@ class Forbidden(SignalingError):
     """The token does not allow it."""
 
     code = ErrorCode.FORBIDDEN
+
+
+class Kicked(SignalingError):
+    """A moderator has put this client out of the room; `final` where it has no other."""
+
+    code = ErrorCode.KICKED
+
+    def final(self) -> Self:
+        """Have the connection closed for it."""
+        self.close_code = CloseCode.KICKED
+        return self
+
+
+class RoomClosed(SignalingError):
+    """A moderator has closed the room while this client was in it; `final` where it has no other."""
+
+    code = ErrorCode.ROOM_CLOSED
+
+    def final(self) -> Self:
+        """Have the connection closed for it."""
+        self.close_code = CloseCode.ROOM_CLOSED
+        return self
 
 
 class Unavailable(SignalingError):

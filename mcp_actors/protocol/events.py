@@ -26,6 +26,12 @@ class LeaveReason(StrEnum):
     TIMEOUT = "timeout"
     NODE_LOST = "node-lost"
     REPLACED = "replaced"
+    KICKED = "kicked"
+    ROOM_CLOSED = "room-closed"
+
+
+BY_MODERATORS = frozenset({LeaveReason.KICKED, LeaveReason.ROOM_CLOSED})
+"""How moderators put members out, who may not come back to where they were."""
 
 
 class Member(Struct, frozen=True):
@@ -80,13 +86,48 @@ class MemberMarked(Struct, frozen=True):
     at: bytes = b""
 
 
+class RoomLocked(Struct, frozen=True):
+    """The room is locked, or unlocked, from `version` on: locked, it lets in only those who may moderate it.
+
+    `by`: the moderator that asked for it; None where it is only told again. `at` as in `Signalled`.
+    """
+
+    version: int
+    locked: bool
+    by: Incarnation | None = None
+    at: bytes = b""
+
+
+class RoomClosed(Struct, frozen=True):
+    """All members are out of the room from `version` on, and it begins anew. `by`, `at` as in `RoomLocked`."""
+
+    version: int
+    by: Incarnation
+    at: bytes = b""
+
+
+class Moderated(Struct, frozen=True):
+    """What a moderator asked for is done, and all of it was heard; told to its own node alone.
+
+    `done`: it changed something. `failed`: it cannot be done.
+    """
+
+    by: Incarnation
+    done: bool
+    failed: bool = False
+
+
 class Missed(Struct, frozen=True):
-    """News of a peer that a member was not told, as its node was gone: a newcomer, or who left, or is away or back."""
+    """News that a member was not told, as its node was gone: of a peer, or that the room was locked or unlocked.
+
+    The peer is a newcomer, or has left, or is away or back.
+    """
 
     peer: PeerId
     member: Member | None = None
     reason: LeaveReason | None = None
     away: bool = False
+    locked: bool | None = None
 
 
 class MemberMoved(Struct, frozen=True):
@@ -131,9 +172,13 @@ class JoinRefused(Struct, frozen=True):
 
 
 class ClaimRefused(Struct, frozen=True):
-    """The member that this node claimed is gone, or somebody claimed it later; told to that node alone."""
+    """The member that this node claimed is gone, or somebody claimed it later; told to that node alone.
+
+    `reason`: how a moderator put it out, if one did.
+    """
 
     incarnation: Incarnation
+    reason: LeaveReason | None = None
 
 
 class Vacated(Struct, frozen=True):
@@ -198,6 +243,9 @@ Event = (
     MemberJoined
     | MemberLeft
     | MemberMarked
+    | RoomLocked
+    | RoomClosed
+    | Moderated
     | MemberMoved
     | Switched
     | HandedOver
@@ -211,8 +259,12 @@ Event = (
 )
 
 
+LOCATED = (MemberJoined, MemberLeft, MemberMarked, MemberMoved, RoomLocked, RoomClosed)
+"""What clients are told of a room, with the place where it was read."""
+
+
 def placed(event: Event, at: bytes) -> Event:
     """The event, as heard at a place; of those that have one."""
-    if at and isinstance(event, MemberJoined | MemberLeft | MemberMarked | MemberMoved):
+    if at and isinstance(event, LOCATED):
         return structs.replace(event, at=at)
     return event

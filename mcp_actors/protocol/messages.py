@@ -68,6 +68,40 @@ class Authenticate(Request, frozen=True, tag="authenticate"):
     payload: AuthenticatePayload
 
 
+class KickPayload(Struct, frozen=True):
+    """Whom: a peer, or a user with all its connections; exactly one of the two."""
+
+    peer_id: PeerId | UnsetType = UNSET
+    user_id: UserId | UnsetType = UNSET
+
+
+class Kick(RoomRequest, frozen=True, tag="kick"):
+    """Put a member out of a room, for good."""
+
+    payload: KickPayload
+
+
+class Lock(RoomRequest, frozen=True, tag="lock"):
+    """Let nobody into a room any more but those who may moderate it."""
+
+    payload: Empty = Empty()
+
+
+class Unlock(RoomRequest, frozen=True, tag="unlock"):
+    """Let everybody into a room again."""
+
+    payload: Empty = Empty()
+
+
+class CloseRoom(RoomRequest, frozen=True, tag="close-room"):
+    """Put everybody out of a room."""
+
+    payload: Empty = Empty()
+
+
+Moderation = Kick | Lock | Unlock | CloseRoom
+
+
 # ----------------------------------------------------------------------------------------- /ws/signaling/, from clients
 
 
@@ -175,7 +209,7 @@ class Signal(RelayedRequest, frozen=True, tag="signal"):
 
 
 Targeted = Offer | Answer | IceCandidate | Signal
-PeerRequest = Authenticate | Join | Leave | Offer | Answer | IceCandidate | Signal
+PeerRequest = Authenticate | Join | Leave | Offer | Answer | IceCandidate | Signal | Kick | Lock | Unlock | CloseRoom
 
 
 # ----------------------------------------------------------------------------------------------- /ws/mcp/, from clients
@@ -220,7 +254,7 @@ class Message(RelayedRequest, frozen=True, tag="message"):
     payload: MessagePayload
 
 
-UserRequest = Authenticate | Connect | JoinRoom | LeaveRoom | Message
+UserRequest = Authenticate | Connect | JoinRoom | LeaveRoom | Message | Kick | Lock | Unlock | CloseRoom
 
 
 # ------------------------------------------------------------------------------------------------------ from the server
@@ -284,6 +318,7 @@ class JoinedPayload(Struct, frozen=True):
     """The room as it is at this moment, oneself included; `ice_servers` are RTCIceServer objects.
 
     `resume` is the token for coming back. In a session that was `resumed`, `complete` says that no frame is missing.
+    `locked` if the room is.
     """
 
     peer_id: PeerId
@@ -293,6 +328,7 @@ class JoinedPayload(Struct, frozen=True):
     resume: str | UnsetType = UNSET
     resumed: bool | UnsetType = UNSET
     complete: bool | UnsetType = UNSET
+    locked: bool | UnsetType = UNSET
 
 
 class Joined(RoomReply, frozen=True, tag="joined"):
@@ -368,10 +404,11 @@ class Connected(Reply, frozen=True, tag="connected"):
 
 
 class RoomJoinedPayload(Struct, frozen=True):
-    """The room as it is at this moment, oneself included."""
+    """The room as it is at this moment, oneself included; `locked` if it is."""
 
     users: list[UserEntry]
     peers: list[PeerEntry]
+    locked: bool | UnsetType = UNSET
 
 
 class RoomJoined(RoomReply, frozen=True, tag="room-joined"):
@@ -403,6 +440,31 @@ class UserLeft(RoomReply, frozen=True, tag="user-left"):
     """A user is out of the room from now on."""
 
     payload: UserLeftPayload
+
+
+class KickedPayload(Struct, frozen=True):
+    """Who was kicked, under which of its ids."""
+
+    peer_id: PeerId | UnsetType = UNSET
+    user_id: UserId | UnsetType = UNSET
+
+
+class Kicked(RoomReply, frozen=True, tag="kicked"):
+    """You are out of the room; or, in answer to `kick`, the other one is."""
+
+    payload: KickedPayload
+
+
+class RoomLocked(RoomReply, frozen=True, tag="room-locked"):
+    """The room lets in nobody any more but those who may moderate it."""
+
+
+class RoomUnlocked(RoomReply, frozen=True, tag="room-unlocked"):
+    """The room lets in everybody again."""
+
+
+class RoomClosed(RoomReply, frozen=True, tag="room-closed"):
+    """Everybody is out of the room, you too."""
 
 
 class AckPayload(Struct, frozen=True, omit_defaults=True):
@@ -463,6 +525,10 @@ ServerMessage = (
     | RoomLeft
     | UserJoined
     | UserLeft
+    | Kicked
+    | RoomLocked
+    | RoomUnlocked
+    | RoomClosed
     | Ack
     | Reconnect
     | Error

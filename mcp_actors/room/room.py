@@ -18,27 +18,32 @@ from mcp_actors.protocol.errors import (
     PeerIdTaken,
     PeerNotFound,
     RoomFull,
+    RoomLocked,
     SignalingError,
     StaleNegotiation,
     Unavailable,
 )
-from mcp_actors.protocol.events import Kind, Member, MemberJoined, MemberLeft, Step
+from mcp_actors.protocol.events import Kind, LeaveReason, Member, MemberJoined, MemberLeft, Step
 from mcp_actors.protocol.handover import MemberState, Offers, Pending
 from mcp_actors.protocol.identifiers import PeerId, UserId, shown
+from mcp_actors.room import moderation
 from mcp_actors.room.effects import Publish, Relay, Send
+from mcp_actors.room.moderation import Moderation
 from mcp_actors.room.moves import Moves
 from mcp_actors.room.negotiation import Negotiations
 from mcp_actors.room.roster import Roster
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from mcp_actors.protocol import events
     from mcp_actors.protocol.events import (
         Announced,
         JoinRefused,
         MemberMarked,
         MemberMoved,
         Missed,
+        Moderated,
         Receipt,
         Signalled,
         Switched,
@@ -110,12 +115,14 @@ class Room:
         "_here",
         "_leaving",
         "_max_unanswered",
+        "_moderation",
         "_moves",
         "_negotiations",
         "_ticket",
         "_unanswered",
         "_watching",
         "id",
+        "locked",
         "roster",
         "version",
     )
@@ -124,13 +131,15 @@ class Room:
         self.id = room_id
         self.roster = Roster()
         self.version = 0
+        self.locked = False
         self._capacity = capacity
         self._max_unanswered = max_unanswered
         self._entering: dict[Incarnation, Entry] = {}
         self._leaving: dict[Incarnation, Departure] = {}
         self._here: dict[Incarnation, bytes] = {}  # with the stamp of each
         self._claimed: frozenset[tuple[Incarnation, int]] = frozenset()  # who is to move here, and by which move
-        self._moves: Moves | None = None  # most rooms never need it, nor this:
+        self._moves: Moves | None = None  # most rooms never need it, nor these:
+        self._moderation: Moderation | None = None
         self._unanswered: dict[tuple[Incarnation, int], Unanswered] | None = None  # by sender and ticket
         self._watching: frozenset[Incarnation] = frozenset()  # who wants to know who is away
         self._ticket = 0
@@ -163,6 +172,62 @@ class Room:
         if isinstance(event, MemberJoined):
             return self._joined(event.member, event.at)
         return self._left(event)
+
+    # ------------------------------------------------------------------------------------------------------- moderation
+
+    def moderate(self, by: Incarnation, request: wire.Moderation) -> None:
+        """Remember what the broker is to be asked for a moderator.
+
+        Raises `NotInRoom`, `PeerNotFound` and `Unavailable`.
+        """
+        self._present(by)
+        self._moderation = self._moderation or Moderation()
+        self._moderation.ask(by, request, self.roster)
+
+    def lock(self, event: events.RoomLocked) -> list[Send]:
+        """Tell all who are here that the room is locked or unlocked, if that is news."""
+        self.version = event.version
+        if self.locked is event.locked:
+            return []
+        self.locked = event.locked
+        return self._tell_moderated(event, lambda one: moderation.locked(self.id, one, locked=event.locked))
+
+    def close(self, event: events.RoomClosed) -> list[Send]:
+        """Tell all who are here that the room is closed; nobody is in it any more."""
+        sends = self._tell_moderated(event, lambda one: moderation.closed(self.id, one))
+        self.version = event.version
+        self._here = {}
+        self._leaving = {one: departure for one, departure in self._leaving.items() if one in self._entering}
+        self._unanswered = self._moderation = None
+        self._watching = frozenset()
+        self.vacated()
+        return sends
+
+    def moderated(self, event: Moderated) -> list[Send]:
+        """Answer a moderator who was not yet. Raises `PeerNotFound` and `Unavailable`."""
+        asked = self._moderation.take(event.by) if self._moderation else None
+        if asked is None:
+            return []
+        answer = moderation.outcome(self.id, asked, event)
+        return [] if answer is None or event.by not in self._here else [Send((event.by,), encode(answer))]
+
+    def _tell_moderated(
+        self,
+        event: events.RoomLocked | events.RoomClosed,
+        say: Callable[[RequestId | None], wire.ServerMessage],
+    ) -> list[Send]:
+        """Tell all who are here, and let who asked know that by the `id` of its request."""
+        request_id = self._moderation.answered(event.by) if self._moderation else None
+        asker = event.by if request_id is not None and event.by in self._here else None
+        sends = self._tell([one for one in self._here if one != asker], say(None), event.at)
+        return sends if asker is None else [*sends, *self._tell([asker], say(request_id), event.at)]
+
+    def _kicked(self, member: Member, event: MemberLeft, departure: Departure | None) -> list[Send]:
+        """Tell a member of this node that it was kicked; not one that is told that it has left, as it wanted."""
+        if departure is not None and departure.replied:
+            return []
+        request_id = self._moderation.kicks_itself(member) if self._moderation else None
+        return self._tell([member.incarnation], moderation.kicked(self.id, member, request_id), event.at)
 
     # ------------------------------------------------------------------------------------------------------------ moves
 
@@ -257,6 +322,7 @@ class Room:
     def vacated(self) -> None:
         """Forget those on other nodes: with nobody here, this node hears no more of them."""
         self.roster = Roster()
+        self.locked = False
         self._negotiations = None
         self._moves = None
 
@@ -275,6 +341,8 @@ class Room:
             case ErrorCode.ROOM_FULL:
                 text = f"The room is full: it holds {self._capacity} {member.kind}s."
                 return RoomFull(text, limit=self._capacity)
+            case ErrorCode.ROOM_LOCKED:
+                return RoomLocked("The room is locked; a moderator can unlock it.")
         return Unavailable("The room cannot be joined now; try again.")
 
     def _joined(self, member: Member, at: bytes) -> list[Send]:
@@ -311,7 +379,9 @@ class Room:
         return kind(room=self.id, payload=wire.LeftPayload(peer))
 
     def missed(self, incarnation: Incarnation, news: Missed) -> bytes | None:
-        """News of a peer for a member that was not told of it at the node that it was at; None if it need not be."""
+        """News for a member that was not told of it at the node that it was at; None if it need not be."""
+        if news.locked is not None:
+            return encode(moderation.locked(self.id, locked=news.locked))
         if news.member is not None:
             return encode(wire.PeerJoined(room=self.id, payload=_peer_entry(news.member)))
         if news.reason is not None:
@@ -323,12 +393,16 @@ class Room:
         departure = self._leaving.pop(event.incarnation, None)
         if member is None:
             return []
-        self._here.pop(event.incarnation, None)
+        was_here = self._here.pop(event.incarnation, None) is not None
         if self._moves:
             self._moves.forget(event.incarnation)
         if event.incarnation in self._watching:
             self._watching -= {event.incarnation}
         sends = self._tell(self._audience(member), self._farewell(member, event), event.at)
+        if event.reason is LeaveReason.KICKED and was_here:
+            sends += self._kicked(member, event, departure)
+        if self._moderation:
+            self._note_gone(member, event)
         if self._unanswered:
             sends += self._gone(event.incarnation)
         if self._negotiations and member.kind is Kind.PEER:
@@ -337,6 +411,13 @@ class Room:
         if departure is not None and departure.replied:
             sends.insert(0, Send((member.incarnation,), encode(self._goodbye(member, departure))))
         return sends
+
+    def _note_gone(self, member: Member, event: MemberLeft) -> None:
+        moderators = cast("Moderation", self._moderation)
+        if event.reason is LeaveReason.KICKED:
+            moderators.kicked(member)
+        moderators.take(member.incarnation)
+        self._moderation = moderators or None
 
     @staticmethod
     def _tell(to: list[Incarnation], news: wire.ServerMessage | None, at: bytes) -> list[Send]:
@@ -378,9 +459,11 @@ class Room:
         request_id = UNSET if greeting.request_id is None else greeting.request_id
         if member.kind is Kind.USER:
             users = [wire.UserEntry(user) for user in self.roster.users()]
-            return wire.RoomJoined(room=self.id, id=request_id, payload=wire.RoomJoinedPayload(users, peers))
+            whole = wire.RoomJoinedPayload(users, peers, self.locked or UNSET)
+            return wire.RoomJoined(room=self.id, id=request_id, payload=whole)
+        ice_servers = list(greeting.ice_servers)
         payload = wire.JoinedPayload(
-            PeerId(member.id), member.order, peers, list(greeting.ice_servers), **greeting.session()
+            PeerId(member.id), member.order, peers, ice_servers, locked=self.locked or UNSET, **greeting.session()
         )
         return wire.Joined(room=self.id, id=request_id, payload=payload)
 

@@ -11,6 +11,8 @@ from msgspec import structs
 from mcp_actors.broker import Note
 from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.protocol.events import LeaveReason
+from mcp_actors.protocol.identifiers import RoomId
+from mcp_actors.sessions.outcasts import Outcast, Outcasts, refusal
 from mcp_actors.sessions.session import Session
 from mcp_actors.sessions.takeover import (
     NEW_NODE_PATIENCE,
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     from mcp_actors.node import Node
     from mcp_actors.protocol.events import Kind
-    from mcp_actors.protocol.identifiers import RoomId
     from mcp_actors.sessions.session import Wire
 
 log = structlog.get_logger("mcp_actors.session")
@@ -73,6 +74,7 @@ class Sessions:
         self._arriving: dict[str, asyncio.Task[None]] = {}
         self._handing_over: dict[str, asyncio.Task[None]] = {}
         self._away: dict[Session, float] = {}  # since when, the longest first
+        self._outcasts = Outcasts(window, max_away)
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -94,8 +96,12 @@ class Sessions:
         """The session of this node a token is for; None if it is for none, used up, or the session has ended.
 
         A token is used up once the client is known to have the next: the reply that brought that may have been lost.
+        Raises `Kicked` or `RoomClosed` if moderators put it out of all its rooms.
         """
         claim = self._tokens.read(token)
+        reason = None if claim is None else self._outcasts.reason(*claim, kind, identity)
+        if reason is not None:
+            raise refusal(reason).final()
         session = None if claim is None else self._sessions.get(claim.session)
         if claim is None or session is None or (session.kind, session.identity) != (kind, identity):
             return None
@@ -133,8 +139,12 @@ class Sessions:
         await self._until_gone(claim.session)
         session = Session(self, kind, identity, None, claim.session, taken.generation)
         session.oldest = taken.oldest
+        for room, word in taken.out.items():
+            session.note_out(RoomId(room), LeaveReason(word))
         work = TakeOver(self._node, session, taken, received, at)
         if not await work.run(Arrival(self.max_frames, self.max_bytes)):
+            if session.out:
+                self.banish(session, next(reversed(session.out.values())))
             return
         if session.ended or session.leaving is not None:  # it was lost meanwhile, or goes on at yet another node
             return
@@ -197,6 +207,22 @@ class Sessions:
         if self._leaving.pop(session, None) is None:
             self._node.broker.forget(session.id)
 
+    def banish(self, session: Session, reason: LeaveReason) -> None:
+        """Moderators put it out of all its rooms: its client is told so at any node, for as long as it would wait."""
+        self._away.pop(session, None)
+        self._sessions.pop(session.id, None)
+        if not self.window:
+            return
+        now = asyncio.get_running_loop().time()
+        outcast = Outcast(session.kind, session.identity, session.oldest, now, reason)
+        if self._shared:
+            self._node.broker.note(_note(session))
+        self._forget_outcasts(self._outcasts.add(session.id, outcast))
+
+    def _forget_outcasts(self, sessions: list[str]) -> None:
+        for session in sessions:
+            self._node.broker.forget(session)
+
     async def end_the_late(self) -> None:
         """End the sessions that have been away for too long, for ever; hand over those that left, in time."""
         loop = asyncio.get_running_loop()
@@ -208,6 +234,7 @@ class Sessions:
                     break
                 log.debug("session ended", waited=self.window)
                 session.end(LeaveReason.TIMEOUT)
+            self._forget_outcasts(self._outcasts.forget_the_late(loop.time()))
             before = loop.time() - OLD_NODE_PATIENCE
             for session, since in list(self._leaving.items()):
                 if since > before:
@@ -239,7 +266,8 @@ class Sessions:
 def _note(session: Session) -> Note:
     rooms = [(room, place.member_id, place.incarnation, place.presence) for room, place in session.rooms()]
     whose = _whose(session.kind, session.identity)
-    return Note(session.id, session.generation, session.oldest, whose, list(rooms))
+    out = {str(room): str(reason) for room, reason in (session.out or {}).items()}
+    return Note(session.id, session.generation, session.oldest, whose, list(rooms), out=out)
 
 
 def _whose(kind: Kind, identity: str) -> str:

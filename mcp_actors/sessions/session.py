@@ -16,6 +16,7 @@ from mcp_actors.protocol.errors import AlreadyInRoom, CloseCode, NotInRoom, TooM
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.handover import SessionState
 from mcp_actors.protocol.identifiers import shown
+from mcp_actors.sessions.outcasts import CLOSE_CODES, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -58,7 +59,7 @@ class Session:
 
     __slots__ = (
         *("_asked", "_bytes", "_greeted", "_is_given", "_kept", "_lost_before", "_memberships", "_registry", "_wire"),
-        *("arrival", "ended", "generation", "id", "identity", "kind", "leaving", "number", "oldest"),
+        *("arrival", "ended", "generation", "id", "identity", "kind", "leaving", "number", "oldest", "out"),
     )
 
     def __init__(
@@ -78,6 +79,8 @@ class Session:
         """While it arrives from another node."""
         self.leaving: dict[RoomId, bool] | None = None
         """While it leaves for another node: in which rooms it did, and whether nothing more comes of each."""
+        self.out: dict[RoomId, LeaveReason] | None = None
+        """The rooms that moderators put it out of, and how; at most as many as it may be in."""
         self._registry = registry
         self._wire = wire
         self._greeted = 0
@@ -220,6 +223,46 @@ class Session:
         self._memberships.pop(room).end(LeaveReason.LEFT)
         self._registry.note(self)
 
+    def put_out(self, room: RoomId, reason: LeaveReason) -> None:
+        """See `Outlet`."""
+        if self.ended:
+            return
+        self._memberships.pop(room, None)
+        self.note_out(room, reason)
+        if self.arrival is not None:  # `go_on` sees to it; nothing more is handed over of that room
+            self.arrival.handed_over(room, None)
+            return
+        if self.leaving is not None:
+            self.leaving.pop(room, None)
+            self._hand_over_if_complete()
+        elif self._memberships:
+            self._registry.note(self)
+        else:
+            self._banish(reason)
+
+    def note_out(self, room: RoomId, reason: LeaveReason) -> None:
+        """Remember that it may not come back to a room."""
+        self.out = self.out or {}
+        self.out[room] = reason
+        while len(self.out) > self._registry.max_rooms:
+            del self.out[next(iter(self.out))]
+
+    def _banish(self, reason: LeaveReason) -> None:
+        """End for good, with a client that can come back to nothing."""
+        self.ended = True
+        self._kept = None
+        self._bytes = 0
+        self._registry.banish(self, reason)
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close(CLOSE_CODES[reason])
+
+    def expect_welcome(self, room: RoomId) -> None:
+        """Raise `Kicked` or `RoomClosed` if it wants to come back to a room that it was put out of."""
+        reason = (self.out or {}).get(room)
+        if reason is not None:
+            raise refusal(reason, room)
+
     def may_be(self, room: RoomId, member_id: str) -> bool:
         """Whether it is not in a room under another id."""
         membership = self._memberships.get(room)
@@ -235,10 +278,16 @@ class Session:
             raise TooManyRooms(text, limit=most)
 
     def enter(
-        self, room: RoomId, membership: Membership, greeting: Greeting, *, presence: bool = False
+        self,
+        room: RoomId,
+        membership: Membership,
+        greeting: Greeting,
+        *,
+        presence: bool = False,
+        moderator: bool = False,
     ) -> Awaitable[None]:
         """Join a room. Nothing is read from the client meanwhile: what it sent after its join finds it in the room."""
-        entered = membership.enter(self, greeting, presence=presence)
+        entered = membership.enter(self, greeting, presence=presence, moderator=moderator)
         self._memberships[room] = membership
         return self._entered(room, entered)
 
@@ -248,6 +297,8 @@ class Session:
         except Exception:
             self._memberships.pop(room, None)
             raise
+        if self.out:
+            self.out.pop(room, None)  # it is a newcomer there
         self._registry.note(self)
 
     async def leave(self, room: RoomId, request_id: Any) -> None:
@@ -270,13 +321,16 @@ class Session:
             for membership in memberships.values():
                 membership.end(LeaveReason.DISCONNECTED)
             return
-        self._memberships = memberships
+        out = self.out or {}
+        self._memberships = {room: place for room, place in memberships.items() if room not in out}
         self.number = state.number
         self._lost_before = state.number + 1 if lossy else 0
         for frame in state.kept:
             self._keep(frame)
         for frame in waiting:
             self.put(frame)
+        if out and not self._memberships:
+            self._banish(next(reversed(out.values())))
 
     def recovered(self, frame: bytes) -> None:
         """See `Outlet`."""
@@ -304,8 +358,11 @@ class Session:
         """See `Outlet`."""
         if self.leaving is not None:
             self.leaving[room] = True
-            if all(self.leaving.get(one) for one in self._memberships):
-                self._registry.hand_over(self)
+            self._hand_over_if_complete()
+
+    def _hand_over_if_complete(self) -> None:
+        if all((self.leaving or {}).get(one) for one in self._memberships):
+            self._registry.hand_over(self)
 
     def depart(self) -> SessionState:
         """End here, with nobody told: another node has it. What it has kept is returned."""

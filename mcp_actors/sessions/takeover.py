@@ -13,6 +13,7 @@ from mcp_actors.protocol.errors import SignalingError
 from mcp_actors.protocol.events import Kind, LeaveReason, MemberMoved
 from mcp_actors.protocol.handover import Behind, Handover, LeftBehind, MemberState, SessionState
 from mcp_actors.protocol.identifiers import Incarnation, PeerId, RoomId, UserId
+from mcp_actors.sessions.outcasts import news
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -89,6 +90,7 @@ class TakeOver:
         self._received = received
         self._at = at
         self._rooms = taken.rooms
+        self._put_out: list[bytes] = []  # what tells the client of the rooms that it was put out of meanwhile
         self._left = handover.unpack_left(taken.left) if taken.left else None
 
     async def run(self, arrival: Arrival) -> bool:
@@ -101,11 +103,12 @@ class TakeOver:
             await arrival.wait_for(set(here), NEW_NODE_PATIENCE)
         else:
             self._take_left(self._left, arrival)
-        arrival.lossy |= len(here) < len(self._rooms)
+        arrival.lossy |= len(here) + len(self._put_out) < len(self._rooms)
         for room, (place, move) in here.items():
-            await self._recover(room, place, move, arrival)
+            if room not in (self._session.out or {}):
+                await self._recover(room, place, move, arrival)
         memberships = {room: place for room, (place, _) in here.items()}
-        frames = [*arrival.recovered, *arrival.waiting]
+        frames = [*arrival.recovered, *arrival.waiting, *self._put_out]
         self._session.go_on(memberships, arrival.state(self._received), frames, lossy=arrival.lossy)
         if arrival.lossy:
             told = sum(one is not None for one in arrival.told.values())
@@ -114,7 +117,7 @@ class TakeOver:
 
     async def _claim(self) -> dict[RoomId, tuple[Membership, MemberMoved]]:
         places: dict[RoomId, Membership] = {}
-        asked: list[Awaitable[MemberMoved | None]] = []
+        asked: list[Awaitable[MemberMoved | LeaveReason | None]] = []
         kind, moves = self._session.kind, self._session.generation
         for name, member, incarnation, presence in self._rooms:
             room, member_id = RoomId(name), PeerId(member) if kind is Kind.PEER else UserId(member)
@@ -126,6 +129,10 @@ class TakeOver:
                 places[room] = place
                 asked.append(place.claim(self._session))
         given = await asyncio.gather(*asked, return_exceptions=True)
+        for (room, place), outcome in zip(places.items(), given, strict=True):
+            if isinstance(outcome, LeaveReason):
+                self._session.note_out(room, outcome)
+                self._put_out.append(news(outcome, kind, room, place.member_id))
         return {
             room: (place, move)
             for (room, place), move in zip(places.items(), given, strict=True)

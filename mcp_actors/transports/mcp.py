@@ -14,13 +14,17 @@ from mcp_actors.protocol.grants import Permission
 from mcp_actors.protocol.identifiers import UserId, shown
 from mcp_actors.protocol.messages import (
     Authenticate,
+    CloseRoom,
     Connect,
     Connected,
     ConnectedPayload,
     JoinRoom,
+    Kick,
     LeaveRoom,
+    Lock,
     Message,
     ServerInfo,
+    Unlock,
     UserRequest,
 )
 from mcp_actors.transports.websocket import SocketHandler
@@ -60,6 +64,8 @@ class McpHandler(SocketHandler[UserRequest]):
                 return self._join(message, self._user)
             case LeaveRoom():
                 return self._session(message.room).leave(message.room, message.id)
+            case Kick() | Lock() | Unlock() | CloseRoom():
+                return self._moderate(message)
 
     def _connect(self, message: Connect) -> Awaitable[None] | None:
         user = UserId(self._who(message.payload.user_id, "payload.user_id"))
@@ -102,4 +108,4 @@ class McpHandler(SocketHandler[UserRequest]):
         membership = self._endpoint.node.membership(
             message.room, Kind.USER, user, session=session.id, verified=verified
         )
-        return session.enter(message.room, membership, Greeting(message.id))
+        return session.enter(message.room, membership, Greeting(message.id), moderator=self._may_moderate)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mcp_actors.protocol.events import Kind
 from mcp_actors.protocol.grants import Permission
 from mcp_actors.protocol.identifiers import PeerId
-from mcp_actors.protocol.messages import Authenticate, Join, Leave, PeerRequest
+from mcp_actors.protocol.messages import Authenticate, CloseRoom, Join, Kick, Leave, Lock, PeerRequest, Unlock
 from mcp_actors.transports.websocket import SocketHandler
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class SignalingHandler(SocketHandler[PeerRequest]):
             case Authenticate():
                 self._authenticate(message)
                 return None
+            case Kick() | Lock() | Unlock() | CloseRoom():
+                return self._moderate(message)
             case _:
                 if self._connection.barred:
                     raise self._may_not_send()
@@ -54,6 +56,8 @@ class SignalingHandler(SocketHandler[PeerRequest]):
     def _enter(self, message: Join, peer: PeerId) -> Awaitable[None]:
         room, payload = message.room, message.payload
         session = self._open_session(Kind.PEER, self._owner(""))
+        if payload.resume:
+            session.expect_welcome(room)
         greeting = self._greeting(session, message.id)
         if payload.resume and greeting.resumed and session.is_in(room) and session.may_be(room, peer):
             return self._return(session, room, greeting)
@@ -62,9 +66,8 @@ class SignalingHandler(SocketHandler[PeerRequest]):
         membership = self._endpoint.node.membership(
             room, Kind.PEER, peer, payload.metadata, session=session.id, verified=verified
         )
-        return session.enter(
-            room, membership, greeting._replace(resumed=False, complete=False), presence=payload.presence
-        )
+        greeting = greeting._replace(resumed=False, complete=False)
+        return session.enter(room, membership, greeting, presence=payload.presence, moderator=self._may_moderate)
 
     async def _return(self, session: Session, room: RoomId, greeting: Greeting) -> None:
         await session.membership(room).come_back(greeting)

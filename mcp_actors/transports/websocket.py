@@ -24,6 +24,7 @@ from mcp_actors.protocol.errors import (
     Unavailable,
     describe,
 )
+from mcp_actors.protocol.grants import Permission
 from mcp_actors.protocol.identifiers import shown
 from mcp_actors.protocol.messages import Authenticated, AuthenticatedPayload
 from mcp_actors.sessions import VERIFIED
@@ -42,9 +43,9 @@ if TYPE_CHECKING:
     from mcp_actors.protocol.codec import Decoder, Limits
     from mcp_actors.protocol.errors import SignalingError
     from mcp_actors.protocol.events import Kind
-    from mcp_actors.protocol.grants import Grant, Permission
+    from mcp_actors.protocol.grants import Grant
     from mcp_actors.protocol.identifiers import RequestId, RoomId
-    from mcp_actors.protocol.messages import Authenticate, PeerRequest, UserRequest
+    from mcp_actors.protocol.messages import Authenticate, Moderation, PeerRequest, UserRequest
     from mcp_actors.sessions import Session, Sessions
     from mcp_actors.transports.access import AccessPolicy
     from mcp_actors.transports.addresses import Addresses, Refusal
@@ -191,6 +192,23 @@ class SocketHandler(SafeHandler, WebSocketHandler, Generic[R]):
             return Unauthorized("Say who you are first: send `authenticate` with a token.")
         return Forbidden(f"Your token does not let you send this; its `can` lacks {self.permission}.")
 
+    # ------------------------------------------------------------------------------------------------------- moderation
+
+    @property
+    def _may_moderate(self) -> bool:
+        """Whether the token says that its holder may moderate the rooms that it lets into."""
+        grant = self._connection.grant
+        return grant is not None and Permission.MODERATE in grant.can
+
+    def _moderate(self, message: Moderation) -> Awaitable[None]:
+        """Do what a moderator asks. Raises `Forbidden` and `NotInRoom`; what is awaited, `PeerNotFound` too."""
+        if self._endpoint.admission is None:
+            raise Forbidden("To moderate takes an access token, and this server asks for none (MCP_ACTORS_AUTH).")
+        if not self._may_moderate:
+            raise Forbidden(f"To moderate takes an access token whose `can` has `{Permission.MODERATE}`.")
+        self._expect_grant_for(message.room)
+        return self._session(message.room).membership(message.room).moderate(message)
+
     # --------------------------------------------------------------------------------------------------------- sessions
 
     def _may_resume(self, token: str | None) -> bool:
@@ -200,7 +218,10 @@ class SocketHandler(SafeHandler, WebSocketHandler, Generic[R]):
     async def _find(
         self, token: str, kind: Kind, identity: str, received: int, at: Mapping[RoomId, str]
     ) -> Session | None:
-        """The session a token is for, at this node or taken over from another."""
+        """The session a token is for, at this node or taken over from another.
+
+        Raises `Kicked` or `RoomClosed` if moderators have put it out of all its rooms.
+        """
         sessions = self._endpoint.sessions
         return sessions.find(token, kind, identity) or await sessions.take_over(token, kind, identity, received, at)
 

@@ -499,9 +499,10 @@ export class Connection extends EventTarget {
  * One peer in one room of /ws/signaling/.
  *
  * Events, each with the message's payload as `detail`: "peer-joined" {peer_id, metadata, order}, "peer-left" {peer_id, reason};
- * with `sender` added: "offer" {offer}, "answer" {answer}, "ice-candidate" {candidate}, "signal" {data}. After a reconnect in
- * which something was missed "rejoined" brings the `joined` payload with the new roster. The connection's own events are
- * Connection's; what was missed and is made up for comes before "open".
+ * with `sender` added: "offer" {offer}, "answer" {answer}, "ice-candidate" {candidate}, "signal" {data}. Of moderators: "locked"
+ * {locked}, when the room is locked or unlocked; "kicked" {peer_id} or "room-closed" {}, and we are out: "close" follows.
+ * After a reconnect in which something was missed "rejoined" brings the `joined` payload with the new roster. The connection's
+ * own events are Connection's; what was missed and is made up for comes before "open".
  *
  * The server numbers the offers between two peers. Offers, and what belongs to one, have its number as `negotiation`; it is
  * put on answers and candidates by itself, so that the server refuses ("stale-negotiation") what a newer offer has overtaken.
@@ -568,6 +569,13 @@ export class Signaling extends Connection {
     return this.request(type, this.room ?? "", {target_peer_id: target, ...payload}, {negotiation});
   }
 
+  /** A moderator has put us out: there is no room to go back to. */
+  #putOut(type, payload) {
+    this.#membership = null;
+    this.#forget();
+    emit(this, type, payload);
+  }
+
   /** Numbers begin anew with each join, ours or the peer's. */
   #forget(peer = undefined) {
     for (const numbers of [this.#heard, this.#current]) {
@@ -592,8 +600,11 @@ export class Signaling extends Connection {
     return whole ? undefined : new CustomEvent("rejoined", {detail: joined});
   }
 
-  receive({type, room, sender, payload, negotiation}) {
-    if (room !== this.room || !Signaling.#EVENTS.has(type)) return;
+  receive({type, room, sender, payload = {}, negotiation}) {
+    if (room !== this.room) return;
+    if (type === "room-locked" || type === "room-unlocked") emit(this, "locked", {locked: type === "room-locked"});
+    if (type === "kicked" || type === "room-closed") this.#putOut(type, payload);
+    if (!Signaling.#EVENTS.has(type)) return;
     if (type === "offer") this.#heard.set(sender, negotiation);
     if (type === "peer-left") this.#forget(payload.peer_id);
     emit(this, type, sender === undefined ? payload : {...payload, sender, negotiation: negotiation ?? undefined});

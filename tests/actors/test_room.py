@@ -8,11 +8,24 @@ import pytest
 from pykka import ActorDeadError
 
 from mcp_actors.actors.directory import Directory
-from mcp_actors.actors.mail import Adopt, Broadcast, Claim, Depart, Enter, Exit, Greeting, Recover, Relayed, Return
+from mcp_actors.actors.mail import (
+    Adopt,
+    Broadcast,
+    Claim,
+    Depart,
+    Enter,
+    Exit,
+    Greeting,
+    Moderate,
+    Recover,
+    Relayed,
+    Return,
+)
 from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.protocol import handover
+from mcp_actors.protocol import messages as wire
 from mcp_actors.protocol.codec import Limits, peer_decoder, sender_stamp, stamp, user_decoder
-from mcp_actors.protocol.errors import CloseCode, PeerIdTaken, RoomFull, Unavailable
+from mcp_actors.protocol.errors import CloseCode, PeerIdTaken, PeerNotFound, RoomFull, Unavailable
 from mcp_actors.protocol.events import (
     Announced,
     ClaimRefused,
@@ -1010,3 +1023,44 @@ async def test_what_comes_from_other_nodes_is_told_with_its_place_and_who_comes_
     await ana.handled()
     assert [message.get("at") for message in ana.outlet.messages] == ["1-0.0@n", None, "1-0.0@n"]
     assert ana.outlet.types == ["signal", "error", "joined"]
+
+
+# ---------------------------------------------------------------------------------------------------------- moderation
+
+
+async def test_a_kick_is_answered_when_it_is_done_and_the_outlet_of_who_goes_is_told() -> None:
+    ana, ben = await House().peers("ana", "ben")
+    kick = wire.Kick(room=ROOM, payload=wire.KickPayload(peer_id=PeerId("ben")), id=1)
+    await ana.ref.ask(Moderate(ana.incarnation, kick), block=False)
+    assert ana.outlet.types == ["peer-left", "kicked"]
+    assert (ben.outlet.types, ben.outlet.told) == (["kicked"], [("put out", ROOM, LeaveReason.KICKED)])
+    assert (ben.outlet.closes, ana.outlet.told) == ([], [])
+    with pytest.raises(PeerNotFound):
+        await ana.ref.ask(Moderate(ana.incarnation, kick), block=False)
+
+
+async def test_a_room_that_is_closed_puts_all_out_once_and_retires() -> None:
+    house = House()
+    guests = await house.peers("ana", "ben", "cia")
+    await guests[0].ref.ask(Moderate(guests[0].incarnation, wire.CloseRoom(room=ROOM, id=1)), block=False)
+    for guest in guests:
+        assert guest.outlet.types == ["room-closed"]
+        assert guest.outlet.told == [("put out", ROOM, LeaveReason.ROOM_CLOSED)]
+    await until(lambda: not len(house.directory), "the end of the room")
+
+
+async def test_a_leave_under_way_when_its_room_is_closed_is_done() -> None:
+    late = SlowBroker()
+    house = House(broker=late)
+    ana, ben = house.ask_enter(Kind.PEER, "ana"), house.ask_enter(Kind.PEER, "ben")
+    await turns(3)
+    late.arrive()
+    await ana.entered
+    await ben.entered
+    closing = ana.ref.ask(Moderate(ana.incarnation, wire.CloseRoom(room=ROOM)), block=False)
+    leaving = ben.ref.ask(Exit(ben.incarnation, LeaveReason.LEFT, 1, replied=True), block=False)
+    await turns(3)
+    late.arrive()
+    await closing
+    await leaving
+    assert ben.outlet.types[-1] == "room-closed"

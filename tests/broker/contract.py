@@ -14,7 +14,18 @@ import pytest
 from hypothesis import strategies as st
 
 from mcp_actors.protocol.errors import ErrorCode
-from mcp_actors.protocol.events import JoinRefused, Kind, LeaveReason, Member, MemberJoined, MemberLeft, Vacated
+from mcp_actors.protocol.events import (
+    JoinRefused,
+    Kind,
+    LeaveReason,
+    Member,
+    MemberJoined,
+    MemberLeft,
+    Moderated,
+    RoomClosed,
+    RoomLocked,
+    Vacated,
+)
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId
 from tests.support.loop import until
 
@@ -46,11 +57,18 @@ class Ear:
             self._heard.setdefault(room, []).append(event)
 
     def join(
-        self, kind: Kind, name: str, *, room: RoomId = ROOM, capacity: int = CAPACITY, verified: bool = False
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        room: RoomId = ROOM,
+        capacity: int = CAPACITY,
+        verified: bool = False,
+        moderator: bool = False,
     ) -> Incarnation:
         """Ask for a new incarnation to be let in."""
         member = self.member(kind, name, verified=verified)
-        self.broker.join(room, member, capacity)
+        self.broker.join(room, member, capacity, moderator=moderator)
         return member.incarnation
 
     def member(self, kind: Kind, name: str, *, verified: bool = False) -> Member:
@@ -69,7 +87,7 @@ class Ear:
 
     async def all_heard(self, *, room: RoomId = ROOM) -> list[Event]:
         """What was heard of a room when all that was asked before is done: a last join is heard after all of it."""
-        last = self.join(Kind.USER, "last", room=room)
+        last = self.join(Kind.USER, "last", room=room, moderator=True)
         await until(lambda: self._position(room, last) is not None, f"the last join of {room}")
         position = cast("int", self._position(room, last))
         return self._heard[room][:position]
@@ -345,6 +363,117 @@ class BrokerContract:
         ear.leave(ana)
         ear.join(Kind.PEER, "ana")
         assert joined((await ear.all_heard())[-1]).member.order == 2
+
+    # ------------------------------------------------------------------------------------------------------- moderation
+
+    async def test_a_peer_that_is_kicked_leaves_with_that_reason_and_then_it_is_said_to_be_done(self, ear: Ear) -> None:
+        mo, ana = ear.join(Kind.USER, "mo"), ear.join(Kind.PEER, "ana")
+        ear.join(Kind.USER, "ana")
+        await ear.heard(3)
+        ear.broker.kick(ROOM, mo, Kind.PEER, PeerId("ana"))
+        version = joined((await ear.heard(3))[2]).version
+        assert (await ear.all_heard())[3:] == [
+            MemberLeft(version + 1, ana, LeaveReason.KICKED),
+            Moderated(mo, done=True),
+        ]
+
+    @pytest.mark.parametrize("name", ["uma", 'u"m\\a', "ümä", "u,true]"])
+    async def test_all_connections_of_a_user_are_kicked_in_one_version(self, ear: Ear, name: str) -> None:
+        mo = ear.join(Kind.PEER, "mo")
+        tabs = {ear.join(Kind.USER, name) for _ in range(3)}
+        ear.join(Kind.USER, f"{name}2")
+        ear.join(Kind.PEER, name)
+        await ear.heard(6)
+        ear.broker.kick(ROOM, mo, Kind.USER, PeerId(name))
+        *left, done = (await ear.all_heard())[6:]
+        assert {event.incarnation for event in left if isinstance(event, MemberLeft)} == tabs
+        assert len({event.version for event in left if isinstance(event, MemberLeft)}) == 1
+        assert (len(left), done) == (3, Moderated(mo, done=True))
+
+    @pytest.mark.parametrize("kind", Kind)
+    async def test_a_kick_of_nobody_changes_nothing(self, ear: Ear, kind: Kind) -> None:
+        mo = ear.join(Kind.PEER, "mo")
+        await ear.heard(1)
+        ear.broker.kick(ROOM, mo, kind, PeerId("ana"))
+        assert (await ear.all_heard())[1:] == [Moderated(mo, done=False)]
+
+    async def test_who_was_kicked_has_freed_its_id_and_its_place(self, ear: Ear) -> None:
+        mo, _ = ear.join(Kind.USER, "mo"), ear.join(Kind.PEER, "ana", capacity=1)
+        await ear.heard(2)
+        ear.broker.kick(ROOM, mo, Kind.PEER, PeerId("ana"))
+        again = ear.join(Kind.PEER, "ana", capacity=1)
+        assert summary(await ear.all_heard())[-1] == ("MemberJoined", again)
+
+    async def test_a_moderator_who_kicks_itself_and_was_alone_vacates_the_room(self, ear: Ear) -> None:
+        mo = ear.join(Kind.PEER, "mo")
+        await ear.heard(1)
+        ear.broker.kick(ROOM, mo, Kind.PEER, PeerId("mo"))
+        assert isinstance((await ear.heard(2))[1], MemberLeft)
+        await until(lambda: ear.vacated, "the end of the room")
+
+    async def test_a_locked_room_lets_in_moderators_alone_until_it_is_unlocked(self, ear: Ear) -> None:
+        mo = ear.join(Kind.PEER, "mo")
+        version = joined((await ear.heard(1))[0]).version
+        ear.broker.lock(ROOM, mo, locked=True)
+        refused = [ear.join(kind, "ana") for kind in Kind]
+        taken = ear.join(Kind.PEER, "mo")
+        max_ = ear.join(Kind.PEER, "max", moderator=True)
+        await until(lambda: ear._position(ROOM, max_) is not None, "the moderator")
+        ear.broker.lock(ROOM, mo, locked=False)
+        ana = ear.join(Kind.PEER, "ana")
+        events = await ear.all_heard()
+        assert [event for event in events if isinstance(event, RoomLocked)] == [
+            RoomLocked(version + 1, locked=True, by=mo),
+            RoomLocked(version + 3, locked=False, by=mo),
+        ]
+        assert [event for event in events if isinstance(event, JoinRefused)] == [
+            JoinRefused(one, ErrorCode.ROOM_LOCKED) for one in (*refused, taken)
+        ]
+        assert summary(events)[-1] == ("MemberJoined", ana)
+
+    async def test_locking_a_room_that_is_locked_is_no_news(self, ear: Ear) -> None:
+        mo = ear.join(Kind.PEER, "mo")
+        await ear.heard(1)
+        for locked in (False, True, True):
+            ear.broker.lock(ROOM, mo, locked=locked)
+        events = (await ear.all_heard())[1:]
+        assert [event.done for event in events if isinstance(event, Moderated)] == [False, True, False]
+        assert sum(isinstance(event, RoomLocked) for event in events) == 1
+
+    async def test_a_lock_ends_with_the_life_of_its_room(self, ear: Ear) -> None:
+        mo = ear.join(Kind.PEER, "mo")
+        await ear.heard(1)
+        ear.broker.lock(ROOM, mo, locked=True)
+        ear.leave(mo)
+        ana = ear.join(Kind.PEER, "ana")
+        assert ("MemberJoined", ana) in summary(await ear.all_heard())
+
+    async def test_a_room_that_is_closed_is_told_so_once_and_begins_anew(self, ear: Ear) -> None:
+        mo, _ = ear.join(Kind.PEER, "mo"), [ear.join(Kind.USER, name) for name in "abc"]
+        version = joined((await ear.heard(4))[-1]).version
+        ear.broker.lock(ROOM, mo, locked=True)
+        ear.broker.close(ROOM, mo)
+        again = ear.join(Kind.PEER, "mo")
+        await until(lambda: ear._position(ROOM, again) is not None, "the join after it")
+        position = cast("int", ear._position(ROOM, again))
+        events = ear._heard[ROOM][4 : position + 1]
+        closed = next(event for event in events if isinstance(event, RoomClosed))
+        assert closed == RoomClosed(version + 2, mo)
+        assert not [event for event in events if isinstance(event, MemberLeft)]
+        entered = joined(events[-1])
+        assert (entered.member.order, entered.version > closed.version, ear.vacated) == (1, True, 1)
+
+    async def test_who_is_out_of_a_room_moderates_it_no_more(self, ear: Ear) -> None:
+        mo, ana = ear.join(Kind.PEER, "mo"), ear.join(Kind.PEER, "ana")
+        await ear.heard(2)
+        ear.leave(mo)
+        await ear.heard(3)
+        ear.broker.kick(ROOM, mo, Kind.PEER, PeerId("ana"))
+        ear.broker.lock(ROOM, mo, locked=True)
+        ear.broker.close(ROOM, mo)
+        events = (await ear.all_heard())[3:]
+        assert events == [Moderated(mo, done=False)] * 3
+        assert ana
 
 
 # --------------------------------------------------------------------------------------------------------- any schedule

@@ -88,6 +88,15 @@ USER_MESSAGES: list[dict[str, Any]] = [
     {"type": "message", "room": "room123", "payload": {"content": {"a": [None, False, 0, ""]}}},
     {"type": "message", "room": "room123", "payload": {"content": False}},
 ]
+MODERATION: list[dict[str, Any]] = [
+    {"type": "kick", "room": "room123", "payload": {"peer_id": "peer123"}},
+    {"type": "kick", "room": "room123", "payload": {"user_id": "user123"}},
+    {"type": "lock", "room": "room123"},
+    {"type": "unlock", "room": "room123", "payload": {}},
+    {"type": "close-room", "room": "room123"},
+]
+PEER_MESSAGES += MODERATION
+USER_MESSAGES += MODERATION
 VALID = [("peer", message) for message in PEER_MESSAGES] + [("user", message) for message in USER_MESSAGES]
 CLASSES: dict[str, Any] = {
     member.__struct_config__.tag: member for member in (*get_args(wire.PeerRequest), *get_args(wire.UserRequest))
@@ -178,8 +187,8 @@ def test_the_order_of_fields_and_white_space_do_not_matter(endpoint: str, messag
 
 @every_valid_message
 def test_the_other_endpoint_does_not_know_the_message(endpoint: str, message: dict[str, Any]) -> None:
-    if message["type"] == "authenticate":
-        return  # the one message of both
+    if message in MODERATION or message["type"] == "authenticate":
+        return  # the messages of both
     error = _refusal("user" if endpoint == "peer" else "peer", message)
     assert error.code is ErrorCode.BAD_MESSAGE
     assert error.details == {"field": "type"}
@@ -199,7 +208,7 @@ def test_an_access_token_is_read_and_not_shown() -> None:
 
 def test_the_target_of_a_signal_is_read() -> None:
     for message in PEER_MESSAGES:
-        if message["type"] not in {"authenticate", "join", "leave"}:
+        if message not in MODERATION and message["type"] not in {"authenticate", "join", "leave"}:
             assert _decode("peer", message).payload.target_peer_id == "p"
 
 
@@ -275,6 +284,7 @@ REQUIRED = [
     ("signal", "room"), ("signal", "payload"), ("signal", "payload.target_peer_id"), ("signal", "payload.data"),
     ("connect", "payload"), ("authenticate", "payload"), ("authenticate", "payload.token"),
     ("join-room", "room"), ("leave-room", "room"),
+    ("kick", "room"), ("kick", "payload"), ("lock", "room"), ("unlock", "room"), ("close-room", "room"),
     ("message", "room"), ("message", "payload"), ("message", "payload.content"),
 ]  # fmt: skip
 
@@ -349,6 +359,13 @@ def test_a_wrong_field_is_named(kind: str, field: str, value: object) -> None:
 def test_a_wrong_field_is_told_what_it_must_be(kind: str, field: str, expected: str) -> None:
     endpoint, message = _named(kind)
     assert str(_refusal(endpoint, _with(message, 5, *field.split(".")))) == f"`{field}` must be {expected}."
+
+
+@pytest.mark.parametrize("payload", [{}, {"peer_id": "p", "user_id": "u"}, {"name": "p"}])
+def test_a_kick_names_either_a_peer_or_a_user(payload: dict[str, str]) -> None:
+    for endpoint in ENDPOINTS:
+        error = _refusal(endpoint, {"type": "kick", "room": "r", "payload": payload})
+        assert (error.code, error.details) == (ErrorCode.BAD_MESSAGE, {"field": "payload"})
 
 
 @pytest.mark.parametrize("name", ["sender", "extra", "Room", "", "payload ", "пole", "a\nb", 'a"b'])
@@ -761,6 +778,13 @@ SERVER_MESSAGES: list[wire.ServerMessage] = [
     wire.RoomLeft(room=ROOM, payload=USER),
     wire.UserJoined(room=ROOM, payload=USER),
     wire.UserLeft(room=ROOM, payload=wire.UserLeftPayload(USER.user_id, LeaveReason.TIMEOUT)),
+    wire.Kicked(room=ROOM, payload=wire.KickedPayload(peer_id=PEER.peer_id)),
+    wire.Kicked(room=ROOM, payload=wire.KickedPayload(user_id=USER.user_id)),
+    wire.RoomLocked(room=ROOM),
+    wire.RoomUnlocked(room=ROOM),
+    wire.RoomClosed(room=ROOM),
+    wire.Joined(room=ROOM, payload=wire.JoinedPayload(PEER.peer_id, 3, [], [], locked=True)),
+    wire.RoomJoined(room=ROOM, payload=wire.RoomJoinedPayload([USER], [], locked=True)),
     wire.Ack(room=ROOM, payload=wire.AckPayload("delivered")),
     wire.Ack(room=ROOM, payload=wire.AckPayload("delivered", 3)),
     wire.Ack(room=ROOM, payload=wire.AckPayload("queued")),

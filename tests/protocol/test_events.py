@@ -61,4 +61,4 @@ def test_an_event_is_frozen_and_survives_the_way_between_nodes(event: Event) -> 
 
 def test_kinds_and_reasons_are_the_words_of_the_wire() -> None:
     assert set(Kind) == {"peer", "user"}
-    assert set(LeaveReason) == {"left", "disconnected", "timeout", "node-lost", "replaced"}
+    assert set(LeaveReason) == {"left", "disconnected", "timeout", "node-lost", "replaced", "kicked", "room-closed"}

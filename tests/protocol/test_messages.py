@@ -24,8 +24,9 @@ def _tagged(base: type[Struct]) -> set[type[Struct]]:
 def test_each_endpoint_knows_the_messages_of_the_protocol() -> None:
     peer = {"join", "leave", "offer", "answer", "ice-candidate", "signal"}
     user = {"connect", "join-room", "leave-room", "message"}
-    assert {_tag(m) for m in get_args(PeerRequest)} == peer | {"authenticate"}
-    assert {_tag(m) for m in get_args(UserRequest)} == user | {"authenticate"}
+    both = {"authenticate", "kick", "lock", "unlock", "close-room"}
+    assert {_tag(m) for m in get_args(PeerRequest)} == peer | both
+    assert {_tag(m) for m in get_args(UserRequest)} == user | both
 
 
 def test_the_server_says_what_the_protocol_lists() -> None:
@@ -33,6 +34,7 @@ def test_the_server_says_what_the_protocol_lists() -> None:
         "joined", "left", "peer-joined", "peer-left", "peer-away", "peer-back",
         "connected", "room-joined", "room-left", "user-joined", "user-left",
         "ack", "reconnect", "error", "authenticated", "token-expiring",
+        "kicked", "room-locked", "room-unlocked", "room-closed",
     }  # fmt: skip
 
 

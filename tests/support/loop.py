@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcp_actors.protocol.errors import CloseCode
+    from mcp_actors.protocol.events import LeaveReason
     from mcp_actors.protocol.handover import Handover
     from mcp_actors.protocol.identifiers import RoomId
 
@@ -59,6 +60,10 @@ class RecordingOutlet:
     def close(self, code: CloseCode) -> None:
         """See `Outlet`."""
         self.closes.append(code)
+
+    def put_out(self, room: RoomId, reason: LeaveReason) -> None:
+        """See `Outlet`."""
+        self.told.append(("put out", room, reason))
 
     def moved(self, room: RoomId) -> None:
         """See `Outlet`."""

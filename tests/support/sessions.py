@@ -73,8 +73,10 @@ class FakeMembership:
         self.told: list[str] = []
         self._refusal = refusal
 
-    async def enter(self, outlet: object, greeting: Greeting, *, presence: bool = False) -> None:
-        del outlet, greeting, presence
+    async def enter(
+        self, outlet: object, greeting: Greeting, *, presence: bool = False, moderator: bool = False
+    ) -> None:
+        del outlet, greeting, presence, moderator
         if self._refusal is not None:
             raise self._refusal("refused")
 

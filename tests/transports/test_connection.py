@@ -32,6 +32,8 @@ FINAL = {
     CloseCode.BAD_MESSAGE,
     CloseCode.REPLACED,
     CloseCode.UNAUTHORIZED,
+    CloseCode.KICKED,
+    CloseCode.ROOM_CLOSED,
     CloseCode.IDLE,
 }
 """Close codes of the server after which there is nothing to come back to."""

@@ -206,7 +206,7 @@ async def test_the_answer_to_what_was_asked_on_the_old_connection_is_not_lost(
     await b.join("s", "b")
     held: list[tuple[Any, ...]] = []
     join = server.app.node.broker.join
-    monkeypatch.setattr(server.app.node.broker, "join", lambda *asked: held.append(asked))
+    monkeypatch.setattr(server.app.node.broker, "join", lambda *asked, **_how: held.append(asked))
     await a.say("join", "s", {"peer_id": "b"}, id="refused")
     await until(lambda: held, "that the broker is asked")
     a.vanish()  # which the server cannot notice: it reads nothing until the join is done

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mcp_actors.broker.redis.bucket import Bucket
     from mcp_actors.broker.redis.notes import Notes
     from mcp_actors.protocol.events import Event, Kind, LeaveReason, Member, MemberMoved, Receipt, Step
-    from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId
+    from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId, UserId
     from mcp_actors.redis_url import RedisUrl
 
 __all__ = ["RedisBroker", "RedisSettings"]
@@ -118,9 +118,21 @@ class RedisBroker:
 
     # ----------------------------------------------------------------------------------------------------- membership
 
-    def join(self, room: RoomId, member: Member, capacity: int) -> None:
+    def join(self, room: RoomId, member: Member, capacity: int, *, moderator: bool = False) -> None:
         """See `Broker`."""
-        self._bucket(room).join(room, member, capacity)
+        self._bucket(room).join(room, member, capacity, moderator=moderator)
+
+    def kick(self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId) -> None:
+        """See `Broker`."""
+        self._bucket(room).kick(room, by, kind, whom)
+
+    def lock(self, room: RoomId, by: Incarnation, *, locked: bool) -> None:
+        """See `Broker`."""
+        self._bucket(room).lock(room, by, locked=locked)
+
+    def close(self, room: RoomId, by: Incarnation) -> None:
+        """See `Broker`."""
+        self._bucket(room).close(room, by)
 
     def claim(self, room: RoomId, member: Member) -> None:
         """See `Broker`."""

@@ -19,14 +19,15 @@ from mcp_actors.broker.redis.entries import Changes, Frame, Snapshot
 from mcp_actors.broker.redis.estate import Estate, place
 from mcp_actors.broker.redis.notes import Notes
 from mcp_actors.broker.redis.outgoing import Call, Outgoing
-from mcp_actors.broker.redis.replica import Fenced, Replica
-from mcp_actors.broker.redis.scripts import CLAIM, JOIN
+from mcp_actors.broker.redis.replica import Ask, Fenced, Replica
+from mcp_actors.broker.redis.scripts import CLAIM, CLOSE, JOIN, KICK, RESYNC
 from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.protocol.events import (
     Announced,
     FramesLost,
     HandedOver,
     MemberLeft,
+    Moderated,
     Receipt,
     Signalled,
     Step,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from mcp_actors.broker.redis.keys import Keys
     from mcp_actors.broker.redis.replica import Question
     from mcp_actors.protocol.events import Event, Kind, LeaveReason, Member, MemberMoved
-    from mcp_actors.protocol.identifiers import RoomId
+    from mcp_actors.protocol.identifiers import PeerId, RoomId, UserId
 
 log = structlog.get_logger("mcp_actors.redis")
 
@@ -138,12 +139,12 @@ class Bucket:
 
     # ------------------------------------------------------------------------------------------------ asked by rooms
 
-    def join(self, room: RoomId, member: Member, capacity: int) -> None:
+    def join(self, room: RoomId, member: Member, capacity: int, *, moderator: bool = False) -> None:
         """See `Broker`."""
         replica = self._replicas.get(room)
         if replica is None:
             replica = self._replicas[room] = Replica(room, self._node)
-        replica.join(member, capacity, self._clock())
+        replica.join(member, capacity, self._clock(), moderator=moderator)
         self._restless[room] = None
         self._ask(replica)
 
@@ -169,6 +170,25 @@ class Bucket:
         replica = self._replicas.get(room)
         if replica is not None:
             replica.mark(incarnation, away=away)
+            self._ask(replica)
+
+    def kick(self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId) -> None:
+        """See `Broker`."""
+        self._moderate(room, by, Ask.KICK, f"{kind[0]}{whom}")
+
+    def lock(self, room: RoomId, by: Incarnation, *, locked: bool) -> None:
+        """See `Broker`."""
+        self._moderate(room, by, Ask.LOCK if locked else Ask.UNLOCK)
+
+    def close(self, room: RoomId, by: Incarnation) -> None:
+        """See `Broker`."""
+        self._moderate(room, by, Ask.CLOSE)
+
+    def _moderate(self, room: RoomId, by: Incarnation, ask: Ask, whom: str = "") -> None:
+        replica = self._replicas.get(room)
+        if replica is None or not replica.moderate(by, ask, whom):
+            self._tell(room, Moderated(by, done=False))
+        else:
             self._ask(replica)
 
     def abandon(self, room: RoomId) -> None:
@@ -245,16 +265,30 @@ class Bucket:
         keys = self._keys
         room = replica.room
         inboxes = [keys.inbox(node) for node in question.nodes]
-        rival = keys.rooms_of(question.rival or self._node)
-        also = (rival, keys.config) if question.script is JOIN else (rival,) if question.script is CLAIM else ()
+        also = self._keys_of(room, question)
         named = (keys.nodes, keys.room(room), keys.nodes_of(room), keys.rooms_of(self._node), *inboxes, *also)
         common = (self._node, room, keys.inboxes, self._settings.max_inbox_entries, self._run_id)
-        command = ("EVALSHA", question.script.digest, len(named), *named, *common, *question.arguments)
+        life = (int(self._settings.resume_window * 1000),) if question.script in (KICK, CLOSE) else ()
+        command = ("EVALSHA", question.script.digest, len(named), *named, *common, *question.arguments, *life)
 
         def answered(reply: Reply) -> None:
             self._answered(replica, reply)
 
         return Call(command, answered)
+
+    def _keys_of(self, room: RoomId, question: Question) -> tuple[str, ...]:
+        """What keys a script wants behind the inboxes."""
+        keys = self._keys
+        rival = keys.rooms_of(question.rival or self._node)
+        if question.script is JOIN:
+            return rival, keys.config
+        if question.script is CLAIM:
+            return keys.out_of(room), rival
+        if question.script is RESYNC:
+            return (keys.out_of(room),)
+        if question.script in (KICK, CLOSE):
+            return *map(keys.rooms_of, question.nodes), keys.config, keys.out_of(room)
+        return ()
 
     def _call_soon(self, call: Call) -> None:
         self.outgoing.call(call)
@@ -292,7 +326,7 @@ class Bucket:
         if replica.early:
             self._take_early(replica)
         self._ask(replica)
-        if not replica.settled:
+        if not replica.settled or replica.held:
             self._restless[room] = None
         if replica.idle and self._replicas.get(room) is replica:
             del self._replicas[room]

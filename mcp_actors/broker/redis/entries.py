@@ -72,7 +72,20 @@ class Moved(Struct, frozen=True):
     silent: tuple[NodeId, ...] = ()
 
 
-Change = Member | Gone | Marked | Moved
+class Locked(Struct, frozen=True):
+    """The room is locked, or unlocked; `by` whom, None where a node only told it again."""
+
+    locked: bool
+    by: Incarnation | None
+
+
+class Closed(Struct, frozen=True):
+    """All have left; `by` whom it was closed."""
+
+    by: Incarnation
+
+
+Change = Member | Gone | Marked | Moved | Locked | Closed
 
 
 class Changes(Struct, frozen=True):
@@ -85,13 +98,17 @@ class Changes(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """A room as it is at `version`. `epoch` is the run of the server that says so, `token` that of the question."""
+    """A room as it is at `version`. `epoch` is the run of the server that says so, `token` that of the question.
+
+    `lock`: the version in which it was locked, or, negative, unlocked; 0 if it never was.
+    """
 
     room: RoomId
     version: int
     epoch: str
     token: str
     members: list[Member]
+    lock: int = 0
 
 
 class Probe(Struct, frozen=True):
@@ -126,6 +143,11 @@ def member_text(member: Member) -> bytes:
     return _write_text(_Text(member.kind, member.id, member.metadata, member.verified))
 
 
+def user_text(user: str) -> bytes:
+    """How what `member_text` writes begins for all connections of a user."""
+    return _write_text((Kind.USER, user))[:-1] + b","
+
+
 def field_of(member: Member) -> str:
     """Under what a room's hash keeps a member: one peer of an id, any number of connections of a user."""
     return f"p{member.id}" if member.kind is Kind.PEER else f"u{member.incarnation}"
@@ -143,7 +165,7 @@ def read(flat: Sequence[bytes]) -> list[Frame] | Changes | Snapshot | Probe:
     if fields[b"t"] == b"m":
         return Changes(room, int(fields[b"a"]), version, [_change(change) for change in packed])
     members = [_member(*member) for member in packed]
-    return Snapshot(room, version, fields[b"e"].decode(), fields[b"q"].decode(), members)
+    return Snapshot(room, version, fields[b"e"].decode(), fields[b"q"].decode(), members, int(fields.get(b"l", b"0")))
 
 
 def _change(change: list[Any]) -> Change:
@@ -154,6 +176,10 @@ def _change(change: list[Any]) -> Change:
             return Gone(incarnation, LeaveReason(reason), field)
         case [">", incarnation, node, moves, silent]:
             return Moved(incarnation, node, moves, tuple(silent))
+        case ["#", locked, by]:
+            return Locked(locked == "1", Incarnation(by) if by else None)
+        case ["x", by]:
+            return Closed(Incarnation(by))
         case _:
             return Marked(change[1], change[2] == "1", change[3])
 

@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 from mcp_actors.broker import Recovered
 from mcp_actors.broker.redis import entries
 from mcp_actors.broker.redis.channels import Arrival, Channels
-from mcp_actors.broker.redis.entries import Changes, Frame, Gone, Marked, Moved
+from mcp_actors.broker.redis.entries import Changes, Closed, Frame, Gone, Locked, Marked, Moved
 from mcp_actors.broker.redis.outgoing import Call
 from mcp_actors.protocol.events import Announced, Kind, Member, Missed, Signalled
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId
@@ -230,7 +230,12 @@ class _Sift:
             elif is_target:
                 self.answered.append(announced)
 
-    def _change(self, change: Member | Gone | Marked) -> None:
+    def _change(self, change: Member | Gone | Marked | Locked | Closed) -> None:
+        if isinstance(change, Closed):  # who was there then is nowhere any more
+            return
+        if isinstance(change, Locked):
+            self.events.append(Missed(PeerId(""), locked=change.locked))
+            return
         if change.incarnation == self._move.incarnation:
             return
         if isinstance(change, Member):

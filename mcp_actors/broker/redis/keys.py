@@ -58,6 +58,10 @@ class Keys:
         """The hash of a room's members."""
         return f"{self._tag}:room:{room}"
 
+    def out_of(self, room: RoomId) -> str:
+        """The sorted set of those whom moderators put out of a room lately."""
+        return f"{self._tag}:out-of:{room}"
+
     def nodes_of(self, room: RoomId) -> str:
         """The hash of the nodes in a room, with the room's version and counters."""
         return f"{self._tag}:nodes-of:{room}"

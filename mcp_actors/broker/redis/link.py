@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("mcp_actors.redis")
 
-PROTOCOL = "2"
+PROTOCOL = "3"
 """The version of what lies in Redis: nodes of different ones do not work together."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5

@@ -32,6 +32,7 @@ RETRY = 0.05
 
 _pack = msgspec.json.Encoder().encode
 _unpack = msgspec.json.Decoder(list[tuple[str, str, str, bool]]).decode
+_unpack_out = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class Notes:
@@ -115,7 +116,7 @@ class Notes:
         if not self._up:
             return
         script = FORGET if note is None else NOTE
-        said = () if note is None else (*_said(note), int(self._life * 1000))
+        said = () if note is None else (*_said(note), int(self._life * 1000), _pack(note.out) if note.out else b"")
         command = ("EVALSHA", script.digest, 1, self._keys.session(session), self._node, *said)
 
         def answered(_reply: Reply) -> None:
@@ -131,7 +132,8 @@ class Notes:
         while True:
             reply = await self._ask(session, generation, whose, patience)
             if reply[0] == b"OK":
-                return Taken(int(reply[1]), int(reply[2]), _unpack(reply[3]), reply[4])
+                out = _unpack_out(reply[5]) if reply[5] else {}
+                return Taken(int(reply[1]), int(reply[2]), _unpack(reply[3]), reply[4], out)
             if reply[0] != b"LATER":
                 return None
             if loop.time() > until:

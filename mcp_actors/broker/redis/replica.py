@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import structs
 
 from mcp_actors.broker.redis.channels import Channels
-from mcp_actors.broker.redis.entries import Gone, Marked, Moved, field_of, member_text
-from mcp_actors.broker.redis.scripts import CLAIM, EXPIRE, JOIN, LEAVE, MARK, RESYNC
+from mcp_actors.broker.redis.entries import Closed, Gone, Locked, Marked, Moved, field_of, member_text, user_text
+from mcp_actors.broker.redis.scripts import CLAIM, CLOSE, EXPIRE, JOIN, KICK, LEAVE, LOCK, MARK, RESYNC
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import (
+    BY_MODERATORS,
     ClaimRefused,
     HandedOver,
     JoinRefused,
@@ -26,10 +27,13 @@ from mcp_actors.protocol.events import (
     MemberLeft,
     MemberMarked,
     MemberMoved,
+    Moderated,
+    RoomClosed,
+    RoomLocked,
     Vacated,
     placed,
 )
-from mcp_actors.protocol.identifiers import NodeId
+from mcp_actors.protocol.identifiers import Incarnation, NodeId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,9 +41,9 @@ if TYPE_CHECKING:
     from mcp_actors.broker.redis.entries import Change, Changes, Frame, Snapshot
     from mcp_actors.broker.redis.scripts import Script
     from mcp_actors.protocol.events import Event, Member
-    from mcp_actors.protocol.identifiers import Incarnation, PeerId, RoomId, UserId
+    from mcp_actors.protocol.identifiers import PeerId, RoomId, UserId
 
-REFUSALS = {b"TAKEN": ErrorCode.PEER_ID_TAKEN, b"FULL": ErrorCode.ROOM_FULL}
+REFUSALS = {b"TAKEN": ErrorCode.PEER_ID_TAKEN, b"FULL": ErrorCode.ROOM_FULL, b"LOCKED": ErrorCode.ROOM_LOCKED}
 
 OWN_GRACE = 1.0
 """Seconds after a restart in which the other nodes announce their members, and will then hear of a leave."""
@@ -60,15 +64,30 @@ class Ask(Enum):
     LEAVE = auto()
     AWAY = auto()
     BACK = auto()
+    KICK = auto()
+    LOCK = auto()
+    UNLOCK = auto()
+    CLOSE = auto()
     RESYNC = auto()
     EXPIRE = auto()
 
 
+OF_MODERATORS = (Ask.KICK, Ask.LOCK, Ask.UNLOCK, Ask.CLOSE)
+
+
+NOT_BEFORE_ALL_IS_KNOWN = (Ask.JOIN, Ask.KICK, Ask.CLOSE)
+"""What waits, after a restart of Redis, until all nodes have announced their members."""
+
+
 class Request(NamedTuple):
-    """One request; `about` is whom a join, a leave or an expiry is about."""
+    """One request; `about` is whom a join, a leave or an expiry is about, or the moderator who asks.
+
+    `whom`: whom to kick, as "p" or "u" and an id.
+    """
 
     ask: Ask
     about: tuple[Incarnation, ...] = ()
+    whom: str = ""
 
 
 class Question(NamedTuple):
@@ -87,17 +106,20 @@ class Question(NamedTuple):
 class Own:
     """A member of this node: what it was asked in with, and how far that is.
 
-    `claimed`: it was at another node, and this one asked for it.
+    `claimed`: it was at another node, and this one asked for it. `moderator`: it gets in though the room is locked.
     """
 
     __slots__ = (
         *("abandoned", "asked", "away", "capacity", "claimed", "joined"),
-        *("leaving", "member", "old", "refused", "since"),
+        *("leaving", "member", "moderator", "old", "refused", "since"),
     )
 
-    def __init__(self, member: Member, capacity: int, since: float, *, claimed: bool = False) -> None:
+    def __init__(
+        self, member: Member, capacity: int, since: float, *, claimed: bool = False, moderator: bool = False
+    ) -> None:
         self.member = member
         self.capacity = capacity
+        self.moderator = moderator
         self.since = since
         self.claimed = claimed
         self.old: NodeId | None = None
@@ -130,6 +152,8 @@ class Replica:
         self.syncing_since: float | None = None
         self.provisional = False
         """Some members were let in by this node alone."""
+        self.lock = 0
+        """The version in which the room was locked, or, negative, unlocked."""
         self._epoch = ""
         self._token = ""
         self._tokens = 0
@@ -139,7 +163,7 @@ class Replica:
         self._departing: set[Incarnation] = set()  # moved away, and not handed over yet: frames for them may come
         self._unseen: dict[Incarnation, LeaveReason] = {}  # leaves not applied, as changes before them are missing
         self._joins_from = 0.0
-        self._refused: list[tuple[int, JoinRefused]] = []
+        self._refused: list[tuple[int, JoinRefused | Moderated]] = []
         self._requests: deque[Request] = deque()
         self._asked: Request | None = None
         self._undeclared: set[NodeId] = set()
@@ -156,9 +180,14 @@ class Replica:
         return not self._requests and self._asked is None
 
     @property
+    def held(self) -> bool:
+        """Whether something is to be asked that cannot be asked now."""
+        return bool(self._requests) and self._asked is None
+
+    @property
     def quiet(self) -> bool:
         """Whether nothing here waits for time to pass."""
-        if not self.settled or self._suspects:
+        if not self.settled or self._suspects or self.held:
             return False
         return all(self._is_here(one) and own.leaving is None for one, own in self.own.items())
 
@@ -190,10 +219,10 @@ class Replica:
 
     # --------------------------------------------------------------------------------------------- asked by the room
 
-    def join(self, member: Member, capacity: int, now: float) -> None:
+    def join(self, member: Member, capacity: int, now: float, *, moderator: bool = False) -> None:
         """Ask for a member of this node to be let in."""
         if member.incarnation not in self.own:
-            self.own[member.incarnation] = Own(member, capacity, now)
+            self.own[member.incarnation] = Own(member, capacity, now, moderator=moderator)
             self._requests.append(Request(Ask.JOIN, (member.incarnation,)))
 
     def claim(self, member: Member, now: float) -> None:
@@ -208,6 +237,13 @@ class Replica:
         if own is not None and own.leaving is None:
             own.leaving = reason
             self._requests.append(Request(Ask.LEAVE, (incarnation,)))
+
+    def moderate(self, by: Incarnation, ask: Ask, whom: str) -> bool:
+        """Ask for what a member of this node wants, if it is in the room."""
+        if not self._is_here(by):
+            return False
+        self._requests.append(Request(ask, (by,), whom))
+        return True
 
     def mark(self, incarnation: Incarnation, *, away: bool) -> None:
         """Ask for a member of this node to be known as away, or back."""
@@ -267,6 +303,8 @@ class Replica:
 
     def _refusal(self, own: Own) -> ErrorCode | None:
         member = own.member
+        if self.lock > 0 and not own.moderator:
+            return ErrorCode.ROOM_LOCKED
         if member.kind is Kind.PEER and member.id in self._peers:
             return ErrorCode.PEER_ID_TAKEN
         present = sum(other.kind is member.kind for other in self.members.values())
@@ -277,7 +315,7 @@ class Replica:
     def ask(self, now: float) -> Question | None:
         """The next question, if none is under way."""
         while self._asked is None and self._requests:
-            if self._requests[0].ask is Ask.JOIN and now < self._joins_from:
+            if self._requests[0].ask in NOT_BEFORE_ALL_IS_KNOWN and now < self._joins_from:
                 return None
             request = self._requests.popleft()
             question = self._question(request)
@@ -292,7 +330,7 @@ class Replica:
         if request.ask is Ask.RESYNC:
             self._tokens += 1
             self._token = str(self._tokens)
-            return Question(request, RESYNC, nodes, [self._token, *self._all_own()])
+            return Question(request, RESYNC, nodes, [self._token, self.lock, *self._all_own()])
         if request.ask is Ask.EXPIRE:
             gone = [self.members[one] for one in request.about if one in self.members]
             pairs: list[str | bytes | int] = [part for one in gone for part in (field_of(one), one.incarnation)]
@@ -306,6 +344,7 @@ class Replica:
         if request.ask is Ask.JOIN:
             own.asked = True
             who += [member_text(member), own.capacity, self._needs_whole(), self._rival or ""]
+            who.append("1" if own.moderator else "")
             return Question(request, JOIN, nodes, who, self._rival)
         if request.ask is Ask.CLAIM:
             own.asked = True
@@ -314,6 +353,13 @@ class Replica:
             return Question(request, CLAIM, nodes, who, self._rival)
         if request.ask is Ask.LEAVE:
             return Question(request, LEAVE, nodes, [*who, str(own.leaving)])
+        if request.ask is Ask.KICK:
+            is_peer, whom = request.whom[0] == "p", request.whom
+            return Question(request, KICK, nodes, [*who, *((whom, "") if is_peer else ("", user_text(whom[1:])))])
+        if request.ask is Ask.CLOSE:
+            return Question(request, CLOSE, nodes, who)
+        if request.ask in (Ask.LOCK, Ask.UNLOCK):
+            return Question(request, LOCK, nodes, [*who, "1" if request.ask is Ask.LOCK else "0"])
         return Question(request, MARK, nodes, [*who, "1" if request.ask is Ask.AWAY else "0"])
 
     def _needs_whole(self) -> str:
@@ -356,8 +402,11 @@ class Replica:
             case Ask.LEAVE:
                 self._leave_answered(request.about[0], word, now)
             case Ask.RESYNC:
-                events = [event for lost in reply[1:] for event in self._displaced(lost.decode())]  # type: ignore[arg-type]
+                events = [event for lost in reply[1:] for event in self._displaced(lost.decode())]
                 return events + self._vacated()
+            case Ask.KICK | Ask.LOCK | Ask.UNLOCK | Ask.CLOSE:
+                version, done = int(reply[1]) if reply[1] else 0, word == b"OK"
+                self._refused.append((version, Moderated(request.about[0], done=done)))
         return self._refusals() if self._refused else []
 
     def _must_ask_again(self, word: bytes, rest: list[bytes], now: float) -> bool:
@@ -383,6 +432,8 @@ class Replica:
         if request.ask in (Ask.JOIN, Ask.CLAIM) and own is not None:
             del self.own[incarnation]
             return [] if own.refused else [_refusal(incarnation, own)]
+        if request.ask in OF_MODERATORS:
+            return [Moderated(incarnation, done=False, failed=True)]
         if request.ask is Ask.LEAVE and own is not None:
             self.own.pop(incarnation, None)
             return self._remove(incarnation, own.leaving or LeaveReason.DISCONNECTED) + self._vacated()
@@ -405,9 +456,9 @@ class Replica:
         own = self.own.get(incarnation)
         if own is None:
             return []
-        if reply[0] == b"NOOP":
+        if reply[0] in (b"NOOP", b"OUT"):
             del self.own[incarnation]
-            return [_refusal(incarnation, own)]
+            return [_refusal(incarnation, own, LeaveReason(reply[1].decode()) if reply[0] == b"OUT" else None)]
         own.joined = True
         own.since = now
         dead = reply[2:] == [b"0"]
@@ -432,9 +483,10 @@ class Replica:
             # must not be asked in again, unless they are overdue.
             self._resync_again(now)
 
-    def _displaced(self, incarnation: Incarnation) -> list[Event]:
-        """Another has the place of a member of this node."""
-        return self._remove(incarnation, LeaveReason.NODE_LOST)
+    def _displaced(self, lost: str) -> list[Event]:
+        """Another has the place of a member of this node; or a moderator put it out, as is said then behind a space."""
+        incarnation, _, how = lost.partition(" ")
+        return self._remove(Incarnation(incarnation), LeaveReason(how or LeaveReason.NODE_LOST))
 
     # -------------------------------------------------------------------------------------------- read from the inbox
 
@@ -463,8 +515,23 @@ class Replica:
                 return self._mark(change.incarnation, away=change.away)
             case Moved():
                 return self._move(change.incarnation, change.node, change.moves, change.silent)
+            case Locked():
+                return self._lock(self.version or 0, change.by, locked=change.locked)
+            case Closed():
+                return self._close(change.by)
             case _:
                 return self._add(change)
+
+    def _lock(self, version: int, by: Incarnation | None = None, *, locked: bool) -> list[Event]:
+        news = by is not None or locked is not (self.lock > 0)
+        self.lock = version if locked else -version
+        return [RoomLocked(self.version or 0, locked, by)] if news else []
+
+    def _close(self, by: Incarnation) -> list[Event]:
+        """All have left; one event stands for that."""
+        gone = [event for one in list(self.members) for event in self._remove(one, LeaveReason.ROOM_CLOSED)]
+        refused = [event for event in gone if isinstance(event, ClaimRefused)]
+        return [*refused, RoomClosed(self.version or 0, by)]
 
     def told(self, whole: Snapshot, now: float, suspect_until: float, at: bytes = b"") -> list[Event]:
         """Take the room as a whole, and say what is different.
@@ -486,7 +553,7 @@ class Replica:
         lost_data = bool(self._epoch) and self._epoch != whole.epoch
         self.version, self._epoch = whole.version, whole.epoch
         present = {member.incarnation: member for member in whole.members}
-        events: list[Event] = []
+        events = self._lock(abs(whole.lock), locked=whole.lock > 0)
         for incarnation in [one for one in self.members if one not in present]:
             events += self._missing(incarnation, now, suspect_until, lost_data=lost_data)
         newcomers = [member for member in whole.members if member.incarnation not in self.members]
@@ -611,7 +678,7 @@ class Replica:
         if own is None:
             return [left]
         if own.claimed and member.node != self.node:  # the claim comes too late
-            return [ClaimRefused(incarnation), left]
+            return [ClaimRefused(incarnation, reason if reason in BY_MODERATORS else None), left]
         events: list[Event] = [] if own.refused else [left]
         if self._asked == Request(Ask.JOIN, (incarnation,)):
             self._keep_out(own, reason)
@@ -644,6 +711,7 @@ class Replica:
         self.channels = Channels()
         self.syncing_since = None
         self.provisional = False
+        self.lock = 0
         self._epoch = ""
 
     # ------------------------------------------------------------------------------------------------------- mishaps
@@ -719,5 +787,5 @@ def _is_move(event: Event) -> bool:
     return isinstance(event, MemberMoved)
 
 
-def _refusal(incarnation: Incarnation, own: Own) -> Event:
-    return ClaimRefused(incarnation) if own.claimed else JoinRefused(incarnation, ErrorCode.UNAVAILABLE)
+def _refusal(incarnation: Incarnation, own: Own, reason: LeaveReason | None = None) -> Event:
+    return ClaimRefused(incarnation, reason) if own.claimed else JoinRefused(incarnation, ErrorCode.UNAVAILABLE)

@@ -9,7 +9,7 @@ import msgspec
 import redis
 
 from mcp_actors.broker.redis import entries
-from mcp_actors.broker.redis.entries import Changes, Frame, Probe, Snapshot, field_of, member_text
+from mcp_actors.broker.redis.entries import Changes, Frame, Probe, Snapshot, field_of, member_text, user_text
 from mcp_actors.broker.redis.keys import Keys
 from mcp_actors.broker.redis.link import PROTOCOL
 from mcp_actors.broker.redis.scripts import (
@@ -17,11 +17,14 @@ from mcp_actors.broker.redis.scripts import (
     BEAT,
     BYE,
     CLAIM,
+    CLOSE,
     CONDEMN,
     EXPIRE,
     FORGET,
     JOIN,
+    KICK,
     LEAVE,
+    LOCK,
     MARK,
     NOTE,
     REAP_NODE,
@@ -161,7 +164,9 @@ class Store:
         whole: bool = False,
     ) -> list[str]:
         own: list[str | bytes | int] = [field_of(member), member.incarnation, moves, "1" if whole else "", rival or ""]
-        return self._room(CLAIM, node, ROOM, others, RUN, own, [self.keys.rooms_of(rival or node)])
+        return self._room(
+            CLAIM, node, ROOM, others, RUN, own, [self.keys.out_of(ROOM), self.keys.rooms_of(rival or node)]
+        )
 
     def note(
         self,
@@ -173,6 +178,7 @@ class Store:
         whose: str = "peer:",
         left: bytes = b"",
         life: int = 60_000,
+        out: str = "",
     ) -> str:
         rooms = b'[["room123","ana","s.1",false]]'
         arguments: list[str | bytes | int] = [
@@ -183,6 +189,7 @@ class Store:
             rooms,
             left,
             life,
+            out,
         ]
         return str(self.run(NOTE, [self.keys.session(session)], arguments)[0])
 
@@ -206,11 +213,35 @@ class Store:
         whole: bool = False,
         run: str = RUN,
         rival: NodeId | None = None,
+        moderator: bool = False,
     ) -> list[str]:
         own: list[str | bytes | int] = [field_of(member), member.incarnation, member_text(member), capacity]
         own += ["1" if whole else "", rival or ""]
+        own.append("1" if moderator else "")
         also = (self.keys.rooms_of(rival or member.node), self.keys.config)
         return self._room(JOIN, member.node, room, others, run, own, also)
+
+    def kick(
+        self, by: Member, whom: Member, *, room: RoomId = ROOM, others: Sequence[NodeId] = (), life: int = 60_000
+    ) -> list[str]:
+        is_peer = whom.kind is Kind.PEER
+        own: list[str | bytes | int] = [field_of(by), by.incarnation, field_of(whom) if is_peer else ""]
+        own += [b"" if is_peer else user_text(whom.id), life]
+        return self._room(KICK, by.node, room, others, RUN, own, self._of_nodes(by, room, others))
+
+    def close_room(
+        self, by: Member, *, room: RoomId = ROOM, others: Sequence[NodeId] = (), life: int = 60_000
+    ) -> list[str]:
+        own: list[str | bytes | int] = [field_of(by), by.incarnation, life]
+        return self._room(CLOSE, by.node, room, others, RUN, own, self._of_nodes(by, room, others))
+
+    def _of_nodes(self, by: Member, room: RoomId, others: Sequence[NodeId]) -> list[str]:
+        nodes = [NodeId(name) for name in dict.fromkeys((by.node, *others))]
+        return [*map(self.keys.rooms_of, nodes), self.keys.config, self.keys.out_of(room)]
+
+    def lock(self, by: Member, *, locked: bool = True, room: RoomId = ROOM, others: Sequence[NodeId] = ()) -> list[str]:
+        own: list[str | bytes | int] = [field_of(by), by.incarnation, "1" if locked else "0"]
+        return self._room(LOCK, by.node, room, others, RUN, own)
 
     def mark(
         self, member: Member, *, away: bool, room: RoomId = ROOM, others: Sequence[NodeId] = (), run: str = RUN
@@ -238,13 +269,14 @@ class Store:
         room: RoomId = ROOM,
         others: Sequence[NodeId] = (),
         run: str = RUN,
+        lock: int = 0,
     ) -> list[str]:
-        own: list[str | bytes | int] = [token]
+        own: list[str | bytes | int] = [token, lock]
         for member, whether in members:
             kind = "p" if member.kind is Kind.PEER else "u"
             own += [field_of(member), member.incarnation, kind, member.order, member_text(member)]
             own += ["1" if member.away else "0", member.moves, whether]
-        return self._room(RESYNC, node, room, others, run, own)
+        return self._room(RESYNC, node, room, others, run, own, [self.keys.out_of(room)])
 
     def expire(
         self, node: NodeId, members: Sequence[Member], *, room: RoomId = ROOM, others: Sequence[NodeId] = ()

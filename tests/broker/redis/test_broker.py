@@ -22,11 +22,15 @@ from mcp_actors.protocol.events import (
     MemberLeft,
     MemberMarked,
     MemberMoved,
+    Moderated,
     Receipt,
+    RoomClosed,
+    RoomLocked,
     Signalled,
     Step,
     Switched,
 )
+from mcp_actors.protocol.identifiers import PeerId
 from tests.broker.contract import OTHER_ROOM, ROOM, BrokerContract, joined, summary
 from tests.support.brokers import Site, redis_broker
 from tests.support.certificate import make_certificate
@@ -596,6 +600,132 @@ async def test_a_session_is_taken_by_one_node_and_others_wait_for_it_as_long_as_
     taking = asyncio.ensure_future(c.broker.take("s", 1, "peer:", 5.0))
     b.broker.note(Note("s", 2, oldest=1, whose="peer:", rooms=rooms))
     assert await taking == Taken(3, 1, rooms)
+
+
+# ----------------------------------------------------------------------------------------------------------- moderation
+
+
+async def test_all_nodes_hear_what_moderators_do_in_one_order(sites: Sites) -> None:
+    a, b, c = await sites("a"), await sites("b"), await sites("c")
+    ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")
+    for site in (a, b, c):
+        await site.knows(ana, ben, cia)
+    a.broker.lock(ROOM, ana, locked=True)
+    b.broker.kick(ROOM, ben, Kind.PEER, PeerId("cia"))
+    c.broker.lock(ROOM, cia, locked=False)
+    await until(lambda: c.heard_of(MemberLeft), "the kick")
+    a.broker.close(ROOM, ana)
+    told = (RoomLocked, MemberLeft, RoomClosed)
+    for site in (a, b):
+        await until(lambda site=site: site.heard_of(RoomClosed), "the end")  # type: ignore[misc]
+    assert a.heard_of(*told) == b.heard_of(*told)
+    assert [event.reason for event in c.heard_of(MemberLeft)] == [LeaveReason.KICKED]
+    assert [[event.done for event in site.heard_of(Moderated)] for site in (a, b)] == [[True, True], [True]]
+    last = await c.enter("last")
+    assert set(c.members) == {last}
+    assert a.members == b.members == {}
+
+
+async def test_a_node_that_is_new_to_a_locked_room_hears_so_before_its_own_member_is_in(sites: Sites) -> None:
+    a, b = await sites("a"), await sites("b")
+    mo = await a.enter("mo")
+    a.broker.lock(ROOM, mo, locked=True)
+    await until(lambda: a.heard_of(Moderated), "the lock")
+    refused = b.join(Kind.PEER, "ben")
+    await until(lambda: b.heard_of(JoinRefused), "the refusal")
+    assert b.heard_of(JoinRefused) == [JoinRefused(refused, ErrorCode.ROOM_LOCKED)]
+    ben = b.join(Kind.PEER, "ben", moderator=True)
+    await b.knows(mo, ben)
+    kinds = [type(event) for event in b.heard_of(RoomLocked, MemberJoined)]
+    assert kinds == [RoomLocked, MemberJoined, MemberJoined]
+
+
+async def test_who_was_kicked_at_a_node_that_died_cannot_be_claimed_and_that_is_told(
+    sites: Sites, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs.allow("mcp_actors.redis")
+    a, b, c = [await sites(name, resume_window=5.0) for name in "abc"]
+    ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")
+    for site in (b, c):
+        await site.knows(ana, ben, cia)
+    known = b.members[ana]
+    await a.die()
+    b.broker.kick(ROOM, ben, Kind.PEER, PeerId("ana"))
+    await c.knows(ben, cia)
+    c.ask_claim(known)
+    await until(lambda: c.heard_of(ClaimRefused), "the refusal")
+    assert c.heard_of(ClaimRefused) == [ClaimRefused(ana, LeaveReason.KICKED)]
+
+
+async def test_a_member_that_is_kicked_while_it_moves_is_out_wherever_it_is(sites: Sites) -> None:
+    a, b, c = [await sites(name, resume_window=5.0) for name in "abc"]
+    members = [await a.enter(f"m{number}") for number in range(20)]
+    ben, cia = await b.enter("ben"), await c.enter("cia")
+    for site in (a, b, c):
+        await site.knows(*members, ben, cia)
+    known = [b.members[member] for member in members]
+    for member in known:
+        b.ask_claim(member)
+        c.broker.kick(ROOM, cia, member.kind, member.id)
+    for site in (a, b, c):
+        await until(lambda site=site: set(site.members) <= {ben, cia}, "that all are out")  # type: ignore[misc]
+    await until(lambda: all(b.claim_ended(member) for member in members), "all claims")
+    for refused in b.heard_of(ClaimRefused):
+        assert refused.reason is LeaveReason.KICKED
+    assert len(c.heard_of(Moderated)) == 20
+
+
+@pytest.mark.parametrize("options", [AOF_EVERYSEC, ()], ids=["with its data", "empty"])
+async def test_a_redis_that_comes_back_keeps_a_room_locked_and_does_what_was_asked_meanwhile(
+    options: tuple[str, ...], expected_logs: ExpectedLogs
+) -> None:
+    expected_logs("mcp_actors.redis", "redis is away")
+    with Engine(options=options) as engine:
+        a, b, c = (Site(engine.url, name) for name in "abc")
+        for site in (a, b, c):
+            await site.start()
+        ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")
+        for site in (a, b, c):
+            await site.knows(ana, ben, cia)
+        a.broker.lock(ROOM, ana, locked=True)
+        for site in (a, b, c):
+            await until(lambda site=site: site.heard_of(RoomLocked), "the lock")  # type: ignore[misc]
+        engine.kill()
+        await until(lambda: not any(site.broker.ready for site in (a, b, c)), "that Redis is missed")
+        a.broker.kick(ROOM, ana, Kind.PEER, PeerId("cia"))
+        await asyncio.to_thread(engine.start)
+        for site in (a, b):
+            await site.knows(ana, ben)
+        await until(lambda: c.heard_of(MemberLeft), "the kick")
+        assert {event.reason for event in b.heard_of(MemberLeft)} == {LeaveReason.KICKED}
+        await until(lambda: b.broker.ready, "that Redis is back")
+        refused = b.join(Kind.PEER, "eve")
+        await until(lambda: b.heard_of(JoinRefused), "the refusal")
+        assert b.heard_of(JoinRefused) == [JoinRefused(refused, ErrorCode.ROOM_LOCKED)]
+        assert [event.locked for event in b.heard_of(RoomLocked)] == [True]
+        a.broker.lock(ROOM, ana, locked=False)
+        await until(lambda: len(b.heard_of(RoomLocked)) == 2, "the end of the lock")
+        for site in (a, b, c):
+            await site.stop()
+
+
+async def test_a_node_that_missed_a_kick_does_not_bring_its_member_back(sites: Sites) -> None:
+    a, b = [await sites(name, resume_window=5.0) for name in "ab"]
+    ana, amy, ben = await a.enter("ana"), await a.enter("amy"), await b.enter("ben")
+    for site in (a, b):
+        await site.knows(ana, amy, ben)
+    bucket = a.broker._bucket(ROOM)
+    take, bucket.take = bucket.take, lambda *_news: None  # type: ignore[method-assign]
+    b.broker.kick(ROOM, ben, Kind.PEER, PeerId("ana"))
+    await b.knows(amy, ben)
+    bucket.take = take  # type: ignore[method-assign]
+    bucket._replicas[ROOM].resync_anew(0.0)
+    bucket._ask(bucket._replicas[ROOM])
+    await a.knows(amy, ben)
+    assert [event.reason for event in a.heard_of(MemberLeft)] == [LeaveReason.KICKED]
+    last = await b.enter("last")
+    await a.knows(amy, ben, last)
+    assert set(b.members) == {amy, ben, last}
 
 
 # -------------------------------------------------------------------------------------------------- moves from the dead

@@ -259,7 +259,7 @@ def test_joins_under_way_go_on_after_the_node_was_declared_dead() -> None:
     (command,) = made.written().commands
     assert command[1] == JOIN.digest
     assert peer("zoe").incarnation in command
-    assert command[-2:] == ("1", "")
+    assert command[-3:] == ("1", "", "")
 
 
 def test_joins_are_refused_when_redis_is_away_for_longer_than_they_wait() -> None:

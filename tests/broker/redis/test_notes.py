@@ -185,8 +185,8 @@ async def test_a_session_that_another_node_is_taking_is_asked_for_until_that_is_
     task = await _taking(desk)
     desk.answer([b"LATER"])
     await until(lambda: desk.calls, "that it is asked for again")
-    desk.answer([b"OK", b"4", b"2", b'[["room123","ana","s.1",true]]', b"left"])
-    assert await task == Taken(4, 2, [("room123", "ana", "s.1", True)], b"left")
+    desk.answer([b"OK", b"4", b"2", b'[["room123","ana","s.1",true]]', b"left", b'{"room9":"kicked"}'])
+    assert await task == Taken(4, 2, [("room123", "ana", "s.1", True)], b"left", {"room9": "kicked"})
 
 
 async def test_a_session_that_another_node_is_taking_for_too_long_may_be_tried_again() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from mcp_actors.broker.redis.entries import Change, Changes, Gone, Marked, Moved, Snapshot
-from mcp_actors.broker.redis.replica import Ask, Fenced, Question, Replica
+from mcp_actors.broker.redis.replica import Ask, Fenced, Question, Replica, Request
 from mcp_actors.broker.redis.scripts import CLAIM, JOIN, LEAVE, MARK, RESYNC
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import (
@@ -92,7 +92,7 @@ def test_a_join_is_heard_when_the_room_is_read_and_not_when_it_is_answered() -> 
     replica = _joining()
     question = _ask(replica, JOIN)
     assert question.nodes == [A]
-    assert question.arguments[-3:] == [10, "1", ""]
+    assert question.arguments[-4:] == [10, "1", "", ""]
     assert replica.answered([b"OK", b"10"], 0.0) == []
     assert _told(replica, BEN, ANA, version=10) == [MemberJoined(10, BEN), MemberJoined(10, ANA)]
 
@@ -278,7 +278,7 @@ def test_a_member_of_another_node_that_redis_forgot_is_suspected_until_its_time_
     assert replica.ask(0.0) is None
     replica.expire(GRACE, GRACE + 6)
     question = _ask(replica)
-    assert question.request == (Ask.EXPIRE, (BEN.incarnation,))
+    assert question.request == Request(Ask.EXPIRE, (BEN.incarnation,))
     assert question.arguments == ["pben", BEN.incarnation]
     replica.expire(GRACE, GRACE + 6)
     replica.answered([b"OK", b"1"], GRACE)
@@ -326,7 +326,7 @@ def test_a_join_under_way_when_redis_lost_its_data_is_neither_removed_nor_told_a
     replica.unanswered()
     replica.resync_anew(0.0)
     arguments = _ask(replica, RESYNC).arguments
-    whether = {arguments[i]: arguments[i + 7] for i in range(1, len(arguments), 8)}
+    whether = {arguments[i]: arguments[i + 7] for i in range(2, len(arguments), 8)}
     assert whether == {"pana": "in", "pzoe": "if"}
     assert _told(replica, ANA, version=20, token=str(arguments[0]), epoch="another") == []
     replica.answered([b"OK"], 0.0)
@@ -537,7 +537,7 @@ def test_a_node_that_was_declared_dead_before_anything_was_read_hears_no_leave()
     _ask(replica)
     replica.answered([b"OK", b"10"], 0.0)
     assert replica.lost() == []
-    assert _ask(replica, JOIN).arguments[-2] == "1"
+    assert _ask(replica, JOIN).arguments[-3] == "1"
 
 
 def test_a_room_that_failed_asks_its_members_out_and_is_told_all_anew(replica: Replica) -> None:
@@ -546,7 +546,7 @@ def test_a_room_that_failed_asks_its_members_out_and_is_told_all_anew(replica: R
     replica.join(peer("zoe"), 10, 0.0)
     _ask(replica, LEAVE)
     replica.answered([b"OK", b"11"], 0.0)
-    assert _ask(replica, JOIN).arguments[-2] == "1"
+    assert _ask(replica, JOIN).arguments[-3] == "1"
     assert _changed(replica, 11, Gone(ANA.incarnation, LeaveReason.DISCONNECTED)) == []
     zoe = structs.replace(peer("zoe"), order=3)
     assert _told(replica, BEN, zoe, version=12) == [MemberJoined(12, BEN), MemberJoined(12, zoe)]
@@ -722,7 +722,7 @@ def test_a_member_that_moved_away_is_no_longer_asked_for_nor_announced_nor_let_g
     replica.leave(ANA.incarnation, LEFT)
     replica.mark(ANA.incarnation, away=False)
     replica.resync(1.0)
-    assert _ask(replica, RESYNC).arguments[1:] == []
+    assert _ask(replica, RESYNC).arguments[2:] == []
     replica.answered([b"OK"], 1.0)
     assert replica.ask(1.0) is None
 
@@ -755,7 +755,7 @@ def test_a_member_that_was_away_is_back_with_its_move(replica: Replica) -> None:
 def test_a_claimed_member_is_announced_as_moved_where_redis_has_lost_that(replica: Replica) -> None:
     _claim(replica)
     replica.resync_anew(1.0)
-    arguments = _ask(replica, RESYNC).arguments[1:]
+    arguments = _ask(replica, RESYNC).arguments[2:]
     rows = [arguments[start : start + 8] for start in range(0, len(arguments), 8)]
     assert [(row[1], row[6], row[7]) for row in rows] == [(ANA.incarnation, 0, "in"), (BEN.incarnation, 1, "in")]
 

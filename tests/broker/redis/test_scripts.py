@@ -13,7 +13,7 @@ from mcp_actors.broker.redis.entries import Changes, Gone, Marked, Moved, Snapsh
 from mcp_actors.broker.redis.scripts import SCRIPTS
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import NodeId, RoomId
-from tests.broker.redis.lua import INBOX_LIFE, LEASE, ROOM, A, B, C, Store, peer, user
+from tests.broker.redis.lua import INBOX_LIFE, LEASE, MAX_ENTRIES, ROOM, A, B, C, Store, peer, user
 
 if TYPE_CHECKING:
     from mcp_actors.protocol.events import Member
@@ -23,7 +23,7 @@ FILES = sorted(
     key=lambda path: path.name,
 )
 TEXTS = {path.name.removesuffix(".lua"): path.read_text(encoding="utf-8") for path in FILES}
-OF_ROOMS = {"join", "leave", "mark", "resync", "expire", "reap_room", "claim"}
+OF_ROOMS = {"join", "leave", "mark", "resync", "expire", "reap_room", "claim", "kick", "lock", "close"}
 ROOMS = [
     RoomId("{a}b"),
     RoomId("}{"),
@@ -951,13 +951,13 @@ NOTED = '[["room123","ana","s.1",false]]'
 def test_a_session_is_taken_with_its_rooms_and_what_was_left_of_it(any_store: Store) -> None:
     store = any_store
     _noted(store, left=b"state")
-    assert store.take(B, "s", 2) == ["OK", "3", "1", NOTED, "state"]
+    assert store.take(B, "s", 2) == ["OK", "3", "1", NOTED, "state", ""]
 
 
 def test_the_token_before_is_good_until_the_client_is_known_to_have_the_later_one(store: Store) -> None:
     _noted(store)
     assert store.take(B, "s", 0) == ["NONE"]
-    assert store.take(B, "s", 1) == ["OK", "3", "1", NOTED, ""]
+    assert store.take(B, "s", 1) == ["OK", "3", "1", NOTED, "", ""]
 
 
 def test_a_token_is_used_up_once_the_later_one_is_proved(store: Store) -> None:
@@ -968,7 +968,7 @@ def test_a_token_is_used_up_once_the_later_one_is_proved(store: Store) -> None:
 
 def test_a_token_that_is_later_than_what_was_noted_is_good(store: Store) -> None:
     _noted(store, proved=True)
-    assert store.take(B, "s", 3) == ["OK", "4", "2", NOTED, ""]
+    assert store.take(B, "s", 3) == ["OK", "4", "2", NOTED, "", ""]
 
 
 def test_a_session_is_for_whom_it_was_opened_alone(store: Store) -> None:
@@ -993,7 +993,7 @@ def test_one_node_at_a_time_takes_a_session_and_asking_again_changes_nothing(any
 def test_a_node_that_does_not_come_to_an_end_with_it_loses_a_session_to_the_next(store: Store) -> None:
     _noted(store)
     store.take(B, "s", 2, patience=0)
-    assert store.take(C, "s", 2) == ["OK", "4", "1", NOTED, ""]
+    assert store.take(C, "s", 2) == ["OK", "4", "1", NOTED, "", ""]
 
 
 def test_a_session_that_was_taken_can_be_taken_again_when_it_was_noted(store: Store) -> None:
@@ -1039,3 +1039,105 @@ def test_a_node_that_was_declared_dead_takes_no_session(store: Store) -> None:
     store.condemn()
     assert store.take(B, "s", 2) == ["FENCED"]
     assert store.take(NOBODY, "s", 2) == ["FENCED"]
+
+
+# ---------------------------------------------------------------------------------------------------------- moderation
+
+
+def test_all_nodes_are_told_of_a_kick_and_the_one_that_has_nobody_left_is_out_of_the_room(any_store: Store) -> None:
+    store = any_store
+    for node in (A, B):
+        store.attach(node)
+    ana, ben = peer("ana"), peer("ben", B)
+    store.join(ana)
+    store.join(ben, others=[A])
+    for node in (A, B):
+        store.told(node)
+    assert store.kick(ana, ben) == ["KEYS", "b"]
+    word, version = store.kick(ana, ben, others=[B])
+    assert word == "OK"
+    for node in (A, B):
+        (news,) = store.told(node)
+        assert isinstance(news, Changes)
+        assert (news.version, news.changes) == (int(version), [Gone(ben.incarnation, LeaveReason.KICKED, "pben")])
+    assert store.incarnations() == {ana.incarnation}
+    assert "b" not in store.state()
+    assert not store.redis.exists(store.keys.rooms_of(B))
+    assert store.kick(ana, ben) == ["NOOP", version]
+
+
+def test_who_was_put_out_cannot_be_claimed_nor_announced_again(store: Store) -> None:
+    for node in (A, B):
+        store.attach(node)
+    ana, ben, una = peer("ana"), peer("ben", B), user("una", node=B)
+    store.join(ana)
+    for member in (ben, una):
+        store.join(member, others=[A])
+    store.kick(ana, ben, others=[B])
+    assert store.claim(A, ben, 1, rival=B) == ["OUT", "kicked"]
+    assert store.resync(
+        B, [(structs.replace(ben, order=1), "in"), (structs.replace(una, order=1), "in")], others=[A]
+    ) == [
+        "OK",
+        f"{ben.incarnation} kicked",
+    ]
+    assert store.close_room(ana, others=[B])[0] == "OK"
+    assert store.claim(A, una, 1, rival=B) == ["OUT", "room-closed"]
+    assert store.names() & {store.keys.room(ROOM), store.keys.nodes_of(ROOM), store.keys.rooms_of(A)} == set()
+
+
+def test_those_who_were_put_out_are_forgotten_in_time_and_are_no_more_than_may_be(store: Store) -> None:
+    store.attach(A)
+    ana = peer("ana")
+    store.join(ana)
+    out = store.keys.out_of(ROOM)
+    for number in range(3):
+        store.join(peer(f"p{number}"))
+        store.kick(ana, peer(f"p{number}"), life=60_000)
+    assert store.redis.zcard(out) == 3
+    assert 0 < store.redis.pttl(out) <= 60_000
+    store.redis.zadd(out, {f"old{number} kicked": number for number in range(MAX_ENTRIES)})
+    store.join(peer("last"))
+    store.kick(ana, peer("last"), life=60_000)
+    assert store.redis.zcard(out) == 4
+    store.join(peer("last"))
+    store.redis.delete(out)
+    store.kick(ana, peer("last"), life=0)
+    assert not store.redis.exists(out)
+
+
+def test_a_locked_room_refuses_joins_but_of_moderators_and_tells_newcomers_so(store: Store) -> None:
+    for node in (A, B):
+        store.attach(node)
+    ana, ben = peer("ana"), peer("ben", B)
+    version = store.join(ana)[1]
+    assert store.lock(ana, locked=False) == ["NOOP", version]
+    word, locked = store.lock(ana)
+    assert (word, store.lock(ana)) == ("OK", ["NOOP", locked])
+    assert store.join(ben, others=[A]) == ["LOCKED", locked]
+    assert store.join(ben, others=[A], moderator=True)[0] == "OK"
+    whole = store.told(B)[-1]
+    assert isinstance(whole, Snapshot)
+    assert whole.lock == int(locked)
+    assert store.lock(peer("eve"), others=[B])[0] == "NOOP"
+
+
+@pytest.mark.parametrize(("known", "locked"), [(50, True), (-50, False), (0, False)])
+def test_a_node_announces_the_lock_that_redis_lost(store: Store, known: int, locked: bool) -> None:
+    store.attach(A)
+    ana = peer("ana", order=1)
+    store.resync(A, [(ana, "in")], lock=known)
+    assert (int(store.state().get("#l", 0)) > 0) is locked
+    assert (store.join(peer("ben"))[0] == "LOCKED") is locked
+    store.resync(A, [(ana, "in")], lock=-10)  # an older word than what is known
+    assert (int(store.state().get("#l", 0)) > 0) is locked
+    store.resync(A, [])
+    assert store.state() == {}
+
+
+def test_who_is_not_in_the_room_any_more_moderates_nothing(store: Store) -> None:
+    store.attach(A)
+    version = store.join(peer("ana"))[1]
+    eve = peer("eve")
+    for reply in (store.kick(eve, peer("ana")), store.lock(eve), store.close_room(eve)):
+        assert reply == ["NOOP", version]

@@ -1,11 +1,11 @@
 -- Move a member to another node, at which its session goes on, and tell every node that has members there; a node new to
 -- the room is told all of it. Asked again for the same move, it changes nothing.
 --
--- KEYS, ARGV 1-5: as in common.lua, the node being the new one; last the rooms of the old one
+-- KEYS, ARGV 1-5: as in common.lua, the node being the new one; last but one who was put out, last the rooms of the old one
 -- ARGV: 6 field  7 incarnation  8 moves: only more than there were  9 "1" to be told all  10 the node whose rooms are declared
 -- Replies: {OK, version, "1" if the lease of the old node runs or "0"} | {DUP}: it is there already |
 --          {NOOP}: no such incarnation, or it has moved on | {FENCED} | {KEYS, node...}: declare their inboxes, ask again |
---          {RIVAL, node}: declare its rooms, ask again
+--          {RIVAL, node}: declare its rooms, ask again | {OUT, how}: a moderator put it out
 
 -- The nodes of the room that are condemned or have stopped: nothing more comes of them.
 local function silent(nodes)
@@ -19,7 +19,10 @@ end
 if fenced(ARGV[1]) then return {'FENCED'} end
 local present = redis.call('HGET', KEYS[2], ARGV[6])
 local member = present and cmsgpack.unpack(present)
-if not member or member[2] ~= ARGV[7] then return {'NOOP'} end
+if not member or member[2] ~= ARGV[7] then
+  local how = how_out(KEYS[#KEYS - 1], ARGV[7])
+  return how and {'OUT', how} or {'NOOP'}
+end
 local old, moves = member[1], tonumber(ARGV[8])
 if old == ARGV[1] and member[6] == moves then return {'DUP'} end
 if member[6] >= moves then return {'NOOP'} end

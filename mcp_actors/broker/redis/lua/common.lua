@@ -6,7 +6,8 @@
 -- room        hash: field ("p" + peer id, or "u" + incarnation) -> msgpack
 --             [node, incarnation, order, text, "1" if it is away or "0", moves]
 -- room-nodes  hash: node -> its members here; "#v" version; "#e" run id that gave it; "#op" "#ou" joins of peers and
---             users; "#cp" "#cu" peers and users present
+--             users; "#cp" "#cu" peers and users present; "#l" the version in which it was locked, or, negative, unlocked
+-- out-of      sorted set of the room: incarnation + " " + how a moderator put it out -> when (ms)
 
 local function fenced(node)
   local deadline = redis.call('ZSCORE', KEYS[1], node)
@@ -31,6 +32,23 @@ local function undeclared(nodes)
   return #missing > 1 and missing or nil
 end
 
+-- After a restart the nodes announce their members again: until they have, the reply to what must wait for all of them.
+local function still_announced(config)
+  local known = redis.call('HMGET', config, 'joins-from', 'joins-until', 'recovering')
+  if not known[1] then return nil end
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  if now < tonumber(known[1]) then return {'LATER', string.format('%.0f', tonumber(known[1]) - now)} end
+  return now < tonumber(known[2]) and tonumber(known[3]) > 0 and {'LATER', '100'} or nil
+end
+
+local function is_there(field, incarnation)
+  local present = redis.call('HGET', KEYS[2], field)
+  return present and cmsgpack.unpack(present)[2] == incarnation
+end
+
+local function is_locked(state) return tonumber(state['#l'] or 0) > 0 end
+
 local function text(number) return string.format('%.0f', number) end
 
 -- Microseconds as a base: versions never repeat, not after a loss of data nor when a room begins anew.
@@ -50,9 +68,12 @@ local function add_entry(node, ...)
   redis.call('XADD', ARGV[3] .. node, 'NOMKSTREAM', 'MAXLEN', '~', ARGV[4], '*', ...)
 end
 
+local function set_lock(locked, version) redis.call('HSET', KEYS[3], '#l', text(locked and version or -version)) end
+
 -- changes: {'+', node, incarnation, order, text, away, moves}, {'-', incarnation, reason, field},
--- {'~', incarnation, away, field}, {'>', incarnation, node, moves, {node...}}. Each entry names the version it follows:
--- who has read that one has missed nothing, also when a restart made versions jump.
+-- {'~', incarnation, away, field}, {'>', incarnation, node, moves, {node...}}, {'#', "1" if it is locked now, by whom},
+-- {'x', by whom}: all have left. Each entry names the version it follows: who has read that one has missed nothing,
+-- also when a restart made versions jump.
 local function tell(nodes, state, version, changes)
   local packed, after = cmsgpack.pack(changes), state['#v'] or '0'
   for node in pairs(nodes) do
@@ -63,13 +84,43 @@ end
 local function tell_all_of_it(node, version, token)
   local flat, members = redis.call('HGETALL', KEYS[2]), {}
   for i = 2, #flat, 2 do members[#members + 1] = cmsgpack.unpack(flat[i]) end
-  add_entry(node, 't', 's', 'R', ARGV[2], 'v', text(version), 'e', ARGV[5], 'q', token, 'o', cmsgpack.pack(members))
+  local lock = redis.call('HGET', KEYS[3], '#l') or '0'
+  local whole = cmsgpack.pack(members)
+  add_entry(node, 't', 's', 'R', ARGV[2], 'v', text(version), 'e', ARGV[5], 'q', token, 'l', lock, 'o', whole)
 end
 
 local function count_node(node, by)
   if redis.call('HINCRBY', KEYS[3], node, by) <= 0 then
     redis.call('HDEL', KEYS[3], node)
     redis.call('SREM', KEYS[4], ARGV[2])
+  end
+end
+
+-- The same for a node whose rooms are declared behind the inboxes, in their order; the last two keys are others.
+local function leave_node(node)
+  if redis.call('HINCRBY', KEYS[3], node, -1) > 0 then return end
+  redis.call('HDEL', KEYS[3], node)
+  local inboxes = (#KEYS - 6) / 2
+  for i = 5, 4 + inboxes do
+    if KEYS[i] == ARGV[3] .. node then redis.call('SREM', KEYS[i + inboxes], ARGV[2]) end
+  end
+end
+
+-- Remember for so long that nobody may come back as one of these, in the last key: as many as an inbox may hold.
+local function put_out(members, how, life)
+  if tonumber(life) <= 0 then return end
+  local time, out = redis.call('TIME'), KEYS[#KEYS]
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  redis.call('ZREMRANGEBYSCORE', out, '-inf', text(now - life))
+  for _, member in pairs(members) do redis.call('ZADD', out, text(now), member[2] .. ' ' .. how) end
+  redis.call('ZREMRANGEBYRANK', out, 0, -ARGV[4] - 1)
+  redis.call('PEXPIRE', out, life)
+end
+
+-- How a moderator put somebody out; nil if none did.
+local function how_out(out, incarnation)
+  for _, how in ipairs({'kicked', 'room-closed'}) do
+    if redis.call('ZSCORE', out, incarnation .. ' ' .. how) then return how end
   end
 end
 

@@ -7,9 +7,9 @@
 -- KEYS, ARGV 1-5: as in common.lua, the node being that of the member; last but one the rooms of the node of whom it
 --                 replaces (any, if it replaces nobody), last the configuration
 -- ARGV: 6 field  7 incarnation  8 text of the member  9 members of its kind the room may hold  10 "1" to be told all
---       11 the node whose rooms are declared as last key but one
+--       11 the node whose rooms are declared as last key but one  12 "1" if it gets in though the room is locked
 -- Replies: {LATER, ms}: other nodes are still announcing their members after a restart of the server |
---          {OK, version} | {DUP} | {TAKEN, version} | {FULL, version} | {FENCED} |
+--          {OK, version} | {DUP} | {TAKEN, version} | {FULL, version} | {LOCKED, version} | {FENCED} |
 --          {KEYS, node...}: declare their inboxes, ask again | {RIVAL, node}: declare its rooms, ask again
 
 local ABOVE = 1000001 -- the first order in a room whose counter may have been lost
@@ -22,23 +22,23 @@ local function yields(present, newcomer)
 end
 
 if fenced(ARGV[1]) then return {'FENCED'} end
-local config = redis.call('HMGET', KEYS[#KEYS], 'joins-from', 'joins-until', 'recovering', 'lost-until')
+local later = still_announced(KEYS[#KEYS])
+if later then return later end
 local lost = false
-if config[1] then
+local until_ = redis.call('HGET', KEYS[#KEYS], 'lost-until')
+if until_ then
   local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  if now < tonumber(config[1]) then return {'LATER', text(tonumber(config[1]) - now)} end
-  if now < tonumber(config[2]) and tonumber(config[3]) > 0 then return {'LATER', '100'} end
-  lost = now < tonumber(config[4] or 0)
+  lost = time[1] * 1000 + math.floor(time[2] / 1000) < tonumber(until_)
 end
 local present = redis.call('HGET', KEYS[2], ARGV[6])
+present = present and cmsgpack.unpack(present)
+if present and present[2] == ARGV[7] then return {'DUP'} end
+local state, nodes = load_nodes()
+if is_locked(state) and ARGV[12] ~= '1' then return {'LOCKED', state['#v']} end
 if present then
-  present = cmsgpack.unpack(present)
-  if present[2] == ARGV[7] then return {'DUP'} end
-  if not yields(present, ARGV[8]) then return {'TAKEN', redis.call('HGET', KEYS[3], '#v')} end
+  if not yields(present, ARGV[8]) then return {'TAKEN', state['#v']} end
   if present[1] ~= ARGV[11] then return {'RIVAL', present[1]} end
 end
-local state, nodes = load_nodes()
 local kind = kind_of(ARGV[6])
 if not present and tonumber(state['#c' .. kind] or 0) >= tonumber(ARGV[9]) then return {'FULL', state['#v']} end
 local missing = undeclared(nodes)

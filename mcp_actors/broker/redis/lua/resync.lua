@@ -1,11 +1,12 @@
 -- Make what Redis knows of a node's members in a room what the node knows, and tell the node all of the room.
 --
--- KEYS, ARGV 1-5: as in common.lua
--- ARGV: 6 token, which the snapshot will carry, then for each member of the node eight:
+-- KEYS, ARGV 1-5: as in common.lua, last who was put out
+-- ARGV: 6 token, which the snapshot will carry  7 the lock as the node knows it, as "#l", then for each member of it eight:
 --       field, incarnation, kind, order, text, "1" if away or "0", moves,
 --       "in" (it is to be in the room) or "if" (it may be: a request decides)
 -- Of two nodes that both have a member, the one it moved to last has it.
--- Replies: {OK, incarnation...}: those whose place another has taken | {FENCED} | {KEYS, node...}
+-- Of two locks that of the later version counts, as long as the node has members in the room.
+-- Replies: {OK, incarnation...}: those whose place another has taken, or, with " " and how, whom a moderator put out | {FENCED} | {KEYS, node...}
 
 if fenced(ARGV[1]) then return {'FENCED'} end
 local state, nodes = load_nodes()
@@ -20,7 +21,7 @@ for i = 1, #flat, 2 do
 end
 
 local changes, kept, moved, reply = {}, {}, {}, {'OK'}
-for i = 7, #ARGV, 8 do
+for i = 8, #ARGV, 8 do
   local field, incarnation, kind, order = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
   local member, moves = known[field], tonumber(ARGV[i + 6])
   if member and member[2] == incarnation then
@@ -34,8 +35,9 @@ for i = 7, #ARGV, 8 do
       redis.call('HSET', KEYS[2], field, cmsgpack.pack(member))
     end
   elseif ARGV[i + 7] == 'in' then
-    if member or orders[kind][order] then
-      reply[#reply + 1] = incarnation
+    local how = how_out(KEYS[#KEYS], incarnation)
+    if how or member or orders[kind][order] then
+      reply[#reply + 1] = how and incarnation .. ' ' .. how or incarnation
     else
       kept[field] = true
       orders[kind][order] = true
@@ -68,9 +70,12 @@ else
   redis.call('HDEL', KEYS[3], ARGV[1])
   redis.call('SREM', KEYS[4], ARGV[2])
 end
-local version = tonumber(state['#v'] or 0)
+local version, lock = tonumber(state['#v'] or 0), tonumber(ARGV[7])
+local relock = count > 0 and math.abs(lock) > math.abs(tonumber(state['#l'] or 0)) and (lock > 0) ~= is_locked(state)
+if relock then changes[#changes + 1] = {'#', lock > 0 and '1' or '0', ''} end
 if #changes > 0 or state['#e'] ~= ARGV[5] then
   version = bump(state)
+  if relock then set_lock(lock > 0, version) end
   nodes[ARGV[1]] = nil
   tell(nodes, state, version, changes)
 end
