@@ -184,7 +184,8 @@ export class Connection extends EventTarget {
       this.#drop(line);
     };
     Object.assign(request, {line, kept: false, timer: setTimeout(late, REPLY_TIMEOUT)});
-    line.socket.send(JSON.stringify({type, room, payload, id, negotiation, again}));
+    const text = JSON.stringify({type, room, payload, id, negotiation, again});
+    if (line.socket.readyState < WebSocket.CLOSING) line.socket.send(text); // else its end, which comes, tells what is lost
   }
 
   /** Lets a request wait for the session to go on. */
