@@ -75,19 +75,8 @@ class FrameLoop(asyncio.Protocol):
 
     __slots__ = (
         *("_breather", "_busy", "_close_code", "_close_reason", "_deaf", "_framer", "_late_pong", "_loud_until"),
-        *(
-            "_reader",
-            "_receiver",
-            "_rest",
-            "_timer",
-            "_transport",
-            "_turns",
-            "_unsent",
-            "_writable",
-            "closing",
-            "early",
-            "heard",
-        ),
+        *("_reader", "_receiver", "_rest", "_timer", "_transport", "_turns", "_unsent", "_writable"),
+        *("closing", "early", "heard"),
     )
 
     def __init__(self, receiver: Receiver, framer: Framer, turns: Turns, max_message: int) -> None:
