@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from abc import ABC, abstractmethod
 from typing import Any
+
+import jwt
 
 from bench.payloads import PAYLOADS, Template, blank_stamp
 
 TYPES = {"candidate": "ice-candidate", "offer": "offer", "answer": "answer"}
+BENCH_KEY = "known to all who read this: it guards servers that are measured, on this machine alone"
+TOKEN_LIFE = 3600
+"""Seconds."""
+
 CONTENT = "The quick brown fox jumps over the lazy dog, and the lazy dog lets it, as ever."
 
 
@@ -55,6 +62,15 @@ class Peers(Dialect):
         """See `Dialect`."""
         payload = {"target_peer_id": target, "at": blank_stamp(kind, sender)} | PAYLOADS[kind]
         return Template(_text({"type": TYPES[kind], "room": room, "payload": payload}).decode())
+
+
+class Guarded(Peers):
+    """The same, where each peer brings an access token."""
+
+    def path(self, member: str) -> str:
+        """See `Dialect`."""
+        claims = {"sub": member, "rooms": ["room-*"], "can": ["signal"], "exp": int(time.time()) + TOKEN_LIFE}
+        return f"{super().path(member)}?token={jwt.encode(claims, BENCH_KEY, algorithm='HS256')}"
 
 
 class Users(Dialect):
@@ -140,4 +156,10 @@ def _event(name: str, data: dict[str, Any]) -> bytes:
     return b"42" + json.dumps([name, data], separators=(",", ":")).encode()
 
 
-DIALECTS: dict[str, Dialect] = {"peers": Peers(), "users": Users(), "peerjs": PeerJs(), "socketio": SocketIo()}
+DIALECTS: dict[str, Dialect] = {
+    "peers": Peers(),
+    "guarded": Guarded(),
+    "users": Users(),
+    "peerjs": PeerJs(),
+    "socketio": SocketIo(),
+}

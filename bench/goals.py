@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A quantity of ours that must not exceed `most`: by itself, or as a ratio to another contender or variant."""
+    """A quantity that must not exceed `most`: by itself, or as a ratio to another contender or variant.
+
+    `of`: whose it is.
+    """
 
     scenario: str
     variant: str
@@ -22,22 +25,23 @@ class Goal:
     most: float
     to: str = ""
     to_variant: str = ""
+    of: str = OURS
 
     def value(self, results: Results) -> float | None:
         """What the run showed; None where it did not ask."""
         if self.to:
-            return results.ratio(self.scenario, self.variant, self.to, self.quantity)
-        ours = results.figure(self.scenario, self.variant, OURS, self.quantity)
+            return results.ratio(self.scenario, self.variant, self.to, self.quantity, self.of)
+        ours = results.figure(self.scenario, self.variant, self.of, self.quantity)
         if ours is None:
             return None
         if not self.to_variant:
             return ours.most if self.quantity in COUNTS else ours.median
-        base = results.figure(self.scenario, self.to_variant, OURS, self.quantity)
+        base = results.figure(self.scenario, self.to_variant, self.of, self.quantity)
         return ours.median / base.median if base else None
 
     def __str__(self) -> str:
-        than = self.to or self.to_variant
-        return " ".join(filter(None, (self.scenario, self.variant, self.quantity, f"to {than}" if than else "")))
+        whose, than = "" if self.of == OURS else f"of {self.of}", self.to or self.to_variant
+        return " ".join(filter(None, (self.scenario, self.variant, self.quantity, whose, f"to {than}" if than else "")))
 
 
 GOALS = (
@@ -47,6 +51,10 @@ GOALS = (
     Goal("relay", "offer", "cpu_us", 0.35, to="tornado"),
     Goal("relay", "offer", "cpu_us", 0.75, to="ws"),
     Goal("relay", "offer", "cpu_us", 0.06, to="channels"),
+    Goal("relay", "candidate", "cpu_us", 1.10, to="sessionless"),
+    Goal("relay", "offer", "cpu_us", 1.10, to="sessionless"),
+    Goal("relay", "candidate", "cpu_us", 1.05, to="unguarded", of="guarded"),
+    Goal("relay", "offer", "cpu_us", 1.05, to="unguarded", of="guarded"),
     Goal("relay-processes", "candidate", "cpu_us", 3.0, to="in-process"),
     Goal("relay-processes", "offer", "cpu_us", 3.0, to="in-process"),
     Goal("relay-processes", "candidate", "redis_commands", 1.0),

@@ -62,9 +62,9 @@ class Results(Struct):
         found = self.find(scenario, variant, contender)
         return found.figures.get(name) if found else None
 
-    def ratio(self, scenario: str, variant: str, contender: str, name: str = "cpu_us") -> float | None:
-        """Ours to theirs."""
-        ours = self.figure(scenario, variant, OURS, name)
+    def ratio(self, scenario: str, variant: str, contender: str, name: str = "cpu_us", of: str = OURS) -> float | None:
+        """Ours to theirs, or that of another contender."""
+        ours = self.figure(scenario, variant, of, name)
         return ratio(ours, self.figure(scenario, variant, contender, name))
 
     def write(self, path: Path) -> None:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bench.contender import Contender, ours
+from bench.dialects import BENCH_KEY
 from bench.peers import npm
 from bench.spanning import Spanning, no_engine
 
@@ -39,6 +40,17 @@ def _lacking(modules: tuple[str, ...]) -> str | None:
 
 OURS = ours()
 
+GUARDED = {"MCP_ACTORS_AUTH": "required", "MCP_ACTORS_SECRET_KEY": BENCH_KEY}
+RATES = (
+    *("CONNECTION_MESSAGE", "CONNECTION_BYTE", "CONNECTION_JOIN"),
+    *("ADDRESS_MESSAGE", "ADDRESS_BYTE", "ADDRESS_JOIN", "ADDRESS_CONNECTION"),
+)
+BOUNDS = (
+    *("MAX_ADDRESS_CONNECTIONS", "MAX_ADDRESS_HANDSHAKES", "MAX_SLOWED_SECONDS", "MAX_REFUSED_MESSAGES"),
+    *("FIRST_MESSAGE_TIMEOUT", "IDLE_TIMEOUT"),
+)
+UNGUARDED = {f"MCP_ACTORS_{name}_RATE": "0" for name in RATES} | {f"MCP_ACTORS_{name}": "0" for name in BOUNDS}
+
 _PEERS = (
     replace(
         OURS,
@@ -46,6 +58,15 @@ _PEERS = (
         about="this server, with no sessions to come back to",
         environment={"MCP_ACTORS_RESUME_WINDOW": "0"},
     ),
+    replace(
+        OURS,
+        name="guarded",
+        about="this server, whose clients must all bring a token",
+        dialect="guarded",
+        users=None,
+        environment=GUARDED,
+    ),
+    replace(OURS, name="unguarded", about="this server, with no limits and deadlines", environment=UNGUARDED),
     Contender("tornado", "Tornado's own handlers, on asyncio's loop", _python("tornado_stock.py")),
     Contender("tornado-uvloop", "the same, on uvloop", _python("tornado_stock.py", "uvloop"), _needs("uvloop")),
     Contender("websockets", "websockets, on uvloop", _python("websockets_relay.py"), _needs("websockets", "uvloop")),

@@ -24,7 +24,7 @@ def test_what_users_send_is_valid() -> None:
         assert user_decoder(LIMITS).decode(frame)
 
 
-@pytest.mark.parametrize("dialect", ["peers", "peerjs", "socketio"])
+@pytest.mark.parametrize("dialect", ["peers", "guarded", "peerjs", "socketio"])
 def test_a_stamp_is_read_from_any_dialect(dialect: str) -> None:
     frame = DIALECTS[dialect].signal("offer", "room-000001", 7, "peer-000002").at(NOW)
     assert read_stamp(frame, frame.index(STAMP.encode())) == Stamp(NOW, "o", 7)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.figures import Figure, figures, ratio
-from bench.goals import judge
+from bench.goals import Goal, judge
 from bench.plan import Latency, Outcome
 from bench.report import lines
 from bench.results import OURS, Measured, Results
@@ -67,6 +67,13 @@ def test_goals_are_judged_where_there_are_numbers(results: Results) -> None:
         "relay candidate cpu_us to tornado": pytest.approx(0.3),
         "isolation loud latency_p99_us to quiet": pytest.approx(2.5),
     }
+
+
+def test_a_goal_may_be_about_another_than_ours(results: Results) -> None:
+    goal = Goal("relay", "candidate", "cpu_us", 1.0, to="sessionless", of="tornado")
+    results.measured.append(Measured("relay", "candidate", "sessionless", [outcome(30)]))
+    assert goal.value(results) == pytest.approx(2.0)
+    assert str(goal) == "relay candidate cpu_us of tornado to sessionless"
 
 
 def test_the_report_shows_medians_ratios_failures_and_goals(results: Results) -> None:
