@@ -19,7 +19,8 @@ from mcp_actors.broker.redis.entries import Changes, Frame, Snapshot
 from mcp_actors.broker.redis.estate import Estate, place
 from mcp_actors.broker.redis.notes import Notes
 from mcp_actors.broker.redis.outgoing import Call, Outgoing
-from mcp_actors.broker.redis.replica import Ask, Fenced, Replica
+from mcp_actors.broker.redis.questions import Ask
+from mcp_actors.broker.redis.replica import Fenced, Replica
 from mcp_actors.broker.redis.scripts import CLAIM, CLOSE, JOIN, KICK, RESYNC
 from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.protocol.events import (
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from mcp_actors.broker import Listener, Recovered
     from mcp_actors.broker.redis.connection import Reply
     from mcp_actors.broker.redis.keys import Keys
-    from mcp_actors.broker.redis.replica import Question
+    from mcp_actors.broker.redis.questions import Question
     from mcp_actors.protocol.events import Event, Kind, LeaveReason, Member, MemberMoved
     from mcp_actors.protocol.identifiers import PeerId, RoomId, UserId
 

@@ -7,14 +7,14 @@ that a leave never overtakes its join. What is returned are the events the room 
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum, auto
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from mcp_actors.broker.redis import questions
 from mcp_actors.broker.redis.channels import Channels
-from mcp_actors.broker.redis.entries import Closed, Gone, Locked, Marked, Moved, field_of, member_text, user_text
-from mcp_actors.broker.redis.scripts import CLAIM, CLOSE, EXPIRE, JOIN, KICK, LEAVE, LOCK, MARK, RESYNC
+from mcp_actors.broker.redis.entries import Closed, Gone, Locked, Marked, Moved
+from mcp_actors.broker.redis.questions import NOT_BEFORE_ALL_IS_KNOWN, OF_MODERATORS, Ask, Own, Request
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import (
     BY_MODERATORS,
@@ -36,10 +36,10 @@ from mcp_actors.protocol.events import (
 from mcp_actors.protocol.identifiers import Incarnation, NodeId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from mcp_actors.broker.redis.entries import Change, Changes, Frame, Snapshot
-    from mcp_actors.broker.redis.scripts import Script
+    from mcp_actors.broker.redis.questions import Question
     from mcp_actors.protocol.events import Event, Member
     from mcp_actors.protocol.identifiers import PeerId, RoomId, UserId
 
@@ -54,86 +54,6 @@ INFINITY = 2**63
 
 class Fenced(Exception):
     """Redis refuses this node, which was declared dead."""
-
-
-class Ask(Enum):
-    """What can be asked of Redis about a room."""
-
-    JOIN = auto()
-    CLAIM = auto()
-    LEAVE = auto()
-    AWAY = auto()
-    BACK = auto()
-    KICK = auto()
-    LOCK = auto()
-    UNLOCK = auto()
-    CLOSE = auto()
-    RESYNC = auto()
-    EXPIRE = auto()
-
-
-OF_MODERATORS = (Ask.KICK, Ask.LOCK, Ask.UNLOCK, Ask.CLOSE)
-
-
-NOT_BEFORE_ALL_IS_KNOWN = (Ask.JOIN, Ask.KICK, Ask.CLOSE)
-"""What waits, after a restart of Redis, until all nodes have announced their members."""
-
-
-class Request(NamedTuple):
-    """One request; `about` is whom a join, a leave or an expiry is about, or the moderator who asks.
-
-    `whom`: whom to kick, as "p" or "u" and an id.
-    """
-
-    ask: Ask
-    about: tuple[Incarnation, ...] = ()
-    whom: str = ""
-
-
-class Question(NamedTuple):
-    """A request as Redis is asked it: a script, the nodes whose inboxes it may write to, and its own arguments.
-
-    `rival`: the node of a peer that is away, whose place a join takes, or that of a member that is claimed.
-    """
-
-    request: Request
-    script: Script
-    nodes: list[NodeId]
-    arguments: list[str | bytes | int]
-    rival: NodeId | None = None
-
-
-class Own:
-    """A member of this node: what it was asked in with, and how far that is.
-
-    `claimed`: it was at another node, and this one asked for it. `moderator`: it gets in though the room is locked.
-    """
-
-    __slots__ = (
-        *("abandoned", "asked", "away", "capacity", "claimed", "joined"),
-        *("leaving", "member", "moderator", "old", "refused", "since"),
-    )
-
-    def __init__(
-        self, member: Member, capacity: int, since: float, *, claimed: bool = False, moderator: bool = False
-    ) -> None:
-        self.member = member
-        self.capacity = capacity
-        self.moderator = moderator
-        self.since = since
-        self.claimed = claimed
-        self.old: NodeId | None = None
-        """Where it was, if it was claimed."""
-        self.asked = False
-        """Redis was asked for it: it may be there, though no reply says so."""
-        self.away = False
-        self.abandoned = False
-        """Its room failed, and nobody waits to hear of it."""
-        self.joined = False
-        """Redis let it in, once: should Redis forget it, it is announced again."""
-        self.leaving: LeaveReason | None = None
-        self.refused = False
-        """Its room was told that it did not get in, or left. Should it get in after all, the room hears nothing."""
 
 
 class Replica:
@@ -330,49 +250,14 @@ class Replica:
         if request.ask is Ask.RESYNC:
             self._tokens += 1
             self._token = str(self._tokens)
-            return Question(request, RESYNC, nodes, [self._token, self.lock, *self._all_own()])
+            return questions.resync(nodes, self._token, self.lock, self.own, self.members)
         if request.ask is Ask.EXPIRE:
             gone = [self.members[one] for one in request.about if one in self.members]
-            pairs: list[str | bytes | int] = [part for one in gone for part in (field_of(one), one.incarnation)]
-            return Question(request, EXPIRE, nodes, pairs) if pairs else None
+            return questions.expiry(request, nodes, gone)
         own = self.own.get(request.about[0])
-        return None if own is None else self._question_about(own, request, nodes)
-
-    def _question_about(self, own: Own, request: Request, nodes: list[NodeId]) -> Question:
-        member = own.member
-        who: list[str | bytes | int] = [field_of(member), member.incarnation]
-        if request.ask is Ask.JOIN:
-            own.asked = True
-            who += [member_text(member), own.capacity, self._needs_whole(), self._rival or ""]
-            who.append("1" if own.moderator else "")
-            return Question(request, JOIN, nodes, who, self._rival)
-        if request.ask is Ask.CLAIM:
-            own.asked = True
-            own.old = self._rival or own.old
-            who += [member.moves, self._needs_whole(), self._rival or ""]
-            return Question(request, CLAIM, nodes, who, self._rival)
-        if request.ask is Ask.LEAVE:
-            return Question(request, LEAVE, nodes, [*who, str(own.leaving)])
-        if request.ask is Ask.KICK:
-            is_peer, whom = request.whom[0] == "p", request.whom
-            return Question(request, KICK, nodes, [*who, *((whom, "") if is_peer else ("", user_text(whom[1:])))])
-        if request.ask is Ask.CLOSE:
-            return Question(request, CLOSE, nodes, who)
-        if request.ask in (Ask.LOCK, Ask.UNLOCK):
-            return Question(request, LOCK, nodes, [*who, "1" if request.ask is Ask.LOCK else "0"])
-        return Question(request, MARK, nodes, [*who, "1" if request.ask is Ask.AWAY else "0"])
-
-    def _needs_whole(self) -> str:
-        return "1" if self.version is None else ""
-
-    def _all_own(self) -> Iterable[str | bytes | int]:
-        for incarnation, own in self.own.items():
-            known = self.members.get(incarnation, own.member)
-            to_be = own.joined and own.leaving is None
-            kind = "p" if known.kind is Kind.PEER else "u"
-            away, state = "1" if own.away else "0", "in" if to_be else "if"
-            moves = max(known.moves, own.member.moves) if own.joined else known.moves
-            yield from (field_of(known), incarnation, kind, known.order, member_text(known), away, moves, state)
+        if own is None:
+            return None
+        return questions.about_member(request, nodes, own, self._rival, whole=self.version is None)
 
     def unanswered(self) -> None:
         """The connection broke: what was asked is asked again first, as it may have been done or not."""

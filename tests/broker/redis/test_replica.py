@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from mcp_actors.broker.redis.entries import Change, Changes, Gone, Marked, Moved, Snapshot
-from mcp_actors.broker.redis.replica import Ask, Fenced, Question, Replica, Request
+from mcp_actors.broker.redis.questions import Ask, Question, Request
+from mcp_actors.broker.redis.replica import Fenced, Replica
 from mcp_actors.broker.redis.scripts import CLAIM, JOIN, LEAVE, MARK, RESYNC
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import (
