@@ -46,10 +46,14 @@ class Pace:
 
 
 class Turns:
-    """The loud clients who wait for their turn, each once, in the order in which they came."""
+    """Those who wait for their turn, each once, in the order in which they came.
 
-    def __init__(self, most: int) -> None:
+    At most `most` have theirs in one round; `rest`: seconds until the next round in which somebody has.
+    """
+
+    def __init__(self, most: int, rest: float = REST) -> None:
         self._pace = Pace(most)
+        self._rest = rest
         self._waiting: deque[Callable[[], None]] = deque()
         self._under_way = False
         """Whether somebody had their turn in this round."""
@@ -87,11 +91,13 @@ class Turns:
             self._under_way = False
             return
         self._pace.begin(time.monotonic())
-        asyncio.get_running_loop().call_soon(self._end_round)  # before any of them can fail
-        for _ in range(min(self._pace.count, len(self._waiting))):
-            self._waiting.popleft()()
+        try:
+            for _ in range(min(self._pace.count, len(self._waiting))):
+                self._waiting.popleft()()
+        finally:
+            asyncio.get_running_loop().call_soon(self._end_round)  # behind the tasks that they woke
 
     def _end_round(self) -> None:
         """All that they asked for at once is done."""
         self._pace.next_round(time.monotonic())
-        asyncio.get_running_loop().call_later(REST, self._next_round)
+        asyncio.get_running_loop().call_later(self._rest, self._next_round)
