@@ -34,6 +34,9 @@ _OFFER = re.compile(rf"permessage-deflate( *; *({_PARAMETER}))*")
 EARLY = 65_536
 """Bytes taken at once of what arrived with the handshake."""
 
+LOUD_TURN = 0.016
+"""Seconds for the frames of a turn. Who sends as many in less is loud: that is faster than 500 a second."""
+
 MAX_EARLY = 1_048_576
 """Bytes a client may send before it has read the answer to its handshake."""
 
@@ -166,11 +169,11 @@ class StockWebSocket(WebSocketProtocol13):
             self._gone.set_result(None)
 
     async def _rest(self) -> None:
-        """Let others have their turn, and wait where the last turns came faster than a turn in each `BREATHER`."""
+        """After the frames of a turn let others have theirs, all that are loud; who is not loud waits for nobody."""
         loop = asyncio.get_running_loop()
-        is_loud = loop.time() - self._turn_began < BREATHER
-        await asyncio.sleep(BREATHER if is_loud else 0)
-        await self._turns.turn()
+        if loop.time() - self._turn_began < LOUD_TURN:
+            await asyncio.sleep(BREATHER)
+            await self._turns.turn()
         self._frames, self._turn_began = 1, loop.time()
 
     async def _receive_frame_loop(self) -> None:
