@@ -22,6 +22,7 @@ from mcp_actors.transports.frames import PONG, TURN, write_frame
 from mcp_actors.transports.upgrade import FastWebSocket, understood
 from tests.support.certificate import make_certificate
 from tests.support.client import DEADLINE, Client
+from tests.support.loop import until
 from tests.support.server import Server
 from tests.support.socket import JOIN, Socket
 from tests.transports.test_frames import Raw, text
@@ -135,6 +136,31 @@ async def test_tls_connections_are_served_by_tornados_own_loop(server: Server, c
             await peer.close()
     encrypted.stop()
     await encrypted.close_all_connections()
+
+
+@pytest.mark.parametrize(("loud_turn", "is_loud"), [(0.0, False), (60.0, True)], ids=["quiet", "loud"])
+async def test_only_a_loud_client_of_tornados_own_loop_waits_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loud_turn: float, is_loud: bool
+) -> None:
+    monkeypatch.setattr(upgrade, "LOUD_TURN", loud_turn)
+    server = Server(tmp_path, frame_loop="stock", ping_interval=0)
+    await server.start()
+    socket = await Socket.open(server)
+    [connection] = server.app.connections._open
+    turns = connection._socket._endpoint.turns  # type: ignore[attr-defined]
+    turns._under_way = True  # as while somebody else has a turn that does not end
+    answered = 0
+    for number in range(5 * TURN):
+        socket.writer.write(Raw(0x89, b"%d" % number).encode())
+        if is_loud and number >= TURN:
+            continue
+        assert await socket.frame() == (PONG | 0x80, b"%d" % number)
+        answered += 1
+    assert answered == (TURN if is_loud else 5 * TURN)
+    await until(lambda: len(turns) == is_loud, "it waits for its turn, if it is loud")
+    turns._next_round()
+    await socket.close()
+    await server.stop()
 
 
 @pytest.mark.parametrize("loop", ["fast", "stock"])
