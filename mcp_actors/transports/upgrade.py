@@ -111,6 +111,7 @@ class StockWebSocket(WebSocketProtocol13):
         self._receiver = cast("Receiver", handler)
         self._turns = turns
         self._frames, self._turn_began = 0, 0.0
+        self._is_new = True
         self._whole = False
         self._deaf = False
         self._gone: asyncio.Future[None] | None = None
@@ -125,6 +126,13 @@ class StockWebSocket(WebSocketProtocol13):
         await super()._receive_frame()
         if not self._whole and not self.is_closing():
             await self._count(0)
+
+    async def _read_bytes(self, n: int) -> bytes:
+        data = await super()._read_bytes(n)
+        if self._is_new:  # its first words are not known yet
+            self._is_new = False
+            await self._begin_turn()
+        return data
 
     def _handle_message(self, opcode: int, data: bytes) -> Any:
         self._whole = True
@@ -173,8 +181,13 @@ class StockWebSocket(WebSocketProtocol13):
         loop = asyncio.get_running_loop()
         if loop.time() - self._turn_began < LOUD_TURN:
             await asyncio.sleep(BREATHER)
-            await self._turns.turn()
-        self._frames, self._turn_began = 1, loop.time()
+            await self._begin_turn()
+        else:
+            self._frames, self._turn_began = 1, loop.time()
+
+    async def _begin_turn(self) -> None:
+        await self._turns.turn()
+        self._frames, self._turn_began = 1, asyncio.get_running_loop().time()
 
     async def _receive_frame_loop(self) -> None:
         try:

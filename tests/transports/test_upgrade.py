@@ -146,17 +146,19 @@ async def test_only_a_loud_client_of_tornados_own_loop_waits_for_others(
     server = Server(tmp_path, frame_loop="stock", ping_interval=0)
     await server.start()
     socket = await Socket.open(server)
+    socket.writer.write(Raw(0x89, b"first").encode())
+    assert await socket.frame() == (PONG | 0x80, b"first")
     [connection] = server.app.connections._open
     turns = connection._socket._endpoint.turns  # type: ignore[attr-defined]
     turns._under_way = True  # as while somebody else has a turn that does not end
     answered = 0
     for number in range(5 * TURN):
         socket.writer.write(Raw(0x89, b"%d" % number).encode())
-        if is_loud and number >= TURN:
+        if is_loud and number >= TURN - 1:
             continue
         assert await socket.frame() == (PONG | 0x80, b"%d" % number)
         answered += 1
-    assert answered == (TURN if is_loud else 5 * TURN)
+    assert answered == (TURN - 1 if is_loud else 5 * TURN)
     await until(lambda: len(turns) == is_loud, "it waits for its turn, if it is loud")
     turns._next_round()
     await socket.close()
