@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Turns:
         self._waiting: deque[Callable[[], None]] = deque()
         self._under_way = False
         """Whether somebody had their turn in this round."""
+        self._woken = False
+        """Whether tasks had."""
 
     def __len__(self) -> int:
         """How many wait."""
@@ -79,8 +82,12 @@ class Turns:
         """Wait for one's turn."""
         if not self.take():
             turn = asyncio.Event()
-            self.wait(turn.set)
+            self.wait(partial(self._wake, turn))
             await turn.wait()
+
+    def _wake(self, turn: asyncio.Event) -> None:
+        self._woken = True
+        turn.set()
 
     def _go_round(self) -> None:
         self._under_way = True
@@ -91,13 +98,15 @@ class Turns:
             self._under_way = False
             return
         self._pace.begin(time.monotonic())
-        try:
-            for _ in range(min(self._pace.count, len(self._waiting))):
-                self._waiting.popleft()()
-        finally:
-            asyncio.get_running_loop().call_soon(self._end_round)  # behind the tasks that they woke
+        asyncio.get_running_loop().call_soon(self._end_round)  # before any of them can fail
+        for _ in range(min(self._pace.count, len(self._waiting))):
+            self._waiting.popleft()()
 
     def _end_round(self) -> None:
-        """All that they asked for at once is done."""
+        """All that they asked for at once is done, but by tasks that were woken: those begin now."""
+        if self._woken:
+            self._woken = False
+            asyncio.get_running_loop().call_soon(self._end_round)
+            return
         self._pace.next_round(time.monotonic())
         asyncio.get_running_loop().call_later(self._rest, self._next_round)

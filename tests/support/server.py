@@ -25,10 +25,10 @@ class Server:
 
     def __init__(self, directory: Path, **settings: Any) -> None:
         self._clients: list[Client] = []
+        self.app = App(load(overrides={"host": "127.0.0.1", "port": 0, **settings}, environ={}, directory=directory))
         certificate = settings.get("tls_cert_file")
         self.trusting = ssl.create_default_context(cafile=certificate) if certificate else None
         """What a client of a server with TLS connects with."""
-        self.app = App(load(overrides={"host": "127.0.0.1", "port": 0, **settings}, environ={}, directory=directory))
 
     async def start(self) -> None:
         await self.app.start()
