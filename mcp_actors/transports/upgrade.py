@@ -1,6 +1,6 @@
 """After the handshake: which frame loop a connection gets, and how its socket moves to ours.
 
-The handshake is Tornado's own; what it offers beyond plain frames (TLS, compression) stays with its own loop.
+The handshake is Tornado's own, and so is TLS; compression stays with its own loop.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tornado.iostream import SSLIOStream, StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketProtocol13, _WebSocketParams
 
 from mcp_actors.protocol.errors import CloseCode
+from mcp_actors.transports.encrypted import StreamTransport
 from mcp_actors.transports.frame_loop import BREATHER, FrameLoop
 from mcp_actors.transports.frames import BINARY, NORMAL, PING, PONG, TEXT, TURN, write_frame
 
@@ -52,16 +53,21 @@ class FastWebSocket(WebSocketProtocol13):
 
     async def _receive_frame_loop(self) -> None:
         """Move the socket; from here on its frames come through callbacks, and no coroutine waits for them."""
+        stream = self.stream
         try:
-            await self.stream.write(b"")  # until the handshake is on its way, whole
-            moved, self.frame_loop.early = take_socket(self.stream)
+            await stream.write(b"")  # until the handshake is on its way, whole
+            if isinstance(stream, SSLIOStream):
+                self._forget_handshake()
+                StreamTransport(stream, self.frame_loop)
+                return
+            moved, self.frame_loop.early = take_socket(stream)
             self._forget_handshake()
             await asyncio.get_running_loop().connect_accepted_socket(lambda: self.frame_loop, moved)
         except (StreamClosedError, OSError):
             self.frame_loop.connection_lost(None)
 
     def _forget_handshake(self) -> None:
-        """Let go of the HTTP connection and the stream: the larger half of an idle connection's memory."""
+        """Let go of the HTTP connection, and of the stream here: the larger half of an idle connection's memory."""
         request = self._receiver.request
         request.connection = request.server_connection = None
         request.headers = HTTPHeaders()
@@ -215,11 +221,10 @@ def understood(offer: str) -> bool:
 def fast_or_stock(
     handler: WebSocketHandler, stock: WebSocketProtocol | None, framer: Framer | None, turns: Turns
 ) -> WebSocketProtocol | None:
-    """The protocol of a connection: ours, but Tornado's for TLS, where both want compression, and without a framer."""
+    """The protocol of a connection: ours, but Tornado's where both want compression, and without a framer."""
     if stock is None:
         return None
-    is_tls = isinstance(getattr(handler.request.connection, "stream", None), SSLIOStream)
-    if framer is None or is_tls or wants_compression(handler):
+    if framer is None or wants_compression(handler):
         return StockWebSocket(handler, turns, cast("WebSocketProtocol13", stock).params)
     return FastWebSocket(cast("Any", handler), framer, turns, handler.max_message_size)
 

@@ -5,23 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-import ssl
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.util import _websocket_mask
 from tornado.websocket import WebSocketProtocol13, _WebSocketParams
-from websockets.asyncio.client import connect
 
 from mcp_actors.transports import upgrade
 from mcp_actors.transports.frames import PONG, TURN, write_frame
-from mcp_actors.transports.upgrade import FastWebSocket, understood
+from mcp_actors.transports.upgrade import understood
 from tests.support.certificate import make_certificate
-from tests.support.client import DEADLINE, Client
+from tests.support.client import DEADLINE
 from tests.support.loop import until
 from tests.support.server import Server
 from tests.support.socket import JOIN, Socket
@@ -34,10 +30,11 @@ if TYPE_CHECKING:
     from tornado.ioloop import IOLoop
 
 
-@pytest.fixture
-def server(io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(params=["plain", "TLS"])
+def server(request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
     """A server with the fast loop."""
-    server = Server(tmp_path)
+    file = str(make_certificate(tmp_path / "server.pem")) if request.param == "TLS" else ""
+    server = Server(tmp_path, tls_cert_file=file)
     io_loop.run_sync(server.start)
     yield server
     io_loop.run_sync(server.stop)
@@ -81,6 +78,7 @@ async def test_a_connection_that_is_gone_is_freed_without_the_garbage_collector(
         gc.enable()
 
 
+@pytest.mark.parametrize("server", ["plain"], indirect=True)
 async def test_one_who_sends_too_much_before_it_has_read_the_handshake_is_hung_up_on(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,36 +104,6 @@ async def test_one_who_sends_too_much_before_it_has_read_the_handshake_is_hung_u
 )
 def test_offers_of_compression_are_taken_up_only_in_words_that_tornado_knows(offer: str, known: bool) -> None:
     assert understood(offer) is known
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A key and a certificate of its own for 127.0.0.1, in one file."""
-    return make_certificate(tmp_path / "server.pem")
-
-
-async def test_tls_connections_are_served_by_tornados_own_loop(server: Server, certificate: Path) -> None:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-    sockets = bind_sockets(0, "127.0.0.1")
-    encrypted = HTTPServer(server.app._server.request_callback, ssl_options=context)
-    encrypted.add_sockets(sockets)
-    trusting = ssl.create_default_context(cafile=str(certificate))
-    url = f"wss://127.0.0.1:{sockets[0].getsockname()[1]}/ws/signaling/"
-    async with asyncio.timeout(DEADLINE):
-        peers = [Client(await connect(url, ssl=trusting, compression=None, proxy=None)) for _ in range(2)]
-        await peers[0].join("r", "a")
-        await peers[1].join("r", "b")
-        await peers[0].expect("peer-joined", peer_id="b")
-        await peers[0].say("signal", "r", {"target_peer_id": "b", "data": "x" * 60_000}, id=1)
-        await peers[1].expect("signal", data="x" * 60_000)
-        await peers[0].expect("ack")
-        protocols = {type(connection._protocol) for connection in server.app.connections._open}  # type: ignore[attr-defined]
-        assert FastWebSocket not in protocols
-        for peer in peers:
-            await peer.close()
-    encrypted.stop()
-    await encrypted.close_all_connections()
 
 
 @pytest.mark.parametrize(("loud_turn", "is_loud"), [(0.0, False), (60.0, True)], ids=["quiet", "loud"])
