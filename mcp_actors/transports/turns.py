@@ -99,14 +99,24 @@ class Turns:
             return
         self._pace.begin(time.monotonic())
         asyncio.get_running_loop().call_soon(self._end_round)  # before any of them can fail
-        for _ in range(min(self._pace.count, len(self._waiting))):
-            self._waiting.popleft()()
+        try:
+            for _ in range(min(self._pace.count, len(self._waiting))):
+                self._waiting.popleft()()
+        finally:
+            if self._woken:
+                asyncio.get_running_loop().call_soon(self._end_of_tasks)  # behind those that were woken
 
     def _end_round(self) -> None:
         """All that they asked for at once is done, but by tasks that were woken: those begin now."""
         if self._woken:
-            self._woken = False
-            asyncio.get_running_loop().call_soon(self._end_round)
-            return
+            self._pace.begin(time.monotonic())
+        else:
+            self._rest_a_while()
+
+    def _end_of_tasks(self) -> None:
+        self._woken = False
+        self._rest_a_while()
+
+    def _rest_a_while(self) -> None:
         self._pace.next_round(time.monotonic())
         asyncio.get_running_loop().call_later(self._rest, self._next_round)
