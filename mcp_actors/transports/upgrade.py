@@ -22,6 +22,8 @@ from mcp_actors.transports.frame_loop import BREATHER, FrameLoop
 from mcp_actors.transports.frames import BINARY, NORMAL, PING, PONG, TEXT, TURN, write_frame
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from tornado.iostream import IOStream
     from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
@@ -130,8 +132,8 @@ class StockWebSocket(WebSocketProtocol13):
             await self._until_gone()
         self._whole = False
         await super()._receive_frame()
-        if not self._whole and not self.is_closing():
-            await self._count(0)
+        if not self._whole and not self.is_closing() and (work := self._receiver.on_extra(0)) is not None:
+            await self._waited_for(work)
 
     async def _read_bytes(self, n: int) -> bytes:
         data = await super()._read_bytes(n)
@@ -142,14 +144,15 @@ class StockWebSocket(WebSocketProtocol13):
 
     def _handle_message(self, opcode: int, data: bytes) -> Any:
         self._whole = True
-        work = super()._handle_message(opcode, data)
-        return self._count(len(data)) if opcode in (PING, PONG) and not self.is_closing() else work
+        work: Awaitable[Any] | None = super()._handle_message(opcode, data)
+        if opcode in (PING, PONG) and not self.is_closing():
+            work = self._receiver.on_extra(len(data))
+        return None if work is None else self._waited_for(work)
 
-    async def _count(self, size: int) -> None:
-        """Count a frame that is no message."""
-        work = self._receiver.on_extra(size)
-        if work is not None:
-            await work
+    async def _waited_for(self, work: Awaitable[Any]) -> None:
+        """Wait until some work is done; who has others wait for its messages takes turns with the loud."""
+        await work
+        await self._begin_turn()
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Send a close frame. After one for a flood the rest of it stays in the client's own socket."""

@@ -60,7 +60,9 @@ class Notes(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def met(directory: Path, early: bytes = b"") -> AsyncIterator[tuple[IOStream, asyncio.StreamWriter]]:
+async def met(
+    directory: Path, early: bytes = b""
+) -> AsyncIterator[tuple[IOStream, asyncio.StreamReader, asyncio.StreamWriter]]:
     """A stream whose handshake is done, with what the client has said right after it; and that client."""
     pem = make_certificate(directory / "server.pem")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -75,12 +77,12 @@ async def met(directory: Path, early: bytes = b"") -> AsyncIterator[tuple[IOStre
     sockets = bind_sockets(0, "127.0.0.1")
     meeting.add_sockets(sockets)
     port, trusting = sockets[0].getsockname()[1], ssl.create_default_context(cafile=str(pem))
-    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
     writer.write(early)
     meeting.stop()
     [stream] = streams
     try:
-        yield stream, writer
+        yield stream, reader, writer
     finally:
         stream.close()
         writer.transport.abort()
@@ -89,7 +91,7 @@ async def met(directory: Path, early: bytes = b"") -> AsyncIterator[tuple[IOStre
 
 async def test_what_came_before_the_transport_and_after_it_is_handed_on_in_order(tmp_path: Path) -> None:
     notes, said = Notes(), bytes(range(256)) * 4096
-    async with met(tmp_path, said[:300_000]) as (stream, client):
+    async with met(tmp_path, said[:300_000]) as (stream, _, client):
         StreamTransport(stream, notes)
         client.write(said[300_000:])
         await until(lambda: len(notes.heard) == len(said), "all of it arrives")
@@ -99,7 +101,7 @@ async def test_what_came_before_the_transport_and_after_it_is_handed_on_in_order
 async def test_nothing_is_handed_on_while_reading_is_paused_and_little_is_read(tmp_path: Path) -> None:
     notes = Notes()
     notes.pause_after = 1
-    async with met(tmp_path, b"x" * MUCH) as (stream, _):
+    async with met(tmp_path, b"x" * MUCH) as (stream, _, _):
         StreamTransport(stream, notes)
         await until(lambda: notes.heard, "something arrives")
         some = len(notes.heard)
@@ -117,7 +119,7 @@ async def test_nothing_is_handed_on_while_reading_is_paused_and_little_is_read(t
 
 async def test_the_protocol_is_told_when_the_client_does_not_read_and_when_it_does_again(tmp_path: Path) -> None:
     notes = Notes()
-    async with met(tmp_path) as (stream, client):
+    async with met(tmp_path) as (stream, reader, client):
         transport = StreamTransport(stream, notes)
         client.transport.pause_reading()  # type: ignore[attr-defined]
         transport.write(b"x" * 10_000)
@@ -127,13 +129,16 @@ async def test_the_protocol_is_told_when_the_client_does_not_read_and_when_it_do
         assert notes.told == ["pause"]
         assert HIGH_WATER < transport.get_write_buffer_size() <= HIGH_WATER + 10_000
         client.transport.resume_reading()  # type: ignore[attr-defined]
+        reading = asyncio.ensure_future(reader.read())
         await until(lambda: notes.told == ["pause", "resume"], "it may write again")
         assert transport.get_write_buffer_size() < HIGH_WATER
+        transport.close()
+        assert set(await asyncio.wait_for(reading, DEADLINE)) == {ord("x")}
 
 
 async def test_what_was_written_arrives_before_the_end_and_nothing_after_it(tmp_path: Path) -> None:
     notes = Notes()
-    async with met(tmp_path) as (stream, client):
+    async with met(tmp_path) as (stream, reader, _):
         transport = StreamTransport(stream, notes)
         for number in range(1000):
             transport.write(b"%4d" % number)
@@ -141,14 +146,13 @@ async def test_what_was_written_arrives_before_the_end_and_nothing_after_it(tmp_
         transport.close()
         transport.write(b"late")
         assert transport.is_closing()
-        reader: asyncio.StreamReader = client.transport.get_protocol()._stream_reader  # type: ignore[attr-defined]
         assert await asyncio.wait_for(reader.read(), DEADLINE) == b"".join(b"%4d" % number for number in range(1000))
         await until(lambda: notes.told == ["lost"], "the protocol is told")
 
 
 async def test_to_abort_is_to_hang_up_at_once_whatever_waits(tmp_path: Path) -> None:
     notes = Notes()
-    async with met(tmp_path) as (stream, client):
+    async with met(tmp_path) as (stream, _, client):
         transport = StreamTransport(stream, notes)
         client.transport.pause_reading()  # type: ignore[attr-defined]
         transport.write(b"x" * MUCH)
@@ -163,7 +167,7 @@ async def test_to_abort_is_to_hang_up_at_once_whatever_waits(tmp_path: Path) -> 
 @pytest.mark.parametrize("paused", [False, True])
 async def test_a_client_that_is_gone_is_found_out_while_nothing_is_read_too(tmp_path: Path, paused: bool) -> None:
     notes = Notes()
-    async with met(tmp_path) as (stream, client):
+    async with met(tmp_path) as (stream, _, client):
         transport = StreamTransport(stream, notes)
         if paused:
             transport.pause_reading()
@@ -177,6 +181,6 @@ async def test_a_client_that_is_gone_is_found_out_while_nothing_is_read_too(tmp_
 async def test_a_bug_of_the_protocol_ends_its_connection(tmp_path: Path, expected_logs: ExpectedLogs) -> None:
     expected_logs("asyncio", "Exception in callback")
     notes = Notes()
-    async with met(tmp_path, b"a bug") as (stream, _):
+    async with met(tmp_path, b"a bug") as (stream, _, _):
         StreamTransport(stream, notes)
         await until(lambda: notes.told == ["lost"], "it is hung up on")

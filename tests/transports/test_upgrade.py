@@ -133,6 +133,28 @@ async def test_only_a_loud_client_of_tornados_own_loop_waits_for_others(
     await server.stop()
 
 
+@pytest.mark.parametrize("frame", [Raw(0x89, b""), Raw(0x01, b""), Raw(0x81, b"{}")], ids=["ping", "part", "message"])
+async def test_who_is_slowed_waits_for_others_in_tornados_own_loop_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frame: Raw
+) -> None:
+    monkeypatch.setattr(upgrade, "LOUD_TURN", 0.0)
+    server = Server(tmp_path, frame_loop="stock", connection_message_rate=1000, connection_message_burst=4)
+    await server.start()
+    socket = await Socket.open(server)
+    socket.writer.write(Raw(0x89, b"first").encode())
+    assert await socket.frame() == (PONG | 0x80, b"first")
+    [connection] = server.app.connections._open
+    turns = connection._socket._endpoint.turns  # type: ignore[attr-defined]
+    await until(lambda: not turns._under_way, "nobody has a turn")
+    turns._under_way = True  # as while somebody else has a turn that does not end
+    more = Raw(0x00, b"") if frame.first == 0x01 else frame
+    socket.writer.write(frame.encode() + more.encode() * 20)
+    await until(lambda: len(turns) == 1, "it waits for its turn")
+    turns._next_round()
+    await socket.close()
+    await server.stop()
+
+
 @pytest.mark.parametrize("loop", ["fast", "stock"])
 async def test_a_loud_client_takes_turns_with_others(tmp_path: Path, loop: str) -> None:
     pings, turns = 2000, 0
