@@ -7,14 +7,14 @@ at once, it handles all before anybody else is served.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from mcp_actors.transports.turns import Turns
 
 END = rb"\n\r?\n"
@@ -37,23 +37,40 @@ def put_behind(gate: Gate, stream: IOStream) -> None:
 
 
 class _PlainStream(IOStream):
+    """Goes by callbacks, as thousands may wait for their heads; what waits has no hold of what it waits for.
+
+    Else those that are gone would stay until the garbage collector finds them, all at once.
+    """
+
     gate: Gate
 
     def read_until_regex(self, _regex: bytes, max_bytes: int | None = None) -> Any:
         """Read a head, which is all that Tornado's server reads so."""
-        return self._pass(super().read_until_regex(END, max_bytes))
+        passed: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        reading = cast("asyncio.Future[bytes]", super().read_until_regex(END, max_bytes))
+        reading.add_done_callback(partial(self._arrived, passed))
+        return passed
 
-    async def _pass(self, reading: Awaitable[bytes]) -> bytes:
-        """Wait for a head, and for its turn. Raises `StreamClosedError`."""
-        head = await reading
-        await self.gate.turns.turn()
+    def _arrived(self, passed: asyncio.Future[bytes], reading: asyncio.Future[bytes]) -> None:
+        if reading.exception() is not None:
+            self.error = None  # its traceback has a hold of the stream
+            passed.set_exception(StreamClosedError())
+        elif self.gate.turns.take():
+            self._pass(passed, reading.result())
+        else:
+            self.gate.turns.wait(partial(self._pass, passed, reading.result()))
+
+    def _pass(self, passed: asyncio.Future[bytes], head: bytes) -> None:
         if self.closed():
-            raise StreamClosedError
-        if head.strip(b"\r\n").count(b"\n") > self.gate.max_headers:
-            await self.write(self.gate.refusal)
-            self.close()
-            raise StreamClosedError
-        return head
+            passed.set_exception(StreamClosedError())
+        elif head.strip(b"\r\n").count(b"\n") > self.gate.max_headers:
+            self.write(self.gate.refusal).add_done_callback(partial(self._refused, passed))
+        else:
+            passed.set_result(head)
+
+    def _refused(self, passed: asyncio.Future[bytes], _written: asyncio.Future[None]) -> None:
+        self.close()
+        passed.set_exception(StreamClosedError())
 
 
 class _EncryptedStream(_PlainStream, SSLIOStream):

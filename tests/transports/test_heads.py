@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
+import weakref
+from contextlib import suppress
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ from tornado.httputil import HTTPHeaders
 
 from mcp_actors.transports.heads import END
 from tests.support.client import DEADLINE
+from tests.support.loop import until
 from tests.support.socket import HANDSHAKE
 from tests.support.tokens import OPTIONAL, token
 
@@ -126,6 +130,32 @@ async def test_who_is_gone_while_it_waits_for_its_turn_is_not_served(server: Ser
             await asyncio.sleep(0)
     assert not parsed
     writer.close()
+
+
+@pytest.mark.settings(max_headers=16)
+@pytest.mark.parametrize(
+    "words",
+    [b"", b"GET /", HEALTH + b"X: y\r\n" * 20 + b"\r\n", b"GET /" + b"a" * 60_000, b"nonsense\r\n\r\n"],
+    ids=["silent", "begun", "too many lines", "too long", "nonsense"],
+)
+async def test_one_that_becomes_no_websocket_is_freed_without_the_garbage_collector(
+    server: Server, words: bytes
+) -> None:
+    entrance = server.app._server
+    gc.collect()
+    gc.disable()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.app.port)
+        await until(lambda: entrance.handshakes == 1, "the connection is accepted")
+        [stream] = map(weakref.ref, entrance._handshakes)
+        writer.write(words)
+        if len(words) > 5:
+            with suppress(ConnectionError):
+                await asyncio.wait_for(reader.read(), DEADLINE)
+        writer.transport.abort()
+        await until(lambda: stream() is None, "the stream is freed")
+    finally:
+        gc.enable()
 
 
 @pytest.mark.settings(**OPTIONAL)
