@@ -35,13 +35,14 @@ from mcp_actors.transports.drain import drain
 from mcp_actors.transports.echo import EchoHandler
 from mcp_actors.transports.entrance import Door, Entrance
 from mcp_actors.transports.frames import Framer
+from mcp_actors.transports.heads import Gate
 from mcp_actors.transports.hops import Hops
 from mcp_actors.transports.http import HealthHandler, PageHandler, ReadyHandler
 from mcp_actors.transports.mcp import McpHandler
 from mcp_actors.transports.meter import ConnectionRates
 from mcp_actors.transports.rates import Rate
 from mcp_actors.transports.signaling import SignalingHandler
-from mcp_actors.transports.site import Site
+from mcp_actors.transports.site import Site, refusal
 from mcp_actors.transports.turns import Turns
 from mcp_actors.transports.websocket import Bounds, Endpoint
 
@@ -137,6 +138,7 @@ class App:
             self._routes(),
             max_handshakes=settings.max_handshakes,
             max_address_handshakes=settings.max_address_handshakes,
+            gate=self._gate(),
             hops=Hops(settings.trusted_proxies),
             ssl_options=self._load_certificate(),
             max_header_size=settings.max_request_bytes,
@@ -209,6 +211,15 @@ class App:
             leeway=settings.auth_leeway,
         )
 
+    @property
+    def _banner(self) -> str:
+        return f"mcp_actors/{__version__}" if self._settings.server_banner else ""
+
+    def _gate(self) -> Gate:
+        """What the heads of requests have to pass: one in each round of the loop."""
+        refused = refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, self._banner)
+        return Gate(self._settings.max_headers, refused, Turns(1, rest=0.0))
+
     def _routes(self) -> Site:
         settings = self._settings
         policy = AccessPolicy(
@@ -250,9 +261,8 @@ class App:
                 (r"/readyz", ReadyHandler, state),
                 (r"/(.*)", PageHandler, page),
             ],
-            banner=f"mcp_actors/{__version__}" if settings.server_banner else "",
+            banner=self._banner,
             max_url_bytes=settings.max_url_bytes,
-            max_headers=settings.max_headers,
             log_function=_log_request,
         )
 

@@ -47,7 +47,8 @@ def set_up(level: str, style: Literal["auto", "text", "json"]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    for noisy in ("asyncio", "tornado.general"):  # Tornado tells of each malformed request, with the words of a client
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     logging.getLogger("tornado.general").addFilter(_is_for_operators)
 
 

@@ -5,16 +5,27 @@ What takes time or masses of connections is in `python -m bench attack`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tornado.websocket import WebSocketProtocol13
 
+from mcp_actors.app import TURNS
+from mcp_actors.transports.frame_loop import FrameLoop
+from mcp_actors.transports.frames import TURN
+from mcp_actors.transports.websocket import SocketHandler
+from tests.support.certificate import make_certificate
 from tests.support.client import Client, Closed
+from tests.support.loop import until
 from tests.support.server import Server
+from tests.support.socket import Socket
+from tests.transports.test_frames import Raw
+from tests.transports.test_limits import NO_MESSAGES, PROMPT, codes, frames_until_close, write_for_ever
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
     from tornado.ioloop import IOLoop
@@ -285,3 +296,140 @@ async def test_who_errs_too_often_is_hung_up_on_and_nobody_else(tmp_path: Path) 
     with pytest.raises(Closed):
         await mallory.hear()
     await server.stop()
+
+
+# --------------------------------------------------------------------------------------------------------------- floods
+
+
+@pytest.fixture(params=["fast", "stock", "TLS"])
+def flooded(request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
+    """A server of each frame loop, and one that speaks TLS, with the settings of the test's marker."""
+    marker = request.node.get_closest_marker("settings")
+    settings = dict(marker.kwargs) if marker else {}
+    if request.param == "TLS":
+        settings["tls_cert_file"] = str(make_certificate(tmp_path / "server.pem"))
+    else:
+        settings["frame_loop"] = request.param
+    server = Server(tmp_path, **settings)
+    io_loop.run_sync(server.start)
+    yield server
+    io_loop.run_sync(server.stop)
+
+
+@pytest.mark.settings(**PROMPT, max_refused_messages=3)
+@pytest.mark.parametrize("kind", NO_MESSAGES)
+async def test_a_flood_of_frames_that_are_no_messages_is_refused_and_closed_and_no_call_notices(
+    flooded: Server, kind: str
+) -> None:
+    calm = await bystanders(flooded)
+    mallory = await Socket.open(flooded)
+    more = Raw(0x00, b"").encode() * 32 if kind.startswith("fragments") else NO_MESSAGES[kind]
+    mallory.writer.write(NO_MESSAGES[kind] + more * 100)
+    await signal(*calm)
+    heard, code = await frames_until_close(mallory)
+    assert codes(heard) == ["rate-limited"] * 3
+    assert code == 4004
+    await signal(*calm)
+    mallory.writer.transport.abort()
+
+
+@pytest.mark.settings(**PROMPT, max_refused_messages=3)
+async def test_of_who_was_closed_for_a_flood_nothing_more_is_read(
+    flooded: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = await bystanders(flooded)
+    read = note_reads(monkeypatch)  # before, as uvloop asks only once for what to call
+    mallory = await Socket.open(flooded)
+    protocol: Any = list(flooded.app.connections._open)[2]._socket.ws_connection  # type: ignore[attr-defined]
+    reader = getattr(protocol, "frame_loop", protocol)
+    block = Raw(0x81, b" " * 60_000).encode() * 8 + Raw(0x8A, b"").encode() * 200
+    mallory.writer.write(block)
+    _, code = await frames_until_close(mallory)
+    assert code == 4004
+    assert reader in read
+    read.clear()
+    writing = asyncio.ensure_future(write_for_ever(mallory, block))
+    await until(lambda: mallory.writer.transport.get_write_buffer_size() > 65_536, "what it sends on stays with it")
+    await asyncio.wait([writing], timeout=0.3)
+    await signal(*calm)
+    assert not writing.done()
+    assert reader not in read
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    mallory.writer.transport.abort()
+
+
+def note_reads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Who read something, each time: by the own frame loop what arrived, by Tornado's a frame."""
+    read: list[object] = []
+    receive, receive_frame = FrameLoop.data_received, WebSocketProtocol13._receive_frame
+
+    def note(loop: FrameLoop, data: bytes) -> None:
+        read.append(loop)
+        receive(loop, data)
+
+    async def note_frame(reading: WebSocketProtocol13) -> None:
+        read.append(reading)
+        await receive_frame(reading)
+
+    monkeypatch.setattr(FrameLoop, "data_received", note)
+    monkeypatch.setattr(WebSocketProtocol13, "_receive_frame", note_frame)
+    return read
+
+
+@pytest.mark.settings(max_address_handshakes=3)
+async def test_handshakes_of_one_address_that_do_not_go_on_keep_nobody_else_out(flooded: Server) -> None:
+    calm = await bystanders(flooded)
+    entrance = flooded.app._server
+    await until(lambda: entrance.handshakes == 0, "no handshake under way")
+    opened = [
+        await asyncio.open_connection("127.0.0.1", flooded.app.port, local_addr=("127.9.9.9", 0)) for _ in range(10)
+    ]
+    hung_up_on = [asyncio.ensure_future(reader.read()) for reader, _ in opened]
+    await until(lambda: sum(reading.done() for reading in hung_up_on) == 7, "all but three are hung up on")
+    assert entrance.handshakes == 3
+    await signal(*calm)
+    await (await flooded.peer()).join("calm", "three")
+    assert sum(reading.done() for reading in hung_up_on) == 7
+    for _, writer in opened:
+        writer.transport.abort()
+    await asyncio.gather(*hung_up_on, return_exceptions=True)
+
+
+def note_extras(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the frames that are no messages, as they are read."""
+    read, on_extra = list[int](), SocketHandler.on_extra
+
+    def note(handler: SocketHandler[Any], size: int) -> Coroutine[Any, Any, None] | None:
+        read.append(size)
+        return on_extra(handler, size)
+
+    monkeypatch.setattr(SocketHandler, "on_extra", note)
+    return read
+
+
+@pytest.mark.settings(connection_message_rate=0, address_message_rate=0, ping_interval=0)
+async def test_however_many_are_loud_few_of_them_have_their_turn_in_a_round_of_the_loop(
+    flooded: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = await bystanders(flooded)
+    loud = [await Socket.open(flooded) for _ in range(4 * TURNS)]
+    read, most = note_extras(monkeypatch), 0
+
+    async def count() -> None:
+        nonlocal most
+        while True:
+            read.clear()
+            await asyncio.sleep(0)
+            most = max(most, len(read))
+
+    for socket in loud:
+        socket.writer.write(Raw(0x8A, b"").encode() * 500)
+    counting = asyncio.create_task(count())
+    for _ in range(20):
+        await signal(*calm)
+    counting.cancel()
+    for socket in loud:
+        socket.writer.transport.abort()
+    await until(lambda: len(flooded.app.connections) == 2, "the loud are gone")
+    assert TURN <= most <= (TURNS + 1) * TURN

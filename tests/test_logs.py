@@ -14,6 +14,7 @@ log = structlog.get_logger("mcp_actors.room")
 log.debug("quiet", room="r")
 log.info("room lost", room="r", peer="p")
 logging.getLogger("tornado.general").warning("a %s of Tornado", "warning")
+logging.getLogger("tornado.general").info("Malformed HTTP message from %s: %s", "a client", "Bearer T0KEN")
 logging.getLogger("tornado.general").warning("SSL Error on %s %s: %s", 7, "a client", "nonsense")
 def fail(sdp):
     return 1 / 0
@@ -59,6 +60,11 @@ def test_no_value_of_a_variable_is_shown() -> None:
 
 def test_handshakes_that_clients_let_fail_are_no_warnings() -> None:
     assert not any("SSL Error" in line for line in logged("debug", "json"))
+
+
+def test_the_words_of_malformed_requests_are_logged_at_no_level() -> None:
+    for level in ("info", "debug"):
+        assert not any("T0KEN" in line for line in logged(level, "json"))
 
 
 def test_the_level_holds_for_libraries_too() -> None:

@@ -75,7 +75,7 @@ class Nginx:
 
     async def peer(self, **headers: str) -> Client:
         """A connection to /ws/signaling/ of some node."""
-        return await Client.open(f"ws://127.0.0.1:{self.port}/ws/signaling/", **headers)
+        return await Client.open(f"ws://127.0.0.1:{self.port}/ws/signaling/", None, **headers)
 
     async def status(self, path: str) -> int:
         """How a page is answered."""

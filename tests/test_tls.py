@@ -18,7 +18,7 @@ from bench.engine import Engine
 from mcp_actors.app import StartError
 from mcp_actors.secret import make
 from mcp_actors.tls import Certificate, TlsError
-from mcp_actors.transports.upgrade import FastWebSocket
+from mcp_actors.transports.upgrade import FastWebSocket, StockWebSocket
 from tests.support.certificate import make_certificate
 from tests.support.client import DEADLINE, Client
 from tests.support.server import Process, Server
@@ -118,7 +118,8 @@ async def test_peers_meet_over_tls(serve: Serve, tmp_path: Path, loop: str, spli
     await peers[0].say("signal", "r", {"target_peer_id": "b", "data": "x" * 60_000}, id=1)
     await peers[1].expect("signal", data="x" * 60_000)
     await peers[0].expect("ack")
-    assert not any(isinstance(one._protocol, FastWebSocket) for one in server.app.connections._open)  # type: ignore[attr-defined]
+    protocols = [type(one._protocol) for one in server.app.connections._open]  # type: ignore[attr-defined]
+    assert protocols == [FastWebSocket if loop == "fast" else StockWebSocket] * 2
     for peer in peers:
         await peer.close()
 

@@ -239,14 +239,14 @@ class Garbage(Attack):
     async def strike(self) -> None:
         """See `Attack`."""
         noise = self._random.randbytes(self._random.randrange(2000))
-        choice = self._random.randrange(5)
+        choice = self._random.randrange(6)
         wire = await (Wire.shake_hands if choice == 0 else Wire.open)(self._target)
         try:
-            await wire.say(
-                (noise, b"GET /" + b"a" * 60_000, handshake(self._target.port, *["X: y"] * 3000), noise, b"\r\n")[
-                    choice
-                ]
+            beginnings = (
+                *(noise, b"GET /" + b"a" * 60_000, noise, b"\r\n"),
+                *(handshake(self._target.port, *["X: y"] * lines) for lines in (2500, 3000)),
             )
+            await wire.say(beginnings[choice])
             await wire.say(noise + frame(noise, FINAL | BINARY) + b"\r\n\r\n")
             await wire.hear()
         finally:

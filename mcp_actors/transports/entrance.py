@@ -15,6 +15,7 @@ import structlog
 from tornado.httpserver import HTTPServer
 
 from mcp_actors.transports.addresses import group_of
+from mcp_actors.transports.heads import put_behind
 from mcp_actors.transports.turns import Pace
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tornado.http1connection import HTTP1ServerConnection
     from tornado.iostream import IOStream
 
+    from mcp_actors.transports.heads import Gate
     from mcp_actors.transports.hops import Hops
 
 log = structlog.get_logger("mcp_actors")
@@ -129,16 +131,25 @@ class Entrance(HTTPServer):
 
     `max_handshakes`: of all; for a new one the oldest goes. So those who connect and say nothing, or all they say is
     slow, keep nobody out who shakes hands at once. `max_address_handshakes`: of one address; those beyond it are hung
-    up on as they come, so that many of one do not have those of others go. 0 is no limit, and proxies have none.
+    up on as they come, so that many of one do not have those of others go. 0 is no limit, and proxies have none. What
+    they ask for passes through a `gate`.
     """
 
     def initialize(  # type: ignore[override]
-        self, request_callback: Any, *, max_handshakes: int, max_address_handshakes: int, hops: Hops, **kwargs: Any
+        self,
+        request_callback: Any,
+        *,
+        max_handshakes: int,
+        max_address_handshakes: int,
+        gate: Gate,
+        hops: Hops,
+        **kwargs: Any,
     ) -> None:
-        """Take what `HTTPServer` takes, the bounds, and who is a proxy."""
+        """Take what `HTTPServer` takes, the bounds, the gate, and who is a proxy."""
         super().initialize(request_callback, **kwargs)
         self._max_handshakes = max_handshakes
         self._max_address_handshakes = max_address_handshakes
+        self._gate = gate
         self._hops = hops
         self._handshakes: dict[IOStream, str] = {}
         self._by_address: Counter[str] = Counter()
@@ -163,6 +174,7 @@ class Entrance(HTTPServer):
             self._drop_oldest()
         group = self._handshakes[stream] = group_of(str(address[0]) if isinstance(address, tuple) else "")
         self._by_address[group] += 1
+        put_behind(self._gate, stream)
         super().handle_stream(stream, address)
 
     def on_close(self, server_conn: Any) -> None:

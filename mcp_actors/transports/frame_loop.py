@@ -258,7 +258,7 @@ class FrameLoop(asyncio.Protocol):
             self._reader.resume()
         except FrameError as error:
             self._fail(error)
-        if not self._reader.paused:
+        if not self._reader.paused and not self._deaf:  # what it read may have been the end of a flood
             transport.resume_reading()
 
     # --------------------------------------------------------------------------------------------------------- outgoing

@@ -38,6 +38,20 @@ PAGE_HEADERS = {
 no other server, and stands in no frame."""
 
 
+NOBODY_KEEPS = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
+"""Of every answer that says what is wrong."""
+
+
+def refusal(status: HTTPStatus, banner: str) -> bytes:
+    """An answer as `SafeHandler` gives it, byte for byte, after which the connection is closed."""
+    body = f"{status}: {status.phrase}\n"
+    headers = {**HEADERS, **NOBODY_KEEPS, "Content-Length": str(len(body)), "Connection": "close"}
+    if banner:
+        headers["Server"] = banner
+    lines = [f"HTTP/1.1 {status} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items()), "", body]
+    return "\r\n".join(lines).encode()
+
+
 class SafeHandler(RequestHandler):
     """A handler whose answers have the headers above, and no banner but the operator's."""
 
@@ -53,8 +67,8 @@ class SafeHandler(RequestHandler):
 
     def write_error(self, status_code: int, **_kwargs: Any) -> None:
         """Say what is wrong as plain text, in Tornado's words and with nothing of the request."""
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.set_header("Cache-Control", "no-store")
+        for name, value in NOBODY_KEEPS.items():
+            self.set_header(name, value)
         self.finish(f"{status_code}: {self._reason}\n")
 
 
@@ -71,7 +85,7 @@ class RefusingHandler(SafeHandler):
 
 
 class Site(Application):
-    """The routes, behind the bounds of what a request may be: bytes of its URL, and how many headers.
+    """The routes, behind the bound of what the URL of a request may be, in bytes.
 
     Clients are known by their own address, and not by that of a trusted proxy: see `Hops`.
     """
@@ -83,7 +97,6 @@ class Site(Application):
         *,
         banner: str,
         max_url_bytes: int,
-        max_headers: int,
         log_function: Callable[[RequestHandler], None],
     ) -> None:
         super().__init__(
@@ -95,19 +108,10 @@ class Site(Application):
         )
         self._hops = hops
         self._max_url_bytes = max_url_bytes
-        self._max_headers = max_headers
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         """The handler of a request, or one that refuses it."""
         request.remote_ip = self._hops.client(str(request.remote_ip), request.headers)
-        status = self._refusal(request)
-        if status is None:
+        if len(request.uri or "") <= self._max_url_bytes:
             return super().find_handler(request, **kwargs)
-        return self.get_handler_delegate(request, RefusingHandler, {"status": status})
-
-    def _refusal(self, request: HTTPServerRequest) -> HTTPStatus | None:
-        if len(request.uri or "") > self._max_url_bytes:
-            return HTTPStatus.REQUEST_URI_TOO_LONG
-        if sum(1 for _ in request.headers.get_all()) > self._max_headers:
-            return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        return None
+        return self.get_handler_delegate(request, RefusingHandler, {"status": HTTPStatus.REQUEST_URI_TOO_LONG})

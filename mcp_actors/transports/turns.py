@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,13 +47,19 @@ class Pace:
 
 
 class Turns:
-    """The loud clients who wait for their turn, each once, in the order in which they came."""
+    """Those who wait for their turn, each once, in the order in which they came.
 
-    def __init__(self, most: int) -> None:
+    At most `most` have theirs in one round; `rest`: seconds until the next round in which somebody has.
+    """
+
+    def __init__(self, most: int, rest: float = REST) -> None:
         self._pace = Pace(most)
+        self._rest = rest
         self._waiting: deque[Callable[[], None]] = deque()
         self._under_way = False
         """Whether somebody had their turn in this round."""
+        self._woken = False
+        """Whether tasks had."""
 
     def __len__(self) -> int:
         """How many wait."""
@@ -75,8 +82,12 @@ class Turns:
         """Wait for one's turn."""
         if not self.take():
             turn = asyncio.Event()
-            self.wait(turn.set)
+            self.wait(partial(self._wake, turn))
             await turn.wait()
+
+    def _wake(self, turn: asyncio.Event) -> None:
+        self._woken = True
+        turn.set()
 
     def _go_round(self) -> None:
         self._under_way = True
@@ -88,10 +99,24 @@ class Turns:
             return
         self._pace.begin(time.monotonic())
         asyncio.get_running_loop().call_soon(self._end_round)  # before any of them can fail
-        for _ in range(min(self._pace.count, len(self._waiting))):
-            self._waiting.popleft()()
+        try:
+            for _ in range(min(self._pace.count, len(self._waiting))):
+                self._waiting.popleft()()
+        finally:
+            if self._woken:
+                asyncio.get_running_loop().call_soon(self._end_of_tasks)  # behind those that were woken
 
     def _end_round(self) -> None:
-        """All that they asked for at once is done."""
+        """All that they asked for at once is done, but by tasks that were woken: those begin now."""
+        if self._woken:
+            self._pace.begin(time.monotonic())
+        else:
+            self._rest_a_while()
+
+    def _end_of_tasks(self) -> None:
+        self._woken = False
+        self._rest_a_while()
+
+    def _rest_a_while(self) -> None:
         self._pace.next_round(time.monotonic())
-        asyncio.get_running_loop().call_later(REST, self._next_round)
+        asyncio.get_running_loop().call_later(self._rest, self._next_round)

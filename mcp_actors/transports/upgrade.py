@@ -1,6 +1,6 @@
 """After the handshake: which frame loop a connection gets, and how its socket moves to ours.
 
-The handshake is Tornado's own; what it offers beyond plain frames (TLS, compression) stays with its own loop.
+The handshake is Tornado's own, and so is TLS; compression stays with its own loop.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from tornado.iostream import SSLIOStream, StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketProtocol13, _WebSocketParams
 
 from mcp_actors.protocol.errors import CloseCode
+from mcp_actors.transports.encrypted import StreamTransport
 from mcp_actors.transports.frame_loop import BREATHER, FrameLoop
 from mcp_actors.transports.frames import BINARY, NORMAL, PING, PONG, TEXT, TURN, write_frame
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from tornado.iostream import IOStream
     from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
@@ -33,6 +36,9 @@ _OFFER = re.compile(rf"permessage-deflate( *; *({_PARAMETER}))*")
 
 EARLY = 65_536
 """Bytes taken at once of what arrived with the handshake."""
+
+LOUD_TURN = 0.016
+"""Seconds for the frames of a turn. Who sends as many in less is loud: that is faster than 500 a second."""
 
 MAX_EARLY = 1_048_576
 """Bytes a client may send before it has read the answer to its handshake."""
@@ -49,16 +55,21 @@ class FastWebSocket(WebSocketProtocol13):
 
     async def _receive_frame_loop(self) -> None:
         """Move the socket; from here on its frames come through callbacks, and no coroutine waits for them."""
+        stream = self.stream
         try:
-            await self.stream.write(b"")  # until the handshake is on its way, whole
-            moved, self.frame_loop.early = take_socket(self.stream)
+            await stream.write(b"")  # until the handshake is on its way, whole
+            if isinstance(stream, SSLIOStream):
+                self._forget_handshake()
+                StreamTransport(stream, self.frame_loop)
+                return
+            moved, self.frame_loop.early = take_socket(stream)
             self._forget_handshake()
             await asyncio.get_running_loop().connect_accepted_socket(lambda: self.frame_loop, moved)
         except (StreamClosedError, OSError):
             self.frame_loop.connection_lost(None)
 
     def _forget_handshake(self) -> None:
-        """Let go of the HTTP connection and the stream: the larger half of an idle connection's memory."""
+        """Let go of the HTTP connection, and of the stream here: the larger half of an idle connection's memory."""
         request = self._receiver.request
         request.connection = request.server_connection = None
         request.headers = HTTPHeaders()
@@ -108,6 +119,7 @@ class StockWebSocket(WebSocketProtocol13):
         self._receiver = cast("Receiver", handler)
         self._turns = turns
         self._frames, self._turn_began = 0, 0.0
+        self._is_new = True
         self._whole = False
         self._deaf = False
         self._gone: asyncio.Future[None] | None = None
@@ -120,19 +132,27 @@ class StockWebSocket(WebSocketProtocol13):
             await self._until_gone()
         self._whole = False
         await super()._receive_frame()
-        if not self._whole and not self.is_closing():
-            await self._count(0)
+        if not self._whole and not self.is_closing() and (work := self._receiver.on_extra(0)) is not None:
+            await self._waited_for(work)
+
+    async def _read_bytes(self, n: int) -> bytes:
+        data = await super()._read_bytes(n)
+        if self._is_new:  # its first words are not known yet
+            self._is_new = False
+            await self._begin_turn()
+        return data
 
     def _handle_message(self, opcode: int, data: bytes) -> Any:
         self._whole = True
-        work = super()._handle_message(opcode, data)
-        return self._count(len(data)) if opcode in (PING, PONG) and not self.is_closing() else work
+        work: Awaitable[Any] | None = super()._handle_message(opcode, data)
+        if opcode in (PING, PONG) and not self.is_closing():
+            work = self._receiver.on_extra(len(data))
+        return None if work is None else self._waited_for(work)
 
-    async def _count(self, size: int) -> None:
-        """Count a frame that is no message."""
-        work = self._receiver.on_extra(size)
-        if work is not None:
-            await work
+    async def _waited_for(self, work: Awaitable[Any]) -> None:
+        """Wait until some work is done; who has others wait for its messages takes turns with the loud."""
+        await work
+        await self._begin_turn()
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Send a close frame. After one for a flood the rest of it stays in the client's own socket."""
@@ -166,12 +186,17 @@ class StockWebSocket(WebSocketProtocol13):
             self._gone.set_result(None)
 
     async def _rest(self) -> None:
-        """Let others have their turn, and wait where the last turns came faster than a turn in each `BREATHER`."""
+        """After the frames of a turn let others have theirs, all that are loud; who is not loud waits for nobody."""
         loop = asyncio.get_running_loop()
-        is_loud = loop.time() - self._turn_began < BREATHER
-        await asyncio.sleep(BREATHER if is_loud else 0)
+        if loop.time() - self._turn_began < LOUD_TURN:
+            await asyncio.sleep(BREATHER)
+            await self._begin_turn()
+        else:
+            self._frames, self._turn_began = 1, loop.time()
+
+    async def _begin_turn(self) -> None:
         await self._turns.turn()
-        self._frames, self._turn_began = 1, loop.time()
+        self._frames, self._turn_began = 1, asyncio.get_running_loop().time()
 
     async def _receive_frame_loop(self) -> None:
         try:
@@ -199,11 +224,10 @@ def understood(offer: str) -> bool:
 def fast_or_stock(
     handler: WebSocketHandler, stock: WebSocketProtocol | None, framer: Framer | None, turns: Turns
 ) -> WebSocketProtocol | None:
-    """The protocol of a connection: ours, but Tornado's for TLS, where both want compression, and without a framer."""
+    """The protocol of a connection: ours, but Tornado's where both want compression, and without a framer."""
     if stock is None:
         return None
-    is_tls = isinstance(getattr(handler.request.connection, "stream", None), SSLIOStream)
-    if framer is None or is_tls or wants_compression(handler):
+    if framer is None or wants_compression(handler):
         return StockWebSocket(handler, turns, cast("WebSocketProtocol13", stock).params)
     return FastWebSocket(cast("Any", handler), framer, turns, handler.max_message_size)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 DEADLINE = 5.0
 """Seconds to wait for anything; what a test waits for takes milliseconds."""
@@ -35,11 +38,17 @@ class Client:
         """The last delivery number."""
 
     @classmethod
-    async def open(cls, url: str, **headers: str) -> Self:
+    async def open(cls, url: str, trusting: SSLContext | None = None, **headers: str) -> Self:
         """Connect; raises `websockets.exceptions.InvalidStatus` if the handshake is refused."""
         async with asyncio.timeout(DEADLINE):
             socket = await connect(
-                url, additional_headers=headers, compression=None, max_queue=None, ping_interval=None, proxy=None
+                url,
+                additional_headers=headers,
+                compression=None,
+                max_queue=None,
+                ping_interval=None,
+                proxy=None,
+                ssl=trusting,
             )
         return cls(socket)
 

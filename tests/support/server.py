@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +26,9 @@ class Server:
     def __init__(self, directory: Path, **settings: Any) -> None:
         self._clients: list[Client] = []
         self.app = App(load(overrides={"host": "127.0.0.1", "port": 0, **settings}, environ={}, directory=directory))
+        certificate = settings.get("tls_cert_file")
+        self.trusting = ssl.create_default_context(cafile=certificate) if certificate else None
+        """What a client of a server with TLS connects with."""
 
     async def start(self) -> None:
         await self.app.start()
@@ -34,12 +38,13 @@ class Server:
             await client.end()
         await self.app.stop()
 
-    def url(self, path: str, scheme: str = "ws") -> str:
-        return f"{scheme}://127.0.0.1:{self.app.port}{path}"
+    def url(self, path: str, scheme: str = "") -> str:
+        """Of a WebSocket, if nothing else is said."""
+        return f"{scheme or ('ws' if self.trusting is None else 'wss')}://127.0.0.1:{self.app.port}{path}"
 
     async def client(self, path: str, **headers: str) -> Client:
         """A connection, closed after the test."""
-        client = await Client.open(self.url(path), **headers)
+        client = await Client.open(self.url(path), self.trusting, **headers)
         self._clients.append(client)
         return client
 

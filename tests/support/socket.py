@@ -26,7 +26,7 @@ class Socket:
     @classmethod
     async def open(cls, server: Server, early: bytes = b"") -> Self:
         """Shake hands, with frames right behind the request."""
-        socket = cls(*await asyncio.open_connection("127.0.0.1", server.app.port))
+        socket = cls(*await asyncio.open_connection("127.0.0.1", server.app.port, ssl=server.trusting))
         socket.writer.write(HANDSHAKE + early)
         answer = await asyncio.wait_for(socket.reader.readuntil(b"\r\n\r\n"), DEADLINE)
         assert answer.startswith(b"HTTP/1.1 101")

@@ -11,6 +11,7 @@ import pytest
 
 from mcp_actors.transports import frame_loop
 from mcp_actors.transports.frames import TURN
+from tests.support.certificate import make_certificate
 from tests.support.server import Server
 from tests.support.socket import JOIN, Socket
 from tests.transports.test_frames import CLOSING, Raw, text
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from tests.support.client import Client
 
 
-@pytest.fixture
-def server(io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(params=["plain", "TLS"])
+def server(request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
     """A server with the fast loop, and a low limit of messages."""
-    server = Server(tmp_path, max_message_bytes=1024)
+    file = str(make_certificate(tmp_path / "server.pem")) if request.param == "TLS" else ""
+    server = Server(tmp_path, max_message_bytes=1024, ping_interval=0, tls_cert_file=file)
     io_loop.run_sync(server.start)
     yield server
     io_loop.run_sync(server.stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from mcp_actors.transports.turns import ROUND, Pace, Turns
 from tests.support.loop import until
@@ -46,6 +47,37 @@ async def test_all_who_wait_have_their_turn_in_order_and_at_most_so_many_in_a_ro
         await asyncio.sleep(0)
         assert len(had) - before <= 3
     assert had == list(range(20))
+
+
+async def test_without_a_rest_each_round_follows_the_one_before_at_once() -> None:
+    turns, had = Turns(1, rest=0.0), list[int]()
+    for number in range(20):
+        turns.wait(lambda number=number: had.append(number))  # type: ignore[misc]
+    rounds = 0
+    while len(turns):
+        rounds += 1
+        await asyncio.sleep(0)
+    assert rounds <= 3 * 20
+
+
+async def test_what_those_do_who_were_woken_makes_a_round_long() -> None:
+    turns, together = Turns(4), list[int]()
+    awake = 0
+
+    async def work() -> None:
+        nonlocal awake
+        await turns.turn()
+        awake += 1
+        until_then = time.monotonic() + 2 * ROUND
+        while time.monotonic() < until_then:
+            pass
+        await asyncio.sleep(0)
+        together.append(awake)
+        awake -= 1
+
+    await asyncio.gather(*(work() for _ in range(12)))
+    assert max(together[:6]) > 1
+    assert together[-4:] == [1, 1, 1, 1]
 
 
 async def test_a_turn_that_fails_takes_nobody_elses() -> None:

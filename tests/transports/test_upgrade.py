@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-import ssl
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.util import _websocket_mask
 from tornado.websocket import WebSocketProtocol13, _WebSocketParams
-from websockets.asyncio.client import connect
 
 from mcp_actors.transports import upgrade
 from mcp_actors.transports.frames import PONG, TURN, write_frame
-from mcp_actors.transports.upgrade import FastWebSocket, understood
+from mcp_actors.transports.upgrade import understood
 from tests.support.certificate import make_certificate
-from tests.support.client import DEADLINE, Client
+from tests.support.client import DEADLINE
+from tests.support.loop import until
 from tests.support.server import Server
 from tests.support.socket import JOIN, Socket
 from tests.transports.test_frames import Raw, text
@@ -33,10 +30,11 @@ if TYPE_CHECKING:
     from tornado.ioloop import IOLoop
 
 
-@pytest.fixture
-def server(io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(params=["plain", "TLS"])
+def server(request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
     """A server with the fast loop."""
-    server = Server(tmp_path)
+    file = str(make_certificate(tmp_path / "server.pem")) if request.param == "TLS" else ""
+    server = Server(tmp_path, tls_cert_file=file)
     io_loop.run_sync(server.start)
     yield server
     io_loop.run_sync(server.stop)
@@ -80,6 +78,7 @@ async def test_a_connection_that_is_gone_is_freed_without_the_garbage_collector(
         gc.enable()
 
 
+@pytest.mark.parametrize("server", ["plain"], indirect=True)
 async def test_one_who_sends_too_much_before_it_has_read_the_handshake_is_hung_up_on(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,34 +106,53 @@ def test_offers_of_compression_are_taken_up_only_in_words_that_tornado_knows(off
     assert understood(offer) is known
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A key and a certificate of its own for 127.0.0.1, in one file."""
-    return make_certificate(tmp_path / "server.pem")
+@pytest.mark.parametrize(("loud_turn", "is_loud"), [(0.0, False), (60.0, True)], ids=["quiet", "loud"])
+async def test_only_a_loud_client_of_tornados_own_loop_waits_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loud_turn: float, is_loud: bool
+) -> None:
+    monkeypatch.setattr(upgrade, "LOUD_TURN", loud_turn)
+    server = Server(tmp_path, frame_loop="stock", ping_interval=0)
+    await server.start()
+    socket = await Socket.open(server)
+    socket.writer.write(Raw(0x89, b"first").encode())
+    assert await socket.frame() == (PONG | 0x80, b"first")
+    [connection] = server.app.connections._open
+    turns = connection._socket._endpoint.turns  # type: ignore[attr-defined]
+    turns._under_way = True  # as while somebody else has a turn that does not end
+    answered = 0
+    for number in range(5 * TURN):
+        socket.writer.write(Raw(0x89, b"%d" % number).encode())
+        if is_loud and number >= TURN - 1:
+            continue
+        assert await socket.frame() == (PONG | 0x80, b"%d" % number)
+        answered += 1
+    assert answered == (TURN - 1 if is_loud else 5 * TURN)
+    await until(lambda: len(turns) == is_loud, "it waits for its turn, if it is loud")
+    turns._next_round()
+    await socket.close()
+    await server.stop()
 
 
-async def test_tls_connections_are_served_by_tornados_own_loop(server: Server, certificate: Path) -> None:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-    sockets = bind_sockets(0, "127.0.0.1")
-    encrypted = HTTPServer(server.app._server.request_callback, ssl_options=context)
-    encrypted.add_sockets(sockets)
-    trusting = ssl.create_default_context(cafile=str(certificate))
-    url = f"wss://127.0.0.1:{sockets[0].getsockname()[1]}/ws/signaling/"
-    async with asyncio.timeout(DEADLINE):
-        peers = [Client(await connect(url, ssl=trusting, compression=None, proxy=None)) for _ in range(2)]
-        await peers[0].join("r", "a")
-        await peers[1].join("r", "b")
-        await peers[0].expect("peer-joined", peer_id="b")
-        await peers[0].say("signal", "r", {"target_peer_id": "b", "data": "x" * 60_000}, id=1)
-        await peers[1].expect("signal", data="x" * 60_000)
-        await peers[0].expect("ack")
-        protocols = {type(connection._protocol) for connection in server.app.connections._open}  # type: ignore[attr-defined]
-        assert FastWebSocket not in protocols
-        for peer in peers:
-            await peer.close()
-    encrypted.stop()
-    await encrypted.close_all_connections()
+@pytest.mark.parametrize("frame", [Raw(0x89, b""), Raw(0x01, b""), Raw(0x81, b"{}")], ids=["ping", "part", "message"])
+async def test_who_is_slowed_waits_for_others_in_tornados_own_loop_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frame: Raw
+) -> None:
+    monkeypatch.setattr(upgrade, "LOUD_TURN", 0.0)
+    server = Server(tmp_path, frame_loop="stock", connection_message_rate=1000, connection_message_burst=4)
+    await server.start()
+    socket = await Socket.open(server)
+    socket.writer.write(Raw(0x89, b"first").encode())
+    assert await socket.frame() == (PONG | 0x80, b"first")
+    [connection] = server.app.connections._open
+    turns = connection._socket._endpoint.turns  # type: ignore[attr-defined]
+    await until(lambda: not turns._under_way, "nobody has a turn")
+    turns._under_way = True  # as while somebody else has a turn that does not end
+    more = Raw(0x00, b"") if frame.first == 0x01 else frame
+    socket.writer.write(frame.encode() + more.encode() * 20)
+    await until(lambda: len(turns) == 1, "it waits for its turn")
+    turns._next_round()
+    await socket.close()
+    await server.stop()
 
 
 @pytest.mark.parametrize("loop", ["fast", "stock"])
