@@ -434,12 +434,12 @@ export class Connection extends EventTarget {
 
   // ------------------------------------------------------------------------------------------------------------- losing
 
-  /** This line is of no use any more; requests that may go on with the session wait for it. */
-  #abandon(line) {
+  /** This line is of no use any more; requests that may go on with the session wait for it, the others fail. */
+  #abandon(line, error = this.#lostError()) {
     for (const [id, request] of [...this.#pending]) {
       if (request.line !== line && !request.kept) continue;
       if (this.#keeps(request.lasting)) this.#keep(request);
-      else this.#settle(id, null, this.#lostError());
+      else this.#settle(id, null, error);
     }
   }
 
@@ -488,7 +488,7 @@ export class Connection extends EventTarget {
     this.#line = this.#next = null;
     for (const line of lines) {
       line?.socket.close(1000);
-      this.#abandon(line);
+      this.#abandon(line, error);
     }
     this.#ready.done = true;
     this.#ready.reject(error);
