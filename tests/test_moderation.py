@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench.engine import Engine
+from mcp_actors.protocol.identifiers import RoomId
 from tests.support.loop import turns, until
 from tests.support.server import Server
 from tests.support.tokens import OPTIONAL, bearer
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 CAN = ["signal", "message", "moderate"]
 PREFIXES = count()
-SHARED: dict[str, Any] = {**OPTIONAL, "node_lease": 3.0, "resume_window": 3.0}
+SHARED: dict[str, Any] = {**OPTIONAL, "node_lease": 3.0, "resume_window": 3.0, "ping_interval": 0}
+"""No pings: a pong would say that a client has what its test has not heard yet."""
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +67,8 @@ async def guest(server: Server, watcher: Client, name: str, room: str = "r") -> 
     return client, joined
 
 
-async def come_back(server: Server, joined: Frame, received: int, name: str, room: str = "r") -> Client:
-    client = await server.peer()
+async def come_back(server: Server, joined: Frame, received: int, name: str, room: str = "r", **token: str) -> Client:
+    client = await server.peer(**token)
     payload = {"peer_id": name, "resume": joined["resume"], "received": received}
     await client.say("join", room, payload, id="back")
     return client
@@ -295,6 +297,53 @@ async def test_a_room_that_is_closed_is_empty_and_begins_anew(servers: list[Serv
     assert (await mo.join("r", "mo"))["order"] == 2
 
 
+# ----------------------------------------------------------------------------------------------------------- once more
+
+
+async def lone_moderator(server: Server) -> tuple[Client, Frame]:
+    client = await server.peer(**bearer("mo", can=CAN))
+    await client.expect("authenticated")
+    return client, await client.join("r", "mo")
+
+
+@pytest.mark.parametrize("at", [0, 1], ids=["here", "there"])
+async def test_what_was_done_is_answered_when_it_is_sent_again(servers: list[Server], at: int) -> None:
+    mo, joined = await lone_moderator(servers[0])
+    await guest(servers[1], mo, "bob")
+    eve, _ = await guest(servers[1], mo, "eve")
+    received = mo.received
+    await mo.say("kick", "r", {"peer_id": "bob"}, id=1)
+    await mo.say("lock", "r", id=2)
+    for heard in ("peer-left", "kicked", "room-locked"):
+        await mo.expect(heard)
+    mo.vanish()
+    again = await come_back(servers[at], joined, received, "mo", **bearer("mo", can=CAN))
+    await again.expect("authenticated")
+    for heard in ("peer-left", "kicked", "room-locked"):
+        await again.expect(heard)
+    await again.expect("joined", resumed=True, complete=True, locked=True)
+    await again.say("kick", "r", {"peer_id": "bob"}, id=1, again=True)
+    await again.expect_error("peer-not-found")
+    await again.say("lock", "r", id=2, again=True)
+    assert (await again.expect("room-locked"))["id"] == 2
+    assert [frame["type"] for frame in await eve.drain("r")] == ["peer-left", "room-locked"]
+
+
+@pytest.mark.parametrize("at", [0, 1], ids=["here", "there"])
+async def test_who_has_closed_a_room_is_told_so_when_it_comes_back(servers: list[Server], at: int) -> None:
+    mo, joined = await lone_moderator(servers[0])
+    bob, _ = await guest(servers[1], mo, "bob")
+    received = mo.received
+    await mo.say("close-room", "r", id=1)
+    mo.stop_reading()
+    await bob.expect("room-closed")
+    mo.vanish()
+    again = await come_back(servers[at], joined, received, "mo", **bearer("mo", can=CAN))
+    await again.expect("authenticated")
+    await again.expect_error("room-closed")
+    await again.expect_close(4505)
+
+
 # ------------------------------------------------------------------------------------------------------------- who may
 
 
@@ -410,3 +459,33 @@ async def test_what_is_asked_while_redis_is_away_is_done_when_it_is_back(
         await again.expect_error("kicked")
         for server in servers:
             await server.stop()
+
+
+async def test_what_is_sent_again_while_redis_is_away_is_done_once(tmp_path: Path, expected_logs: ExpectedLogs) -> None:
+    expected_logs.allow("mcp_actors.redis")
+    with Engine() as engine:
+        server = Server(tmp_path, **SHARED, redis_url=engine.url)
+        await server.start()
+        mo, joined = await lone_moderator(server)
+        await guest(server, mo, "bob")
+        eve, _ = await guest(server, mo, "eve")
+        engine.kill()
+        await until(lambda: not server.app.node.broker.ready, "that Redis is missed")
+        await mo.say("kick", "r", {"peer_id": "bob"}, id=1)
+        room: Any = server.app.node.rooms.room(RoomId("r"))
+        await until(lambda: room._actor_weakref()._moderating, "the request")
+        mo.vanish()
+        again = await come_back(server, joined, mo.received, "mo", **bearer("mo", can=CAN))
+        await again.expect("authenticated")
+        await again.expect("joined", resumed=True)
+        await again.say("lock", "r", id=2)
+        await again.expect_error("unavailable")
+        await again.say("kick", "r", {"peer_id": "bob"}, id=1, again=True)
+        await again.say("lock", "r", id=2)
+        await asyncio.to_thread(engine.start)
+        await again.expect("peer-left", peer_id="bob", reason="kicked")
+        assert (await again.expect("kicked"))["id"] == 1
+        assert (await again.expect("room-locked"))["id"] == 2
+        await eve.expect("peer-left", peer_id="bob", reason="kicked")
+        await eve.expect("room-locked")
+        await server.stop()

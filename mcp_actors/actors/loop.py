@@ -135,6 +135,12 @@ class LoopFuture(pykka.Future[T]):
         """Hand the outcome on to another future."""
         self._result.add_done_callback(lambda done: _settle(to, done))
 
+    def over(self) -> LoopFuture[None]:
+        """A future that is done when this one is, whatever its value or exception."""
+        other: LoopFuture[None] = LoopFuture()
+        self._result.add_done_callback(lambda _done: other.set())
+        return other
+
     def __await__(self) -> Generator[Any, None, Any]:
         return self._result.__await__() if self._get_hook is None else self._await_hook()
 

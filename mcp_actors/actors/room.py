@@ -161,8 +161,10 @@ class RoomActor(LoopActor):
     # ------------------------------------------------------------------------------------------------------ moderation
 
     def _moderate(self, mail: Moderate) -> LoopFuture[None]:
-        self._room.moderate(mail.by, mail.request)
+        is_new = self._room.moderate(mail.by, mail.request)
         self._moderating = self._moderating or {}
+        if not is_new:
+            return self._moderating[mail.by].over()  # what came of it is told once
         answer = self._moderating[mail.by] = LoopFuture()
         room, request = self._room.id, mail.request
         match request:

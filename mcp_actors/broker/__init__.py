@@ -23,10 +23,12 @@ Membership
 
 Moderation
 
-* `kick`, `lock` and `close` are asked for a member of the asking node, and change nothing once that is out of the room.
+* `kick`, `lock` and `close` are asked for a member of the asking node, and change nothing once that is out of the room
+  or has moved to another node.
   Their outcome is heard by every node of the room, in the same order as all else: `MemberLeft` with the reason `kicked`
   (of all connections of a user, in one version), `RoomLocked` where that is news, and `RoomClosed`, which stands for
-  the leaves of all members. `Moderated` is heard behind it by the asking node alone, once for each request.
+  the leaves of all members. `Moderated` is heard behind it by the asking node alone, once for each request of a
+  member that is still at it.
 * A locked room lets in those who may moderate it: a `join` that says so. It stays locked until its life ends.
 * A member that was put out so cannot be claimed: `ClaimRefused` tells the reason, for the time that sessions wait.
 

@@ -43,10 +43,14 @@ class RoomRequest(Request, frozen=True, kw_only=True):
     room: RoomId
 
 
-class RelayedRequest(RoomRequest, frozen=True, kw_only=True):
-    """A request whose own text is passed on; `again`: it was sent before, on a connection that broke."""
+class RepeatableRequest(RoomRequest, frozen=True, kw_only=True):
+    """A request that may be sent `again`: it was before, on a connection that broke."""
 
     again: bool = False
+
+
+class RelayedRequest(RepeatableRequest, frozen=True, kw_only=True):
+    """A request whose own text is passed on."""
 
 
 class Empty(Struct, frozen=True):
@@ -75,25 +79,25 @@ class KickPayload(Struct, frozen=True):
     user_id: UserId | UnsetType = UNSET
 
 
-class Kick(RoomRequest, frozen=True, tag="kick"):
+class Kick(RepeatableRequest, frozen=True, tag="kick"):
     """Put a member out of a room, for good."""
 
     payload: KickPayload
 
 
-class Lock(RoomRequest, frozen=True, tag="lock"):
+class Lock(RepeatableRequest, frozen=True, tag="lock"):
     """Let nobody into a room any more but those who may moderate it."""
 
     payload: Empty = Empty()
 
 
-class Unlock(RoomRequest, frozen=True, tag="unlock"):
+class Unlock(RepeatableRequest, frozen=True, tag="unlock"):
     """Let everybody into a room again."""
 
     payload: Empty = Empty()
 
 
-class CloseRoom(RoomRequest, frozen=True, tag="close-room"):
+class CloseRoom(RepeatableRequest, frozen=True, tag="close-room"):
     """Put everybody out of a room."""
 
     payload: Empty = Empty()

@@ -75,13 +75,20 @@ class Moderation:
     def __bool__(self) -> bool:
         return bool(self._asked)
 
-    def ask(self, by: Incarnation, request: wire.Moderation, roster: Roster) -> None:
-        """Remember a request that the broker is to be asked. Raises `PeerNotFound` and `Unavailable`."""
-        if by in self._asked:
+    def ask(self, by: Incarnation, request: wire.Moderation, roster: Roster) -> bool:
+        """Remember a request that the broker is to be asked; False for one that is sent again and under way.
+
+        Raises `PeerNotFound` and `Unavailable`.
+        """
+        before = self._asked.get(by)
+        if before is not None:
+            if request.again and request.id is not None and request.id == before.request.id:
+                return False
             raise Unavailable("Your last request to this room was not answered yet; try again when it is.")
         if isinstance(request, wire.Kick) and not is_there(target_of(request), roster):
             raise not_there(request)
         self._asked[by] = Asked(request)
+        return True
 
     def kicked(self, member: Member) -> None:
         """A member was kicked, by whomever."""

@@ -175,14 +175,14 @@ class Room:
 
     # ------------------------------------------------------------------------------------------------------- moderation
 
-    def moderate(self, by: Incarnation, request: wire.Moderation) -> None:
-        """Remember what the broker is to be asked for a moderator.
+    def moderate(self, by: Incarnation, request: wire.Moderation) -> bool:
+        """Remember what the broker is to be asked for a moderator; False for what is sent again and under way.
 
         Raises `NotInRoom`, `PeerNotFound` and `Unavailable`.
         """
         self._present(by)
         self._moderation = self._moderation or Moderation()
-        self._moderation.ask(by, request, self.roster)
+        return self._moderation.ask(by, request, self.roster)
 
     def lock(self, event: events.RoomLocked) -> list[Send]:
         """Tell all who are here that the room is locked or unlocked, if that is news."""

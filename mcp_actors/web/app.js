@@ -12,6 +12,7 @@ import {Unreached} from "./unreached.js";
 const DEFAULT_ROOM = "lobby";
 const RETRY_PAUSE = 1000; // milliseconds
 const CONNECTING_TAKES = 10_000;
+const TOKEN_NEEDED = new Set([4502, 4503]); // close codes
 
 const $ = (id) => document.getElementById(id);
 const roomInAddress = () => new URLSearchParams(location.search).get("room")?.trim() || DEFAULT_ROOM;
@@ -56,6 +57,7 @@ const self = {
   hadCamera: false,
   hadMicrophone: false,
   askingForCamera: false,
+  needsToken: false,
   problem: "",
 };
 remembered("name", self.name);
@@ -134,6 +136,9 @@ function showProblem() {
   const text = self.problem || unreachedInWords();
   if ($("problem").textContent !== text) $("problem").textContent = text; // it is read out
   $("problem").hidden = !text;
+  if ($("token-form").hidden !== self.needsToken) return;
+  $("token-form").hidden = !self.needsToken;
+  if (self.needsToken) $("token-input").focus();
 }
 
 let toastTimer = 0;
@@ -165,6 +170,7 @@ async function insist(action) {
 async function goIn() {
   if (!self.wantsRoom || self.inRoom) return;
   self.problem = "";
+  self.needsToken = false;
   try {
     self.joinedAs = self.name;
     await insist(() => call.join(self.room, self.id, {name: self.name}));
@@ -173,7 +179,9 @@ async function goIn() {
     await insist(() => chat.join(self.room));
     panel.notice(`You are in room ${self.room}.`);
   } catch (error) {
-    if (self.wantsRoom) giveUp(`Joining did not work: ${error.message}`);
+    if (error.code === "unauthorized") self.needsToken = true;
+    const why = self.needsToken && !token ? "This server asks for an access token." : error.message;
+    if (self.wantsRoom) giveUp(`Joining did not work: ${why}`);
   }
   showAll();
 }
@@ -248,6 +256,7 @@ for (const type of ["open", "reconnecting", "rejoined", "close"]) {
 }
 for (const connection of [signaling, chat]) {
   connection.addEventListener("close", ({detail: {code, reason}}) => {
+    if (TOKEN_NEEDED.has(code)) self.needsToken = true;
     if (self.wantsRoom && self.inRoom) giveUp(`The server closed the connection: ${reason || `code ${code}`}.`);
   });
 }
@@ -325,6 +334,11 @@ $("name").addEventListener("change", () => {
   signaling.metadata = {name: self.name};
   for (const id of call.peers.keys()) tellName(id);
   people.showSelf(self.name, media, self.inRoom);
+});
+$("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (remembered("token", $("token-input").value.trim()) !== null) location.reload(); // with an id, it is another person's page
+  else toast("This browser remembers nothing for this page; without that it cannot take a token here.");
 });
 addEventListener("popstate", () => changeRoom(roomInAddress()));
 addEventListener("pagehide", () => {

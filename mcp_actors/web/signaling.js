@@ -26,7 +26,7 @@ const TAKEN_FOR = 40_000; // the server may have to find out that our old connec
 const TAKEN_PAUSE = 5_000;
 const MOST_PLACES = 64;
 const MOST_REMEMBERED = 1024;
-const RELAYED = new Set(["offer", "answer", "ice-candidate", "signal", "message"]);
+const REPEATABLE = new Set(["offer", "answer", "ice-candidate", "signal", "message", "kick", "lock", "unlock", "close-room"]);
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
@@ -178,7 +178,7 @@ export class Connection extends EventTarget {
 
   #transmit(id, request, line) {
     const {type, room, payload, negotiation} = request;
-    const again = (request.line !== undefined && RELAYED.has(type)) || undefined;
+    const again = (request.line !== undefined && REPEATABLE.has(type)) || undefined;
     const late = () => {
       this.#settle(id, null, new SignalingError("timeout", `No reply to ${type}.`, true));
       this.#drop(line);
@@ -434,12 +434,12 @@ export class Connection extends EventTarget {
 
   // ------------------------------------------------------------------------------------------------------------- losing
 
-  /** This line is of no use any more; requests that may go on with the session wait for it. */
-  #abandon(line) {
+  /** This line is of no use any more; requests that may go on with the session wait for it, the others fail. */
+  #abandon(line, error = this.#lostError()) {
     for (const [id, request] of [...this.#pending]) {
       if (request.line !== line && !request.kept) continue;
       if (this.#keeps(request.lasting)) this.#keep(request);
-      else this.#settle(id, null, this.#lostError());
+      else this.#settle(id, null, error);
     }
   }
 
@@ -488,7 +488,7 @@ export class Connection extends EventTarget {
     this.#line = this.#next = null;
     for (const line of lines) {
       line?.socket.close(1000);
-      this.#abandon(line);
+      this.#abandon(line, error);
     }
     this.#ready.done = true;
     this.#ready.reject(error);

@@ -5,6 +5,7 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from msgspec import structs
 from pykka import ActorDeadError
 
 from mcp_actors.actors.directory import Directory
@@ -1037,6 +1038,31 @@ async def test_a_kick_is_answered_when_it_is_done_and_the_outlet_of_who_goes_is_
     assert (ben.outlet.closes, ana.outlet.told) == ([], [])
     with pytest.raises(PeerNotFound):
         await ana.ref.ask(Moderate(ana.incarnation, kick), block=False)
+
+
+@pytest.mark.parametrize("goes", [False, True], ids=["done", "in vain"])
+async def test_what_is_sent_again_while_it_is_under_way_is_done_once_and_told_once(goes: bool) -> None:
+    late = SlowBroker()
+    house = House(broker=late)
+    ana, ben = house.ask_enter(Kind.PEER, "ana"), house.ask_enter(Kind.PEER, "ben")
+    await turns(3)
+    late.arrive()
+    await ana.entered
+    await ben.entered
+    if goes:
+        ben.ref.tell(Exit(ben.incarnation, LeaveReason.LEFT))
+    kick = wire.Kick(room=ROOM, payload=wire.KickPayload(peer_id=PeerId("ben")), id=1)
+    first = ana.ref.ask(Moderate(ana.incarnation, kick), block=False)
+    second = ana.ref.ask(Moderate(ana.incarnation, structs.replace(kick, again=True)), block=False)
+    await turns(3)
+    late.arrive()
+    await second
+    if goes:
+        with pytest.raises(PeerNotFound):
+            await first
+    else:
+        await first
+        assert ana.outlet.types[-2:] == ["peer-left", "kicked"]
 
 
 async def test_a_room_that_is_closed_puts_all_out_once_and_retires() -> None:

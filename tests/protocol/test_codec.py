@@ -102,7 +102,7 @@ CLASSES: dict[str, Any] = {
     member.__struct_config__.tag: member for member in (*get_args(wire.PeerRequest), *get_args(wire.UserRequest))
 }
 
-RELAYED = ["offer", "answer", "ice-candidate", "signal", "message"]
+REPEATABLE = ["offer", "answer", "ice-candidate", "signal", "message", "kick", "lock", "unlock", "close-room"]
 """Types whose own text is passed on."""
 
 every_valid_message = pytest.mark.parametrize(("endpoint", "message"), VALID)
@@ -220,14 +220,14 @@ def test_an_answer_and_a_candidate_may_name_the_offer_they_belong_to(kind: str) 
     assert _decode(endpoint, message).negotiation is None
 
 
-@pytest.mark.parametrize("kind", RELAYED)
-def test_what_is_passed_on_may_say_that_it_was_sent_before(kind: str) -> None:
+@pytest.mark.parametrize("kind", REPEATABLE)
+def test_what_was_sent_before_may_say_so(kind: str) -> None:
     endpoint, message = _named(kind)
     assert [_decode(endpoint, {**message, "again": again}).again for again in (True, False)] == [True, False]
     assert _decode(endpoint, message).again is False
 
 
-@pytest.mark.parametrize("kind", sorted({*CLASSES} - {*RELAYED}))
+@pytest.mark.parametrize("kind", sorted({*CLASSES} - {*REPEATABLE}))
 def test_what_is_answered_alone_is_never_said_again(kind: str) -> None:
     endpoint, message = _named(kind)
     assert _refusal(endpoint, {**message, "again": True}).details == {"field": "again"}
@@ -353,7 +353,7 @@ def test_a_wrong_field_is_named(kind: str, field: str, value: object) -> None:
         ("answer", "payload.answer", "an object with an `sdp` string and type answer"),
         ("answer", "payload.answer.type", "answer or pranswer"),
         ("ice-candidate", "payload.candidate", 'a candidate object, or null or "" to end the candidates'),
-        *((kind, "again", "true or false") for kind in RELAYED),
+        *((kind, "again", "true or false") for kind in REPEATABLE),
     ],
 )
 def test_a_wrong_field_is_told_what_it_must_be(kind: str, field: str, expected: str) -> None:

@@ -51,8 +51,8 @@ def told(sends: Sequence[Send]) -> list[tuple[list[Incarnation], dict[str, Any]]
     return [(list(send.to), json.loads(send.frame)) for send in sends]
 
 
-def kick(name: str, request_id: int | None = 1) -> wire.Kick:
-    return wire.Kick(room=ROOM, payload=wire.KickPayload(peer_id=PeerId(name)), id=request_id)
+def kick(name: str, request_id: int | None = 1, *, again: bool = False) -> wire.Kick:
+    return wire.Kick(room=ROOM, payload=wire.KickPayload(peer_id=PeerId(name)), id=request_id, again=again)
 
 
 LOCKED = {"type": "room-locked", "room": "r"}
@@ -94,6 +94,27 @@ def test_a_moderator_has_one_request_under_way(room: Room) -> None:
     with pytest.raises(Unavailable):
         room.moderate(MO, kick("far"))
     room.moderate(BEN, kick("mo"))
+
+
+def test_what_a_moderator_sends_again_while_it_is_under_way_is_asked_once(room: Room) -> None:
+    assert room.moderate(MO, kick("ben"))
+    assert not room.moderate(MO, kick("ben", again=True))
+    room.heard(MemberLeft(4, BEN, LeaveReason.KICKED))
+    assert not room.moderate(MO, kick("ben", again=True))
+    assert [frame["id"] for _, frame in told(room.moderated(Moderated(MO, done=True)))] == [1]
+    with pytest.raises(PeerNotFound):
+        room.moderate(MO, kick("ben", again=True))
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (None, None)], ids=["another", "without an id"])
+def test_what_is_sent_again_is_known_by_its_id(room: Room, first: int | None, second: int | None) -> None:
+    room.moderate(MO, kick("ben", first))
+    with pytest.raises(Unavailable):
+        room.moderate(MO, kick("ben", second, again=True))
+
+
+def test_what_was_not_done_before_is_done_when_it_is_sent_again(room: Room) -> None:
+    assert room.moderate(MO, wire.Lock(room=ROOM, id=7, again=True))
 
 
 @pytest.mark.parametrize("name", ["eve", "r"])

@@ -9,6 +9,7 @@ import pytest
 
 from mcp_actors.protocol.errors import CloseCode, Kicked, RoomClosed
 from mcp_actors.protocol.events import Kind, LeaveReason
+from mcp_actors.protocol.identifiers import RoomId
 from mcp_actors.sessions.outcasts import Outcast, Outcasts
 from tests.support.loop import until
 from tests.support.sessions import OTHER_ROOM, ROOM, FakeMembership, cut, enter, joined, registry
@@ -85,6 +86,16 @@ async def test_a_session_goes_on_in_its_other_rooms_and_comes_back_to_the_one_as
         session.expect_welcome(ROOM)
     await enter(session, FakeMembership(), ROOM)
     session.expect_welcome(ROOM)
+
+
+async def test_a_session_remembers_no_more_rooms_that_it_was_put_out_of_than_it_may_be_in() -> None:
+    of = registry(max_rooms=2)
+    session, _, _ = await joined(of)
+    for name in "abc":
+        await enter(session, FakeMembership(), RoomId(name))
+        session.put_out(RoomId(name), KICKED)
+    session.expect_welcome(RoomId("a"))
+    assert list(session.out or {}) == ["b", "c"]
 
 
 async def test_an_outcast_is_a_newcomer_when_its_time_is_over() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from websockets.exceptions import PayloadTooBig
 from websockets.frames import CloseCode, Opcode
 from websockets.protocol import OPEN, SERVER, Protocol
 
@@ -9,6 +10,9 @@ from mcp_actors.transports.frames import FrameError, FrameReader
 
 LIMIT = 300
 """Bytes of the longest message, here: short enough to be exceeded often."""
+
+LONGEST_CONTROL_FRAME = 125
+CONTROL_BIT = 0x08
 
 Event = tuple[str, bytes] | tuple[str, int | None, str]
 
@@ -94,3 +98,18 @@ def websockets_waits(*chunks: bytes) -> bool:
         protocol.receive_data(chunk)
     protocol.receive_eof()
     return "stream ends after" in str(protocol.parser_exc)
+
+
+def websockets_counts_a_control_frame(stream: bytes) -> bool:
+    """Whether the library ends a stream at a control frame between fragments, which it counts to their message.
+
+    RFC 6455 (section 5.4) lets control frames stand there, and they are no part of the message.
+    """
+    protocol = Protocol(SERVER, state=OPEN, max_size=LIMIT)
+    for at in range(len(stream)):
+        protocol.receive_data(stream[at : at + 1])
+        problem = protocol.parser_exc
+        if problem is not None:  # of a short frame, at the second byte of its head
+            short = isinstance(problem, PayloadTooBig) and (problem.size or LIMIT) <= LONGEST_CONTROL_FRAME
+            return short and bool(stream[at - 1] & CONTROL_BIT)
+    return False

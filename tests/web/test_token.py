@@ -199,6 +199,62 @@ def test_the_demo_page_brings_the_token_of_its_address_and_shows_it_no_more(
             page.goto("about:blank")
 
 
+def test_the_demo_page_asks_for_a_token_where_one_is_needed(open_page: OpenPage, watch: Watch, tmp_path: Path) -> None:
+    port = free_ports()
+    watch.hosts.add(f"127.0.0.1:{port}")
+    with serving(port, tmp_path, **SETTINGS):
+        page = open_page(f"http://127.0.0.1:{port}/?room=team-1")
+        form, field, problem = (page.locator(name) for name in ("#token-form", "#token-input", "#problem"))
+        expect(problem).to_contain_text("asks for an access token")
+        expect(field).to_be_focused()
+        field.fill("not a token")
+        field.press("Enter")
+        expect(problem).to_contain_text("asks for an access token")  # nothing was done with it
+        for refused in ("no.such.token", token("ada", ttl=-60)):
+            with page.expect_navigation():
+                field.fill(refused)
+                field.press("Enter")
+            expect(problem).to_contain_text("unauthorized")
+            expect(field).to_be_visible()
+        good = token("ada", rooms=["team-*"])
+        field.fill(f" {good} ")
+        field.press("Enter")
+        expect(page.locator("#status")).to_have_attribute("data-state", "open")
+        expect(form).to_be_hidden()
+        assert id_of(page) == "ada"
+        assert urlsplit(page.url).query == "room=team-1"
+        assert good not in page.content()
+        page.goto("about:blank")
+
+
+NO_STORAGE = "Object.defineProperty(globalThis, 'sessionStorage', {get() { throw new DOMException('forbidden'); }});"
+
+
+def test_a_demo_page_that_can_remember_no_token_says_so(open_page: OpenPage, watch: Watch, tmp_path: Path) -> None:
+    port = free_ports()
+    watch.hosts.add(f"127.0.0.1:{port}")
+    with serving(port, tmp_path, **SETTINGS):
+        page = open_page(f"http://127.0.0.1:{port}/", init_script=NO_STORAGE)
+        page.locator("#token-input").fill(token("ada"))
+        page.locator("#token-input").press("Enter")
+        expect(page.locator("#toast")).to_contain_text("remembers nothing")
+        page.goto("about:blank")
+
+
+def test_the_demo_page_asks_for_a_new_token_when_its_own_has_ended(
+    open_page: OpenPage, watch: Watch, tmp_path: Path
+) -> None:
+    port = free_ports()
+    watch.hosts.add(f"127.0.0.1:{port}")
+    with serving(port, tmp_path, **SETTINGS, MCP_ACTORS_AUTH_LEEWAY="0"):
+        page = open_page(page_of(port, "ada", "team-1", ttl=3))
+        expect(page.locator("#problem")).to_contain_text("token-expired")
+        page.locator("#token-input").fill(token("ada"))
+        page.locator("#token-input").press("Enter")
+        expect(page.locator("#status")).to_have_attribute("data-state", "open")
+        page.goto("about:blank")
+
+
 @pytest.fixture(scope="module")
 def redis_url() -> Iterator[str]:
     """A Redis for processes that stand beside each other."""

@@ -1135,6 +1135,19 @@ def test_a_node_announces_the_lock_that_redis_lost(store: Store, known: int, loc
     assert store.state() == {}
 
 
+def test_a_moderator_who_has_moved_moderates_at_its_new_node_alone(store: Store) -> None:
+    for node in (A, B):
+        store.attach(node)
+    ana, ben = peer("ana"), peer("ben", B)
+    store.join(ana)
+    store.join(ben, others=[A])
+    _, version, *_ = store.claim(B, ana, 1, rival=A, others=[A])
+    for reply in (store.kick(ana, ben, others=[B]), store.lock(ana, others=[B]), store.close_room(ana, others=[B])):
+        assert reply == ["NOOP", version]
+    moved = structs.replace(ana, node=B)
+    assert store.lock(moved)[0] == store.kick(moved, ben)[0] == store.close_room(moved)[0] == "OK"
+
+
 def test_who_is_not_in_the_room_any_more_moderates_nothing(store: Store) -> None:
     store.attach(A)
     version = store.join(peer("ana"))[1]

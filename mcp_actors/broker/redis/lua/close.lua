@@ -2,14 +2,14 @@
 --
 -- KEYS, ARGV 1-5: as in kick.lua
 -- ARGV: 6 field of the moderator  7 incarnation  8 ms in which those who were put out cannot be claimed
--- Replies: {OK, version} | {NOOP, version or ""}: the moderator is not in the room | {FENCED} | {KEYS, node...} |
+-- Replies: {OK, version} | {NOOP, version or ""}: the moderator is not at that node in the room | {FENCED} | {KEYS, node...} |
 --          {LATER, ms}: as in join.lua
 
 if fenced(ARGV[1]) then return {'FENCED'} end
 local later = still_announced(KEYS[#KEYS - 1])
 if later then return later end
 local state, nodes = load_nodes()
-if not is_there(ARGV[6], ARGV[7]) then return {'NOOP', state['#v'] or ''} end
+if not is_here(ARGV[6], ARGV[7]) then return {'NOOP', state['#v'] or ''} end
 local missing = undeclared(nodes)
 if missing then return missing end
 

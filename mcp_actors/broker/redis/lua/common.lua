@@ -42,9 +42,11 @@ local function still_announced(config)
   return now < tonumber(known[2]) and tonumber(known[3]) > 0 and {'LATER', '100'} or nil
 end
 
-local function is_there(field, incarnation)
+-- Whether a member is in the room at the node that asks: one that has moved asks for itself where it is now.
+local function is_here(field, incarnation)
   local present = redis.call('HGET', KEYS[2], field)
-  return present and cmsgpack.unpack(present)[2] == incarnation
+  local member = present and cmsgpack.unpack(present)
+  return member and member[1] == ARGV[1] and member[2] == incarnation
 end
 
 local function is_locked(state) return tonumber(state['#l'] or 0) > 0 end

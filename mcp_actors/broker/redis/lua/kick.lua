@@ -5,14 +5,14 @@
 --                 their nodes; last but one the configuration, last who was put out
 -- ARGV: 6 field of the moderator  7 incarnation  8 field of the peer, or "" for a user  9 how the text of the user begins, or ""
 --       10 ms in which those who were put out cannot be claimed
--- Replies: {OK, version} | {NOOP, version or ""}: the moderator is not in the room, or nobody is of that id | {FENCED} | {LATER, ms}: as in join.lua |
+-- Replies: {OK, version} | {NOOP, version or ""}: the moderator is not at that node in the room, or nobody is of that id | {FENCED} | {LATER, ms}: as in join.lua |
 --          {KEYS, node...}
 
 if fenced(ARGV[1]) then return {'FENCED'} end
 local later = still_announced(KEYS[#KEYS - 1])
 if later then return later end
 local state, nodes = load_nodes()
-if not is_there(ARGV[6], ARGV[7]) then return {'NOOP', state['#v'] or ''} end
+if not is_here(ARGV[6], ARGV[7]) then return {'NOOP', state['#v'] or ''} end
 local missing = undeclared(nodes)
 if missing then return missing end
 

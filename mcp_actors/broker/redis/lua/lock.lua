@@ -2,12 +2,12 @@
 --
 -- KEYS, ARGV 1-5: as in common.lua, the node being that of the moderator
 -- ARGV: 6 field of the moderator  7 incarnation  8 "1" to lock it, "0" to unlock it
--- Replies: {OK, version} | {NOOP, version or ""}: the moderator is not in the room, or it is so already | {FENCED} |
+-- Replies: {OK, version} | {NOOP, version or ""}: the moderator is not at that node in the room, or it is so already | {FENCED} |
 --          {KEYS, node...}
 
 if fenced(ARGV[1]) then return {'FENCED'} end
 local state, nodes = load_nodes()
-if not is_there(ARGV[6], ARGV[7]) or is_locked(state) == (ARGV[8] == '1') then return {'NOOP', state['#v'] or ''} end
+if not is_here(ARGV[6], ARGV[7]) or is_locked(state) == (ARGV[8] == '1') then return {'NOOP', state['#v'] or ''} end
 local missing = undeclared(nodes)
 if missing then return missing end
 
