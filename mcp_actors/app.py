@@ -34,7 +34,6 @@ from mcp_actors.transports.connections import Connections
 from mcp_actors.transports.drain import drain
 from mcp_actors.transports.echo import EchoHandler
 from mcp_actors.transports.entrance import Door, Entrance
-from mcp_actors.transports.frames import Framer
 from mcp_actors.transports.heads import Gate
 from mcp_actors.transports.hops import Hops
 from mcp_actors.transports.http import HealthHandler, PageHandler, ReadyHandler
@@ -45,6 +44,7 @@ from mcp_actors.transports.signaling import SignalingHandler
 from mcp_actors.transports.site import Site, refusal
 from mcp_actors.transports.turns import Turns
 from mcp_actors.transports.websocket import Bounds, Endpoint
+from mcp_actors.transports.writes import Writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -232,7 +232,7 @@ class App:
             max_outbox_bytes=settings.max_outbox_bytes,
             max_bad_messages=settings.max_bad_messages,
         )
-        framer = Framer() if settings.frame_loop == "fast" else None
+        writes = Writes() if settings.frame_loop == "fast" else None
         turns = Turns(TURNS)
         endpoint = Endpoint(
             self.node,
@@ -241,7 +241,7 @@ class App:
             self.addresses,
             policy,
             bounds,
-            framer,
+            writes,
             turns,
             compression=settings.compression,
             ice_servers=settings.ice_servers,
@@ -250,7 +250,7 @@ class App:
         )
         page = {"policy": policy, "path": str(files("mcp_actors") / "web"), "default_filename": "index.html"}
         state = {"broker": self.node.broker, "connections": self.connections}
-        echo = {"policy": policy, "framer": framer, "turns": turns, "compression": settings.compression}
+        echo = {"policy": policy, "writes": writes, "turns": turns, "compression": settings.compression}
         return Site(
             Hops(settings.trusted_proxies),
             [

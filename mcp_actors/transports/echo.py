@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tornado.websocket import WebSocketProtocol
 
     from mcp_actors.transports.access import AccessPolicy
-    from mcp_actors.transports.frames import Framer
     from mcp_actors.transports.turns import Turns
+    from mcp_actors.transports.writes import Writes
 
 MAX_MESSAGE = 16 * 1024 * 1024
 """Bytes of one message: what conformance suites send."""
@@ -27,10 +27,10 @@ MAX_MESSAGE = 16 * 1024 * 1024
 class EchoHandler(SafeHandler, WebSocketHandler):
     """Sends back what it gets, text as text and binary as binary, no faster than it is read."""
 
-    def initialize(self, policy: AccessPolicy, framer: Framer | None, turns: Turns, *, compression: bool) -> None:
-        """Take what the route gives; no framer means Tornado's own loop."""
+    def initialize(self, policy: AccessPolicy, writes: Writes | None, turns: Turns, *, compression: bool) -> None:
+        """Take what the route gives; no writes means Tornado's own loop."""
         self._policy = policy
-        self._framer = framer
+        self._writes = writes
         self._turns = turns
         self._compression = compression
         self._writable = asyncio.Event()
@@ -58,7 +58,7 @@ class EchoHandler(SafeHandler, WebSocketHandler):
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         """The frame loop the operator chose."""
-        return fast_or_stock(self, super().get_websocket_protocol(), self._framer, self._turns)
+        return fast_or_stock(self, super().get_websocket_protocol(), self._writes, self._turns)
 
     def open(self, *_args: str, **_kwargs: str) -> None:
         """The handshake is done."""

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
     from mcp_actors.transports.frame_loop import Receiver
-    from mcp_actors.transports.frames import Framer
     from mcp_actors.transports.turns import Turns
+    from mcp_actors.transports.writes import Writes
 
 _PARAMETER = r"(server|client)_no_context_takeover|client_max_window_bits|(server|client)_max_window_bits=(9|1[0-5])"
 _OFFER = re.compile(rf"permessage-deflate( *; *({_PARAMETER}))*")
@@ -47,11 +47,11 @@ MAX_EARLY = 1_048_576
 class FastWebSocket(WebSocketProtocol13):
     """Tornado's handshake, then a `FrameLoop`."""
 
-    def __init__(self, receiver: Receiver, framer: Framer, turns: Turns, max_message: int) -> None:
+    def __init__(self, receiver: Receiver, writes: Writes, turns: Turns, max_message: int) -> None:
         params = _WebSocketParams(None, None, max_message, None)
         super().__init__(cast("Any", receiver), mask_outgoing=False, params=params)
         self._receiver = receiver
-        self.frame_loop = FrameLoop(receiver, framer, turns, max_message)
+        self.frame_loop = FrameLoop(receiver, writes, turns, max_message)
 
     async def _receive_frame_loop(self) -> None:
         """Move the socket; from here on its frames come through callbacks, and no coroutine waits for them."""
@@ -222,14 +222,14 @@ def understood(offer: str) -> bool:
 
 
 def fast_or_stock(
-    handler: WebSocketHandler, stock: WebSocketProtocol | None, framer: Framer | None, turns: Turns
+    handler: WebSocketHandler, stock: WebSocketProtocol | None, writes: Writes | None, turns: Turns
 ) -> WebSocketProtocol | None:
-    """The protocol of a connection: ours, but Tornado's where both want compression, and without a framer."""
+    """The protocol of a connection: ours, but Tornado's where both want compression, and without a writes."""
     if stock is None:
         return None
-    if framer is None or wants_compression(handler):
+    if writes is None or wants_compression(handler):
         return StockWebSocket(handler, turns, cast("WebSocketProtocol13", stock).params)
-    return FastWebSocket(cast("Any", handler), framer, turns, handler.max_message_size)
+    return FastWebSocket(cast("Any", handler), writes, turns, handler.max_message_size)
 
 
 def take_socket(stream: IOStream) -> tuple[socket.socket, bytes]:

@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     from mcp_actors.transports.addresses import Addresses, Refusal
     from mcp_actors.transports.admission import Admission
     from mcp_actors.transports.connections import Connections
-    from mcp_actors.transports.frames import Framer
     from mcp_actors.transports.meter import Meter
     from mcp_actors.transports.turns import Turns
+    from mcp_actors.transports.writes import Writes
 
 log = structlog.get_logger("mcp_actors.connection")
 
@@ -83,7 +83,7 @@ class Endpoint:
     addresses: Addresses
     policy: AccessPolicy
     bounds: Bounds
-    framer: Framer | None
+    writes: Writes | None
     turns: Turns
     compression: bool
     ice_servers: tuple[dict[str, Any], ...] = ()
@@ -310,7 +310,7 @@ class SocketHandler(SafeHandler, WebSocketHandler, Generic[R]):
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         """The fast frame loop where it can serve, or Tornado's own."""
-        return fast_or_stock(self, super().get_websocket_protocol(), self._endpoint.framer, self._endpoint.turns)
+        return fast_or_stock(self, super().get_websocket_protocol(), self._endpoint.writes, self._endpoint.turns)
 
     # ------------------------------------------------------------------------------------------------------- connection
 
