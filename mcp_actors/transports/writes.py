@@ -9,7 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+import structlog
+
 from mcp_actors.transports.frames import Framer
+
+log = structlog.get_logger("mcp_actors.connection")
 
 
 class Gathering(Protocol):
@@ -17,6 +21,9 @@ class Gathering(Protocol):
 
     def flush(self) -> None:
         """Write them, in one piece."""
+
+    def abort(self) -> None:
+        """Hang up at once."""
 
 
 class Writes(Framer):
@@ -37,4 +44,8 @@ class Writes(Framer):
     def _flush(self) -> None:
         gathering, self._gathering = self._gathering, []
         for connection in gathering:
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception:  # the others have theirs to write all the same
+                log.exception("writing failed")
+                connection.abort()

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from mcp_actors.transports.frame_loop import MOST_GATHERED, FrameLoop
 from mcp_actors.transports.frames import PING, TEXT, write_close, write_frame
 from mcp_actors.transports.turns import Turns
 from mcp_actors.transports.writes import Writes
+
+if TYPE_CHECKING:
+    from tests.conftest import ExpectedLogs
 
 
 class Handler:
@@ -29,8 +33,11 @@ class Notebook(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.noted: list[bytes | str] = []
+        self.broken = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.broken:
+            raise RuntimeError("this transport is broken")
         self.noted.append(bytes(data))
 
     def is_closing(self) -> bool:
@@ -104,4 +111,17 @@ async def test_a_connection_that_is_gone_by_the_end_of_the_turn_is_not_written_t
     a.connection_lost(None)
     await asyncio.sleep(0)
     assert a_notes.noted == []
+    assert b_notes.noted == [write_frame(TEXT, b"for b")]
+
+
+async def test_a_socket_that_fails_keeps_no_other_from_its_frames(expected_logs: ExpectedLogs) -> None:
+    expected_logs("mcp_actors.connection", "writing failed")
+    writes = Writes()
+    (a, a_notes), (b, b_notes) = connection(writes), connection(writes)
+
+    a_notes.broken = True
+    a.write_text(b"in vain")
+    b.write_text(b"for b")
+    await asyncio.sleep(0)
+    assert a_notes.noted == ["abort"]
     assert b_notes.noted == [write_frame(TEXT, b"for b")]
