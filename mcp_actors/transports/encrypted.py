@@ -24,10 +24,7 @@ HIGH_WATER, LOW_WATER = 65_536, 16_384
 class StreamTransport(asyncio.Transport):
     """What asyncio's protocols expect of a transport, by a Tornado stream whose first bytes may have come already."""
 
-    __slots__ = (
-        *("_closing", "_full", "_held", "_loop", "_paused", "_protocol", "_reading", "_stream", "_unwritten"),
-        "_waiting",
-    )
+    __slots__ = (*("_closing", "_full", "_held", "_loop", "_paused", "_protocol", "_reading", "_stream", "_waiting"),)
 
     def __init__(self, stream: IOStream, protocol: asyncio.Protocol) -> None:
         """Raises `StreamClosedError` where the client is gone."""
@@ -40,7 +37,6 @@ class StreamTransport(asyncio.Transport):
         self._reading: asyncio.Future[bytes] | None = None
         self._held = b""  # what arrived after reading was paused
         self._paused = self._closing = self._full = False
-        self._unwritten: list[bytes] = []
         self._waiting = 0
         stream.set_close_callback(self._lost)
         protocol.connection_made(self)
@@ -96,23 +92,17 @@ class StreamTransport(asyncio.Transport):
         return self._waiting
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write with all else of this round of the loop: a record of its own for each frame would cost a call each."""
+        """Write, as a TLS record of its own: see `Writes`, which gathers frames."""
         if self.is_closing():
             return
-        if not self._unwritten:
-            self._loop.call_soon(self._flush)
-        self._unwritten.append(bytes(data))
-        self._waiting += len(data)
+        size = len(data)
+        self._waiting += size
         if self._waiting > HIGH_WATER and not self._full and self._protocol is not None:
             self._full = True
             self._protocol.pause_writing()
-
-    def _flush(self) -> None:
-        data = b"".join(self._unwritten)
-        self._unwritten.clear()
         with suppress(StreamClosedError):
-            written = self._stream.write(data)
-            written.add_done_callback(lambda done: self._written(done, len(data)))
+            written = self._stream.write(bytes(data))
+            written.add_done_callback(lambda done: self._written(done, size))
 
     def _written(self, done: asyncio.Future[None], size: int) -> None:
         self._waiting -= size

@@ -78,19 +78,8 @@ class FrameLoop(asyncio.Protocol):
 
     __slots__ = (
         *("_breather", "_busy", "_close_code", "_close_reason", "_deaf", "_gathered", "_late_pong", "_loud_until"),
-        *(
-            "_reader",
-            "_receiver",
-            "_rest",
-            "_timer",
-            "_transport",
-            "_turns",
-            "_unsent",
-            "_waiting",
-            "_writable",
-            "_writes",
-        ),
-        *("closing", "early", "heard"),
+        *("_reader", "_receiver", "_rest", "_timer", "_transport", "_turns", "_unsent", "_waiting", "_writable"),
+        *("_writes", "closing", "early", "heard"),
     )
 
     def __init__(self, receiver: Receiver, writes: Writes, turns: Turns, max_message: int) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from tornado.ioloop import IOLoop
 
+    from mcp_actors.transports.turns import Turns
+
 
 @pytest.fixture(params=["plain", "TLS"])
 def server(request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
@@ -106,6 +108,16 @@ def test_offers_of_compression_are_taken_up_only_in_words_that_tornado_knows(off
     assert understood(offer) is known
 
 
+async def answered_once(server: Server) -> tuple[Socket, Turns]:
+    """A connection whose first ping was answered, and the turns that it takes."""
+    socket = await Socket.open(server)
+    socket.writer.write(Raw(0x89, b"first").encode())
+    assert await socket.frame() == (PONG | 0x80, b"first")
+    [connection] = server.app.connections._open
+    turns: Turns = connection._socket._endpoint.turns  # type: ignore[attr-defined]
+    return socket, turns
+
+
 @pytest.mark.parametrize(("loud_turn", "is_loud"), [(0.0, False), (60.0, True)], ids=["quiet", "loud"])
 async def test_only_a_loud_client_of_tornados_own_loop_waits_for_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loud_turn: float, is_loud: bool
@@ -113,11 +125,7 @@ async def test_only_a_loud_client_of_tornados_own_loop_waits_for_others(
     monkeypatch.setattr(upgrade, "LOUD_TURN", loud_turn)
     server = Server(tmp_path, frame_loop="stock", ping_interval=0)
     await server.start()
-    socket = await Socket.open(server)
-    socket.writer.write(Raw(0x89, b"first").encode())
-    assert await socket.frame() == (PONG | 0x80, b"first")
-    [connection] = server.app.connections._open
-    turns = connection._socket._endpoint.turns  # type: ignore[attr-defined]
+    socket, turns = await answered_once(server)
     turns._under_way = True  # as while somebody else has a turn that does not end
     answered = 0
     for number in range(5 * TURN):
@@ -140,11 +148,7 @@ async def test_who_is_slowed_waits_for_others_in_tornados_own_loop_too(
     monkeypatch.setattr(upgrade, "LOUD_TURN", 0.0)
     server = Server(tmp_path, frame_loop="stock", connection_message_rate=1000, connection_message_burst=4)
     await server.start()
-    socket = await Socket.open(server)
-    socket.writer.write(Raw(0x89, b"first").encode())
-    assert await socket.frame() == (PONG | 0x80, b"first")
-    [connection] = server.app.connections._open
-    turns = connection._socket._endpoint.turns  # type: ignore[attr-defined]
+    socket, turns = await answered_once(server)
     await until(lambda: not turns._under_way, "nobody has a turn")
     turns._under_way = True  # as while somebody else has a turn that does not end
     more = Raw(0x00, b"") if frame.first == 0x01 else frame
