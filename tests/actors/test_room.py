@@ -1040,8 +1040,8 @@ async def test_a_kick_is_answered_when_it_is_done_and_the_outlet_of_who_goes_is_
         await ana.ref.ask(Moderate(ana.incarnation, kick), block=False)
 
 
-@pytest.mark.parametrize("goes", [False, True], ids=["done", "in vain"])
-async def test_what_is_sent_again_while_it_is_under_way_is_done_once_and_told_once(goes: bool) -> None:
+async def slow_pair() -> tuple[SlowBroker, Guest, Guest]:
+    """Peers ana and ben in a room whose next events are on their way until the broker is told."""
     late = SlowBroker()
     house = House(broker=late)
     ana, ben = house.ask_enter(Kind.PEER, "ana"), house.ask_enter(Kind.PEER, "ben")
@@ -1049,6 +1049,12 @@ async def test_what_is_sent_again_while_it_is_under_way_is_done_once_and_told_on
     late.arrive()
     await ana.entered
     await ben.entered
+    return late, ana, ben
+
+
+@pytest.mark.parametrize("goes", [False, True], ids=["done", "in vain"])
+async def test_what_is_sent_again_while_it_is_under_way_is_done_once_and_told_once(goes: bool) -> None:
+    late, ana, ben = await slow_pair()
     if goes:
         ben.ref.tell(Exit(ben.incarnation, LeaveReason.LEFT))
     kick = wire.Kick(room=ROOM, payload=wire.KickPayload(peer_id=PeerId("ben")), id=1)
@@ -1076,13 +1082,7 @@ async def test_a_room_that_is_closed_puts_all_out_once_and_retires() -> None:
 
 
 async def test_a_leave_under_way_when_its_room_is_closed_is_done() -> None:
-    late = SlowBroker()
-    house = House(broker=late)
-    ana, ben = house.ask_enter(Kind.PEER, "ana"), house.ask_enter(Kind.PEER, "ben")
-    await turns(3)
-    late.arrive()
-    await ana.entered
-    await ben.entered
+    late, ana, ben = await slow_pair()
     closing = ana.ref.ask(Moderate(ana.incarnation, wire.CloseRoom(room=ROOM)), block=False)
     leaving = ben.ref.ask(Exit(ben.incarnation, LeaveReason.LEFT, 1, replied=True), block=False)
     await turns(3)
