@@ -1,43 +1,47 @@
-# Targets set up what they need: `make serve` and `make test` work on a fresh clone with Python 3.11 or newer.
+# Targets install what they need: `make serve` and `make test` work on a fresh clone with Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
-SIDE_BY_SIDE := -n 2 --dist loadfile -m 'not alone'
+PARALLEL := -n 2 --dist worksteal -m
+
+# The tests start Python a thousand times, which would compile all modules each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup serve cluster test check audit format bench clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: .venv/dev  ## make .venv with everything for development
+setup: .venv/dev  ## create .venv with everything for development
 
 serve: .venv/run  ## run the server on http://localhost:8000
 	@exec $(BIN)/mcp-actors serve
 
-cluster: .venv/dev  ## run three processes and a Valkey server, on ports 8000 to 8002 (or PORT=...): rooms span them
+cluster: .venv/dev  ## run three processes that share rooms through a Valkey server, on ports 8000 to 8002 (or PORT=...)
 	@exec $(BIN)/python -m bench cluster $(if $(PORT),--port $(PORT))
 
-test: check  ## check, then run all tests: side by side, but for those that need the machine to themselves
-	$(BIN)/pytest $(SIDE_BY_SIDE)
-	$(BIN)/pytest $(SIDE_BY_SIDE) --loop asyncio tests/transports
+test: check  ## check, then run all tests: in parallel, except those that need the machine to themselves
+	$(BIN)/pytest $(PARALLEL) 'not alone and not browser'
+	$(BIN)/pytest $(PARALLEL) browser
+	$(BIN)/pytest $(PARALLEL) 'not alone' --loop asyncio tests/adapters tests/connection tests/endpoints tests/ws tests/test_limits.py tests/test_order.py tests/test_resume.py
 	$(BIN)/pytest -m alone
 
-check: .venv/dev  ## format, lint, types, import rules
+check: .venv/dev  ## check format, lint, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-audit: .venv/audit  ## ask PyPI whether a hole is known in what the server depends on; needs its advisories in reach
+audit: .venv/audit  ## ask PyPI for known vulnerabilities of the dependencies
 	$(BIN)/pip-audit --strict --progress-spinner off .
 
-bench: .venv/bench  ## a short tour of the bench suite; for all of it: python -m bench --help
+bench: .venv/bench  ## a short tour of the bench suite; python -m bench --help shows all of it
 	$(BIN)/python -m bench all --quick --against tornado,ws
 
-format: .venv/dev  ## put the code into its format
+format: .venv/dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean:  ## remove what the other targets made
+clean:  ## remove what the other targets created
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 .venv/bin/python:

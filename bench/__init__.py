@@ -1,1 +1,1 @@
-"""The bench suite: what mcp_actors costs, beside other servers that do the same. Start it with `python -m bench`."""
+"""The bench suite: measures mcp_actors, alone or compared with other servers. Start it with `python -m bench`."""

@@ -1,4 +1,4 @@
-"""What the kernel says a process and its children have used: CPU in nanoseconds, resident memory in bytes."""
+"""CPU time in nanoseconds and resident memory in bytes of a process and its children, as counted by the kernel."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 PROC = Path("/proc")
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 UTIME, STIME = 11, 12
-"""Fields of /proc/PID/stat, counted after the command's name."""
+"""Indices into the fields of /proc/PID/stat that follow the command's name."""
 
 
 def cpu_ns(pid: int) -> int:
-    """CPU time of a process and its children, all threads. Raises ProcessLookupError if it is gone."""
+    """Return the CPU time of all threads of a process and its children. Raises ProcessLookupError if it has ended."""
     return sum(_cpu_ns_of(process) for process in family(pid))
 
 
 def rss_bytes(pid: int) -> int:
-    """Resident memory of a process and its children. Raises ProcessLookupError if it is gone."""
+    """Return the resident memory of a process and its children. Raises ProcessLookupError if it has ended."""
     return sum(_rss_bytes_of(process) for process in family(pid))
 
 
 def family(pid: int) -> list[int]:
-    """A process and all its descendants. Raises ProcessLookupError if it is gone."""
+    """Return the pids of a process and all its descendants. Raises ProcessLookupError if it has ended."""
     if not (PROC / str(pid)).is_dir():
         raise ProcessLookupError(f"process {pid} is gone")
     children: dict[int, list[int]] = {}
@@ -50,7 +50,7 @@ def _parents() -> Iterator[tuple[int, int]]:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat after the command's name, which may hold spaces; none if the process is gone."""
+    """Return the fields of /proc/PID/stat after the command's name, or [] if the process has ended."""
     try:
         return (PROC / str(pid) / "stat").read_text().rpartition(") ")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -61,7 +61,7 @@ def _cpu_ns_of(pid: int) -> int:
     tasks = PROC / str(pid) / "task"
     try:
         return sum(_on_cpu(task) for task in tasks.iterdir())
-    except FileNotFoundError:  # a kernel without schedstat counts in ticks
+    except FileNotFoundError:  # without schedstat in the kernel, count in ticks
         fields = _stat(pid)
         return (int(fields[UTIME]) + int(fields[STIME])) * TICK_NS if fields else 0
 
@@ -69,7 +69,7 @@ def _cpu_ns_of(pid: int) -> int:
 def _on_cpu(task: Path) -> int:
     try:
         return int((task / "schedstat").read_text().split()[0])
-    except ProcessLookupError:  # the thread ended just now
+    except ProcessLookupError:  # the thread has just ended
         return 0
 
 
@@ -86,9 +86,9 @@ def _rss_bytes_of(pid: int) -> int:
 
 
 class Window:
-    """A measured stretch of time: what it cost the server, and how busy this process was.
+    """A measured interval: the CPU time and memory of the server, and how busy this process was.
 
-    Of a server that is several processes, `extra` has the CPU of each too, as `cpu_us_1` and so on, per operation.
+    If the server has several processes, `extra` also has the CPU of each per operation, as `cpu_us_1` and so on.
     """
 
     def __init__(self, *servers: int) -> None:
@@ -97,11 +97,11 @@ class Window:
         self._cpus: list[int] = []
 
     def begin(self) -> None:
-        """Start to measure."""
+        """Start the interval."""
         self._cpus, self._own, self._began = self._used(), time.process_time_ns(), time.monotonic_ns()
 
     def end(self, operations: int, latencies: list[int] | None = None, **extra: float) -> Outcome:
-        """Sum up. `latencies` in nanoseconds."""
+        """End the interval and return the outcome. `latencies` are in nanoseconds."""
         elapsed = time.monotonic_ns() - self._began
         own = time.process_time_ns() - self._own
         spent = [now - before for now, before in zip(self._used(), self._cpus, strict=True)]

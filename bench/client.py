@@ -1,4 +1,4 @@
-"""One connection of the load process."""
+"""A client of the load process."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bench.payloads import STAMP, read_stamp
 from bench.runner import LoadError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable
 
     from picows import WSFrame, WSTransport
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from bench.payloads import Stamp, Template
 
 MARK = STAMP.encode()
-PATIENCE = 30.0
-"""Seconds a connection may take to join."""
+TIMEOUT = 30.0
+"""Seconds a client may take to connect and join."""
 
 
 class Client(WSListener):
-    """A member of one room. `arrived` is called with each stamped message."""
+    """A member of one room. `arrived` is called with each stamped message, `unstamped` with any other."""
 
     def __init__(self, dialect: Dialect, room: str, member: str, index: int = 0) -> None:
         self.room = room
@@ -40,23 +41,27 @@ class Client(WSListener):
         self._transport: WSTransport
 
     def send(self, frame: bytes) -> None:
-        """Send one text."""
+        """Send a text message."""
         self._transport.send(WSMsgType.TEXT, frame)
 
     def close(self) -> None:
-        """Say good-bye, so that the server does not wait for it to come back, and hang up."""
+        """Close with 1000, so that the server does not keep the session, and disconnect."""
         self.closing = True
         self._transport.send_close(WSCloseCode.OK)
         self._transport.disconnect()
 
+    async def wait_disconnected(self) -> None:
+        """Wait until the connection is closed to the last byte."""
+        await self._transport.wait_disconnected()
+
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Ask to join."""
+        """Send the opening messages."""
         self._transport = transport
         for frame in self._dialect.opening(self.room, self.member):
             self.send(frame)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Take a message, or note that the server closes."""
+        """Handle a message or the server's close frame."""
         if frame.msg_type == WSMsgType.TEXT:
             self._read(frame.get_payload_as_bytes())
         elif frame.msg_type == WSMsgType.CLOSE:
@@ -64,7 +69,7 @@ class Client(WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Note a connection that was not closed by us."""
+        """Record a connection that the server closed."""
         if not self.closing and not self.broken:
             self.broken = "cut by the server"
         if not self.joined.done():
@@ -91,26 +96,29 @@ class Client(WSListener):
             self.joined.set_exception(LoadError(f"{self.member} could not join: {frame.decode()}"))
 
 
-async def connect(url: str, dialect: Dialect, client: Client) -> Client:
-    """Connect and wait until the client is in its room. Raises `LoadError`."""
+async def connect(url: str, dialect: Dialect, client: Client, tls: ssl.SSLContext | None = None) -> Client:
+    """Connect and join. Raises `LoadError`."""
     try:
-        async with asyncio.timeout(PATIENCE):
-            await ws_connect(lambda: client, url + dialect.path(client.member), websocket_handshake_timeout=PATIENCE)
+        async with asyncio.timeout(TIMEOUT):
+            target = url + dialect.path(client.member)
+            await ws_connect(lambda: client, target, ssl_context=tls, websocket_handshake_timeout=TIMEOUT)
             await client.joined
     except TimeoutError:
-        raise LoadError(f"{client.member} did not get in within {PATIENCE:.0f} s") from None
+        raise LoadError(f"{client.member} did not join within {TIMEOUT:.0f} s") from None
     except OSError as error:
         raise LoadError(f"{client.member} could not connect: {error}") from None
     return client
 
 
-async def connect_all(url: str, dialect: Dialect, clients: Iterable[Client], at_once: int = 64) -> list[Client]:
-    """Connect many, so many `at_once`. Raises `LoadError`."""
+async def connect_all(
+    url: str, dialect: Dialect, clients: Iterable[Client], at_once: int = 64, tls: ssl.SSLContext | None = None
+) -> list[Client]:
+    """Connect many clients, `at_once` at a time. Raises `LoadError`."""
     gate = asyncio.Semaphore(at_once)
 
     async def one(client: Client) -> Client:
         async with gate:
-            return await connect(url, dialect, client)
+            return await connect(url, dialect, client, tls)
 
     return list(await asyncio.gather(*(one(client) for client in clients)))
 

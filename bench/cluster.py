@@ -1,4 +1,4 @@
-"""Several processes of the server on one engine: nodes to be killed, frozen and started again."""
+"""Several nodes of the server that share a Redis server; they can be killed, frozen and restarted."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from bench.guard import Guard
 from bench.ports import free_ports, is_free
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     Command = Callable[[int], list[str]]
     Hear = Callable[[int, str], None]
 
 LEASE = 2.0
-READY_PATIENCE = 30.0
-STOP_PATIENCE = 15.0
+READY_TIMEOUT = 90.0
+STOP_TIMEOUT = 15.0
 PAUSE = 0.05
 
 
 class ClusterError(Exception):
-    """Nodes that do not become ready; `str(error)` says which, and what they said."""
+    """A node did not become ready; `str(error)` says which one, with the end of its log."""
 
 
 def serve(port: int) -> list[str]:
-    """How a node of ours is started."""
+    """Return the command line that starts a node."""
     return [sys.executable, "-m", "mcp_actors", "serve", "--host", "127.0.0.1", "--port", str(port)]
 
 
 class Node:
-    """One process of the server. `hear` is called with its port and each line of its log, by a thread."""
+    """A process of the server. `hear` is called by a thread with the port and each line of the log."""
 
     def __init__(self, port: int, command: Command, environment: Mapping[str, str], directory: str, hear: Hear) -> None:
         self.port = port
@@ -55,7 +55,7 @@ class Node:
 
     @property
     def pid(self) -> int:
-        """Of the process, which may have ended."""
+        """The pid of the process, which may have ended."""
         return self._process.pid if self._process else 0
 
     @property
@@ -63,13 +63,8 @@ class Node:
         """Whether there is a process, frozen or not."""
         return self._process is not None and self._process.poll() is None
 
-    @property
-    def url(self) -> str:
-        """Where clients connect to."""
-        return f"ws://127.0.0.1:{self.port}"
-
     def start(self) -> None:
-        """Start it; it is not ready yet."""
+        """Start the process without waiting until it is ready."""
         self._unguard()  # it may have ended by itself
         self._process = subprocess.Popen(  # noqa: S603 - our own commands
             self._command(self.port),
@@ -80,41 +75,41 @@ class Node:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            process_group=0,  # Ctrl-C is for us alone; nodes are stopped before their engine
+            process_group=0,  # Ctrl-C must not reach the nodes, which are stopped before Redis
         )
         self._guard = Guard(self._process.pid)
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Kill it with SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._unguard()
 
     def freeze(self) -> None:
-        """SIGSTOP: it keeps its connections and does nothing."""
+        """Stop it with SIGSTOP; its connections stay open."""
         self._signal(signal.SIGSTOP)
 
-    def thaw(self) -> None:
-        """SIGCONT."""
+    def unfreeze(self) -> None:
+        """Continue it with SIGCONT."""
         self._signal(signal.SIGCONT)
 
     def stop(self) -> int | None:
-        """SIGTERM, and SIGKILL if that does not help; the exit status, or None if there was no process."""
+        """Stop it with SIGTERM, or else SIGKILL. Return the exit status, or None if there was no process."""
         if self._process is None:
             return None
         self._signal(signal.SIGTERM)
         self._signal(signal.SIGCONT)
         try:
-            self._process.wait(STOP_PATIENCE)
+            self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self.kill()
         self._unguard()
         return self._process.returncode
 
     def ready(self) -> bool:
-        """Whether /readyz answers 200."""
+        """Return whether /readyz answers 200."""
         asked = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
         try:
             asked.request("GET", "/readyz")
@@ -125,17 +120,17 @@ class Node:
             asked.close()
 
     def wait_until_ready(self) -> None:
-        """Raises `ClusterError`."""
-        deadline = time.monotonic() + READY_PATIENCE
+        """Wait until it is ready. Raises `ClusterError`."""
+        deadline = time.monotonic() + READY_TIMEOUT
         while not self.ready():
             if not self.running:
                 raise ClusterError(f"the node on port {self.port} ended: {self.said()}")
             if time.monotonic() > deadline:
-                raise ClusterError(f"the node on port {self.port} was not ready within {READY_PATIENCE:.0f} s")
+                raise ClusterError(f"the node on port {self.port} was not ready within {READY_TIMEOUT:.0f} s")
             time.sleep(PAUSE)
 
     def said(self) -> str:
-        """The end of its log."""
+        """Return the end of its log."""
         return "\n".join(self.lines[-20:])
 
     def _unguard(self) -> None:
@@ -156,12 +151,15 @@ class Node:
 
 
 class Cluster:
-    """So many nodes on consecutive ports, on the engine at `url`; a context. `settings` are of their environment."""
+    """Nodes on consecutive ports that share a Redis server; a context.
+
+    `urls`: the URL of the server, one for all nodes or one for each. `settings`: environment variables.
+    """
 
     def __init__(
         self,
         processes: int,
-        url: str,
+        urls: str | Sequence[str],
         *,
         lease: float = LEASE,
         port: int = 0,
@@ -171,15 +169,18 @@ class Cluster:
     ) -> None:
         first = port or free_ports(processes)
         self._directory = tempfile.TemporaryDirectory(prefix="cluster-")
-        own = {"REDIS_URL": url, "MCP_ACTORS_SECRET_KEY": secrets.token_hex(32), "PYTHONPATH": str(ROOT)}
+        own = {"MCP_ACTORS_SECRET_KEY": secrets.token_hex(32), "PYTHONPATH": str(ROOT)}
         own |= {"MCP_ACTORS_NODE_LEASE": f"{lease:g}"}
-        own |= {"MCP_ACTORS_DRAIN_SECONDS": "0"} | dict(settings or {})  # all are stopped: there is nowhere else to go
+        own |= {"MCP_ACTORS_DRAIN_SECONDS": "0"} | dict(settings or {})
         environment = _inherited() | own
-        ports = range(first, first + processes)
-        self.nodes = [Node(port, command, environment, self._directory.name, hear) for port in ports]
+        each = [urls] * processes if isinstance(urls, str) else urls
+        self.nodes = [
+            Node(port, command, environment | {"REDIS_URL": url}, self._directory.name, hear)
+            for port, url in zip(range(first, first + processes), each, strict=True)
+        ]
 
     def start(self) -> None:
-        """Start all, and wait until they are ready. Raises `ClusterError`."""
+        """Start all nodes and wait until they are ready. Raises `ClusterError`."""
         taken = [node.port for node in self.nodes if not is_free(node.port)]
         if taken:
             raise ClusterError(f"port {taken[0]} is taken; choose others with --port")
@@ -189,11 +190,11 @@ class Cluster:
             node.wait_until_ready()
 
     def stop(self) -> list[int | None]:
-        """Stop all, one after the other as a deployment does; their exit statuses."""
+        """Stop all nodes, one after the other as in a deployment. Return their exit statuses."""
         return [node.stop() for node in self.nodes]
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Kill all nodes and remove temporary files."""
         with ExitStack() as stack:
             stack.callback(self._directory.cleanup)
             for node in self.nodes:

@@ -1,4 +1,4 @@
-"""What a client says to each kind of server: how it joins, and how it writes a signal."""
+"""The wire protocols of the measured servers: how a client joins, and how it writes a signal."""
 
 from __future__ import annotations
 
@@ -12,41 +12,40 @@ import jwt
 from bench.payloads import PAYLOADS, Template, blank_stamp
 
 TYPES = {"candidate": "ice-candidate", "offer": "offer", "answer": "answer"}
-BENCH_KEY = "known to all who read this: it guards servers that are measured, on this machine alone"
+BENCH_KEY = "a public key for servers that are measured on this machine alone"
 TOKEN_LIFE = 3600
-"""Seconds."""
 
 CONTENT = "The quick brown fox jumps over the lazy dog, and the lazy dog lets it, as ever."
 
 
 class Dialect(ABC):
-    """One kind of server. `joined` is in the frame that says a member is in."""
+    """The protocol of a kind of server. `joined` occurs in the frame that confirms a join."""
 
     joined: bytes
 
     @abstractmethod
     def path(self, member: str) -> str:
-        """Where a member connects to."""
+        """Return the path and query that a member connects to."""
 
     @abstractmethod
     def opening(self, room: str, member: str) -> list[bytes]:
-        """What is sent when the connection opens."""
+        """Return the messages to send when the connection opens."""
 
     @abstractmethod
     def signal(self, kind: str, room: str, sender: int, target: str) -> Template:
-        """A candidate, offer or answer for the member `target`."""
+        """Return a candidate, offer or answer for the member `target`."""
 
     def broadcast(self, room: str, sender: int) -> Template:
-        """A message for all others in the room."""
+        """Return a message for all others in the room."""
         raise NotImplementedError
 
     def reply(self, frame: bytes, room: str, member: str) -> bytes | None:
-        """What the protocol answers to a frame that is no relayed message."""
+        """Return the protocol's answer to a frame that is not a relayed message, or None."""
         return None
 
 
 class Peers(Dialect):
-    """PROTOCOL.md, /ws/signaling/: ours, and that of the relays in bench/peers."""
+    """/ws/signaling/ of PROTOCOL.md, which the relays in bench/peers also speak."""
 
     joined = b'joined"'
 
@@ -65,7 +64,7 @@ class Peers(Dialect):
 
 
 class Guarded(Peers):
-    """The same, where each peer brings an access token."""
+    """The same, with an access token for each peer."""
 
     def path(self, member: str) -> str:
         """See `Dialect`."""
@@ -74,7 +73,7 @@ class Guarded(Peers):
 
 
 class Users(Dialect):
-    """PROTOCOL.md, /ws/mcp/."""
+    """/ws/mcp/ of PROTOCOL.md."""
 
     joined = b'room-joined"'
 
@@ -88,7 +87,7 @@ class Users(Dialect):
         return [_text(connect), _text({"type": "join-room", "room": room, "payload": {}})]
 
     def signal(self, kind: str, room: str, sender: int, target: str) -> Template:
-        """Users send no signals."""
+        """Not supported."""
         raise NotImplementedError
 
     def broadcast(self, room: str, sender: int) -> Template:
@@ -98,7 +97,7 @@ class Users(Dialect):
 
 
 class PeerJs(Dialect):
-    """The PeerJS server: one id space, no rooms."""
+    """The protocol of the PeerJS server, with one id space and no rooms."""
 
     joined = b'"OPEN"'
 
@@ -107,7 +106,7 @@ class PeerJs(Dialect):
         return f"/peerjs?key=peerjs&id={member}&token=t"
 
     def opening(self, room: str, member: str) -> list[bytes]:
-        """Connecting is joining."""
+        """Nothing: connecting is joining."""
         return []
 
     def signal(self, kind: str, room: str, sender: int, target: str) -> Template:
@@ -117,7 +116,7 @@ class PeerJs(Dialect):
 
 
 class SocketIo(Dialect):
-    """Engine.IO 4 over a WebSocket, and Socket.IO events in it."""
+    """Engine.IO 4 over a WebSocket, carrying Socket.IO events."""
 
     joined = b'42["joined"'
 
@@ -126,11 +125,11 @@ class SocketIo(Dialect):
         return "/socket.io/?EIO=4&transport=websocket"
 
     def opening(self, room: str, member: str) -> list[bytes]:
-        """The server speaks first."""
+        """Nothing: the server speaks first."""
         return []
 
     def reply(self, frame: bytes, room: str, member: str) -> bytes | None:
-        """Open the namespace, join when it is open, answer pings."""
+        """Open the namespace, join once it is open, and answer pings."""
         if frame.startswith(b"0{"):
             return b"40"
         if frame.startswith(b"40"):

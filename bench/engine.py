@@ -1,4 +1,4 @@
-"""A server that speaks Redis's protocol, in a process of its own on 127.0.0.1, to be killed and started again."""
+"""A Redis or Valkey server on 127.0.0.1 that can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ NOT_PERSISTENT = ("--save", "", "--appendonly", "no")
 AOF_ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 AOF_EVERYSEC = ("--appendonly", "yes", "--appendfsync", "everysec")
 
-START_PATIENCE = 10.0
-STOP_PATIENCE = 5.0
+START_TIMEOUT = 10.0
+STOP_TIMEOUT = 5.0
 PAUSE = 0.01
 
 
 class EngineError(Exception):
-    """An engine that is not there or does not start; `str(error)` says why."""
+    """A server is not installed or does not start; `str(error)` says why."""
 
 
 def engines() -> list[Flavor]:
-    """The flavors that can be started here."""
+    """Return the flavors that can be started here."""
     return [flavor for flavor in FLAVORS if missing(flavor) is None]
 
 
 def missing(flavor: Flavor) -> str | None:
-    """What to install before it can be started, or None."""
+    """Return what to install before a flavor can be started, or None."""
     if _binary(flavor) is not None:
         return None
     if flavor == "valkey":
@@ -62,10 +62,10 @@ def _binary(flavor: Flavor) -> str | None:
 
 
 class Engine:
-    """One engine. Its port and its data outlast `kill` and `start`; `close`, or leaving the context, removes the data.
+    """A Redis-protocol server. Its port and data survive `kill` and `start`, but not `close`.
 
-    `options` are of its command line, such as `AOF_ALWAYS`; without any it keeps nothing on disk. `directory`: where
-    its data are; one that is given is not removed. It never outlives this process.
+    `options`: command-line options such as `AOF_ALWAYS`; by default it writes nothing to disk. `directory`: where its
+    data are; a given directory is not removed. The server never outlives this process.
     """
 
     def __init__(
@@ -87,12 +87,12 @@ class Engine:
 
     @property
     def url(self) -> str:
-        """What REDIS_URL takes."""
+        """The value for REDIS_URL."""
         return f"redis://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
-        """Of the running process. Raises `EngineError` if there is none."""
+        """The pid of the running process. Raises `EngineError` if there is none."""
         if self._process is None:
             raise EngineError(f"the engine on port {self.port} is not running")
         return self._process.pid
@@ -103,7 +103,7 @@ class Engine:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it and wait until it answers; its data are loaded then. Raises `EngineError`."""
+        """Start it and wait until it has loaded its data and answers. Raises `EngineError`."""
         if self.running:
             return
         self.kill()  # it may have ended by itself
@@ -112,7 +112,7 @@ class Engine:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            process_group=0,  # Ctrl-C is for whoever started it, who stops it in order
+            process_group=0,  # Ctrl-C must not reach it; its owner stops it in order
         )
         self._guard = Guard(self._process.pid)
         try:
@@ -122,30 +122,30 @@ class Engine:
             raise
 
     def kill(self) -> None:
-        """SIGKILL: what is not on disk is lost."""
+        """Kill it with SIGKILL; data that are not on disk are lost."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL if that does not help."""
+        """Stop it with SIGTERM, or SIGKILL if that does not help."""
         self._end(signal.SIGTERM)
 
     def pause(self) -> None:
-        """SIGSTOP: it keeps its connections and answers nobody."""
+        """Stop it with SIGSTOP; its connections stay open."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """SIGCONT."""
+        """Continue it with SIGCONT."""
         self._signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """Stop it and remove its data; it cannot be started again."""
+        """Stop it for good and remove its data."""
         atexit.unregister(self.close)
         self.kill()
         if self._own is not None:
             self._own.cleanup()
 
     def said(self) -> str:
-        """The end of its log."""
+        """Return the end of its log."""
         log = self.directory / "log"
         return log.read_text(errors="replace").strip()[-2000:] if log.exists() else ""
 
@@ -157,21 +157,21 @@ class Engine:
         return [binary, *self._file(), *place, "--logfile", str(self.directory / "log"), *self._persistence()]
 
     def _file(self) -> Sequence[str]:
-        """A configuration file, where one is needed."""
+        """Return the arguments that name a configuration file, if there is one."""
         return ()
 
     def _persistence(self) -> Sequence[str]:
         return (*NOT_PERSISTENT, *self.options)
 
     def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + START_PATIENCE
+        deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
             if not self.running:
                 raise EngineError(f"{self.flavor} ended instead of starting: {self.said()}")
             if _answers(self.port):
                 return
             time.sleep(PAUSE)
-        raise EngineError(f"{self.flavor} did not answer within {START_PATIENCE:.0f} s: {self.said()}")
+        raise EngineError(f"{self.flavor} did not answer within {START_TIMEOUT:.0f} s: {self.said()}")
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
@@ -183,7 +183,7 @@ class Engine:
         self._signal(number)
         self._signal(signal.SIGCONT)
         try:
-            self._process.wait(STOP_PATIENCE)
+            self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

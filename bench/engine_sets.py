@@ -1,4 +1,4 @@
-"""Several engines that stand in for each other: a primary with its Sentinels, and a Redis Cluster."""
+"""Redis servers with failover: a primary watched by Sentinels, and a Redis Cluster."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 NAME = "mymaster"
 SLOTS = 16_384
-PATIENCE = 30.0
+TIMEOUT = 30.0
 PAUSE = 0.05
 DOWN_AFTER_MS = 500
-"""Silence after which an engine counts as dead."""
+"""Milliseconds of silence after which a server counts as dead."""
 
 
 class EngineSet(ABC):
-    """Engines that are started and stopped together. `_set_up` makes a set of them."""
+    """Redis servers that are started and stopped together."""
 
     scheme: str
 
@@ -36,42 +36,42 @@ class EngineSet(ABC):
 
     @property
     def running(self) -> list[Engine]:
-        """Those that were not killed."""
+        """The servers that are running."""
         return [member for member in self.members if member.running]
 
     def start(self) -> None:
-        """Start all, and wait until the set is whole. Raises `EngineError`."""
+        """Start all servers and wait until they form the set. Raises `EngineError`."""
         for member in self.members:
             member.start()
         self._set_up()
 
     def close(self) -> None:
-        """Stop all, remove their data."""
+        """Stop all servers and remove their data."""
         with ExitStack() as stack:
             for member in self.members:
                 stack.callback(member.close)
 
     def kill_primary(self) -> Engine:
-        """SIGKILL a primary; it is returned, and can be started again."""
+        """Kill a primary with SIGKILL. Return it; it can be started again."""
         self._killed = self.primary()
         self._killed.kill()
         return self._killed
 
     def wait_for_failover(self) -> None:
-        """Wait until another has taken the place of the one killed. Raises `EngineError`."""
+        """Wait until the killed primary has been replaced. Raises `EngineError`."""
         _until("there is a new primary", lambda: self.primary() is not self._killed and self._whole())
 
     @abstractmethod
     def primary(self) -> Engine:
-        """One that takes writes."""
+        """Return a primary."""
 
     @abstractmethod
     def _set_up(self) -> None:
-        """Make a set of what has started."""
+        """Make the started servers a set."""
 
     @abstractmethod
     def _whole(self) -> bool:
-        """Whether all that is to be there is."""
+        """Return whether the set is complete and works."""
 
     def _at(self, port: int) -> Engine:
         return next(member for member in self.members if member.port == port)
@@ -91,7 +91,7 @@ class EngineSet(ABC):
 
 
 class Sentinel(Engine):
-    """One Sentinel, which watches the primary at a port."""
+    """A Sentinel that watches the primary at a port."""
 
     def __init__(self, flavor: Flavor, *, port: int, watched: int, quorum: int) -> None:
         super().__init__(flavor, port=port)
@@ -112,7 +112,7 @@ class Sentinel(Engine):
 
 
 class SentinelSet(EngineSet):
-    """One primary, its replicas, and the Sentinels that replace it."""
+    """A primary, its replicas, and the Sentinels that watch it."""
 
     def __init__(
         self, flavor: Flavor = "valkey", *, replicas: int = 1, sentinels: int = 3, options: Sequence[str] = ()
@@ -130,12 +130,12 @@ class SentinelSet(EngineSet):
 
     @property
     def url(self) -> str:
-        """What REDIS_URL takes."""
+        """The value for REDIS_URL."""
         places = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{places}/{NAME}"
 
     def primary(self) -> Engine:
-        """The one the Sentinels name."""
+        """Return the primary that the Sentinels name."""
         _host, port = ask(self.sentinels[0], "SENTINEL GET-MASTER-ADDR-BY-NAME", NAME)
         return self._at(int(port))
 
@@ -156,7 +156,7 @@ class SentinelSet(EngineSet):
 
 
 class ClusterSet(EngineSet):
-    """A Redis Cluster: primaries that share the slots, each with one replica."""
+    """A Redis Cluster whose primaries have one replica each."""
 
     def __init__(self, flavor: Flavor = "valkey", *, primaries: int = 3, options: Sequence[str] = ()) -> None:
         first = free_ports(2 * primaries)
@@ -168,15 +168,15 @@ class ClusterSet(EngineSet):
 
     @property
     def url(self) -> str:
-        """What REDIS_URL takes."""
+        """The value for REDIS_URL."""
         return "redis+cluster://" + ",".join(f"127.0.0.1:{member.port}" for member in self.members)
 
     def primary(self) -> Engine:
-        """The primary that has most to do."""
+        """Return the primary with the most keys."""
         return max(self.primaries(), key=lambda member: int(ask(member, "INFO", "stats")["instantaneous_ops_per_sec"]))
 
     def primaries(self) -> list[Engine]:
-        """Those that own slots and run."""
+        """Return the running servers that own slots."""
         owners = _owners(self.running[0]).values()
         return [member for member in self.running if member.port in owners]
 
@@ -211,13 +211,13 @@ class ClusterSet(EngineSet):
 
 
 def ask(engine: Engine, command: str, *arguments: str | int) -> Any:
-    """One command, and its answer. Raises what redis-py raises."""
+    """Run a command and return its reply. Raises what redis-py raises."""
     with redis.Redis(port=engine.port, socket_timeout=2, decode_responses=True) as connection:
         return connection.execute_command(command, *arguments)
 
 
 def _owners(member: Engine) -> dict[tuple[int, int], int]:
-    """Ranges of slots, and the port of the primary of each."""
+    """Return the port of the primary of each range of slots."""
     found = ask(member, "CLUSTER SLOTS")
     return {(first, last): primary[1] for first, last, primary, *_replicas in found}
 
@@ -225,13 +225,13 @@ def _owners(member: Engine) -> dict[tuple[int, int], int]:
 def _replicates(replica: Engine, primary: str) -> bool:
     try:
         ask(replica, "CLUSTER REPLICATE", primary)
-    except redis.ResponseError:  # it has not heard of that primary yet
+    except redis.ResponseError:  # it does not know that primary yet
         return False
     return True
 
 
 def _until(what: str, holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         try:
             if holds():
@@ -239,4 +239,4 @@ def _until(what: str, holds: Callable[[], bool]) -> None:
         except (redis.RedisError, KeyError, IndexError):
             pass
         time.sleep(PAUSE)
-    raise EngineError(f"waited {PATIENCE:.0f} s in vain until {what}")
+    raise EngineError(f"waited {TIMEOUT:.0f} s, but not yet: {what}")

@@ -1,4 +1,4 @@
-"""What the suite must show, and whether a run showed it."""
+"""The goals of the project, and whether a run meets them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.figures import COUNTS
-from bench.results import OURS
+from bench.results import CHECKOUT, OURS
 
 if TYPE_CHECKING:
     from bench.results import Results
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A quantity that must not exceed `most`: by itself, or as a ratio to another contender or variant.
+    """A quantity of the contender `of` that must not exceed `most`, absolutely or relative to `to` or `to_variant`.
 
-    `of`: whose it is.
+    With `to=CHECKOUT`, it is relative to each other checkout that is measured.
     """
 
     scenario: str
@@ -28,9 +28,11 @@ class Goal:
     of: str = OURS
 
     def value(self, results: Results) -> float | None:
-        """What the run showed; None where it did not ask."""
+        """Return what a run measured, or None if it did not. Of several checkouts, the worst ratio counts."""
         if self.to:
-            return results.ratio(self.scenario, self.variant, self.to, self.quantity, self.of)
+            others = results.checkouts() if self.to == CHECKOUT else [self.to]
+            ratios = [results.ratio(self.scenario, self.variant, one, self.quantity, self.of) for one in others]
+            return max((ratio.median for ratio in ratios if ratio), default=None)
         ours = results.figure(self.scenario, self.variant, self.of, self.quantity)
         if ours is None:
             return None
@@ -40,7 +42,8 @@ class Goal:
         return ours.median / base.median if base else None
 
     def __str__(self) -> str:
-        whose, than = "" if self.of == OURS else f"of {self.of}", self.to or self.to_variant
+        whose = "" if self.of == OURS else f"of {self.of}"
+        than = "another checkout" if self.to == CHECKOUT else self.to or self.to_variant
         return " ".join(filter(None, (self.scenario, self.variant, self.quantity, whose, f"to {than}" if than else "")))
 
 
@@ -55,6 +58,10 @@ GOALS = (
     Goal("relay", "offer", "cpu_us", 1.10, to="sessionless"),
     Goal("relay", "candidate", "cpu_us", 1.05, to="unguarded", of="guarded"),
     Goal("relay", "offer", "cpu_us", 1.05, to="unguarded", of="guarded"),
+    Goal("relay", "candidate", "cpu_us", 1.03, to=CHECKOUT),
+    Goal("relay", "offer", "cpu_us", 1.03, to=CHECKOUT),
+    Goal("broadcast", "", "cpu_us", 1.03, to=CHECKOUT),
+    Goal("idle", "", "bytes_per_connection", 1.03, to=CHECKOUT),
     Goal("relay-processes", "candidate", "cpu_us", 3.0, to="in-process"),
     Goal("relay-processes", "offer", "cpu_us", 3.0, to="in-process"),
     Goal("relay-processes", "candidate", "redis_commands", 1.0),
@@ -75,5 +82,5 @@ GOALS = (
 
 
 def judge(results: Results) -> list[tuple[Goal, float]]:
-    """The goals that this run can judge, each with what it showed."""
+    """Return the goals that a run has measured, each with its value."""
     return [(goal, value) for goal in GOALS if (value := goal.value(results)) is not None]

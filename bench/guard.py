@@ -1,4 +1,4 @@
-"""Lets a process end with the one that started it, however that one ends."""
+"""Kills a child process when this process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 
 
 class Guard:
-    """Kills a process as soon as this one is gone, by a shell that waits for the end of a pipe."""
+    """A shell that waits for the end of a pipe from this process, and then kills another one."""
 
     def __init__(self, pid: int) -> None:
         self._shell = subprocess.Popen(  # noqa: S603 - our own command
@@ -18,7 +18,7 @@ class Guard:
         )
 
     def release(self) -> None:
-        """The process has ended; its id may be another's soon."""
+        """Stop guarding, before the pid is reused."""
         self._shell.kill()
         self._shell.wait()
         if self._shell.stdin is not None:

@@ -1,48 +1,48 @@
-"""Exact books of messages under way: which arrived, which did not, which twice, and which out of turn."""
+"""Accounts for every message in flight: delivered, lost, duplicated or reordered."""
 
 from __future__ import annotations
 
 
 class Ledger:
-    """Messages of some senders, each with one receiver. A message is known by its sender and when it left.
+    """The messages of some senders, each with one receiver. A message is identified by its sender and time of sending.
 
-    `delivered`: those that arrived at least once. `duplicated`: arrivals beyond the first. `reordered`: those that
-    arrived after one that their sender sent later.
+    `delivered`: messages that arrived at least once. `duplicated`: arrivals beyond the first. `reordered`: messages
+    that arrived after one that the same sender sent later.
     """
 
     def __init__(self, senders: int) -> None:
         self.sent = self.delivered = self.duplicated = self.reordered = 0
-        self._under_way: list[set[int]] = [set() for _ in range(senders)]
+        self._in_flight: list[set[int]] = [set() for _ in range(senders)]
         self._last_sent = [0] * senders
         self._last_arrived = [0] * senders
 
     @property
     def lost(self) -> int:
-        """Those that did not arrive, so far."""
+        """Messages that have not arrived so far."""
         return self.sent - self.delivered
 
     def send(self, sender: int, now: int) -> int:
-        """One leaves at `now` ns; the time to write into it, later than that of any before it."""
-        left = self._last_sent[sender] = max(now, self._last_sent[sender] + 1)
-        self._under_way[sender].add(left)
+        """Record a message sent at `now` ns. Return the time to write into it, later than that of any before it."""
+        sent_at = self._last_sent[sender] = max(now, self._last_sent[sender] + 1)
+        self._in_flight[sender].add(sent_at)
         self.sent += 1
-        return left
+        return sent_at
 
-    def arrive(self, sender: int, left: int) -> bool:
-        """The one that `left` at that time is here; whether for the first time."""
-        under_way = self._under_way[sender]
-        if left not in under_way:
+    def arrive(self, sender: int, sent_at: int) -> bool:
+        """Record the arrival of the message sent at `sent_at`. Return whether it is the first."""
+        in_flight = self._in_flight[sender]
+        if sent_at not in in_flight:
             self.duplicated += 1
             return False
-        under_way.remove(left)
+        in_flight.remove(sent_at)
         self.delivered += 1
-        if left < self._last_arrived[sender]:
+        if sent_at < self._last_arrived[sender]:
             self.reordered += 1
         else:
-            self._last_arrived[sender] = left
+            self._last_arrived[sender] = sent_at
         return True
 
     def balance(self) -> dict[str, float]:
-        """All counts, and as `amiss` the sum of those that should be 0."""
+        """Return all counts, and as `amiss` the sum of those that should be 0."""
         wrong = {"lost": self.lost, "duplicated": self.duplicated, "reordered": self.reordered}
         return {"sent": self.sent, "delivered": self.delivered, **wrong, "amiss": sum(wrong.values())}

@@ -13,7 +13,7 @@ from bench.scenarios import SCENARIOS
 
 
 def main() -> int:
-    """Read the plan, carry it out, print the outcome; 1 with a line on standard error if that fails."""
+    """Read a plan, carry it out and print the outcome. On failure, print a line to standard error and return 1."""
     more_files()
     try:
         plan = read_plan(sys.stdin.buffer.read())

@@ -1,10 +1,9 @@
-"""The loud peers of `isolation`: `python -m bench.loud PORT` floods, and does not read, until its input ends.
+"""The loud peers (noisy neighbours) of `isolation`: `python -m bench.loud PORT [ROOM ...]`.
 
-With names of rooms behind the port there is no flood, but a peer that does not read in each of these rooms. At the end
-it says what happened to them.
+Without rooms, one peer floods another and one never reads, each in a room of its own. With rooms, a peer that never
+reads joins each of them. They go on until standard input is closed, and then print what the server told them.
 
-Frames are masked once and written over and over through plain sockets, so that being loud takes little CPU from those
-who measure.
+Frames are masked once and written repeatedly through plain sockets, so that little CPU is taken from the measurement.
 """
 
 from __future__ import annotations
@@ -34,26 +33,26 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 BLOCK = 64
-"""Frames the flooder hands to the kernel at once."""
+"""Frames that the flooder passes to the kernel at once."""
 
 BURST, PAUSE = 10, 0.01
-"""So many offers at once, so many seconds apart, go to each peer that does not read: some 2.4 MB per second."""
-DEAF_FOR = 5.0
-"""Seconds after which the peer that does not read is replaced by a fresh one, as the server may have closed it."""
+"""Offers per burst to each peer that never reads, and seconds between bursts; about 2.4 MB per second."""
+REPLACE_AFTER = 5.0
+"""Seconds after which a peer that never reads is replaced, as the server may have closed it."""
 
-DEAF_BUFFER = 4096
-"""Bytes the kernel takes for the peer that does not read; what is more, the server has to keep."""
+RECEIVE_BUFFER = 4096
+"""Receive buffer of a peer that never reads, in bytes; the server must buffer the rest."""
 
-PATIENCE = 10.0
-"""Seconds to join, and to begin to be loud."""
+TIMEOUT = 10.0
+"""Seconds to join and to start."""
 
 CLOSED = int(CloseCode.RATE_LIMITED).to_bytes(2, "big") + b"rate-limited"
 
-HEARD = {"told_to_wait": b'"rate-limited"', "floods_closed": CLOSED, "slow_closed": b'"peer-away"'}
-"""What the server says to the loud ones, and by what it is known: no more bytes than in `CLOSED`."""
+HEARD = {"told_to_wait": b'"rate-limited"', "floods_closed": CLOSED, "slow_refused": b'"unavailable"'}
+"""The counted events, and the bytes that identify each in the server's output; none longer than `CLOSED`."""
 
 ADDRESSES = {"reader": "192.0.2.1", "flooder": "192.0.2.2", "deaf": "192.0.2.3", "sender": "192.0.2.4"}
-"""Where they come from, for a server that believes it."""
+"""The client addresses for X-Forwarded-For."""
 
 PEERS = DIALECTS["peers"]
 SMALL = 125
@@ -61,7 +60,7 @@ MEDIUM = 0xFFFF
 
 
 def masked(text: bytes) -> bytes:
-    """A text frame as clients write it. The mask is 0, which is one as good as any."""
+    """Build a text frame as clients send it, with an all-zero mask."""
     if len(text) <= SMALL:
         return struct.pack("!BB4x", 0x81, 0x80 | len(text)) + text
     if len(text) > MEDIUM:
@@ -69,31 +68,31 @@ def masked(text: bytes) -> bytes:
     return struct.pack("!BBH4x", 0x81, 0xFE, len(text)) + text
 
 
-class Heard:
-    """What the server said to the loud ones."""
+class Counts:
+    """Counts what the server told the loud peers; safe to use by several threads."""
 
     def __init__(self) -> None:
         self._counts = dict.fromkeys(HEARD, 0)
         self._lock = threading.Lock()
 
     def note(self, before: bytes, data: bytes) -> None:
-        """Count what is said in some bytes, and not what was in the last of those before them already."""
+        """Count occurrences in `data`, also those that begin in `before`, the end of the data before it."""
         for name, sign in HEARD.items():
             if found := (before + data).count(sign) - before.count(sign):
                 with self._lock:
                     self._counts[name] += found
 
-    def told(self) -> str:
-        """All of it, as JSON."""
+    def as_json(self) -> str:
+        """Return the counts as JSON."""
         return json.dumps(self._counts)
 
 
 def join(port: int, room: str, member: str, buffer: int = 0) -> socket.socket:
-    """A socket that is a member of a room; each kind of them comes from an address of its own."""
+    """Connect a socket and join a room. Each kind of member has an address of its own."""
     peer = socket.socket()
     if buffer:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-    peer.settimeout(PATIENCE)
+    peer.settimeout(TIMEOUT)
     peer.connect(("127.0.0.1", port))
     key = base64.b64encode(os.urandom(16)).decode()
     lines = (
@@ -119,12 +118,12 @@ def _read_until(peer: socket.socket, end: bytes) -> None:
     while end not in got:
         more = peer.recv(4096)
         if not more:
-            raise ConnectionError(f"the server hung up: {got!r}")
+            raise ConnectionError(f"the server closed the connection: {got!r}")
         got += more
 
 
-def read_all(peer: socket.socket, heard: Heard | None = None) -> None:
-    """Read and throw away, until the connection ends, or is said to."""
+def read_all(peer: socket.socket, heard: Counts | None = None) -> None:
+    """Read and discard until the connection ends or is closed for flooding."""
     last = b""
     with suppress(OSError):
         while data := peer.recv(1 << 20):
@@ -135,8 +134,8 @@ def read_all(peer: socket.socket, heard: Heard | None = None) -> None:
                 last = (last + data)[-len(CLOSED) :]
 
 
-def flood(port: int, heard: Heard, begun: threading.Event) -> None:
-    """Send candidates as fast as they are taken, to a peer that reads; come back whenever the server closes."""
+def flood(port: int, heard: Counts, started: threading.Event) -> None:
+    """Send candidates as fast as possible to a peer that reads. Reconnect whenever the server closes the connection."""
     reader = join(port, "loud-flood", "reader")
     threading.Thread(target=read_all, args=(reader,), daemon=True).start()
     block = masked(PEERS.signal("candidate", "loud-flood", 0, "reader").at(0)) * BLOCK
@@ -147,25 +146,26 @@ def flood(port: int, heard: Heard, begun: threading.Event) -> None:
         with suppress(OSError):
             while hearing.is_alive():
                 sender.sendall(block)
-                begun.set()
+                started.set()
         sender.close()
 
 
-def bother(port: int, heard: Heard, begun: threading.Event, *, rooms: Sequence[str] = ()) -> None:
-    """Send offers to peers that never read, one in each room; take new ones now and then."""
+def send_to_non_readers(port: int, heard: Counts, started: threading.Event, *, rooms: Sequence[str] = ()) -> None:
+    """Send offers to peers that never read, one in each room. Replace these peers now and then."""
     for number in itertools.count():
         places = rooms or (f"loud-deaf-{number}",)
         pairs = [
-            (join(port, room, f"deaf-{number}", DEAF_BUFFER), join(port, room, f"sender-{number}")) for room in places
+            (join(port, room, f"deaf-{number}", RECEIVE_BUFFER), join(port, room, f"sender-{number}"))
+            for room in places
         ]
         for _, sender in pairs:
             threading.Thread(target=read_all, args=(sender, heard), daemon=True).start()
         bursts = [masked(PEERS.signal("offer", room, 0, f"deaf-{number}").at(0)) * BURST for room in places]
-        until = time.monotonic() + DEAF_FOR
+        until = time.monotonic() + REPLACE_AFTER
         while time.monotonic() < until:
             for (_, sender), burst in zip(pairs, bursts, strict=True):
                 sender.sendall(burst)
-            begun.set()
+            started.set()
             time.sleep(PAUSE)
         for deaf, sender in pairs:
             sender.shutdown(socket.SHUT_RDWR)
@@ -173,49 +173,49 @@ def bother(port: int, heard: Heard, begun: threading.Event, *, rooms: Sequence[s
 
 
 class Loud:
-    """The loud peers, as a process: they are at it while the context lasts. Raises `LoadError` if they fell silent."""
+    """The process of the loud peers; it runs while the context lasts. Raises `LoadError` if it ended early."""
 
     def __init__(self, port: int, *rooms: str) -> None:
         self._arguments = [str(port), *rooms]
         self.heard: dict[str, float] = {}
-        """What happened to them, once they have ended."""
+        """Counts of what the server told them, set when they have ended."""
         self._process: subprocess.Popen[bytes]
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "bench.loud", *self._arguments]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe)  # noqa: S603 - our own
-        if not self._said():
+        if not self._first_line():
             self._process.wait()
-            raise LoadError("the loud peers did not get in")
+            raise LoadError("the loud peers could not join")
         return self
 
-    def _said(self) -> bytes:
+    def _first_line(self) -> bytes:
         return self._process.stdout.readline() if self._process.stdout else b""
 
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        fell_silent = self._process.poll() is not None
+        ended_early = self._process.poll() is not None
         told, _ = self._process.communicate()
-        if fell_silent and kind is None:
-            raise LoadError("the loud peers ended before the measurement did")
+        if ended_early and kind is None:
+            raise LoadError("the loud peers ended early")
         self.heard = json.loads(told or "{}")
 
 
 def main() -> None:
-    """Be loud until the process is ended, or one of the two fails; with what CPU the others leave."""
+    """Run until standard input is closed or a thread fails."""
     os.nice(19)
     port, rooms = int(sys.argv[1]), sys.argv[2:]
-    heard, events = Heard(), []
-    for work in (partial(bother, rooms=rooms),) if rooms else (flood, bother):
+    heard, events = Counts(), []
+    for work in (partial(send_to_non_readers, rooms=rooms),) if rooms else (flood, send_to_non_readers):
         events.append(threading.Event())
         threading.Thread(target=_or_end, args=(partial(work, port, heard, events[-1]),), daemon=True).start()
-    if all(begun.wait(PATIENCE) for begun in events):
+    if all(started.wait(TIMEOUT) for started in events):
         sys.stdout.write("loud\n")
         sys.stdout.flush()
         sys.stdin.read()
-        sys.stdout.write(heard.told())
+        sys.stdout.write(heard.as_json())
 
 
 def _or_end(work: Callable[[], None]) -> None:

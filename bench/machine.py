@@ -1,4 +1,4 @@
-"""Where a run took place: machine, versions, commit."""
+"""Describes the machine, the versions and the commit of a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGES = (
 
 
 def describe() -> dict[str, Any]:
-    """Everything a reader needs to judge the numbers."""
+    """Return what a reader needs to judge the figures."""
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _said("git", "-C", str(ROOT), "rev-parse", "HEAD"),
@@ -35,7 +35,7 @@ def describe() -> dict[str, Any]:
 
 
 def summary(machine: dict[str, Any]) -> str:
-    """One line of it."""
+    """Return the description in one line."""
     changed = " with changes" if machine["changed_since_commit"] else ""
     cores = f"{machine['cores']} cores (load {machine['load_average_before']})"
     commit = f"commit {machine['commit'][:12] or 'unknown'}{changed}"

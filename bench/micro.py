@@ -1,8 +1,8 @@
-"""What each layer of the server takes by itself, so that a slow scenario can be blamed on one.
+"""CPU of each layer of the server alone, to find out which one makes a scenario slow.
 
-Everything runs in this process, without a load: CPU time per operation, the median of some repetitions with the span.
-The layers of one relayed message add up: reading its frame, limits, decoding, the room actor (which holds mailbox,
-rules and stamp), writing the frame; the rest of what `relay` shows is the event loop and the kernel.
+Everything runs in this process without load. The costs of a relayed message add up: reading its frame, limits,
+decoding, the room actor (with mailbox, rules and sender stamp) and writing the frame. The rest of what `relay` measures
+is the event loop and the kernel.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ import uvloop
 from bench.dialects import DIALECTS
 from bench.loud import masked
 from bench.report import aligned
-from bench.rooms import Nobody
+from bench.rooms import NullClient
 from mcp_actors import logs
 from mcp_actors.actors.loop import LoopActor
-from mcp_actors.actors.mail import Greeting
+from mcp_actors.adapters.tornado.upgrade import frame_loops
 from mcp_actors.broker.memory import MemoryBroker
+from mcp_actors.connection.address import AddressRates
+from mcp_actors.connection.connection_limits import ConnectionRates
+from mcp_actors.connection.ip_limits import IpLimits
+from mcp_actors.connection.token_bucket import TokenBucket
 from mcp_actors.node import Node
-from mcp_actors.protocol.codec import Limits, encode, peer_decoder, sender_stamp, stamp
+from mcp_actors.protocol.codec import Limits, encode, peer_decoder, relayed, sender_stamp
 from mcp_actors.protocol.events import Kind, Member, MemberJoined
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId
 from mcp_actors.protocol.messages import PeerEntry, PeerJoined
-from mcp_actors.room.room import Entry, Room
-from mcp_actors.transports.addresses import Addresses, AddressRates
-from mcp_actors.transports.frames import FrameReader, write_frame
-from mcp_actors.transports.meter import ConnectionRates
-from mcp_actors.transports.rates import Rate
+from mcp_actors.room.room import Room
+from mcp_actors.ws.frames import FrameReader, write_frame
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -42,18 +43,18 @@ if TYPE_CHECKING:
 
 ROOM, ADA, GRACE = RoomId("room-000001"), PeerId("peer-000001"), PeerId("peer-000002")
 SAMPLES, SAMPLES_QUICK = 9, 3
-SPAN, SPAN_QUICK = 0.1, 0.02
+SAMPLE_SECONDS, SAMPLE_SECONDS_QUICK = 0.1, 0.02
 """Seconds that one sample should take."""
 
 BATCH = 64
-"""Messages at once, where a layer treats many in one turn."""
+"""Messages per turn, where a layer handles many in one turn of the loop."""
 
 TEXT = 1
 LIMITS = Limits(65_536, 1024, 128)
 
 
 class Micro(NamedTuple):
-    """One thing measured: `work(times)` does it so many times, `each` operations at a time."""
+    """A measured action: `work(times)` repeats it; each time counts as `each` operations."""
 
     layer: str
     what: str
@@ -62,7 +63,7 @@ class Micro(NamedTuple):
 
 
 def frame_of(kind: str) -> bytes:
-    """A message as it arrives, from Ada to Grace."""
+    """Return a message from Ada to Grace as it arrives."""
     return DIALECTS["peers"].signal(kind, ROOM, 1, GRACE).at(0)
 
 
@@ -75,40 +76,40 @@ def _repeated(action: Callable[[], object]) -> Callable[[int], None]:
 
 
 def codec() -> Iterator[Micro]:
-    """Text to message, and back."""
+    """Decoding and encoding."""
     decoder, sender = peer_decoder(LIMITS), sender_stamp(ADA)
     for kind in ("candidate", "offer"):
         frame = frame_of(kind)
         yield Micro("codec", f"decode {kind}, {len(frame)} bytes", _repeated(partial(decoder.decode, frame)))
-        yield Micro("codec", f"stamp {kind}", _repeated(partial(stamp, sender, frame)))
+        yield Micro("codec", f"stamp {kind}", _repeated(partial(relayed, sender, frame)))
     joined = PeerJoined(room=ROOM, payload=PeerEntry(ADA, {}, 1))
     yield Micro("codec", "encode peer-joined", _repeated(lambda: encode(joined)))
 
 
 def room() -> Iterator[Micro]:
-    """The rules alone."""
-    rules = Room(ROOM, 500, 100)
+    """The rules of a room alone."""
+    rules = Room(ROOM, capacity=500, max_pending_acks=100)
     for number, peer_id in enumerate((ADA, GRACE), 1):
         member = Member(Kind.PEER, peer_id, Incarnation(peer_id), NodeId("bench"), {}, number)
-        rules.enter(Entry(member, Greeting()))
+        rules.enter(member)
         rules.heard(MemberJoined(number, member))
     frame = frame_of("candidate")
     message: Any = peer_decoder(LIMITS).decode(frame)
-    yield Micro("room", "relay candidate", _repeated(lambda: rules.relay(Incarnation(ADA), message, frame)))
+    yield Micro("room", "relay candidate", _repeated(lambda: rules.delivery.relay(Incarnation(ADA), message, frame)))
 
 
-class Deaf(LoopActor):
-    """An actor that does nothing."""
+class NullActor(LoopActor):
+    """An actor that ignores its mail."""
 
     def on_receive(self, message: object) -> None:
-        """Drop it."""
+        """Ignore it."""
 
 
 def mailbox() -> Iterator[Micro]:
-    """One mail: told, and handled."""
-    actor = Deaf.start()
-    yield Micro("mailbox", "tell one, and its turn", _told(actor.tell, 1))
-    yield Micro("mailbox", f"tell {BATCH}, and their turn", _told(actor.tell, BATCH), BATCH)
+    """Telling an actor, and its handling."""
+    actor = NullActor.start()
+    yield Micro("mailbox", "tell and handle one", _told(actor.tell, 1))
+    yield Micro("mailbox", f"tell and handle {BATCH}", _told(actor.tell, BATCH), BATCH)
 
 
 def _told(tell: Callable[[object], object], count: int) -> Callable[[int], Awaitable[None]]:
@@ -122,42 +123,49 @@ def _told(tell: Callable[[object], object], count: int) -> Callable[[int], Await
 
 
 async def room_actor() -> list[Micro]:
-    """Node, mailbox, rules and outlet together."""
-    node = Node(NodeId("bench"), MemoryBroker(), room_capacity=500, max_rooms=10, max_inbox=4096, max_unanswered=100)
+    """Node, mailbox, rules and client port together."""
+    node = Node(NodeId("bench"), MemoryBroker(), room_capacity=500, max_rooms=10, max_inbox=4096, max_pending_acks=100)
     members = [node.membership(ROOM, Kind.PEER, peer_id, session="s") for peer_id in (ADA, GRACE)]
     for member in members:
-        await member.enter(Nobody(), Greeting())
+        await member.enter(NullClient())
     frame = frame_of("candidate")
     message: Targeted = peer_decoder(LIMITS).decode(frame)  # type: ignore[assignment]
     work = _told(lambda _mail: members[0].relay(message, frame), BATCH)
     return [Micro("room actor", f"relay candidate, {BATCH} in a turn", work, BATCH)]
 
 
-class Drain:
+class NullSink:
     """Where frames that were read end."""
 
     reader: FrameReader
 
-    def on_text(self, payload: bytes) -> None:
-        """See `Sink`."""
+    def frame_received(self, frame: bytes) -> None:
+        """See `Receiver`."""
 
-    on_binary = on_ping = on_pong = on_text
+    def binary_received(self, data: bytes) -> None:
+        """See `Receiver`."""
 
-    def on_close(self, code: int | None, reason: str) -> None:
-        """See `Sink`."""
+    def ping_received(self, data: bytes) -> None:
+        """See `Control`."""
 
-    def on_fragment(self) -> None:
-        """See `Sink`."""
+    def pong_received(self, data: bytes) -> None:
+        """See `Receiver`."""
 
-    def on_turn(self) -> None:
-        """See `Sink`."""
+    def control_frame_received(self, size: int) -> None:
+        """See `Receiver`."""
+
+    def close_received(self, code: int | None) -> None:
+        """See `Control`."""
+
+    def batch_ended(self) -> None:
+        """See `Control`."""
         self.reader.resume()
 
 
 def frame_loop() -> Iterator[Micro]:
-    """Bytes to frames, and back."""
-    drain = Drain()
-    drain.reader = reader = FrameReader(drain, 65_536)
+    """Reading and writing frames."""
+    sink = NullSink()
+    sink.reader = reader = FrameReader(sink, sink, 65_536, frame_loops().unmask)
     for kind in ("candidate", "offer"):
         frame = frame_of(kind)
         data = masked(frame)
@@ -173,24 +181,39 @@ def _reading(reader: FrameReader, data: bytes) -> Callable[[int], None]:
 
 
 def limits() -> Iterator[Micro]:
-    """What it costs to keep to the rates of a connection and its address, for who does."""
-    each = ConnectionRates(Rate(1e6, 1e6), Rate(1e9, 1e9), Rate(5, 100), Rate(1, 64), patience=10)
-    rates = AddressRates(Rate(50, 1000), Rate(1e6, 1e6), Rate(1e9, 1e9), Rate(100, 2000), most_connections=2000)
-    meter = Addresses(rates, each, most=10).open("192.0.2.1")
+    """Counting messages against the limits of a connection and its address, without reaching them."""
+    each = ConnectionRates(
+        TokenBucket(1e6, 1e6),
+        TokenBucket(1e9, 1e9),
+        TokenBucket(5, 100),
+        TokenBucket(5, 20),
+        TokenBucket(1, 64),
+        patience=10,
+        deliveries=TokenBucket(1e6, 1e6),
+    )
+    rates = AddressRates(
+        TokenBucket(50, 1000),
+        TokenBucket(1e6, 1e6),
+        TokenBucket(1e9, 1e9),
+        TokenBucket(100, 2000),
+        max_connections=2000,
+        deliveries=TokenBucket(1e6, 1e6),
+    )
+    meter = IpLimits(rates, each, max_addresses=10).open("192.0.2.1")
     size = len(frame_of("candidate"))
 
-    def measure(times: int) -> None:
-        for _ in range(times):  # as SocketHandler.on_frame
+    def count(times: int) -> None:
+        for _ in range(times):  # as in Connection.frame_received
             meter.messages -= 1
             meter.bytes -= size
             if meter.messages < 0 or meter.bytes < 0:
-                meter.settle(time.monotonic())
+                meter.charge(time.monotonic())
 
-    yield Micro("limits", "measure a candidate", measure)
+    yield Micro("limits", "count a candidate", count)
 
 
 def kernel() -> Iterator[Micro]:
-    """What no server avoids: the system calls for one message."""
+    """The system calls that no server avoids."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         sender = socket.create_connection(listener.getsockname())
         receiver, _ = listener.accept()
@@ -223,7 +246,7 @@ async def _samples(micro: Micro, count: int, span: float) -> list[float]:
 
 
 async def _rows(*, quick: bool) -> list[list[str]]:
-    count, span = (SAMPLES_QUICK, SPAN_QUICK) if quick else (SAMPLES, SPAN)
+    count, span = (SAMPLES_QUICK, SAMPLE_SECONDS_QUICK) if quick else (SAMPLES, SAMPLE_SECONDS)
     rows = [["", "us", "min-max"]]
     actors = await room_actor()
     for layer in (frame_loop(), limits(), codec(), room(), mailbox(), iter(actors), kernel()):
@@ -235,7 +258,7 @@ async def _rows(*, quick: bool) -> list[list[str]]:
 
 
 def micro_lines(*, quick: bool) -> list[str]:
-    """Measure all layers; a table."""
-    logs.set_up("warning", "text")  # as the server that is measured
+    """Measure all layers and return a table."""
+    logs.set_up("warning", "text")  # as in the measured server
     rows = uvloop.run(_rows(quick=quick))
     return ["CPU per operation", *aligned(rows)]

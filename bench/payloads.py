@@ -1,11 +1,11 @@
-"""The messages that are relayed: an ICE candidate and an offer as browsers write them."""
+"""The relayed messages: an ICE candidate and an offer as browsers write them."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 STAMP = "~"
-"""Precedes the time of sending in a message, and occurs nowhere else in it."""
+"""Precedes the time of sending in a message; occurs nowhere else in it."""
 
 TIME_DIGITS = 19
 INDEX_DIGITS = 4
@@ -77,7 +77,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
 
 
 class Stamp(NamedTuple):
-    """What a message carries through any server: when it left in ns, what it is, and the index of who sent it."""
+    """The mark that a message carries: the time of sending in ns, the kind, and the index of the sender."""
 
     time: int
     kind: str
@@ -85,18 +85,18 @@ class Stamp(NamedTuple):
 
 
 def blank_stamp(kind: str, sender: int) -> str:
-    """A stamp with no time yet."""
+    """Return a stamp with a time of 0."""
     return f"{STAMP}{0:0{TIME_DIGITS}d}{kind[0]}{sender:0{INDEX_DIGITS}d}"
 
 
 def read_stamp(frame: bytes, at: int) -> Stamp:
-    """The stamp whose mark is at that place of a frame."""
+    """Read the stamp that begins at an offset in a frame."""
     kind = at + 1 + TIME_DIGITS
     return Stamp(int(frame[at + 1 : kind]), chr(frame[kind]), int(frame[kind + 1 : kind + 1 + INDEX_DIGITS]))
 
 
 class Template:
-    """A frame to be sent often, with only the time to be filled in."""
+    """A frame to be sent repeatedly, with a new time in it each time."""
 
     __slots__ = ("_head", "_tail")
 
@@ -106,5 +106,5 @@ class Template:
         self._tail = rest[TIME_DIGITS:].encode()
 
     def at(self, now: int) -> bytes:
-        """The frame, sent at `now` ns."""
+        """Return the frame as sent at `now` ns."""
         return b"%b%019d%b" % (self._head, now, self._tail)

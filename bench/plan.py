@@ -1,4 +1,4 @@
-"""What the harness and the load process say to each other: a plan in, an outcome out, both as JSON."""
+"""The plan that the harness gives to the load process and the outcome it gets back, both as JSON."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Duration = Annotated[float, Meta(ge=0, le=3600)]
 
 
 class Process(Struct, frozen=True, forbid_unknown_fields=True):
-    """A process that takes part, and where it listens."""
+    """A process of the server, or the Redis server."""
 
     url: str
     pid: Positive
 
 
 class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One measurement: what to do to which server, and for how long.
+    """One measurement.
 
-    `window`: messages in flight per pair or sender. `rate`: messages per second of all together; 0 sends the next when
-    one arrives. `live`: rooms that exist meanwhile. `others`: further processes of the server; `redis`: what they
-    share.
+    `window`: messages in flight per pair or sender. `rate`: messages per second of all clients together; with 0, each
+    message is sent when one arrives. `live`: rooms that exist meanwhile. `others`: further processes of the server.
+    `redis`: the Redis server that they share.
     """
 
     scenario: str
@@ -42,7 +42,7 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Latency(Struct, frozen=True):
-    """Microseconds; all 0 where `count` is 0."""
+    """Latency in microseconds; all 0 if `count` is 0."""
 
     count: int = 0
     p50: float = 0.0
@@ -52,7 +52,10 @@ class Latency(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What was measured. `load_busy`: the share of a core the load process took; near 1, the load limits throughput."""
+    """The result of a measurement.
+
+    `load_busy`: the share of a core that the load process used; near 1, it limits throughput.
+    """
 
     operations: int
     seconds: float
@@ -64,7 +67,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     @property
     def cpu_us(self) -> float:
-        """CPU of the server per operation, in microseconds."""
+        """CPU of the server per operation in microseconds."""
         return self.cpu_ns / 1000 / self.operations if self.operations else 0.0
 
     @property
@@ -74,7 +77,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class PlanError(Exception):
-    """A plan that cannot be read; `str(error)` says why."""
+    """A plan cannot be read; `str(error)` says why."""
 
 
 def read_plan(text: bytes) -> Plan:
@@ -86,7 +89,7 @@ def read_plan(text: bytes) -> Plan:
 
 
 def percentiles(nanoseconds: list[int]) -> Latency:
-    """Sum up latencies; a percentile is the smallest value that so many do not exceed."""
+    """Summarize latencies. A percentile is the smallest value that this share of all values does not exceed."""
     if not nanoseconds:
         return Latency()
     ordered = sorted(nanoseconds)

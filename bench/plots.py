@@ -1,4 +1,4 @@
-"""The plots: CPU per message by contender, memory per connection, latency against load."""
+"""The plots: CPU per message and memory per connection by contender, and latency against load."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Bars(NamedTuple):
-    """One quantity of one scenario, a bar for each contender."""
+    """A quantity of a scenario, with a bar for each contender."""
 
     file: str
     title: str
@@ -23,10 +23,10 @@ class Bars(NamedTuple):
     quantity: str
     unit: float = 1
     apart: str = ""
-    """Another quantity, drawn beyond the first."""
+    """Another quantity, stacked on the first."""
 
 
-SPANNING = "CPU of both processes per {}, and beyond it of Redis, microseconds"
+SPANNING = "CPU per {} of both processes, with that of Redis stacked on it, microseconds"
 BARS = (
     Bars("cpu-candidate.png", "Server CPU per candidate, microseconds", "relay", "candidate", "cpu_us"),
     Bars("cpu-offer.png", "Server CPU per offer, microseconds", "relay", "offer", "cpu_us"),
@@ -41,7 +41,7 @@ ACCENT, MUTED, APART = "#0b6e99", "#b8c4cc", "#d98c4a"
 
 
 def draw(results: Results, directory: Path) -> list[Path]:
-    """Draw what there are numbers for; the files drawn. Raises ImportError where matplotlib is missing."""
+    """Draw all plots with data. Return the files. Raises ImportError if matplotlib is missing."""
     import matplotlib as mpl  # noqa: PLC0415 - heavy, and absent where only tests run
 
     mpl.use("Agg")
@@ -108,7 +108,7 @@ def _load(results: Results, directory: Path) -> list[Path]:
 
 
 def over_time(path: Path, title: str, curves: dict[str, list[tuple[float, float]]]) -> Path:
-    """Draw quantities over seconds; a line is broken where a value is not a number. Raises ImportError as `draw`."""
+    """Draw quantities over time; a NaN interrupts a line. Raises ImportError if matplotlib is missing."""
     import matplotlib as mpl  # noqa: PLC0415
 
     mpl.use("Agg")

@@ -1,4 +1,4 @@
-"""Free ports of the loopback interface for servers that are stopped and started again."""
+"""Free ports on the loopback interface for servers that are stopped and restarted."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import random
 import socket
 
 FIRST, LAST = 10_000, 22_000
-"""Below what the kernel gives to outgoing connections: there, a client that dials a server which is away can take its
-port, or meet itself. A Redis Cluster listens 10,000 higher too."""
+"""A range below the ephemeral ports: there, a client that connects to a stopped server could take its port or connect
+to itself. A Redis Cluster also listens 10,000 higher."""
 
 ATTEMPTS = 200
 
 
 def free_ports(count: int = 1) -> int:
-    """The first of `count` consecutive ports on which nobody listens."""
+    """Return the first of `count` consecutive free ports. Raises OSError."""
     for _ in range(ATTEMPTS):
         first = random.randrange(FIRST, LAST - count)  # noqa: S311 - no secret
         if all(is_free(first + offset) for offset in range(count)):
@@ -22,7 +22,7 @@ def free_ports(count: int = 1) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen there now."""
+    """Return whether a server could listen on a port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""What a Redis-protocol server did in a stretch of time: its CPU by the kernel's accounting, its commands by INFO."""
+"""CPU of a Redis server, as counted by the kernel, and its commands, as counted by INFO."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bench.accounting import cpu_ns
 if TYPE_CHECKING:
     from bench.plan import Process
 
-COMMAND = "cmdstat_"
-SELDOM = 0.001
-"""Commands per message below which a single command is not listed."""
+COMMAND_PREFIX = "cmdstat_"
+LEAST_SHARE = 0.001
+"""Commands per message below which a command is not listed."""
 
 
 class RedisMeter:
-    """Counts from `begin` to `end`; the INFO that reads the counters is one of the commands counted."""
+    """Counts from `begin` to `end`; one INFO is included."""
 
     def __init__(self, engine: Process) -> None:
         self._pid = engine.pid
@@ -32,7 +32,7 @@ class RedisMeter:
         self._cpu = cpu_ns(self._pid)
 
     def end(self, messages: int) -> dict[str, float]:
-        """CPU, commands, and the commands by name, each per message."""
+        """Return CPU and commands, in total and by name, per message."""
         cpu = cpu_ns(self._pid) - self._cpu
         calls = {name: count - self._calls.get(name, 0) for name, count in self._counted().items()}
         self._client.close()
@@ -40,7 +40,7 @@ class RedisMeter:
             return {}
         shares = {f"redis_{name}": count / messages for name, count in calls.items()}
         return {"redis_cpu_us": cpu / 1000 / messages} | {
-            name: share for name, share in shares.items() if share >= SELDOM or name == "redis_commands"
+            name: share for name, share in shares.items() if share >= LEAST_SHARE or name == "redis_commands"
         }
 
     def _counted(self) -> dict[str, int]:
@@ -48,7 +48,7 @@ class RedisMeter:
 
 
 def used_memory(port: int) -> int:
-    """Bytes that the server at a port of this machine has allocated; 0 if it does not answer."""
+    """Return the bytes that the Redis server on a port has allocated, or 0 if it does not answer."""
     try:
         with Redis(port=port, socket_timeout=1) as client:
             found: Any = client.info("memory")
@@ -58,6 +58,6 @@ def used_memory(port: int) -> int:
 
 
 def calls(stats: dict[str, Any], commands: dict[str, Any]) -> dict[str, int]:
-    """Calls so far from two sections of INFO: of all `commands`, and of each by `calls_<name>`."""
-    each = {f"calls_{name.removeprefix(COMMAND)}": int(found["calls"]) for name, found in commands.items()}
+    """Return the calls in two sections of INFO: `commands` for all, and `calls_<name>` for each command."""
+    each = {f"calls_{name.removeprefix(COMMAND_PREFIX)}": int(found["calls"]) for name, found in commands.items()}
     return {"commands": int(stats["total_commands_processed"])} | each

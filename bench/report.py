@@ -1,4 +1,4 @@
-"""The table on the terminal."""
+"""The report: tables, ratios and goals, as text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bench.figures import COUNTS
 from bench.goals import judge
 from bench.machine import summary
-from bench.results import OURS
+from bench.results import OURS, RATIOS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,14 +40,24 @@ HEADINGS = {
     "duplicated": "twice",
     "reordered": "reordered",
     "refused": "refused",
-    "slow_closed": "slow closed",
+    "slow_refused": "slow refused",
     "told_to_wait": "told to wait",
     "floods_closed": "floods closed",
 }
 
 
+RATIO_LABELS = {
+    "cpu_us": "CPU",
+    "throughput": "throughput",
+    "latency_p50_us": "latency p50",
+    "latency_p99_us": "latency p99",
+    "bytes_per_connection": "memory per connection",
+    "rss_mib": "RSS",
+}
+
+
 def lines(results: Results, scenarios: dict[str, Scenario]) -> Iterator[str]:
-    """The whole report."""
+    """Yield the lines of the report."""
     yield summary(results.machine)
     for name, scenario in scenarios.items():
         for variant in scenario.variants:
@@ -57,12 +67,14 @@ def lines(results: Results, scenarios: dict[str, Scenario]) -> Iterator[str]:
     for one in results.measured:
         if not one.scenario:
             yield f"{one.contender} was skipped: {one.skipped}"
+    for checkout in results.checkouts():
+        yield from _ratios(results, checkout)
     yield from _verdict(results)
 
 
 def _table(results: Results, scenario: Scenario, variant: str, entries: list[Measured]) -> Iterator[str]:
     yield ""
-    yield f"{scenario.name} {variant}".rstrip() + f": medians of the rounds, CPU per {scenario.operation}"
+    yield f"{scenario.name} {variant}".rstrip() + f": medians over the rounds, CPU per {scenario.operation}"
     present = {name for one in entries for name in one.figures}
     columns = [name for name in scenario.columns if name in present]
     rows = [["", *(HEADINGS[name] for name in columns), "ours/this"]]
@@ -80,7 +92,19 @@ def _row(results: Results, one: Measured, columns: list[str]) -> list[str]:
         key = "bytes_per_connection"
     ratio = None if one.contender == OURS else results.ratio(one.scenario, one.variant, one.contender, key)
     cells = [_cell(name, found.get(name)) for name in columns]
-    return [one.contender, *cells, "" if ratio is None else f"{ratio:.2f}"]
+    return [one.contender, *cells, "" if ratio is None else f"{ratio.median:.2f}"]
+
+
+def _ratios(results: Results, checkout: str) -> Iterator[str]:
+    yield ""
+    yield f"{OURS} / {checkout}: median of the ratios of all rounds (min-max, rounds)"
+    rows = []
+    for one in results.measured:
+        if one.contender == checkout:
+            ratios = {name: results.ratio(one.scenario, one.variant, checkout, name) for name in RATIOS}
+            label = f"{one.scenario} {one.variant}".strip()
+            rows += [[f"{label} {RATIO_LABELS[name]}", str(ratio)] for name, ratio in ratios.items() if ratio]
+    yield from aligned(rows) if rows else ["  nothing was measured of both"]
 
 
 def _cell(name: str, figure: Figure | None) -> str:
@@ -100,7 +124,7 @@ def _cell(name: str, figure: Figure | None) -> str:
 
 
 def aligned(rows: list[list[str]]) -> Iterator[str]:
-    """Columns of equal width; the first to the left, the others to the right."""
+    """Lay out rows in columns, the first aligned to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
@@ -112,7 +136,7 @@ def _verdict(results: Results) -> Iterator[str]:
     if judged:
         yield ""
         yield "goals"
-        rows = [["", "shown", "at most", ""]]
+        rows = [["", "measured", "at most", ""]]
         for goal, value in judged:
             rows.append([str(goal), f"{value:.2f}", f"{goal.most:.2f}", "met" if value <= goal.most else "MISSED"])
         yield from aligned(rows)

@@ -1,8 +1,7 @@
 """Creates and retires rooms through the node, without sockets: `python -m bench.rooms LIVE` prints an outcome.
 
-Twice LIVE rooms in all: five steps in which LIVE rooms come to be, five in which as many are created and the oldest
-retired, and five in which those that are left retire. So there are ten equal steps of creating, and ten of retiring;
-each reports the CPU time of this process per room.
+In five steps LIVE rooms are created; in five steps as many are created and the oldest retire; in five steps the
+remaining ones retire. So there are ten equal steps of creating and ten of retiring; each reports CPU time per room.
 """
 
 from __future__ import annotations
@@ -19,65 +18,75 @@ import uvloop
 from bench.accounting import rss_bytes
 from bench.plan import Outcome
 from mcp_actors import logs
-from mcp_actors.actors.mail import Greeting
-from mcp_actors.app import spare_the_collector
 from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.node import Node
 from mcp_actors.protocol.events import Kind
 from mcp_actors.protocol.identifiers import NodeId, PeerId, RoomId
+from mcp_actors.server import tune_gc
 
 if TYPE_CHECKING:
     from mcp_actors.node import Membership
 
 STEPS = 5
 BATCH = 100
-"""Joins or leaves asked for before they are awaited, as the loop sees them when many arrive in one turn."""
+"""Joins or leaves that are started before they are awaited, as when many arrive in one turn of the loop."""
 
 
-class Nobody:
-    """An outlet that takes everything and keeps nothing."""
+class NullClient:
+    """A client port that discards everything."""
 
-    away = False
+    detached = congested = False
 
-    def put(self, frame: bytes) -> bool:
-        """See `Outlet`."""
+    def send(self, message: Any) -> bool:
+        """See `ClientPort`."""
         return True
 
+    def has_room(self, message: Any) -> bool:
+        """See `ClientPort`."""
+        return True
+
+    def charge_waiting(self, size: int) -> None:
+        """See `ClientPort`."""
+
+    def welcome(self, room: Any, welcome: Any) -> None:
+        """See `ClientPort`."""
+
     def close(self, code: Any) -> None:
-        """See `Outlet`."""
+        """See `ClientPort`."""
 
-    def put_out(self, room: Any, reason: Any) -> None:
-        """See `Outlet`."""
+    def removed(self, room: Any, reason: Any) -> None:
+        """See `ClientPort`."""
 
-    def moved(self, room: Any) -> None:
-        """See `Outlet`."""
+    def moved(self, room: Any) -> bool:
+        """See `ClientPort`."""
+        return True
 
-    def complete(self, room: Any) -> None:
-        """See `Outlet`."""
+    def cutover_complete(self, room: Any) -> None:
+        """See `ClientPort`."""
 
-    def recovered(self, frame: Any) -> None:
-        """See `Outlet`."""
+    def recovered(self, message: Any) -> None:
+        """See `ClientPort`."""
 
-    def handed_over(self, room: Any, told: Any) -> None:
-        """See `Outlet`."""
+    def handed_over(self, room: Any, state: Any) -> None:
+        """See `ClientPort`."""
 
 
 class Rooms:
-    """Rooms of one node, each with one peer in it."""
+    """Rooms of a node with one peer each."""
 
     def __init__(self, live: int) -> None:
         self._node = Node(
-            NodeId("bench"), MemoryBroker(), room_capacity=500, max_rooms=2 * live, max_inbox=4096, max_unanswered=100
+            NodeId("bench"), MemoryBroker(), room_capacity=500, max_rooms=2 * live, max_inbox=4096, max_pending_acks=100
         )
         self._members: deque[Membership] = deque()
-        self._outlet = Nobody()
+        self._client = NullClient()
         self._number = 0
 
     def __len__(self) -> int:
-        return len(self._node.rooms)
+        return len(self._node.rooms())
 
     async def create(self, count: int) -> float:
-        """Create so many; us of CPU for each."""
+        """Create rooms. Return the CPU time of each in microseconds."""
         began = time.process_time_ns()
         for _ in range(count // BATCH):
             entering = []
@@ -87,13 +96,13 @@ class Rooms:
                     RoomId(f"room-{self._number:08d}"), Kind.PEER, PeerId("peer-0001"), session="s"
                 )
                 self._members.append(member)
-                entering.append(member.enter(self._outlet, Greeting()))
+                entering.append(member.enter(self._client))
             for entered in entering:
                 await entered
         return (time.process_time_ns() - began) / 1000 / count
 
     async def retire(self, count: int) -> float:
-        """Empty so many, the oldest first; us of CPU for each."""
+        """Empty the oldest rooms, so that they retire. Return the CPU time of each in microseconds."""
         began = time.process_time_ns()
         for _ in range(count // BATCH):
             leaving = [self._members.popleft().leave(None) for _ in range(BATCH)]
@@ -103,7 +112,7 @@ class Rooms:
 
 
 async def measure(live: int) -> Outcome:
-    """Go through all steps."""
+    """Run all steps."""
     rooms = Rooms(live)
     await rooms.create(BATCH)
     await rooms.retire(BATCH)
@@ -138,6 +147,6 @@ async def measure(live: int) -> Outcome:
 
 
 if __name__ == "__main__":
-    logs.set_up("warning", "text")  # as the server that is measured
-    spare_the_collector()  # likewise
+    logs.set_up("warning", "text")  # as in the measured server
+    tune_gc()
     sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(measure(int(sys.argv[1])))))

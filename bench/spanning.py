@@ -1,10 +1,9 @@
-"""A server that is several processes on one Redis-protocol server: a contender of `relay --processes 2`."""
+"""Contenders of `relay --processes 2`: servers that run as several processes and share a Redis server."""
 
 from __future__ import annotations
 
 import secrets
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from bench.contender import Contender, Server
@@ -18,25 +17,32 @@ PROCESSES = 2
 
 
 def no_engine() -> str | None:
-    """Why no Redis-protocol server can be started here, or None."""
+    """Return why no Redis server can be started here, or None."""
     return None if engines() else missing("valkey")
 
 
 class Spanning(Contender):
-    """Several processes, each started by `command`, with REDIS_URL in its environment."""
+    """A server of several processes. Each is started by `command`, with REDIS_URL in its environment."""
 
     def serve(self) -> Nodes:
         """See `Contender`."""
         return Nodes(self)
 
 
+def spanning(contender: Contender) -> Spanning:
+    """Return a server of ours as one that runs in two processes."""
+    environment, tree = contender.environment, contender.tree
+    about = f"{contender.about}, in two processes"
+    return Spanning(contender.name, about, contender.command, no_engine, environment=environment, tree=tree)
+
+
 class Nodes(Server):
-    """The first of several processes, with the others and a Redis-protocol server, new and with nothing on disk."""
+    """The first of several processes, with the others and an empty Redis server without persistence."""
 
     def __init__(self, contender: Spanning) -> None:
         self._engine = Engine(next(iter(engines()), "valkey"))
-        environment = {"REDIS_URL": self._engine.url, "MCP_ACTORS_SECRET_KEY": secrets.token_hex(32)}
-        node = replace(contender, environment=environment)
+        variables = {"REDIS_URL": self._engine.url, "MCP_ACTORS_SECRET_KEY": secrets.token_hex(32)}
+        node = contender.with_environment(variables)
         super().__init__(node)
         self._others = [Server(node) for _ in range(PROCESSES - 1)]
         self._running = ExitStack()
@@ -52,7 +58,7 @@ class Nodes(Server):
         return self._engine
 
     def said(self) -> str:
-        """The end of what each of them printed."""
+        """Return the end of the output of each process."""
         return "\n".join(filter(None, (super().said(), *(other.said() for other in self._others))))
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Runs scenarios over contenders in interleaved rounds, and says how it goes."""
+"""Run scenarios over contenders in interleaved rounds, and report progress."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from bench.scenarios.scenario import Options, Scenario
 
 SATURATED = 0.95
-"""A load process that takes so much of a core may be what limits the throughput; costs per message hold."""
+"""Share of a core above which the load process may limit throughput; costs per message stay valid."""
 
 
 class Tour:
-    """One run of the suite over some contenders, ours among them."""
+    """A run of the suite over contenders, ours among them."""
 
     def __init__(
         self, contenders: Sequence[Contender], options: Options, results: Results, say: Callable[[str], None]
@@ -42,12 +42,15 @@ class Tour:
         return not reason
 
     def run(self, scenario: Scenario) -> None:
-        """Measure all variants: each round goes through all contenders, so that a noisy minute is shared."""
+        """Measure all variants. Every round measures each contender once, and every other round in reverse order.
+
+        So all contenders share a noisy minute, and none profits from its place in the order.
+        """
         self._say(f"\n{scenario.name}: {scenario.question}")
         for variant in scenario.variants:
             entries = [(contender, self._entry(scenario, variant, contender)) for contender in self._contenders]
             for number in range(1, self._options.rounds + 1):
-                for contender, entry in entries:
+                for contender, entry in entries if number % 2 else reversed(entries):
                     if not entry.skipped and not entry.failed:
                         self._round(scenario, contender, entry, number)
 
@@ -58,7 +61,7 @@ class Tour:
 
     def _round(self, scenario: Scenario, contender: Contender, entry: Measured, number: int) -> None:
         label = f"{scenario.name} {entry.variant}".strip()
-        what = f"  {label:<22} round {number}/{self._options.rounds}  {contender.name:<15}"
+        what = f"  {label:<22} round {number}/{self._options.rounds}  {contender.name:<18}"
         began = time.monotonic()
         try:
             outcome = scenario.measure(contender, entry.variant, self._options)
@@ -71,8 +74,10 @@ class Tour:
         self._say(f"{what} {_brief(outcome, scenario.operation)}  ({time.monotonic() - began:.0f} s)")
 
     def sweep(self, relay: Relay, shares: Sequence[int]) -> None:
-        """Relay candidates at such percentages of what each contender did in the closed loop."""
-        self._say(f"\n{relay.name} under load: how does latency grow with the load, in percent of the closed loop's?")
+        """Relay candidates at the given percentages of each contender's throughput in the closed loop."""
+        self._say(
+            f"\n{relay.name} under load: how latency grows with the load, in percent of the closed loop's throughput."
+        )
         for share in shares:
             for contender in self._contenders:
                 full = self._results.figure(relay.name, "candidate", contender.name, "throughput")
@@ -80,7 +85,7 @@ class Tour:
                     self._load_point(relay, contender, share, full.median * share / 100)
 
     def _load_point(self, relay: Relay, contender: Contender, share: int, rate: float) -> None:
-        what = f"  {share:3d} % = {rate:7.0f}/s  {contender.name:<15}"
+        what = f"  {share:3d} % = {rate:7.0f}/s  {contender.name:<18}"
         try:
             with contender.serve() as server:
                 outcome = run_load(relay.plan(server, "candidate", self._options, rate))

@@ -1,368 +1,310 @@
-"""The composition root: builds the server from its settings, starts it, and stops it."""
+"""The composition root: wires the parts of one node together, starts them and stops them."""
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import gc
 import secrets
-import signal
 import socket
+from contextlib import AsyncExitStack
 from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from tornado.netutil import bind_sockets
 
 from mcp_actors import __version__
+from mcp_actors.adapters.tornado.echo import EchoHandler
+from mcp_actors.adapters.tornado.handler import EndpointHandler
+from mcp_actors.adapters.tornado.origin_policy import OriginPolicy
+from mcp_actors.adapters.tornado.pages import HealthHandler, PageHandler, ReadyHandler
+from mcp_actors.adapters.tornado.proxy_headers import TrustedProxies
+from mcp_actors.adapters.tornado.static_files import read_files
+from mcp_actors.adapters.tornado.upgrade import frame_loops
+from mcp_actors.adapters.tornado.web_app import Route, WebApp
+from mcp_actors.auth.authentication import Authentication
+from mcp_actors.auth.grants import Expectations
+from mcp_actors.auth.secret import derive
+from mcp_actors.background import BackgroundTasks
 from mcp_actors.broker import BrokerError
 from mcp_actors.broker.memory import MemoryBroker
+from mcp_actors.connection.address import AddressRates
+from mcp_actors.connection.connection import Bounds, Environment
+from mcp_actors.connection.connection_limits import ConnectionRates
+from mcp_actors.connection.connections import Connections
+from mcp_actors.connection.drain import drain
+from mcp_actors.connection.ip_limits import IpLimits
+from mcp_actors.connection.pace import Pace
+from mcp_actors.connection.token_bucket import TokenBucket
+from mcp_actors.endpoints.messaging import MessagingEndpoint
+from mcp_actors.endpoints.signaling import SignalingEndpoint
+from mcp_actors.loopback import is_loopback
+from mcp_actors.memory_budget import MemoryBudget
 from mcp_actors.node import Node
 from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
 from mcp_actors.protocol.errors import CloseCode
-from mcp_actors.protocol.grants import Expectations
 from mcp_actors.protocol.identifiers import NodeId
 from mcp_actors.redis_url import parse
-from mcp_actors.sessions import Sessions
-from mcp_actors.tls import Certificate, TlsError
-from mcp_actors.transports.access import AccessPolicy, is_loopback
-from mcp_actors.transports.addresses import Addresses, AddressRates
-from mcp_actors.transports.admission import Admission
-from mcp_actors.transports.connections import Connections
-from mcp_actors.transports.drain import drain
-from mcp_actors.transports.echo import EchoHandler
-from mcp_actors.transports.entrance import Door, Entrance
-from mcp_actors.transports.heads import Gate
-from mcp_actors.transports.hops import Hops
-from mcp_actors.transports.http import HealthHandler, PageHandler, ReadyHandler
-from mcp_actors.transports.mcp import McpHandler
-from mcp_actors.transports.meter import ConnectionRates
-from mcp_actors.transports.rates import Rate
-from mcp_actors.transports.signaling import SignalingHandler
-from mcp_actors.transports.site import Site, refusal
-from mcp_actors.transports.turns import Turns
-from mcp_actors.transports.websocket import Bounds, Endpoint
-from mcp_actors.transports.writes import Writes
+from mcp_actors.sessions import SessionLimits, Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from ssl import SSLContext
 
     from tornado.web import RequestHandler
 
     from mcp_actors.broker import Broker
-    from mcp_actors.config import Settings
+    from mcp_actors.settings import AddressSettings, ConnectionSettings, HttpSettings, Settings
 
 log = structlog.get_logger("mcp_actors")
 
-CLOSING_PATIENCE = 1.0
-"""Seconds that clients have to answer the close frame when the server stops."""
+CLOSING_TIMEOUT = 1.0
+"""How long clients have to answer the close frame when the node stops."""
 
+READ_LIMIT = 4
+"""A message up to so many times the limit is read and answered with an error; a longer one closes with 1009."""
 
-YOUNG_OBJECTS = 20_000
-"""Objects made before the garbage collector looks at them.
+BAD_MESSAGES_FORGOTTEN = 10.0
+"""Seconds in which a client may send `MAX_BAD_MESSAGES` again and again: slower ones never close the connection."""
 
-Messages leave no cycles behind, but rooms and connections are many objects that stay. With Python's default of 700,
-creating a room among 50,000 took 160 us of CPU, with this it took 70.
-"""
-
-
-def spare_the_collector() -> None:
-    """Keep the garbage collector from going through all rooms again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 5, 100)
-
-
-TURNS = 8
-"""Loud clients who have their turn in one round of the loop, at most."""
+REFUSALS_FORGOTTEN = 60.0
+"""Seconds after which a connection may be refused as often as before."""
 
 
 class StartError(Exception):
     """The server cannot start; `str(error)` says why and what to do."""
 
 
-def listen(host: str, port: int, *, shared: bool = False) -> list[Door]:
-    """Listen on every address of a host; `shared` with other processes that listen so, too. Raises `StartError`."""
-    try:
-        return [Door.of(bound) for bound in bind_sockets(port, host, backlog=1024, reuse_port=shared)]
-    except (OSError, UnicodeError) as error:
-        if getattr(error, "errno", None) == errno.EADDRINUSE:
-            hint = f"Is another server running there? Choose another port: --port {port + 1}, or PORT=."
-        else:
-            hint = "Choose another address with --host, such as localhost or 0.0.0.0, or another port with --port."
-        problem = getattr(error, "strerror", None) or error
-        raise StartError(f"Cannot listen on {host} port {port}: {problem}. {hint}") from None
-
-
 class App:
-    """One server process."""
+    """The parts of one node. It opens no listening socket: `web` is served by whoever does."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._sockets: list[Door] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        self._asked = asyncio.Event()
-        node_id = NodeId(f"{socket.gethostname()}-{secrets.token_hex(4)}")
-        self.node = Node(
-            node_id,
-            self._broker(node_id),
-            room_capacity=settings.max_room_members,
-            max_rooms=settings.max_rooms,
-            max_inbox=settings.max_room_inbox,
-            max_unanswered=settings.max_room_unanswered,
-        )
-        self.connections = Connections(
-            settings.max_connections,
-            settings.ping_interval,
-            first_words=settings.first_message_timeout,
-            roomless=settings.idle_timeout,
-        )
-        self.addresses = addresses(settings)
-        self.sessions = Sessions(
-            self.node,
-            settings.secret_key.encode() or secrets.token_bytes(32),
-            window=settings.resume_window,
-            max_frames=settings.max_session_messages,
-            max_bytes=settings.max_session_bytes,
-            max_rooms=settings.max_rooms_per_connection,
-            max_away=settings.max_connections,
-        )
-        self._admission = self._admit()
-        self._certificate = (
-            Certificate(settings.tls_cert_file, settings.tls_key_file) if settings.tls_cert_file else None
-        )
-        self._server = Entrance(
-            self._routes(),
-            max_handshakes=settings.max_handshakes,
-            max_address_handshakes=settings.max_address_handshakes,
-            gate=self._gate(),
-            hops=Hops(settings.trusted_proxies),
-            ssl_options=self._load_certificate(),
-            max_header_size=settings.max_request_bytes,
-            max_body_size=settings.max_request_bytes,
-            idle_connection_timeout=settings.request_timeout,
-            body_timeout=settings.request_timeout,
-        )
-
-    @property
-    def port(self) -> int:
-        """The port bound: the one that was set, or the one the system chose for 0."""
-        return int(self._sockets[0].getsockname()[1])
-
-    def _load_certificate(self) -> SSLContext | None:
-        try:
-            return None if self._certificate is None else self._certificate.load()
-        except TlsError as error:
-            raise StartError(str(error)) from None
-
-    def _take_certificate(self, context: SSLContext) -> None:
-        self._server.ssl_options = context
-
-    def _broker(self, node_id: NodeId) -> Broker:
-        settings = self._settings
-        if not settings.broker_url:
-            return MemoryBroker()
-        from mcp_actors.broker.redis import RedisBroker, RedisSettings  # noqa: PLC0415 - slow; for those who need it
-
-        return RedisBroker(
-            parse(settings.broker_url),
-            node_id,
-            prefix=settings.redis_prefix,
-            buckets=settings.redis_buckets,
-            timeout=settings.redis_timeout,
-            ca_file=settings.redis_ca_file,
-            settings=RedisSettings(
-                lease=settings.node_lease,
-                resume_window=settings.resume_window,
-                outage_joins=settings.outage_joins,
-                outage_patience=settings.outage_patience,
-                max_remote_messages=settings.max_remote_messages,
-                max_remote_bytes=settings.max_remote_bytes,
-                replay_seconds=settings.replay_seconds,
-                max_replay_bytes=settings.max_replay_bytes,
-                max_inbox_entries=settings.max_inbox_entries,
-                max_inbox_bytes=settings.max_inbox_bytes,
-            ),
-        )
-
-    def _admit(self) -> Admission | None:
-        """What checks tokens, where they are asked for."""
-        settings = self._settings
-        if settings.auth == "off":
-            return None
-        from mcp_actors.tokens import FileKeys, KeyFileError, SecretKeys, Verifier  # noqa: PLC0415 - the same
-
-        try:
-            file = settings.auth_key_file
-            keys = FileKeys(Path(file)) if file else SecretKeys(settings.secret_key)
-        except KeyFileError as error:
-            raise StartError(f"MCP_ACTORS_AUTH_KEY_FILE is {settings.auth_key_file!r}, and {error}.") from None
-        expected = Expectations(
-            settings.auth_audience, settings.auth_issuer, settings.auth_leeway, settings.max_id_length
-        )
-        return Admission(
-            Verifier(keys, expected, max_bytes=settings.max_token_bytes).verify,
-            required=settings.auth == "required",
-            patience=settings.auth_timeout,
-            notice=settings.auth_notice,
-            leeway=settings.auth_leeway,
-        )
-
-    @property
-    def _banner(self) -> str:
-        return f"mcp_actors/{__version__}" if self._settings.server_banner else ""
-
-    def _gate(self) -> Gate:
-        """What the heads of requests have to pass: one in each round of the loop."""
-        refused = refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, self._banner)
-        return Gate(self._settings.max_headers, refused, Turns(1, rest=0.0))
-
-    def _routes(self) -> Site:
-        settings = self._settings
-        policy = AccessPolicy(
-            settings.allowed_hosts, settings.cors_allowed_origins, loopback=is_loopback(settings.host)
-        )
-        limits = Limits(settings.max_message_bytes, settings.max_metadata_bytes, settings.max_id_length)
-        bounds = Bounds(
-            limits=limits,
-            max_outbox_frames=settings.max_outbox_messages,
-            max_outbox_bytes=settings.max_outbox_bytes,
-            max_bad_messages=settings.max_bad_messages,
-        )
-        writes = Writes() if settings.frame_loop == "fast" else None
-        turns = Turns(TURNS)
-        endpoint = Endpoint(
-            self.node,
-            self.sessions,
-            self.connections,
-            self.addresses,
-            policy,
-            bounds,
-            writes,
-            turns,
-            compression=settings.compression,
-            ice_servers=settings.ice_servers,
-            version=__version__,
-            admission=self._admission,
-        )
-        page = {"policy": policy, "path": str(files("mcp_actors") / "web"), "default_filename": "index.html"}
-        state = {"broker": self.node.broker, "connections": self.connections}
-        echo = {"policy": policy, "writes": writes, "turns": turns, "compression": settings.compression}
-        return Site(
-            Hops(settings.trusted_proxies),
-            [
-                *([(r"/echo", EchoHandler, echo)] if settings.echo else []),
-                (r"/ws/signaling/?", SignalingHandler, {"endpoint": endpoint, "decoder": peer_decoder(limits)}),
-                (r"/ws/mcp/?", McpHandler, {"endpoint": endpoint, "decoder": user_decoder(limits)}),
-                (r"/healthz", HealthHandler, state),
-                (r"/readyz", ReadyHandler, state),
-                (r"/(.*)", PageHandler, page),
-            ],
-            banner=self._banner,
-            max_url_bytes=settings.max_url_bytes,
-            log_function=_log_request,
-        )
+        self._drain_seconds = settings.server.drain_seconds
+        self.node = _node(settings)
+        self.connections = _connections(settings.connections)
+        self.addresses = ip_limits(settings.connections, settings.addresses)
+        self.memory = MemoryBudget(settings.connections.max_memory_bytes, settings.addresses.max_address_memory_bytes)
+        self.sessions = _sessions(settings, self.node, self.memory)
+        self.authentication = _authentication(settings)
+        self.web = _web_app(settings, self)
+        self._background = BackgroundTasks()
 
     async def start(self) -> None:
-        """Reach the other nodes, then listen. Raises `StartError`."""
-        settings = self._settings
+        """Connect to the other nodes and start the background tasks. Raises `StartError`."""
         try:
             await self.node.broker.start()
         except BrokerError as error:
             raise StartError(str(error)) from None
-        try:
-            self._sockets = listen(settings.host, settings.port, shared=settings.processes > 1)
-        except StartError:
-            await self.node.broker.stop()
-            raise
-        self._server.add_sockets(self._sockets)
-        self._tasks = [
-            asyncio.create_task(self.connections.keep_alive()),
-            asyncio.create_task(self.sessions.end_the_late()),
-            *([asyncio.create_task(self._admission.keep_watch())] if self._admission is not None else []),
-        ]
-        if self._certificate is not None:
-            self._tasks.append(asyncio.create_task(self._certificate.follow(self._take_certificate)))
-        log.info("listening", host=settings.host, port=self.port, node=self.node.id, version=__version__)
-        if not is_loopback(settings.host) and not settings.allowed_hosts:
-            log.warning("open to other machines under any name; set MCP_ACTORS_ALLOWED_HOSTS", host=settings.host)
+        self._background.start(self.connections.run, "heartbeat")
+        self._background.start(self.memory.run, "memory limits")
 
     async def stop(self) -> None:
-        """Accept nothing more, have clients go to other nodes where there are, and close the connections left."""
-        self._server.stop()
-        count = len(self.connections)
-        shared = self.node.broker.shared
-        if shared and self._settings.drain_seconds:
-            await drain(self.connections, self._settings.drain_seconds)
-        for task in self._tasks:
-            task.cancel()
-        code = CloseCode.SERVICE_RESTART if shared else CloseCode.GOING_AWAY
-        await self.connections.close_all(code, CLOSING_PATIENCE)
-        await self._server.close_all_connections()
-        await self.sessions.stop()
-        await self.node.broker.stop()
-        log.info("stopped", connections=count)
+        """Send clients to other nodes if there are any, close the remaining connections, and leave the cluster.
 
-    def ask_to_stop(self) -> None:
-        """Have `run` stop, as SIGTERM does."""
-        self._asked.set()
-
-    async def run(self, announce: Callable[[str], None], *, supervised: bool = False) -> None:
-        """Start, announce where to go, serve until SIGINT or SIGTERM, and stop.
-
-        A second signal ends the process, unless it is `supervised` by a parent who sees to that: it may have been asked
-        to stop by that parent before the first comes.
+        Each step is taken even if an earlier one fails. Until the end HTTP requests are answered, handshakes with 503.
         """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.ask_to_stop)
-        await self.start()
-        spare_the_collector()
-        announce(self._greeting())
-        await self._asked.wait()
-        for number in () if supervised else (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
-        await self.stop()
-
-    def _greeting(self) -> str:
-        name = self._settings.host
-        if name in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-            name = socket.gethostname()
-        where = f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}"
-        s = "s" if self._settings.tls_cert_file else ""
-        return (
-            f"mcp_actors {__version__} is serving. Stop it with Ctrl-C.\n"
-            f"  demo call   http{s}://{where}/               open it in two tabs\n"
-            f"  signaling   ws{s}://{where}/ws/signaling/   for WebRTC peers\n"
-            f"  messages    ws{s}://{where}/ws/mcp/         for users of the same rooms"
-        )
+        self.connections.stop_accepting()
+        shared = self.node.broker.shared
+        code = CloseCode.SERVICE_RESTART if shared else CloseCode.GOING_AWAY
+        async with AsyncExitStack() as steps:  # in reverse order
+            steps.push_async_callback(self.node.broker.stop)
+            steps.push_async_callback(self.sessions.stop)
+            steps.push_async_callback(self.connections.close_all, code, CLOSING_TIMEOUT)
+            steps.push_async_callback(self._background.stop)
+            if shared and self._drain_seconds and len(self.connections):
+                await drain(self.connections, self._drain_seconds)
 
 
-REFUSALS_FORGOTTEN = 60.0
-"""Seconds after which a connection may be refused as often as before."""
+def _node(settings: Settings) -> Node:
+    node_id = NodeId(f"{socket.gethostname()}-{secrets.token_hex(4)}")
+    return Node(
+        node_id,
+        _broker(settings, node_id),
+        room_capacity=settings.rooms.max_room_members,
+        max_rooms=settings.rooms.max_rooms,
+        max_inbox=settings.rooms.max_room_inbox,
+        max_pending_acks=settings.rooms.max_room_unanswered,
+        max_pending_messages=settings.rooms.max_pending_messages,
+    )
 
 
-def addresses(settings: Settings) -> Addresses:
-    """The addresses that clients come from, with the limits of each and of their connections."""
+def _broker(settings: Settings, node_id: NodeId) -> Broker:
+    redis, cluster = settings.redis, settings.cluster
+    if not redis.broker_url:
+        return MemoryBroker(max_room_bans=settings.rooms.max_room_bans, max_bans=settings.rooms.max_bans)
+    from mcp_actors.broker.redis import RedisBroker, RedisSettings, Tls  # noqa: PLC0415 - slow to import
+
+    return RedisBroker(
+        parse(redis.broker_url),
+        node_id,
+        prefix=redis.prefix,
+        buckets=redis.buckets,
+        timeout=redis.timeout,
+        files=Tls(redis.ca_file, redis.cert_file, redis.key_file),
+        settings=RedisSettings(
+            lease=cluster.node_lease,
+            resume_window=settings.sessions.resume_window,
+            outage_joins=cluster.outage_joins,
+            outage_patience=cluster.outage_patience,
+            max_remote_messages=cluster.max_remote_messages,
+            max_remote_bytes=cluster.max_remote_bytes,
+            replay_seconds=cluster.replay_seconds,
+            max_replay_bytes=cluster.max_replay_bytes,
+            max_replay_messages=cluster.max_replay_messages,
+            max_inbox_entries=cluster.max_inbox_entries,
+            max_inbox_bytes=cluster.max_inbox_bytes,
+            audit_interval=cluster.audit_interval,
+            max_room_bans=settings.rooms.max_room_bans,
+        ),
+    )
+
+
+def _connections(settings: ConnectionSettings) -> Connections:
+    return Connections(
+        settings.max_connections,
+        settings.ping_interval,
+        first_message_timeout=settings.first_message_timeout,
+        idle_timeout=settings.idle_timeout,
+    )
+
+
+def ip_limits(connection: ConnectionSettings, address: AddressSettings) -> IpLimits:
+    """The rate limits of each connection, and of all connections of one IP address."""
     each = ConnectionRates(
-        messages=Rate(settings.connection_message_rate, settings.connection_message_burst),
-        bytes=Rate(settings.connection_byte_rate, settings.connection_byte_burst),
-        joins=Rate(settings.connection_join_rate, settings.connection_join_burst),
-        refusals=Rate(settings.max_refused_messages / REFUSALS_FORGOTTEN, settings.max_refused_messages),
-        patience=settings.max_slowed_seconds,
+        messages=TokenBucket(connection.message_rate, connection.message_burst),
+        bytes=TokenBucket(connection.byte_rate, connection.byte_burst),
+        joins=TokenBucket(connection.join_rate, connection.join_burst),
+        updates=TokenBucket(connection.update_rate, connection.update_burst),
+        refusals=TokenBucket(connection.max_refused_messages / REFUSALS_FORGOTTEN, connection.max_refused_messages),
+        patience=connection.max_slowed_seconds,
+        deliveries=TokenBucket(connection.delivery_rate, connection.delivery_burst),
+        pace=Pace(connection.max_delivery_rate),
     )
     together = AddressRates(
-        connections=Rate(settings.address_connection_rate, settings.address_connection_burst),
-        messages=Rate(settings.address_message_rate, settings.address_message_burst),
-        bytes=Rate(settings.address_byte_rate, settings.address_byte_burst),
-        joins=Rate(settings.address_join_rate, settings.address_join_burst),
-        most_connections=settings.max_address_connections,
+        connections=TokenBucket(address.connection_rate, address.connection_burst),
+        messages=TokenBucket(address.message_rate, address.message_burst),
+        bytes=TokenBucket(address.byte_rate, address.byte_burst),
+        joins=TokenBucket(address.join_rate, address.join_burst),
+        requests=TokenBucket(address.request_rate, address.request_burst),
+        max_connections=address.max_address_connections,
+        deliveries=TokenBucket(address.delivery_rate, address.delivery_burst),
     )
-    return Addresses(together, each, most=settings.max_addresses)
+    return IpLimits(together, each, max_addresses=address.max_addresses)
+
+
+def _sessions(settings: Settings, node: Node, memory: MemoryBudget) -> Sessions:
+    limits = SessionLimits(
+        window=settings.sessions.resume_window,
+        max_frames=settings.sessions.max_session_messages,
+        max_bytes=settings.sessions.max_session_bytes,
+        max_rooms=settings.sessions.max_rooms_per_connection,
+        max_detached=settings.connections.max_connections,
+        max_address_detached=settings.addresses.max_address_detached,
+    )
+    secret = settings.server.secret_key.encode() or secrets.token_bytes(32)
+    return Sessions(node, derive(secret, "resume tokens"), limits, memory)
+
+
+def _authentication(settings: Settings) -> Authentication | None:
+    auth = settings.auth
+    if auth.mode == "off":
+        return None
+    from mcp_actors.auth.tokens import FileKeys, KeyFileError, Verifier, secret_key  # noqa: PLC0415 - slow to import
+
+    key = secret_key(settings.server.secret_key)
+    try:
+        find = FileKeys(Path(auth.key_file)).find if auth.key_file else lambda _key_id: key
+    except KeyFileError as error:
+        raise StartError(f"MCP_ACTORS_AUTH_KEY_FILE is {auth.key_file!r}, and {error}.") from None
+    expected = Expectations(auth.audience, auth.issuer, auth.leeway, settings.connections.max_id_length)
+    return Authentication(
+        Verifier(find, expected, max_bytes=auth.max_token_bytes).verify,
+        required=auth.mode == "required",
+        timeout=auth.timeout,
+        notice=auth.notice,
+        leeway=auth.leeway,
+    )
+
+
+def banner(settings: HttpSettings) -> str:
+    """The value of the header `Server`; empty for none."""
+    return f"mcp_actors/{__version__}" if settings.server_banner else ""
+
+
+def connection_bounds(settings: ConnectionSettings) -> Bounds:
+    """The limits of each connection."""
+    bad_messages = TokenBucket(settings.max_bad_messages / BAD_MESSAGES_FORGOTTEN, settings.max_bad_messages)
+    return Bounds(settings.max_outbox_messages, settings.max_outbox_bytes, bad_messages)
+
+
+def terms(settings: Settings) -> dict[str, Any]:
+    """The fields of `joined` and `connected` that tell a client how to use its connection."""
+    found: dict[str, Any] = {"max_message_bytes": settings.connections.max_message_bytes}
+    interval, window = settings.connections.ping_interval, settings.sessions.resume_window
+    if not interval:
+        return found
+    # A client notices the loss of its connection after two intervals, and needs the rest of the window to resume.
+    return found | {"ping_interval": round(min(interval, window / 3), 3) if window else interval}
+
+
+def _web_app(settings: Settings, app: App) -> WebApp:
+    http, connection = settings.http, settings.connections
+    policy = OriginPolicy(http.allowed_hosts, http.cors_allowed_origins, loopback=is_loopback(settings.server.host))
+    limits = Limits(
+        connection.max_message_bytes,
+        connection.max_metadata_bytes,
+        connection.max_id_length,
+        settings.rooms.max_ban_seconds,
+    )
+    bounds = connection_bounds(connection)
+    environment = Environment(app.connections, app.addresses, bounds, app.authentication, app.memory)
+    loops = frame_loops()
+
+    def route(endpoint: type[SignalingEndpoint | MessagingEndpoint], decode: Callable[[bytes], Any]) -> dict[str, Any]:
+        serving = endpoint(
+            app.node,
+            app.sessions,
+            app.connections,
+            app.authentication,
+            decode,
+            ice_servers=settings.rooms.ice_servers,
+            version=__version__,
+            terms=terms(settings),
+            ban_addresses=settings.rooms.ban_addresses,
+        )
+        return {
+            "environment": environment,
+            "endpoint": serving,
+            "policy": policy,
+            "loops": loops,
+            "max_message": READ_LIMIT * connection.max_message_bytes,
+            "refuse_with_close": http.refuse_with_close,
+        }
+
+    state = {"broker": app.node.broker, "connections": app.connections}
+    signaling = Route(EndpointHandler, route(SignalingEndpoint, peer_decoder(limits).decode))
+    messaging = Route(EndpointHandler, route(MessagingEndpoint, user_decoder(limits).decode))
+    pages = {
+        path: Route(PageHandler, {"policy": policy, "file": file})
+        for path, file in read_files(Path(str(files("mcp_actors") / "web"))).items()
+    }
+    echo = {"/echo": Route(EchoHandler, {"policy": policy, "loops": loops})}
+    return WebApp(
+        TrustedProxies(http.trusted_proxies, http.proxy_header),
+        app.addresses,
+        {
+            **pages,
+            **(echo if http.echo else {}),
+            "/ws/signaling": signaling,
+            "/ws/signaling/": signaling,
+            "/ws/mcp": messaging,
+            "/ws/mcp/": messaging,
+            "/healthz": Route(HealthHandler, state),
+            "/readyz": Route(ReadyHandler, state),
+        },
+        Route(PageHandler, {"policy": policy, "file": None}),
+        banner=banner(http),
+        max_url_bytes=http.max_url_bytes,
+        log_function=_log_request,
+    )
 
 
 def _log_request(handler: RequestHandler) -> None:

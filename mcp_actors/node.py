@@ -1,4 +1,4 @@
-"""The node: this server process, with its id, its broker and its rooms; and one connection's membership in a room."""
+"""The node: this server process with its broker and its rooms; and the membership of one session in one room."""
 
 from __future__ import annotations
 
@@ -7,22 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from mcp_actors.actors.directory import Directory
 from mcp_actors.actors.loop import ActorDeadError
-from mcp_actors.actors.mail import (
-    Adopt,
-    Broadcast,
-    Claim,
-    Depart,
-    Enter,
-    Exit,
-    Greeting,
-    Mail,
-    Mark,
-    Moderate,
-    Outlet,
-    Recover,
-    Relayed,
-    Return,
-)
+from mcp_actors.actors.mail import Broadcast, Call, ClientPort, Mail, Signal
+from mcp_actors.actors.room import RoomActor
 from mcp_actors.protocol import handover
 from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.protocol.events import Kind, LeaveReason, Member
@@ -30,22 +16,23 @@ from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, Request
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from mcp_actors.actors.loop import ActorRef, Inbox
-    from mcp_actors.actors.room import RoomActor
+    from mcp_actors.actors.observers import MembershipObserver
     from mcp_actors.broker import Broker
-    from mcp_actors.protocol.events import MemberMoved
-    from mcp_actors.protocol.handover import MemberState, SessionState
-    from mcp_actors.protocol.messages import Message, Moderation, Targeted
+    from mcp_actors.protocol.events import MemberMoved, Removal
+    from mcp_actors.protocol.handover import Handover, MemberState
+    from mcp_actors.protocol.messages import Message, OrderedRequest, Targeted
+    from mcp_actors.protocol.outgoing import Relayed
 
 
 class Node:
-    """What a transport needs of this process: memberships in its rooms.
+    """The rooms of this process.
 
-    `room_capacity`: members of each kind in one room. `max_rooms`: rooms of this process. `max_inbox`: mails that may
-    wait for a room before those who send to it are slowed. `max_unanswered`: messages with an `id` of one room that may
-    wait for the receipts of other nodes.
+    `room_capacity`: peers, and connections of users, in one room. `max_rooms`: open rooms. `max_inbox`: mails that may
+    wait for a room before its senders are slowed down. `max_pending_acks`: messages of one room that may wait for
+    receipts of other nodes. `max_pending_messages`: messages of one member that may wait for its join.
     """
 
     def __init__(
@@ -56,20 +43,42 @@ class Node:
         room_capacity: int,
         max_rooms: int,
         max_inbox: int,
-        max_unanswered: int,
+        max_pending_acks: int,
+        max_pending_messages: int = 64,
     ) -> None:
         self.id = node_id
         self.broker = broker
-        self.rooms = Directory(
+        self.max_inbox = max_inbox
+        self._directory = Directory(
             broker,
             capacity=room_capacity,
             max_rooms=max_rooms,
-            max_unanswered=max_unanswered,
+            max_pending_acks=max_pending_acks,
+            max_pending_messages=max_pending_messages,
             max_inbox=max_inbox,
         )
-        self.max_inbox = max_inbox
         self._memberships = count(1)
         self._nonce = f"{node_id[-4:]}-"
+
+    def observe(self, observer: MembershipObserver) -> None:
+        """Tell an observer of the rooms and members of this process from now on."""
+        self._directory.observers.add(observer)
+
+    def rooms(self) -> list[RoomId]:
+        """The rooms that are open in this process."""
+        return self._directory.ids()
+
+    def roster(self, room: RoomId) -> list[Member]:
+        """The members of a room on all nodes; empty if the room is not open in this process."""
+        return self._directory.roster(room)
+
+    def audience_size(self, room: RoomId, kind: Kind) -> int:
+        """The number of other members of a room, on all nodes, that hear what a peer, or a user, tells all."""
+        return self._directory.audience_size(room, kind)
+
+    def watchers(self, room: RoomId) -> int:
+        """The number of members of a room at this node that are told when a peer is detached and attached."""
+        return self._directory.watchers(room)
 
     def membership(
         self,
@@ -80,14 +89,15 @@ class Node:
         *,
         session: str,
         verified: bool = False,
+        address: str = "",
     ) -> Membership:
-        """A place in a room for one session, to be entered in this same turn of the loop.
+        """A new membership, to be entered in the same turn of the loop.
 
-        Raises `Unavailable` when there are too many rooms.
+        Raises `Unavailable` if there are too many rooms.
         """
         incarnation = Incarnation(f"{session}.{self._nonce}{next(self._memberships)}")
-        member = Member(kind, member_id, incarnation, self.id, metadata or {}, verified=verified)
-        return Membership(self.rooms.room(room_id), member, self)
+        member = Member(kind, member_id, incarnation, self.id, metadata or {}, verified=verified, address=address)
+        return Membership(self._directory.room(room_id), member, self)
 
     def claimed(
         self,
@@ -95,27 +105,31 @@ class Node:
         kind: Kind,
         member_id: PeerId | UserId,
         incarnation: Incarnation,
-        moves: int,
+        epoch: int,
         *,
         verified: bool,
     ) -> Membership:
-        """A place in a room that a session has at another node, to be claimed in this same turn of the loop.
+        """A membership that a session has at another node, to be claimed in the same turn of the loop.
 
-        Raises `Unavailable` when there are too many rooms.
+        Raises `Unavailable` if there are too many rooms.
         """
-        member = Member(kind, member_id, incarnation, self.id, {}, moves=moves, verified=verified)
-        return Membership(self.rooms.room(room_id), member, self)
+        member = Member(kind, member_id, incarnation, self.id, {}, epoch=epoch, verified=verified)
+        return Membership(self._directory.room(room_id), member, self)
 
 
 class Departed(NamedTuple):
-    """A place that is at another node by now: what is known of it, and the member as all know it."""
+    """A member that moved to another node: its state, and the member as all nodes know it.
+
+    `late`: the nodes that may still send to it here.
+    """
 
     state: MemberState
     member: Member
+    late: Sequence[NodeId] = ()
 
 
 class Membership:
-    """One session in one room. Each method raises `Unavailable` if the room was lost."""
+    """One session in one room. Methods raise `Unavailable` if the room was lost, unless they never fail."""
 
     __slots__ = ("_inbox", "_member", "_node", "_room", "presence")
 
@@ -125,89 +139,97 @@ class Membership:
         self._member = member
         self._node = node
         self.presence = False
-        """Whether it is told who is away."""
+        """Whether the member wants to know of detached peers."""
 
     @property
     def member_id(self) -> PeerId | UserId:
-        """Under which id."""
+        """The peer id or user id."""
         return self._member.id
 
     @property
     def incarnation(self) -> Incarnation:
-        """As which one."""
+        """The incarnation of the member."""
         return self._member.incarnation
 
-    def enter(
-        self, outlet: Outlet, greeting: Greeting, *, presence: bool = False, moderator: bool = False
-    ) -> Awaitable[None]:
-        """Ask at once to enter, though the room is locked if as a `moderator`, and await the outcome.
+    def enter(self, port: ClientPort, *, presence: bool = False, moderator: bool = False) -> Awaitable[None]:
+        """Ask at once to join, though the room is locked if as a `moderator`, and await that the port was welcomed.
 
-        The room writes the reply. Raises `PeerIdTaken`, `RoomFull` or `RoomLocked` too.
+        Messages may be sent right behind. Raises `PeerIdTaken`, `RoomFull` and `RoomLocked`, too.
         """
         self.presence = presence
-        return self._ask(Enter(self._member, outlet, greeting, presence, moderator))
+        return self._ask(RoomActor.enter, self._member, port, presence, moderator)
 
-    def moderate(self, request: Moderation) -> Awaitable[None]:
-        """Ask at once for what a moderator wants, and await that it is done; the room writes the reply.
+    def come_back(self) -> Awaitable[None]:
+        """Send the port another welcome, for a client that has reconnected."""
+        return self._ask(RoomActor.welcome_back, self._member.incarnation)
 
-        Raises `NotInRoom` and `PeerNotFound` too.
+    def moderate(self, request: OrderedRequest) -> Awaitable[None]:
+        """Ask at once for an update or a moderator's request, and await that it is done; the room sends the reply.
+
+        Raises `NotInRoom` and `PeerNotFound`, too.
         """
-        return self._ask(Moderate(self._member.incarnation, request))
+        return self._ask(RoomActor.moderate, self._member.incarnation, request)
 
-    def claim(self, outlet: Outlet) -> Awaitable[MemberMoved | LeaveReason | None]:
-        """Ask at once to have the place here, and await its move; None if it is gone, or how a moderator put it out."""
-        return self._ask(Claim(self._member, outlet))
+    def claim(self, port: ClientPort) -> Awaitable[MemberMoved | Removal | None]:
+        """Ask at once for the member to move here, and await its move.
+
+        None if the member is gone, or its removal if a moderator removed it.
+        """
+        return self._ask(RoomActor.claim, self._member, port, self.presence)
+
+    def fence_owner(self) -> Awaitable[None]:
+        """Ask at once to go on without the handover of the claimed member, and await that all nodes know."""
+        return self._ask(RoomActor.fence_owner, self._member.incarnation)
+
+    def deliver_late(self, messages: Sequence[tuple[str, Relayed]]) -> None:
+        """Send what the member's old node had for it, each message with its sender's id; never fails.
+
+        What members of that node have sent since is held until then.
+        """
+        self._call(RoomActor.deliver_late, self._member.incarnation, messages)
 
     def adopt(self, state: MemberState) -> None:
-        """Go on with what the node at which the place was has left behind of it; never fails."""
-        if self._room.is_alive():
-            self._room.tell(Adopt(self._member.incarnation, state))
+        """Go on with what a stopped node has left of the member; never fails."""
+        self._call(RoomActor.adopt, self._member.incarnation, state)
 
-    async def recover(self, room: RoomId, move: MemberMoved, at: str, patience: float) -> bool:
-        """Let the outlet have what came for the place where it was, after what `at` names; whether that is all."""
-        found = await self._node.broker.recover(room, self._member.kind, move, at, patience)
+    async def recover(self, room: RoomId, move: MemberMoved, offset: str, patience: float) -> bool:
+        """Give the port what came to the member's old node after an offset; whether that is everything."""
+        found = await self._node.broker.recover(room, self._member.kind, move, offset, patience)
         if self._room.is_alive():
-            await self._ask(Recover(self._member.incarnation, found.events, found.answered, found.known))
+            await self._ask(RoomActor.recover, self._member.incarnation, found)
         return found.whole
 
     async def depart(self) -> Departed | None:
-        """Let go of the place, which is at another node by now; await what is known of it. None if it is gone."""
+        """Let go of the member, which moved to another node, and return what is known of it; None if it is gone."""
         try:
-            answer = await self._ask(Depart(self._member.incarnation))
+            answer = await self._ask(RoomActor.depart, self._member.incarnation)
         except Unavailable:
             return None
         return None if answer is None else Departed(*answer)
 
-    def hand_over(self, room: RoomId, departed: Departed, session: SessionState | None, at: str) -> None:
-        """Send what is known of the place, and of its session, to the node at which it is; `at` as in `Handover`."""
-        body = handover.pack(handover.Handover(departed.state, session, at))
-        self._node.broker.hand_over(room, departed.member, body)
+    def hand_over(self, room: RoomId, departed: Departed, told: Handover) -> None:
+        """Send what is known of the member, and of its session, to its new node."""
+        self._node.broker.hand_over(room, departed.member, handover.pack(told))
 
-    def come_back(self, greeting: Greeting) -> Awaitable[None]:
-        """Have the room write the reply to the join again, for a client that came back; await that it has."""
-        return self._ask(Return(self._member.incarnation, greeting))
-
-    def mark(self, *, away: bool) -> None:
-        """Say that the client has no connection now, or has one again; never fails."""
-        if self._room.is_alive():
-            self._room.tell(Mark(self._member.incarnation, away))
+    def mark(self, *, detached: bool, address: str = "") -> None:
+        """Note that the client has no connection, or has one again, from an address; never fails."""
+        self._call(RoomActor.set_presence, self._member.incarnation, detached, address)
 
     def leave(self, request_id: RequestId | None) -> Awaitable[None]:
-        """Ask at once to leave, and await that it is done; the room writes the reply."""
-        return self._ask(Exit(self._member.incarnation, LeaveReason.LEFT, request_id, replied=True))
+        """Ask at once to leave, and await that it is done; the room sends the reply."""
+        return self._ask(RoomActor.leave, self._member.incarnation, LeaveReason.LEFT, request_id, True)
 
     def end(self, reason: LeaveReason) -> None:
         """Leave because the connection is gone; never fails."""
-        if self._room.is_alive():
-            self._room.tell(Exit(self._member.incarnation, reason))
+        self._call(RoomActor.leave, self._member.incarnation, reason)
 
-    def relay(self, message: Targeted, frame: bytes) -> Future[None] | None:
-        """Send a peer's message on; a future is returned where the sender must wait before it reads on."""
-        return self._tell(Relayed(self._member.incarnation, message, frame))
+    def relay(self, request: Targeted, frame: bytes) -> Future[None] | None:
+        """Send a peer's message; a future is returned if the sender must wait for it before it reads on."""
+        return self._tell(Signal(self._member.incarnation, request, frame))
 
-    def broadcast(self, message: Message, frame: bytes) -> Future[None] | None:
-        """Send a user's message on; a future is returned where the sender must wait before it reads on."""
-        return self._tell(Broadcast(self._member.incarnation, message, frame))
+    def broadcast(self, request: Message, frame: bytes) -> Future[None] | None:
+        """Send a user's message; a future is returned if the sender must wait for it before it reads on."""
+        return self._tell(Broadcast(self._member.incarnation, request, frame))
 
     def _tell(self, mail: Mail) -> Future[None] | None:
         try:
@@ -217,8 +239,12 @@ class Membership:
         inbox = self._inbox
         return inbox.drained() if len(inbox.envelopes) > self._node.max_inbox else None
 
-    def _ask(self, mail: Mail) -> Awaitable[Any]:
-        return _answered(self._room.ask(mail, block=False))
+    def _call(self, method: Callable[..., Any], *args: Any) -> None:
+        if self._room.is_alive():
+            self._room.tell(Call(method, args))
+
+    def _ask(self, method: Callable[..., Any], *args: Any) -> Awaitable[Any]:
+        return _answered(self._room.ask(Call(method, args), block=False))
 
 
 async def _answered(answer: Awaitable[Any]) -> Any:
@@ -227,7 +253,7 @@ async def _answered(answer: Awaitable[Any]) -> Any:
     except ActorDeadError:
         raise _lost() from None
     finally:
-        del answer  # else an error, its traceback and the future that holds it would keep each other
+        del answer  # an error, its traceback and the future that holds it would keep each other alive
 
 
 def _lost() -> Unavailable:

@@ -1,4 +1,4 @@
-"""What every test runs on, and what no test may leave behind: tasks, actors, unexpected warnings."""
+"""Fixtures for all tests, and checks that no test leaves tasks or actors behind or logs unexpected warnings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import inspect
 import logging
 import os
 import signal
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import structlog
@@ -17,16 +18,23 @@ from hypothesis import HealthCheck, settings
 from pykka import ActorRegistry
 from tornado.ioloop import IOLoop
 
+from bench.engine import Engine
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.server import Server
 
 TEST_DEADLINE = 30.0
-"""Seconds a coroutine test may take before it fails."""
+"""Seconds after which a coroutine test fails."""
 
-PARTING_TURNS = 20
-"""Turns the loop gets after a test, in which what was cancelled or told to stop does so."""
+PREFIXES = count()
 
-pytest.register_assert_rewrite("tests.broker.contract", "tests.support")
+TEARDOWN_TURNS = 20
+"""Iterations of the loop after a test, in which cancelled tasks and stopped actors finish."""
+
+pytest.register_assert_rewrite("tests.broker.contract", "tests.connection.contract", "tests.support")
 
 settings.register_profile(
     "tests",
@@ -58,12 +66,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.async_test_timeout is None:
         config.option.async_test_timeout = TEST_DEADLINE
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job; what tests start would inherit it
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a background job; child processes inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give every coroutine test a loop of its own, whether it names `io_loop` or not."""
+    """Give every coroutine test its own loop, even if it does not name the `io_loop` fixture."""
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             names = item.fixturenames
@@ -74,7 +82,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _keep_those_with_a_loop(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what runs in the same way whichever loop was asked for."""
+    """Deselect tests that use no event loop."""
     names = [getattr(item, "fixturenames", ()) for item in items]
     config.hook.pytest_deselected(
         items=[item for item, used in zip(items, names, strict=True) if "io_loop" not in used]
@@ -83,39 +91,94 @@ def _keep_those_with_a_loop(config: pytest.Config, items: list[pytest.Item]) -> 
 
 
 def pytest_collection_finish() -> None:
-    """Take what was imported out of the garbage collector's sight: collecting after each test is cheap then."""
+    """Freeze imported objects, so that collecting garbage after each test is cheap."""
     gc.collect()
     gc.freeze()
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Collect no garbage while a failure is formatted: a finalizer can make Python 3.11's `ast.parse` fail."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 @pytest.fixture
 def io_loop(pytestconfig: pytest.Config) -> Iterator[IOLoop]:
-    """A fresh loop for each test."""
+    """A new loop for each test."""
     made = uvloop.new_event_loop() if pytestconfig.getoption("--loop") == "uvloop" else asyncio.new_event_loop()
     loop = IOLoop(asyncio_loop=made, make_current=False)
     yield loop
     loop.close(all_fds=True)
 
 
-# ---------------------------------------------------------------------------------------------------------------- leaks
+@pytest.fixture
+def server(request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
+    """A server in the test's loop, with default settings or those of the markers `settings`."""
+    from tests.support.server import Server  # noqa: PLC0415 - after its assertions are rewritten
+
+    server = Server(tmp_path, **_settings(request))
+    io_loop.run_sync(server.start)
+    yield server
+    io_loop.run_sync(server.stop)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """The Redis that tests share: each has a prefix of its own, and a test that disturbs a server starts another."""
+    with Engine() as started:
+        yield started
+
+
+@pytest.fixture
+def prefix() -> str:
+    """The prefix of the keys of one test."""
+    return f"t{next(PREFIXES)}"
+
+
+@pytest.fixture(params=[1, 2], ids=["one process", "two processes"])
+def servers(request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path, prefix: str) -> Iterator[list[Server]]:
+    """The servers of two members, with the settings of the markers `settings`; in one process they are the same."""
+    from tests.support.server import Server  # noqa: PLC0415 - after its assertions are rewritten
+
+    settings = _settings(request)
+    if request.param == 2:
+        settings |= {"redis_url": request.getfixturevalue("engine").url, "redis_prefix": prefix}
+    started = [Server(tmp_path, **settings) for _ in range(request.param)]
+    for server in started:
+        io_loop.run_sync(server.start)
+    yield [started[0], started[-1]]
+    for server in started:
+        io_loop.run_sync(server.stop)
+
+
+def _settings(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the settings that the module and the test ask for; those of the test have priority."""
+    settings: dict[str, Any] = {}
+    for marker in reversed(list(request.node.iter_markers("settings"))):
+        settings |= marker.kwargs
+    return settings
 
 
 class LogPattern(NamedTuple):
-    """Log records of one logger or its children, with a text in their message."""
+    """Matches records of a logger or its children whose message contains a text."""
 
     logger: str
     text: str
 
     def matches(self, record: logging.LogRecord) -> bool:
-        """Whether the record is meant."""
+        """Whether a record matches."""
         named = record.name == self.logger or record.name.startswith(self.logger + ".")
         return named and self.text in record.getMessage()
 
 
 class ExpectedLogs(logging.Handler):
-    """The warnings and errors that were logged, and which of them a test expects.
+    """Collects warnings and errors and compares them with what a test expects.
 
-    `expected_logs(logger, text)`: such a record must be logged, once or more. `expected_logs.allow`: it may be.
+    `expected_logs(logger, text)` requires at least one such record; `expected_logs.allow` only permits it.
     """
 
     def __init__(self) -> None:
@@ -125,11 +188,11 @@ class ExpectedLogs(logging.Handler):
         self._allowed: list[LogPattern] = []
 
     def __call__(self, logger: str, text: str = "") -> None:
-        """Require such a record."""
+        """Require a record."""
         self._required.append(LogPattern(logger, text))
 
     def allow(self, logger: str, text: str = "") -> None:
-        """Allow such a record."""
+        """Permit a record."""
         self._allowed.append(LogPattern(logger, text))
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -137,7 +200,7 @@ class ExpectedLogs(logging.Handler):
         self.records.append(record)
 
     def problems(self) -> list[str]:
-        """What was logged and not expected, and what was expected and not logged."""
+        """Unexpected records and missing ones, as text."""
         known = (*self._required, *self._allowed)
         unexpected = [
             f"logged unexpectedly: {record.levelname} {record.name}: {record.getMessage()}"
@@ -154,7 +217,7 @@ class ExpectedLogs(logging.Handler):
 
 @pytest.fixture
 def expected_logs() -> Iterator[ExpectedLogs]:
-    """Say what a test expects to be logged at WARNING or above."""
+    """Declare the records at WARNING or above that a test expects."""
     logs = ExpectedLogs()
     root = logging.getLogger()
     root.addHandler(logs)
@@ -169,13 +232,13 @@ def _nothing_is_left_behind(request: pytest.FixtureRequest, expected_logs: Expec
     problems = [f"actor left behind: {ref}" for ref in ActorRegistry.get_all()]
     if loop is not None:
         problems += [f"task left behind: {task}" for task in loop.run_sync(_tasks_left)]
-        gc.collect()  # a future whose exception nobody took says so only now
+        gc.collect()  # futures whose exception was never retrieved log it when collected
     problems += expected_logs.problems()
     if problems:
         pytest.fail("\n".join(problems), pytrace=False)
 
 
 async def _tasks_left() -> list[asyncio.Task[object]]:
-    for _ in range(PARTING_TURNS):
+    for _ in range(TEARDOWN_TURNS):
         await asyncio.sleep(0)
     return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

@@ -1,24 +1,36 @@
-"""The house keeps its shape: layers import downwards, tests mirror the source."""
+"""The layout of the code: layers import downwards, without circles; modules and classes stay small; tests mirror it."""
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = sorted(path.relative_to(ROOT / "mcp_actors") for path in (ROOT / "mcp_actors").rglob("*.py"))
+PACKAGE = ROOT / "mcp_actors"
+SOURCES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 UNTESTED = {
-    "protocol/events.py",  # shapes alone; every test of rooms and brokers is made of them
+    "protocol/events.py",  # data shapes, used by every test of rooms and brokers
     "room/effects.py",  # the same
     "actors/mail.py",  # the same
+    "broker/redis/settings.py",  # the same
+    "sessions/ports.py",  # the same
+    "connection/transport.py",  # a port, tested by the suite of its adapters
 }
 DRAWERS = {"utils", "helpers", "common", "manager", "service", "misc"}
+MAX_METHODS, MAX_LINES = 25, 400
 
 
-def test_imports_follow_the_rules() -> None:
+def _text(source: Path) -> str:
+    return (PACKAGE / source).read_text(encoding="utf-8")
+
+
+def test_imports_follow_the_contracts() -> None:
     rules = subprocess.run(
         [sys.executable, "-c", "from importlinter.cli import lint_imports; raise SystemExit(lint_imports())"],
         cwd=ROOT,
@@ -29,6 +41,16 @@ def test_imports_follow_the_rules() -> None:
     assert rules.returncode == 0, rules.stdout
 
 
+def test_no_module_imports_itself_through_others() -> None:
+    """Imports for type checking count, too."""
+    graph = grimp.build_graph("mcp_actors", cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        pytest.fail(f"import circle: {' <- '.join(error.args[1])}", pytrace=False)
+
+
 @pytest.mark.parametrize("source", [path for path in SOURCES if path.name != "__init__.py"], ids=str)
 def test_every_module_has_its_tests(source: Path) -> None:
     name = "test_main.py" if source.name == "__main__.py" else f"test_{source.name}"
@@ -36,14 +58,25 @@ def test_every_module_has_its_tests(source: Path) -> None:
     assert tests.is_file() or source.as_posix() in UNTESTED, f"{tests} is missing"
 
 
-def test_no_module_is_a_drawer() -> None:
+@pytest.mark.parametrize("source", SOURCES, ids=str)
+def test_modules_and_classes_are_small(source: Path) -> None:
+    text = _text(source)
+    assert text.count("\n") <= MAX_LINES or f"longer than {MAX_LINES} lines" in (
+        ast.get_docstring(ast.parse(text)) or ""
+    )
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef):
+            methods = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+            assert len(methods) <= MAX_METHODS, f"{node.name} has {len(methods)} methods"
+
+
+def test_module_names_say_what_they_hold() -> None:
     assert not {path.stem for path in SOURCES} & DRAWERS
 
 
-def test_the_package_does_not_import_its_tests_or_benches() -> None:
-    for path in SOURCES:
-        text = (ROOT / "mcp_actors" / path).read_text(encoding="utf-8")
-        assert "import tests" not in text
-        assert "from tests" not in text
-        assert "import bench" not in text
-        assert "from bench" not in text
+@pytest.mark.parametrize("source", SOURCES, ids=str)
+def test_the_package_imports_neither_tests_nor_bench(source: Path) -> None:
+    for node in ast.walk(ast.parse(_text(source))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not {name.partition(".")[0] for name in names} & {"tests", "bench"}

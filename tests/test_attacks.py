@@ -1,6 +1,6 @@
-"""Hostile messages, one by one: whatever stands in whichever field, its sender gets an answer and nobody else notices.
+"""Hostile clients: whatever they send is answered, and does not affect others.
 
-What takes time or masses of connections is in `python -m bench attack`.
+Attacks that take time or many connections are in `python -m bench attack`.
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tornado.websocket import WebSocketProtocol13
 
-from mcp_actors.app import TURNS
-from mcp_actors.transports.frame_loop import FrameLoop
-from mcp_actors.transports.frames import TURN
-from mcp_actors.transports.websocket import SocketHandler
+from mcp_actors.adapters.tornado.upgrade import MAX_FLOODING
+from mcp_actors.connection.connection import Connection
+from mcp_actors.ws.frame_loop import FrameLoop
+from mcp_actors.ws.frames import BATCH
 from tests.support.certificate import make_certificate
 from tests.support.client import Client, Closed
 from tests.support.loop import until
 from tests.support.server import Server
 from tests.support.socket import Socket
-from tests.transports.test_frames import Raw
-from tests.transports.test_limits import NO_MESSAGES, PROMPT, codes, frames_until_close, write_for_ever
+from tests.test_limits import OTHER_FRAMES, PROMPT, codes, frames_until_close, write_for_ever
+from tests.ws.test_frames import Raw
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tornado.ioloop import IOLoop
@@ -72,7 +71,7 @@ HOSTILE = {
     "very many keys": "{" + ",".join(f'"{number}":0' for number in range(5000)) + "}",
     "a sender": '{"sender":"somebody else"}',
 }
-"""Values as JSON has them, or as it forbids them."""
+"""JSON values, valid and not."""
 
 PEER_FIELDS: dict[str, dict[str, str]] = {
     "join": {
@@ -118,7 +117,7 @@ RELAYED = {"offer", "answer", "ice-candidate", "signal", "message"}
 
 
 def written(kind: str, fields: dict[str, str], hostile: str, value: str) -> str:
-    """A message whose fields are as they should be, but for one."""
+    """Return a message with one hostile field."""
     outer = {"type": f'"{kind}"', "room": '"r"'} | {name: text for name, text in fields.items() if "." not in name}
     if kind == "connect":
         del outer["room"]
@@ -134,17 +133,17 @@ def written(kind: str, fields: dict[str, str], hostile: str, value: str) -> str:
     return "{" + ",".join(f'"{name}":{text}' for name, text in outer.items()) + "}"
 
 
-@pytest.fixture(params=["fast", "stock"])
-def server(request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
-    """A server of each frame loop, which does not hang up on who errs often: each of the errors is looked at here."""
-    server = Server(tmp_path, frame_loop=request.param, max_bad_messages=1000)
+@pytest.fixture
+def server(io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
+    """A server that tolerates many errors, each of which is checked here."""
+    server = Server(tmp_path, max_bad_messages=1000)
     io_loop.run_sync(server.start)
     yield server
     io_loop.run_sync(server.stop)
 
 
 async def bystanders(server: Server) -> tuple[Client, Client]:
-    """Two peers of another room."""
+    """Return two peers of another room."""
     one, two = await server.peer(), await server.peer()
     await one.join("calm", "one")
     await two.join("calm", "two")
@@ -153,7 +152,7 @@ async def bystanders(server: Server) -> tuple[Client, Client]:
 
 
 async def signal(one: Client, two: Client) -> None:
-    """Their call goes on, and they heard of nothing."""
+    """Check that their call goes on, and that nothing else reached them."""
     await one.say("signal", "calm", {"target_peer_id": "two", "data": "hello"})
     message = await two.expect("signal", data="hello")
     assert message["sender"] == "one"
@@ -203,9 +202,6 @@ async def test_a_user_may_write_anything_into_any_field(server: Server, kind: st
     await signal(*calm)
 
 
-# ------------------------------------------------------------------------------------------------------------- spoofing
-
-
 SIGNAL = '"type":"signal","room":"r","payload":{"target_peer_id":"witness","data":1}'
 OFFER = '"type":"offer","room":"r","payload":{"target_peer_id":"witness","offer":{"type":"offer","sdp":"v=0"}}'
 SPOOFED = {
@@ -224,7 +220,6 @@ SPOOFED = {
     "two types, one escaped": r'{%s,"typ\u0065":"offer"}' % SIGNAL,
     "two messages": "{%s}{%s}" % (SIGNAL, SIGNAL),
     "a list of messages": "[{%s}]" % SIGNAL,
-    "a byte order mark": "\ufeff{%s}" % SIGNAL,
     "a comment": "/*{*/{%s}" % SIGNAL,
     "an error of the server": '{"type":"error","room":"r","payload":{"code":"internal"}}',
     "another's join": '{"type":"peer-joined","room":"r","payload":{"peer_id":"x","metadata":{},"order":9}}',
@@ -232,7 +227,7 @@ SPOOFED = {
 
 
 @pytest.mark.parametrize("how", SPOOFED)
-async def test_what_the_server_says_cannot_be_said_in_its_place(server: Server, how: str) -> None:
+async def test_messages_of_the_server_cannot_be_forged(server: Server, how: str) -> None:
     mallory, witness = await server.peer(), await server.peer()
     await witness.join("r", "witness")
     await mallory.join("r", "mallory")
@@ -242,8 +237,8 @@ async def test_what_the_server_says_cannot_be_said_in_its_place(server: Server, 
     assert await witness.drain("r") == []
 
 
-async def test_what_stands_twice_is_passed_on_only_as_the_server_took_it(server: Server) -> None:
-    """The last counts, for the server and for JSON.parse alike: who is not in a room cannot seem to speak in it."""
+async def test_a_field_that_occurs_twice_is_relayed_as_the_server_understood_it(server: Server) -> None:
+    """The last one counts, for the server and for JSON.parse: no client can appear to speak in a room it is not in."""
     mallory, witness = await server.peer(), await server.peer()
     for room in ("r", "secret"):
         await witness.join(room, "witness")
@@ -259,7 +254,7 @@ async def test_what_stands_twice_is_passed_on_only_as_the_server_took_it(server:
     assert text.index('"sender"') == 1
 
 
-async def test_an_id_is_not_taken_from_who_has_it(server: Server) -> None:
+async def test_a_peer_id_cannot_be_taken_from_its_holder(server: Server) -> None:
     mallory, witness = await server.peer(), await server.peer()
     await witness.join("r", "witness")
     await mallory.say("join", "r", {"peer_id": "witness"})
@@ -273,7 +268,7 @@ async def test_an_id_is_not_taken_from_who_has_it(server: Server) -> None:
     assert await witness.drain("r") == []
 
 
-async def test_an_answer_with_a_made_up_number_reaches_nobody(server: Server) -> None:
+async def test_an_answer_with_an_invented_number_is_not_relayed(server: Server) -> None:
     a, b = await server.pair()
     offer = {"target_peer_id": "b", "offer": {"type": "offer", "sdp": "v=0"}}
     for number in (1, 2):
@@ -285,7 +280,7 @@ async def test_an_answer_with_a_made_up_number_reaches_nobody(server: Server) ->
     assert await a.drain("r") == []
 
 
-async def test_who_errs_too_often_is_hung_up_on_and_nobody_else(tmp_path: Path) -> None:
+async def test_a_client_with_too_many_errors_is_closed_and_others_are_not(tmp_path: Path) -> None:
     server = Server(tmp_path)
     await server.start()
     mallory, calm = await server.peer(), await bystanders(server)
@@ -298,18 +293,13 @@ async def test_who_errs_too_often_is_hung_up_on_and_nobody_else(tmp_path: Path) 
     await server.stop()
 
 
-# --------------------------------------------------------------------------------------------------------------- floods
-
-
-@pytest.fixture(params=["fast", "stock", "TLS"])
+@pytest.fixture(params=["plain", "TLS"])
 def flooded(request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path) -> Iterator[Server]:
-    """A server of each frame loop, and one that speaks TLS, with the settings of the test's marker."""
+    """A server with the settings of the test's marker."""
     marker = request.node.get_closest_marker("settings")
     settings = dict(marker.kwargs) if marker else {}
     if request.param == "TLS":
         settings["tls_cert_file"] = str(make_certificate(tmp_path / "server.pem"))
-    else:
-        settings["frame_loop"] = request.param
     server = Server(tmp_path, **settings)
     io_loop.run_sync(server.start)
     yield server
@@ -317,14 +307,12 @@ def flooded(request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path) -> 
 
 
 @pytest.mark.settings(**PROMPT, max_refused_messages=3)
-@pytest.mark.parametrize("kind", NO_MESSAGES)
-async def test_a_flood_of_frames_that_are_no_messages_is_refused_and_closed_and_no_call_notices(
-    flooded: Server, kind: str
-) -> None:
+@pytest.mark.parametrize("kind", OTHER_FRAMES)
+async def test_a_flood_of_control_frames_or_fragments_is_closed_and_affects_no_call(flooded: Server, kind: str) -> None:
     calm = await bystanders(flooded)
     mallory = await Socket.open(flooded)
-    more = Raw(0x00, b"").encode() * 32 if kind.startswith("fragments") else NO_MESSAGES[kind]
-    mallory.writer.write(NO_MESSAGES[kind] + more * 100)
+    more = Raw(0x00, b"").encode() * 32 if kind.startswith("fragments") else OTHER_FRAMES[kind]
+    mallory.writer.write(OTHER_FRAMES[kind] + more * 100)
     await signal(*calm)
     heard, code = await frames_until_close(mallory)
     assert codes(heard) == ["rate-limited"] * 3
@@ -334,22 +322,24 @@ async def test_a_flood_of_frames_that_are_no_messages_is_refused_and_closed_and_
 
 
 @pytest.mark.settings(**PROMPT, max_refused_messages=3)
-async def test_of_who_was_closed_for_a_flood_nothing_more_is_read(
+async def test_nothing_is_read_from_a_client_that_was_closed_for_a_flood(
     flooded: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    read = note_reads(monkeypatch)  # before the connections open, as uvloop looks the method up once
     calm = await bystanders(flooded)
-    read = note_reads(monkeypatch)  # before, as uvloop asks only once for what to call
+    others = set(read)
     mallory = await Socket.open(flooded)
-    protocol: Any = list(flooded.app.connections._open)[2]._socket.ws_connection  # type: ignore[attr-defined]
-    reader = getattr(protocol, "frame_loop", protocol)
     block = Raw(0x81, b" " * 60_000).encode() * 8 + Raw(0x8A, b"").encode() * 200
     mallory.writer.write(block)
     _, code = await frames_until_close(mallory)
     assert code == 4004
-    assert reader in read
+    [reader] = set(read) - others
     read.clear()
     writing = asyncio.ensure_future(write_for_ever(mallory, block))
-    await until(lambda: mallory.writer.transport.get_write_buffer_size() > 65_536, "what it sends on stays with it")
+    await until(
+        lambda: mallory.writer.transport.get_write_buffer_size() > 65_536,
+        "the rest of the flood stays in its own socket",
+    )
     await asyncio.wait([writing], timeout=0.3)
     await signal(*calm)
     assert not writing.done()
@@ -359,35 +349,28 @@ async def test_of_who_was_closed_for_a_flood_nothing_more_is_read(
     mallory.writer.transport.abort()
 
 
-def note_reads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Who read something, each time: by the own frame loop what arrived, by Tornado's a frame."""
-    read: list[object] = []
-    receive, receive_frame = FrameLoop.data_received, WebSocketProtocol13._receive_frame
+def note_reads(monkeypatch: pytest.MonkeyPatch) -> list[FrameLoop]:
+    """Keep the frame loops that read something, each time."""
+    read: list[FrameLoop] = []
+    receive = FrameLoop.data_received
 
     def note(loop: FrameLoop, data: bytes) -> None:
         read.append(loop)
         receive(loop, data)
 
-    async def note_frame(reading: WebSocketProtocol13) -> None:
-        read.append(reading)
-        await receive_frame(reading)
-
     monkeypatch.setattr(FrameLoop, "data_received", note)
-    monkeypatch.setattr(WebSocketProtocol13, "_receive_frame", note_frame)
     return read
 
 
 @pytest.mark.settings(max_address_handshakes=3)
-async def test_handshakes_of_one_address_that_do_not_go_on_keep_nobody_else_out(flooded: Server) -> None:
+async def test_stalled_handshakes_of_one_address_keep_no_other_client_out(flooded: Server) -> None:
     calm = await bystanders(flooded)
-    entrance = flooded.app._server
-    await until(lambda: entrance.handshakes == 0, "no handshake under way")
-    opened = [
-        await asyncio.open_connection("127.0.0.1", flooded.app.port, local_addr=("127.9.9.9", 0)) for _ in range(10)
-    ]
+    http_server = flooded.http_server
+    await until(lambda: http_server.handshakes == 0, "no handshake under way")
+    opened = [await asyncio.open_connection("127.0.0.1", flooded.port, local_addr=("127.9.9.9", 0)) for _ in range(10)]
     hung_up_on = [asyncio.ensure_future(reader.read()) for reader, _ in opened]
     await until(lambda: sum(reading.done() for reading in hung_up_on) == 7, "all but three are hung up on")
-    assert entrance.handshakes == 3
+    assert http_server.handshakes == 3
     await signal(*calm)
     await (await flooded.peer()).join("calm", "three")
     assert sum(reading.done() for reading in hung_up_on) == 7
@@ -396,25 +379,25 @@ async def test_handshakes_of_one_address_that_do_not_go_on_keep_nobody_else_out(
     await asyncio.gather(*hung_up_on, return_exceptions=True)
 
 
-def note_extras(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of the frames that are no messages, as they are read."""
-    read, on_extra = list[int](), SocketHandler.on_extra
+def note_control_frames(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Keep the sizes of control frames as they are read."""
+    read, receive = list[int](), Connection.control_frame_received
 
-    def note(handler: SocketHandler[Any], size: int) -> Coroutine[Any, Any, None] | None:
+    def note(connection: Connection, size: int) -> None:
         read.append(size)
-        return on_extra(handler, size)
+        receive(connection, size)
 
-    monkeypatch.setattr(SocketHandler, "on_extra", note)
+    monkeypatch.setattr(Connection, "control_frame_received", note)
     return read
 
 
 @pytest.mark.settings(connection_message_rate=0, address_message_rate=0, ping_interval=0)
-async def test_however_many_are_loud_few_of_them_have_their_turn_in_a_round_of_the_loop(
+async def test_few_of_many_flooding_clients_are_served_in_a_round_of_the_loop(
     flooded: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calm = await bystanders(flooded)
-    loud = [await Socket.open(flooded) for _ in range(4 * TURNS)]
-    read, most = note_extras(monkeypatch), 0
+    flooding = [await Socket.open(flooded) for _ in range(4 * MAX_FLOODING)]
+    read, most = note_control_frames(monkeypatch), 0
 
     async def count() -> None:
         nonlocal most
@@ -423,13 +406,13 @@ async def test_however_many_are_loud_few_of_them_have_their_turn_in_a_round_of_t
             await asyncio.sleep(0)
             most = max(most, len(read))
 
-    for socket in loud:
+    for socket in flooding:
         socket.writer.write(Raw(0x8A, b"").encode() * 500)
     counting = asyncio.create_task(count())
     for _ in range(20):
         await signal(*calm)
     counting.cancel()
-    for socket in loud:
+    for socket in flooding:
         socket.writer.transport.abort()
-    await until(lambda: len(flooded.app.connections) == 2, "the loud are gone")
-    assert TURN <= most <= (TURNS + 1) * TURN
+    await until(lambda: len(flooded.app.connections) == 2, "the flooding clients are gone")
+    assert BATCH <= most <= (MAX_FLOODING + 1) * BATCH

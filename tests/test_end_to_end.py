@@ -1,4 +1,4 @@
-"""Real WebRTC: two aiortc peers find each other through the server and talk directly."""
+"""Real WebRTC: two aiortc peers meet through the server and talk directly."""
 
 from __future__ import annotations
 
@@ -23,13 +23,11 @@ if TYPE_CHECKING:
 CALL_DEADLINE = 20.0
 
 
-@pytest.fixture(params=["fast", "stock"])
-def server(
-    request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Server]:
-    """A server, on a machine whose only network is the loopback, which aioice leaves out on its own."""
+@pytest.fixture
+def server(io_loop: IOLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server on a machine whose only network is the loopback, which aioice leaves out by default."""
     monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda *_args, **_kwargs: ["127.0.0.1"])
-    server = Server(tmp_path, frame_loop=request.param)
+    server = Server(tmp_path)
     io_loop.run_sync(server.start)
     yield server
     io_loop.run_sync(server.stop)
@@ -46,7 +44,7 @@ class Caller:
         self.connection.on("datachannel", self.channel.set_result)
 
     async def run(self) -> None:
-        """Join, offer to whoever was there before, and answer whoever comes later."""
+        """Join, offer to the peers of the room, and answer those that join later."""
         joined = await self.signaling.join("call", self.peer_id)
         for peer in joined["peers"]:
             if peer["order"] < joined["order"]:

@@ -1,4 +1,4 @@
-"""Logs: JSON lines for machines, text for people, one level for all."""
+"""Logs: JSON lines or text, and one level for all loggers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def logged(level: str, style: str) -> list[str]:
     return run.stderr.splitlines()
 
 
-def test_json_has_one_object_a_line_with_level_event_and_fields() -> None:
+def test_json_has_one_object_per_line_with_level_event_and_fields() -> None:
     lines = [json.loads(line) for line in logged("info", "json")]
     assert [line["event"] for line in lines] == ["room lost", "a warning of Tornado", "failed"]
     assert [line["level"] for line in lines] == ["info", "warning", "error"]
@@ -42,30 +42,30 @@ def test_json_has_one_object_a_line_with_level_event_and_fields() -> None:
     assert all("timestamp" in line for line in lines)
 
 
-def test_auto_is_json_where_standard_error_is_no_terminal() -> None:
+def test_auto_is_json_where_standard_error_is_not_a_terminal() -> None:
     assert all(line.startswith("{") for line in logged("warning", "auto"))
 
 
-def test_text_is_for_people() -> None:
+def test_text_shows_events_fields_and_tracebacks() -> None:
     lines = logged("debug", "text")
     assert "quiet" in lines[0]
     assert "room=r" in lines[0]
     assert any("ZeroDivisionError" in line for line in lines)
 
 
-def test_no_value_of_a_variable_is_shown() -> None:
+def test_values_of_variables_are_never_logged() -> None:
     for style in ("text", "json"):
         assert not any("SECRET" in line for line in logged("debug", style))
 
 
-def test_handshakes_that_clients_let_fail_are_no_warnings() -> None:
+def test_failed_tls_handshakes_are_not_logged() -> None:
     assert not any("SSL Error" in line for line in logged("debug", "json"))
 
 
-def test_the_words_of_malformed_requests_are_logged_at_no_level() -> None:
+def test_malformed_requests_are_logged_at_no_level() -> None:
     for level in ("info", "debug"):
         assert not any("T0KEN" in line for line in logged(level, "json"))
 
 
-def test_the_level_holds_for_libraries_too() -> None:
+def test_the_level_applies_to_libraries() -> None:
     assert [json.loads(line)["event"] for line in logged("error", "json")] == ["failed"]

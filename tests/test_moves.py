@@ -1,15 +1,14 @@
-"""Sessions that go on at another node, over the wire: several nodes in the test's own loop, on a real Redis."""
+"""Sessions that migrate between nodes, over the wire: several nodes in the loop of the test, on a real Redis."""
 
 from __future__ import annotations
 
 import asyncio
 import signal as signals
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.engine import Engine
+from mcp_actors.sessions import migration
 from tests.support.client import Client
 from tests.support.loop import until
 from tests.support.server import Process, Server
@@ -20,34 +19,37 @@ if TYPE_CHECKING:
 
     from tornado.ioloop import IOLoop
 
+    from bench.engine import Engine
     from tests.conftest import ExpectedLogs
     from tests.support.client import Frame
 
-PREFIXES = count()
-"""Of the keys of each test in the engine that they share."""
+BUSY_PATIENCE = 10.0
+"""Seconds that the new node of a session waits for what is under way, so that a busy machine loses nothing."""
 
 SETTINGS: dict[str, Any] = {
     "secret_key": "a secret that all nodes have, of some length",
     "node_lease": 3.0,
     "resume_window": 3.0,
-    "ping_interval": 0,  # a pong says that the client has what the test has not read yet, as its library does
+    "ping_interval": 0,  # a pong acknowledges messages that the library has received and the test has not read
 }
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine() as started:
-        yield started
-
-
 @pytest.fixture
-def nodes(request: pytest.FixtureRequest, engine: Engine, io_loop: IOLoop, tmp_path: Path) -> Iterator[list[Server]]:
-    """Three nodes; settings as by the test's marker `settings`."""
+def nodes(
+    request: pytest.FixtureRequest,
+    engine: Engine,
+    io_loop: IOLoop,
+    tmp_path: Path,
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[list[Server]]:
+    """Three nodes with the settings of the test's marker `settings`; they wait longer for each other than usual."""
+    monkeypatch.setattr(migration, "OLD_NODE_PATIENCE", BUSY_PATIENCE)
     marker = request.node.get_closest_marker("settings")
     settings = {
         **SETTINGS,
         "redis_url": engine.url,
-        "redis_prefix": f"t{next(PREFIXES)}",
+        "redis_prefix": prefix,
         **(marker.kwargs if marker else {}),
     }
     servers = [Server(tmp_path, **settings) for _ in range(3)]
@@ -61,7 +63,7 @@ def nodes(request: pytest.FixtureRequest, engine: Engine, io_loop: IOLoop, tmp_p
 async def resume(
     server: Server, joined: Frame, received: int, room: str = "r", peer_id: str = "a", **more: Any
 ) -> Client:
-    """Come back on a new connection; what is told is still to be heard."""
+    """Ask to resume on a new connection; the reply is still to be read."""
     client = await server.peer()
     payload = {"peer_id": peer_id, "resume": joined["resume"], "received": received, **more}
     await client.say("join", room, payload, id="back")
@@ -69,7 +71,7 @@ async def resume(
 
 
 async def pair(first: Server, second: Server, **how: Any) -> tuple[Client, Client, Frame]:
-    """Peers `a` and `b` in room `r`, with nothing left to hear, and what `a` was told when it joined."""
+    """Peers `a` and `b` in room `r`, with nothing left to read, and the payload of the reply to the join of `a`."""
     a, b = await first.peer(), await second.peer()
     joined = await a.join("r", "a")
     await b.join("r", "b", **how)
@@ -78,25 +80,45 @@ async def pair(first: Server, second: Server, **how: Any) -> tuple[Client, Clien
 
 
 async def signal(client: Client, target: str, data: int) -> str:
-    """Send a signal; the status of its ack is returned."""
+    """Send a signal and return the status of its ack."""
     await client.say("signal", "r", {"target_peer_id": target, "data": data}, id=data)
     status: str = (await client.expect("ack"))["payload"]["status"]
     return status
 
 
 async def lose(server: Server, client: Client) -> None:
-    """Cut a connection, and wait until the server knows."""
+    """Cut a connection, and wait until its session is detached."""
     client.vanish()
-    await until(lambda: server.app.sessions._away, "that the session waits")
+    await until(lambda: server.app.sessions.detached, "that the session is detached")
 
 
 async def numbers(client: Client, many: int) -> list[int]:
-    """What the next so many signals say."""
+    """Return the data of the next signals."""
     return [(await client.expect("signal"))["payload"]["data"] for _ in range(many)]
 
 
+@pytest.mark.parametrize(
+    "_buckets",
+    [
+        pytest.param(1, marks=pytest.mark.settings(redis_buckets=1)),
+        pytest.param(8, marks=pytest.mark.settings(redis_buckets=8)),
+    ],
+)
+async def test_a_client_that_has_just_joined_resumes_at_another_node(nodes: list[Server], _buckets: int) -> None:
+    watcher = await nodes[2].peer()
+    await watcher.join("r", "w")
+    for number in range(20):
+        name, a = f"a{number}", await nodes[0].peer()
+        joined = await a.join("r", name)
+        again = await resume(nodes[1], joined, a.received, peer_id=name)
+        await again.expect("joined", resumed=True, complete=True, order=joined["order"])
+        await watcher.expect("peer-joined", peer_id=name)
+        await again.close()
+        await watcher.expect("peer-left", peer_id=name)
+
+
 @pytest.mark.parametrize("others", [0, 1, 2])
-async def test_a_client_goes_on_at_another_node_and_nobody_saw_it_go(nodes: list[Server], others: int) -> None:
+async def test_a_client_resumes_at_another_node_and_nobody_notices(nodes: list[Server], others: int) -> None:
     a, b, joined = await pair(nodes[0], nodes[others])
     await lose(nodes[0], a)
     assert [await signal(b, "a", number) for number in (1, 2)] == ["queued", "queued"]
@@ -111,7 +133,54 @@ async def test_a_client_goes_on_at_another_node_and_nobody_saw_it_go(nodes: list
     assert await b.drain("r") == []
 
 
-async def test_numbers_go_on_where_the_other_node_ended_and_what_was_read_comes_no_more(nodes: list[Server]) -> None:
+@pytest.mark.settings(max_session_messages=3)
+@pytest.mark.parametrize("others", [0, 1])
+async def test_every_message_that_was_queued_arrives_after_a_move_and_the_sender_of_any_other_is_told(
+    nodes: list[Server], others: int
+) -> None:
+    a, b, joined = await pair(nodes[0], nodes[others])
+    await lose(nodes[0], a)
+    for number in range(3):
+        assert await signal(b, "a", number) == "queued"
+    for fields in ({"id": "x"}, {}):
+        await b.say("signal", "r", {"target_peer_id": "a", "data": 4}, **fields)
+        error = await b.expect("error", code="unavailable", retryable=True)
+        assert error.get("id") == fields.get("id")
+        assert "is away" in error["payload"]["message"]
+    again = await resume(nodes[2], joined, a.received)
+    assert await numbers(again, 3) == [0, 1, 2]
+    await again.expect("joined", resumed=True, complete=True)
+    assert await signal(b, "a", 5) == "delivered"
+    await again.expect("signal", data=5)
+
+
+async def test_unusual_text_arrives_as_it_was_sent_at_once_and_after_a_move(nodes: list[Server]) -> None:
+    a, b, joined = await pair(nodes[0], nodes[2])
+    data = rb'["hi \ud83d", "\/\u0000\ude00", 1e400, 123456789012345678901234567890, {"a": 1, "a": -0}]'
+    frame = b'{"type":"signal","room":"r","payload":{"target_peer_id":"a","data":%b},"id":%b}'
+    await b.send(frame % (data, b"1.0"))
+    assert (await b.expect("ack", status="delivered"))["id"] == 1
+    assert data.decode() in await a.hear_stamped()
+    await lose(nodes[0], a)
+    await b.send(frame % (data, b"2.0"))
+    assert (await b.expect("ack", status="queued"))["id"] == 2
+    again = await resume(nodes[1], joined, a.received)
+    assert data.decode() in await again.hear_stamped()
+    await again.expect("joined", resumed=True, complete=True)
+
+
+async def test_unusual_metadata_is_the_same_at_every_node(nodes: list[Server]) -> None:
+    metadata = rb'{"name":"hi \ud83d","big":123456789012345678901234567890,"zero":-0.0,"nul":"\u0000"}'
+    a, b = await nodes[0].peer(), await nodes[1].peer()
+    await b.join("r", "b")
+    await a.send(b'{"type":"join","room":"r","payload":{"peer_id":"a","metadata":%b}}' % metadata)
+    expected = {"name": "hi \ufffd", "big": 123456789012345678901234567890, "zero": -0.0, "nul": "\0"}
+    await b.expect("peer-joined", peer_id="a", metadata=expected)
+    c = await nodes[2].peer()
+    assert (await c.join("r", "c"))["peers"][1]["metadata"] == expected
+
+
+async def test_numbers_continue_at_another_node_and_received_messages_are_not_repeated(nodes: list[Server]) -> None:
     a, b, joined = await pair(nodes[0], nodes[2])
     for number in range(5):
         assert await signal(b, "a", number) == "delivered"
@@ -125,7 +194,7 @@ async def test_numbers_go_on_where_the_other_node_ended_and_what_was_read_comes_
     assert again.received == seen + 3
 
 
-async def test_a_client_may_come_back_elsewhere_before_its_node_noticed(nodes: list[Server]) -> None:
+async def test_a_client_resumes_elsewhere_before_its_node_notices_the_broken_connection(nodes: list[Server]) -> None:
     a, b, joined = await pair(nodes[0], nodes[2])
     again = await resume(nodes[1], joined, a.received)
     await again.expect("joined", resumed=True, complete=True)
@@ -136,9 +205,9 @@ async def test_a_client_may_come_back_elsewhere_before_its_node_noticed(nodes: l
 
 
 @pytest.mark.alone
-async def test_what_is_under_way_at_the_moment_of_the_move_arrives_once_and_in_order(nodes: list[Server]) -> None:
+async def test_messages_in_flight_during_a_migration_arrive_once_and_in_order(nodes: list[Server]) -> None:
     a, b, joined = await pair(nodes[0], nodes[2])
-    count_of_all = 150  # so few that the client is not asked what it has, as its library would answer for this test
+    count_of_all = 150  # too few for a ping, whose pong would acknowledge what the test has not read
 
     async def talk() -> None:
         for number in range(count_of_all):
@@ -161,7 +230,7 @@ async def test_what_is_under_way_at_the_moment_of_the_move_arrives_once_and_in_o
     assert heard == list(range(count_of_all))
 
 
-async def test_a_session_comes_back_to_a_node_that_it_left(nodes: list[Server]) -> None:
+async def test_a_session_migrates_back_to_a_node_that_had_it_before(nodes: list[Server]) -> None:
     a, b, joined = await pair(nodes[0], nodes[2])
     client = a
     for turn in range(6):
@@ -174,7 +243,7 @@ async def test_a_session_comes_back_to_a_node_that_it_left(nodes: list[Server]) 
     assert await b.drain("r") == []
 
 
-async def test_all_rooms_of_a_session_move_with_it(nodes: list[Server]) -> None:
+async def test_all_rooms_of_a_session_migrate_with_it(nodes: list[Server]) -> None:
     a, b, joined = await pair(nodes[0], nodes[2])
     await a.join("other", "a2")
     c = await nodes[1].peer()
@@ -184,7 +253,7 @@ async def test_all_rooms_of_a_session_move_with_it(nodes: list[Server]) -> None:
     await lose(nodes[0], a)
     again = await resume(nodes[1], joined, seen)
     await again.expect("joined", resumed=True, complete=True)
-    await again.say("join", "other", {"peer_id": "a2", "resume": "any"})
+    await again.say("join", "other", {"peer_id": "a2", "resume": joined["resume"]})
     reply = await again.expect("joined", resumed=True, complete=True)
     assert [peer["peer_id"] for peer in reply["payload"]["peers"]] == ["a2", "c"]
     await again.say("signal", "other", {"target_peer_id": "c", "data": 1}, id=1)
@@ -193,37 +262,74 @@ async def test_all_rooms_of_a_session_move_with_it(nodes: list[Server]) -> None:
     assert await b.drain("r") == await c.drain("other") == []
 
 
-async def test_the_token_of_a_session_that_moved_is_used_up_everywhere(nodes: list[Server]) -> None:
+async def test_the_token_of_a_migrated_session_is_used_up_at_all_nodes(nodes: list[Server]) -> None:
     a, _, joined = await pair(nodes[0], nodes[2])
     again = await resume(nodes[1], joined, a.received)
     await again.expect("joined", resumed=True)
-    assert await again.drain("r") == []  # and the ping behind the reply is answered
+    assert await again.drain("r") == []  # and the ping after the reply is answered
     await until(
-        lambda: all(one.oldest == one.generation for one in nodes[1].app.sessions._sessions.values()),
-        "that it has its token",
+        lambda: all(one.oldest == one.generation for one in nodes[1].app.sessions.by_id.values()),
+        "that the client has acknowledged its token",
     )
     links: Any = nodes[1].app.node.broker
-    await until(lambda: links._links[0].bucket.notes.all_written, "that all nodes know")
+    await until(lambda: links.idle, "that all nodes know")
     for server in nodes:
         other = await resume(server, joined, 0)
         await other.expect_error("peer-id-taken")
     assert await again.drain("r") == []
 
 
-async def test_of_two_who_come_back_with_one_token_at_two_nodes_one_has_the_session(nodes: list[Server]) -> None:
+async def test_a_node_that_lost_the_reply_to_its_first_attempt_still_takes_the_session_over(
+    nodes: list[Server],
+) -> None:
+    a, b, joined = await pair(nodes[0], nodes[2])
+    (session,) = nodes[0].app.sessions.by_id.values()
+    await lose(nodes[0], a)
+    assert await signal(b, "a", 1) == "queued"
+    broker = nodes[1].app.node.broker
+    lost = await broker.acquire_session(session.id, session.generation, "peer:", 0.0)
+    again = await resume(nodes[1], joined, a.received)
+    assert await numbers(again, 1) == [1]
+    await again.expect("joined", resumed=True, complete=True, order=joined["order"])
+    assert lost is not None
+    assert await b.drain("r") == []
+
+
+async def test_a_room_that_is_joined_in_the_last_moment_before_a_move_migrates_too(nodes: list[Server]) -> None:
+    a, b, joined = await pair(nodes[0], nodes[2])
+    (session,) = nodes[0].app.sessions.by_id.values()
+    c = await nodes[2].peer()
+    await c.join("other", "c")
+    assert await nodes[1].app.node.broker.acquire_session(session.id, session.generation, "peer:", 0.0)
+    reply = await a.join("other", "a2")
+    await c.expect("peer-joined", peer_id="a2")
+    seen = a.received
+    await c.say("signal", "other", {"target_peer_id": "a2", "data": 1}, id=1)
+    await c.expect("ack")
+    again = await resume(nodes[1], joined, seen)
+    await again.expect("signal", data=1)
+    await again.expect("joined", resumed=True, complete=True, order=joined["order"])
+    await again.say("join", "other", {"peer_id": "a2", "resume": joined["resume"]})
+    await again.expect("joined", resumed=True, complete=True, order=reply["order"])
+    await c.say("signal", "other", {"target_peer_id": "a2", "data": 2}, id=2)
+    await c.expect("ack", status="delivered")
+    await again.expect("signal", data=2)
+    assert await b.drain("r") == await c.drain("other") == []
+
+
+async def test_one_of_two_clients_that_use_one_token_at_two_nodes_has_the_session(nodes: list[Server]) -> None:
     a, b, joined = await pair(nodes[0], nodes[2])
     await lose(nodes[0], a)
     rivals = await asyncio.gather(*(resume(server, joined, a.received) for server in nodes[:2]))
     replies = [await rival.hear() for rival in rivals]
     resumed = [reply for reply in replies if reply["type"] == "joined" and reply["payload"]["resumed"]]
-    assert 1 <= len(resumed) <= 2  # the second too, if the first had not told that it has its token
+    assert 1 <= len(resumed) <= 2  # the second one too, if the first had not acknowledged its token
     assert await signal(b, "a", 1) in ("delivered", "queued")
     assert await b.drain("r") == []
-    members = nodes[2].app.node.rooms._rooms
-    assert len(members) == 1
+    assert nodes[2].app.node.rooms() == ["r"]
 
 
-async def test_a_user_goes_on_at_another_node_with_all_its_rooms(nodes: list[Server]) -> None:
+async def test_a_user_resumes_at_another_node_with_all_its_rooms(nodes: list[Server]) -> None:
     una, vic = await nodes[0].user(), await nodes[2].user()
     await una.say("connect", None, {"user_id": "una"})
     connected = (await una.expect("connected"))["payload"]
@@ -250,7 +356,31 @@ async def test_a_user_goes_on_at_another_node_with_all_its_rooms(nodes: list[Ser
     await again.expect("room-left")
 
 
-async def test_the_others_see_that_a_peer_is_back_when_it_goes_on_elsewhere(nodes: list[Server]) -> None:
+@pytest.mark.settings(address_join_rate=0.01, address_join_burst=6)
+async def test_a_session_that_keeps_moving_is_charged_a_join_for_each_room_that_is_taken_over(
+    nodes: list[Server],
+) -> None:
+    una = await nodes[0].user()
+    await una.say("connect", None, {"user_id": "una"})
+    token = (await una.expect("connected"))["payload"]["resume"]
+    for room in "rstu":
+        await una.say("join-room", room)
+        await una.expect("room-joined")
+    moves = 0
+    for moves in range(1, 12):
+        again = await nodes[moves % 2].user()
+        await again.say("connect", None, {"user_id": "una", "resume": token, "received": una.received}, id=moves)
+        while (reply := await again.hear()).get("id") != moves:
+            pass
+        if reply["type"] == "error":
+            break
+        una, token = again, reply["payload"]["resume"]
+        assert reply["payload"]["resumed"]
+    assert (reply["type"], reply["payload"]["code"]) == ("error", "rate-limited")
+    assert 3 + 1 < moves <= 3 + 5  # free ones, and then one of four rooms, and another, at each of two nodes
+
+
+async def test_others_learn_that_a_peer_is_back_when_it_resumes_elsewhere(nodes: list[Server]) -> None:
     a, b, joined = await pair(nodes[0], nodes[2], presence=True)
     await lose(nodes[0], a)
     await b.expect("peer-away", peer_id="a")
@@ -262,7 +392,7 @@ async def test_the_others_see_that_a_peer_is_back_when_it_goes_on_elsewhere(node
     await b.expect("peer-left", peer_id="a", reason="timeout")
 
 
-async def test_who_wanted_to_know_who_is_away_still_does_at_another_node(nodes: list[Server]) -> None:
+async def test_a_peer_that_asked_for_presence_still_gets_it_at_another_node(nodes: list[Server]) -> None:
     a, b = await nodes[0].peer(), await nodes[2].peer()
     joined = await a.join("r", "a", presence=True)
     await b.join("r", "b")
@@ -273,7 +403,7 @@ async def test_who_wanted_to_know_who_is_away_still_does_at_another_node(nodes: 
     await again.expect("peer-away", peer_id="b")
 
 
-async def test_a_late_close_at_the_old_node_removes_nobody(nodes: list[Server]) -> None:
+async def test_a_late_close_at_the_old_node_does_not_remove_the_member(nodes: list[Server]) -> None:
     a, b, joined = await pair(nodes[0], nodes[2])
     again = await resume(nodes[1], joined, a.received)
     await again.expect("joined", resumed=True)
@@ -283,7 +413,7 @@ async def test_a_late_close_at_the_old_node_removes_nobody(nodes: list[Server]) 
     assert await b.drain("r") == []
 
 
-async def test_offers_keep_their_numbers_across_a_move(nodes: list[Server]) -> None:
+async def test_offers_keep_their_negotiation_numbers_across_a_migration(nodes: list[Server]) -> None:
     a, b, joined = await pair(nodes[0], nodes[2])
 
     async def offer(client: Client, target: str) -> int:
@@ -307,7 +437,7 @@ async def test_offers_keep_their_numbers_across_a_move(nodes: list[Server]) -> N
     await b.expect("answer")
 
 
-async def test_a_message_that_waits_for_its_receipt_is_answered_at_the_new_node(nodes: list[Server]) -> None:
+async def test_messages_sent_before_a_migration_are_acknowledged_at_the_new_node(nodes: list[Server]) -> None:
     a, _, joined = await pair(nodes[0], nodes[2])
     seen = a.received
     for number in range(50):
@@ -326,7 +456,7 @@ async def test_a_message_that_waits_for_its_receipt_is_answered_at_the_new_node(
     assert sorted(acked) == list(range(50))
 
 
-async def test_a_clean_leave_is_final_at_every_node(nodes: list[Server]) -> None:
+async def test_a_client_that_closes_cleanly_cannot_resume_at_any_node(nodes: list[Server]) -> None:
     a, b, joined = await pair(nodes[0], nodes[2])
     await a.close()
     await b.expect("peer-left", peer_id="a", reason="disconnected")
@@ -335,21 +465,14 @@ async def test_a_clean_leave_is_final_at_every_node(nodes: list[Server]) -> None
     await b.expect("peer-joined", peer_id="a")
 
 
-# ------------------------------------------------------------------------------------------------------- nodes that go
-
-
 async def kill(server: Server) -> None:
-    """Let a node be gone without a word: it says nothing more to Redis and reads nothing."""
+    """Stop a node without notice: it writes nothing more to Redis and reads nothing."""
     broker: Any = server.app.node.broker
-    for task in broker._tasks:
-        task.cancel()
-    await asyncio.gather(*broker._tasks, return_exceptions=True)
-    for link in broker._links:
-        link.hang_up()
+    await broker.halt()
 
 
 @pytest.mark.settings(node_lease=0.8)
-async def test_what_others_sent_to_a_node_that_was_killed_arrives_at_the_next_one(
+async def test_messages_sent_to_a_killed_node_arrive_at_the_next_one(
     nodes: list[Server], expected_logs: ExpectedLogs
 ) -> None:
     expected_logs.allow("mcp_actors.redis")
@@ -375,7 +498,33 @@ async def test_what_others_sent_to_a_node_that_was_killed_arrives_at_the_next_on
 
 
 @pytest.mark.settings(node_lease=0.8)
-async def test_the_members_of_a_node_that_was_killed_are_away_and_leave_when_their_time_is_over(
+async def test_a_user_cannot_read_what_was_said_before_it_joined_by_naming_an_older_position(
+    nodes: list[Server], expected_logs: ExpectedLogs
+) -> None:
+    expected_logs.allow("mcp_actors.redis")
+    early, bob, eve = await nodes[0].user(), await nodes[2].user(), await nodes[0].user()
+    await early.enter("r", "early")
+    await bob.enter("r", "bob")
+    older = (await early.expect("user-joined", user_id="bob"))["at"]
+    await bob.say("message", "r", {"content": "before"}, id=1)
+    await bob.expect("ack")
+    await eve.say("connect", None, {"user_id": "eve"})
+    connected = (await eve.expect("connected"))["payload"]
+    await eve.say("join-room", "r")
+    await eve.expect("room-joined")
+    await bob.expect("user-joined", user_id="eve")
+    seen = eve.received
+    await kill(nodes[0])
+    await bob.say("message", "r", {"content": "after"}, id=2)
+    again = await nodes[1].user()
+    session = {"resume": connected["resume"], "received": seen, "at": {"r": older}}
+    await again.say("connect", None, {"user_id": "eve", **session})
+    await again.expect("message", content="after")
+    await again.expect("connected", resumed=True, complete=False)
+
+
+@pytest.mark.settings(node_lease=0.8)
+async def test_members_of_a_killed_node_are_away_and_leave_after_the_resume_window(
     nodes: list[Server], expected_logs: ExpectedLogs
 ) -> None:
     expected_logs.allow("mcp_actors.redis")
@@ -385,24 +534,28 @@ async def test_the_members_of_a_node_that_was_killed_are_away_and_leave_when_the
     await b.expect("peer-left", peer_id="a", reason="timeout")
 
 
-async def test_who_was_away_when_its_node_stopped_goes_on_at_another(nodes: list[Server]) -> None:
+async def test_a_client_that_was_detached_when_its_node_stopped_resumes_at_another(nodes: list[Server]) -> None:
     a, b, joined = await pair(nodes[0], nodes[2])
     seen = a.received
     await lose(nodes[0], a)
     assert await signal(b, "a", 1) == "queued"
-    await nodes[0].app.stop()
+    await nodes[0].shut_down()
     await b.say("signal", "r", {"target_peer_id": "a", "data": 2}, id=2)
+    c = await nodes[2].peer()
+    await c.join("r", "c")
+    await b.expect("peer-joined", peer_id="c")  # so the signal of the same node is in Redis, too
     again = await resume(nodes[1], joined, seen)
     assert await numbers(again, 2) == [1, 2]
+    await again.expect("peer-joined", peer_id="c")
     await again.expect("joined", resumed=True, complete=True, order=joined["order"])
     await b.expect("ack")
     assert await b.drain("r") == []
 
 
 @pytest.mark.settings(drain_seconds=0.2)
-async def test_who_has_not_gone_in_time_comes_back_at_another_node(nodes: list[Server]) -> None:
+async def test_a_client_that_did_not_leave_a_draining_node_in_time_resumes_at_another(nodes: list[Server]) -> None:
     a, b, joined = await pair(nodes[0], nodes[2])
-    stopping = asyncio.create_task(nodes[0].app.stop())
+    stopping = asyncio.create_task(nodes[0].shut_down())
     message = await a.expect("reconnect")
     assert "delivery" not in message
     await a.expect_close(1012)
@@ -413,24 +566,24 @@ async def test_who_has_not_gone_in_time_comes_back_at_another_node(nodes: list[S
 
 
 @pytest.mark.settings(drain_seconds=20)
-async def test_a_client_that_follows_the_notice_goes_on_at_another_node(nodes: list[Server]) -> None:
+async def test_a_client_that_follows_the_reconnect_notice_resumes_at_another_node(nodes: list[Server]) -> None:
     a, b, joined = await pair(nodes[0], nodes[2])
-    stopping = asyncio.create_task(nodes[0].app.stop())
+    stopping = asyncio.create_task(nodes[0].shut_down())
     await a.expect("reconnect")
     again = await resume(nodes[1], joined, a.received)
     await again.expect("joined", resumed=True, complete=True, order=joined["order"])
     await a.expect_close(4501)
-    await stopping  # at once: nobody is left
+    await stopping  # at once, as no client is left
     assert await b.drain("r") == []
 
 
-def test_a_restart_with_one_process_keeps_the_sessions_that_redis_knows(engine: Engine, tmp_path: Path) -> None:
+def test_a_restart_of_the_only_process_keeps_the_sessions_in_redis(engine: Engine, tmp_path: Path, prefix: str) -> None:
     environ = {
         "REDIS_URL": engine.url,
         "MCP_ACTORS_SECRET_KEY": SETTINGS["secret_key"],
         "MCP_ACTORS_DRAIN_SECONDS": "0",
     }
-    environ["MCP_ACTORS_REDIS_PREFIX"] = f"t{next(PREFIXES)}"
+    environ["MCP_ACTORS_REDIS_PREFIX"] = prefix
 
     async def before(port: int) -> tuple[Frame, int]:
         client = await Client.open(f"ws://localhost:{port}/ws/signaling/")
@@ -450,3 +603,108 @@ def test_a_restart_with_one_process_keeps_the_sessions_that_redis_knows(engine: 
     with Process(tmp_path, "serve", "--port", "0", **environ).wait_until_serving() as second:
         asyncio.run(after(second.port, joined, received))
         assert second.stop(signals.SIGTERM) == 0
+
+
+@pytest.fixture
+def slow(engine: Engine, tmp_path: Path, prefix: str) -> Iterator[Process]:
+    """A node in a process of its own, which can be stopped and killed."""
+    environ = {
+        "REDIS_URL": engine.url,
+        "MCP_ACTORS_SECRET_KEY": SETTINGS["secret_key"],
+        "MCP_ACTORS_REDIS_PREFIX": prefix,
+        "MCP_ACTORS_NODE_LEASE": "20",
+        "MCP_ACTORS_PING_INTERVAL": "0",
+    }
+    with Process(tmp_path, "serve", "--port", "0", **environ).wait_until_serving() as process:
+        yield process
+
+
+async def peer_at(process: Process) -> Client:
+    """A client of a node in another process."""
+    return await Client.open(f"ws://127.0.0.1:{process.port}/ws/signaling/")
+
+
+async def again_at(server: Server, joined: Frame, received: int) -> Client:
+    """Resume as `x` while its old node stands still."""
+    client = await resume(server, joined, received, peer_id="x")
+    await client.expect("joined", resumed=True, complete=False)
+    return client
+
+
+@pytest.mark.alone
+@pytest.mark.settings(node_lease=20.0, resume_window=30.0)
+async def test_what_a_slow_owner_accepts_after_its_session_moved_is_delivered_in_order(
+    nodes: list[Server], slow: Process
+) -> None:
+    x, s, b = await peer_at(slow), await peer_at(slow), await nodes[1].peer()
+    joined = await x.join("r", "x")
+    await s.join("r", "s")
+    await b.join("r", "b")
+    await x.expect("peer-joined", peer_id="s")
+    for client in (x, s):
+        await client.expect("peer-joined", peer_id="b")
+    assert await signal(s, "x", 1) == "delivered"
+    await x.expect("signal", data=1)
+    slow.process.send_signal(signals.SIGSTOP)
+    for number in (2, 3):
+        await s.say("signal", "r", {"target_peer_id": "x", "data": number}, id=number)
+    again = await again_at(nodes[0], joined, x.received)
+    assert await signal(b, "x", 9) == "delivered"
+    await again.expect("signal", data=9)
+    for number in (4, 5):
+        await s.say("signal", "r", {"target_peer_id": "x", "data": number}, id=number)
+    slow.process.send_signal(signals.SIGCONT)
+    assert await numbers(again, 4) == [2, 3, 4, 5]
+    for number in (2, 3, 4, 5):
+        assert (await s.expect("ack", status="delivered"))["id"] == number
+    assert await signal(s, "x", 6) == "delivered"
+    await again.expect("signal", data=6)
+    assert await again.drain("r") == []
+
+
+@pytest.mark.alone
+@pytest.mark.settings(node_lease=20.0, resume_window=30.0)
+async def test_what_a_slow_owner_relays_for_a_session_that_moved_reaches_nobody_twice(
+    nodes: list[Server], slow: Process
+) -> None:
+    x, y, z = await peer_at(slow), await nodes[0].peer(), await nodes[1].peer()
+    joined = await x.join("r", "x")
+    await y.join("r", "y")
+    await z.join("r", "z")
+    await x.expect("peer-joined", peer_id="y")
+    await x.expect("peer-joined", peer_id="z")
+    await y.expect("peer-joined", peer_id="z")
+    slow.process.send_signal(signals.SIGSTOP)
+    for target in ("y", "z"):
+        await x.say("signal", "r", {"target_peer_id": target, "data": 1}, id=f"{target}1")
+    again = await again_at(nodes[0], joined, x.received)
+    for target, client in (("y", y), ("z", z)):
+        await again.say("signal", "r", {"target_peer_id": target, "data": 1}, id=f"{target}1", again=True)
+        assert (await again.expect("ack"))["id"] == f"{target}1"
+        assert (await client.expect("signal", data=1))["again"] is True
+    slow.process.send_signal(signals.SIGCONT)
+    await x.expect_close(4501)
+    for target, client in (("y", y), ("z", z)):
+        await again.say("signal", "r", {"target_peer_id": target, "data": 2}, id=f"{target}2")
+        await again.expect("ack")
+        await client.expect("signal", data=2)
+        assert await client.drain("r") == []
+
+
+@pytest.mark.settings(node_lease=20.0, resume_window=30.0)
+async def test_a_session_of_a_killed_node_resumes_at_once_and_not_when_its_lease_ends(
+    nodes: list[Server], slow: Process
+) -> None:
+    x, b = await peer_at(slow), await nodes[1].peer()
+    joined = await x.join("r", "x")
+    await b.join("r", "b", presence=True)
+    at = {"r": (await x.expect("peer-joined", peer_id="b"))["at"]}
+    slow.process.kill()
+    slow.process.wait()
+    await b.say("signal", "r", {"target_peer_id": "x", "data": 1}, id=1)
+    async with asyncio.timeout(migration.NEW_NODE_PATIENCE):
+        again = await resume(nodes[0], joined, x.received, peer_id="x", at=at)
+        await again.expect("signal", data=1)
+        await again.expect("joined", resumed=True, complete=False, order=joined["order"])
+    await b.expect("ack")
+    assert await b.drain("r") == []

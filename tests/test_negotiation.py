@@ -7,40 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.engine import Engine
-from tests.support.server import Server
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tornado.ioloop import IOLoop
-
     from tests.support.client import Client
+    from tests.support.server import Server
 
 CONTENT: dict[str, Any] = {"offer": {"sdp": "v=0"}, "answer": {"sdp": "v=0"}, "candidate": None}
 CROSSINGS = 30
-
-
-@pytest.fixture(scope="module")
-def redis_url() -> Iterator[str]:
-    """A Redis of these tests' own."""
-    with Engine() as engine:
-        yield engine.url
-
-
-@pytest.fixture(params=[1, 2], ids=["one process", "two processes"])
-def servers(request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path) -> Iterator[list[Server]]:
-    """The servers of two peers, which may be the same."""
-    settings = {}
-    if request.param == 2:
-        settings = {"redis_url": request.getfixturevalue("redis_url"), "redis_prefix": f"t{id(request.node):x}"}
-    servers = [Server(tmp_path, **settings) for _ in range(request.param)]
-    for server in servers:
-        io_loop.run_sync(server.start)
-    yield [servers[0], servers[-1]]
-    for server in servers:
-        io_loop.run_sync(server.stop)
 
 
 async def _pair(servers: list[Server]) -> tuple[Client, Client]:
@@ -66,7 +38,7 @@ async def _offered(offerer: Client, target: str, other: Client) -> int:
     return heard
 
 
-async def test_the_numbers_of_a_pair_rise_and_begin_anew_with_a_new_join(servers: list[Server]) -> None:
+async def test_the_numbers_of_a_pair_rise_and_restart_with_a_new_join(servers: list[Server]) -> None:
     a, b = await _pair(servers)
     numbers = [
         await _offered(a, "b", b),
@@ -90,7 +62,7 @@ async def _joined_again(peer: Client) -> bool:
 
 @pytest.mark.parametrize("fields", [{}, {"id": 7}], ids=["without an id", "with an id"])
 @pytest.mark.parametrize("kind", ["answer", "ice-candidate"])
-async def test_what_belongs_to_an_overtaken_offer_is_refused_and_the_rest_comes(
+async def test_messages_about_a_superseded_offer_are_refused(
     servers: list[Server], kind: str, fields: dict[str, int]
 ) -> None:
     a, b = await _pair(servers)
@@ -117,7 +89,7 @@ async def test_in_glare_either_offer_can_be_answered(servers: list[Server]) -> N
         assert sorted(message["type"] for message in heard) == ["ack", "ack", "answer", "ice-candidate"]
 
 
-async def test_no_answer_to_an_overtaken_offer_comes_after_the_newer_one_was_acknowledged(
+async def test_no_answer_to_a_superseded_offer_arrives_after_the_newer_offer_was_acknowledged(
     servers: list[Server],
 ) -> None:
     """Answer and newer offer cross: the answer comes first, or is refused."""

@@ -21,8 +21,8 @@ from websockets.exceptions import InvalidStatus
 
 from bench.engine import Engine
 from bench.ports import free_ports
-from mcp_actors.config import Settings
-from mcp_actors.secret import make
+from mcp_actors.auth.secret import make
+from mcp_actors.settings import DEFAULTS
 from tests.support.client import Client, Closed
 from tests.support.server import Process
 
@@ -241,6 +241,34 @@ async def test_a_node_that_was_killed_is_routed_around(
     assert sum([await asyncio.to_thread(opened, node) for node in nodes[1:]]) == len(before) - 1 + len(after)
 
 
+async def test_a_node_that_drains_is_routed_around(
+    start_nodes: Callable[..., list[Process]], start_nginx: Callable[[Sequence[Process]], Nginx], redis_url: str
+) -> None:
+    drains = {"REDIS_URL": redis_url, "MCP_ACTORS_SECRET_KEY": make(), "MCP_ACTORS_DRAIN_SECONDS": "600"}
+    nodes = start_nodes(NODES, **drains)
+    nginx = start_nginx(nodes)
+    before = [await nginx.peer() for _ in range(NODES)]
+    for index, peer in enumerate(before):
+        await peer.join("r", f"before {index}")
+    nodes[0].process.send_signal(signal.SIGTERM)
+    asked = [asyncio.ensure_future(_reconnect(peer)) for peer in before]
+    await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED, timeout=DEADLINE)
+    assert sum(task.done() for task in asked) == 1
+    after = [await nginx.peer() for _ in range(3 * NODES)]
+    for index, peer in enumerate(after):
+        await peer.join("s", str(index))
+    for peer in (*before, *after):
+        await peer.close()
+    await asyncio.gather(*asked, return_exceptions=True)
+    assert await asyncio.to_thread(nodes[0].process.wait, DEADLINE) == 0
+
+
+async def _reconnect(peer: Client) -> None:
+    """Read until the server asks to reconnect."""
+    while (await peer.hear())["type"] != "reconnect":
+        pass
+
+
 async def first_lost(peers: Sequence[Client]) -> bool:
     """Whether one of the connections ends, the others being silent."""
     hearing = [asyncio.ensure_future(peer.hear_text()) for peer in peers]
@@ -290,7 +318,7 @@ async def test_a_node_that_trusts_it_limits_and_logs_clients_by_their_own_addres
 @pytest.mark.parametrize("name", ["proxy_read_timeout", "proxy_send_timeout"])
 def test_its_patience_is_three_pings_long(name: str) -> None:
     (seconds,) = re.findall(rf"^ +{name} (\d+)s;$", FILE.read_text(), re.MULTILINE)
-    assert int(seconds) >= 3 * Settings().ping_interval
+    assert int(seconds) >= 3 * DEFAULTS["ping_interval"]
 
 
 def test_each_of_its_lines_is_explained() -> None:

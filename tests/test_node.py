@@ -2,240 +2,198 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
-from mcp_actors.actors.mail import Greeting
 from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.node import Node
-from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
 from mcp_actors.protocol.errors import PeerIdTaken, RoomFull, Unavailable
-from mcp_actors.protocol.events import Kind, LeaveReason
+from mcp_actors.protocol.events import Kind, LeaveReason, MemberMoved
 from mcp_actors.protocol.identifiers import NodeId, PeerId, RoomId, UserId
-from tests.support.loop import RecordingOutlet, until
+from tests.support.loop import RecordingClient, until
+from tests.support.rooms import NODE, OTHER, ROOM, OtherNodes, message, signal
 
 if TYPE_CHECKING:
     from mcp_actors.node import Membership
-    from mcp_actors.protocol.messages import Message, Targeted
+    from mcp_actors.protocol.events import Member
+    from mcp_actors.protocol.outgoing import Outgoing, Relayed
     from tests.conftest import ExpectedLogs
 
-ROOM = RoomId("room123")
-LIMITS = Limits(message_bytes=10_000, metadata_bytes=1000, id_length=128)
-SIGNAL = b'{"type": "signal", "room": "room123", "payload": {"target_peer_id": "ben", "data": 1}}'
-MESSAGE = b'{"type": "message", "room": "room123", "payload": {"content": "hello"}}'
 MAX_INBOX = 10
 
 
-def _node(*, room_capacity: int = 10, max_rooms: int = 10) -> Node:
+def make_node(
+    node_id: NodeId = NODE, *, room_capacity: int = 10, max_rooms: int = 10, broker: MemoryBroker | None = None
+) -> Node:
     return Node(
-        NodeId("node"),
-        MemoryBroker(),
+        node_id,
+        broker or MemoryBroker(),
         room_capacity=room_capacity,
         max_rooms=max_rooms,
         max_inbox=MAX_INBOX,
-        max_unanswered=100,
+        max_pending_acks=100,
     )
 
 
-async def _enter(node: Node, name: str, kind: Kind = Kind.PEER) -> tuple[Membership, RecordingOutlet]:
-    outlet = RecordingOutlet()
+async def enter(node: Node, name: str, kind: Kind = Kind.PEER) -> tuple[Membership, RecordingClient]:
+    client = RecordingClient()
     membership = node.membership(ROOM, kind, PeerId(name), session="s")
-    await membership.enter(outlet, Greeting())
-    outlet.frames.clear()
-    return membership, outlet
-
-
-def _signal() -> Targeted:
-    return cast("Targeted", peer_decoder(LIMITS).decode(SIGNAL))
-
-
-def _message() -> Message:
-    return cast("Message", user_decoder(LIMITS).decode(MESSAGE))
+    await membership.enter(client)
+    client.clear()
+    return membership, client
 
 
 async def test_a_membership_enters_and_leaves() -> None:
-    node, outlet = _node(), RecordingOutlet()
-    membership = node.membership(ROOM, Kind.PEER, PeerId("ana"), {"a": 1}, session="s")
-    await membership.enter(outlet, Greeting(1, [{"urls": "stun:stun.test"}]))
-    await membership.leave(2)
-    joined, left = outlet.messages
-    assert joined["id"] == 1
-    assert joined["payload"]["ice_servers"] == [{"urls": "stun:stun.test"}]
-    assert joined["payload"]["peers"] == [{"peer_id": "ana", "metadata": {"a": 1}, "order": 1}]
-    assert left == {"type": "left", "room": "room123", "id": 2, "payload": {"peer_id": "ana"}}
+    node, ana, uma = make_node(), RecordingClient(), RecordingClient()
+    peer = node.membership(ROOM, Kind.PEER, PeerId("ana"), {"a": 1}, session="s")
+    await peer.enter(ana, presence=True)
+    user = node.membership(ROOM, Kind.USER, UserId("uma"), session="s")
+    await user.enter(uma)
+    assert (peer.member_id, peer.presence, user.presence) == ("ana", True, False)
+    assert ana.welcomes[0].peers[0].metadata == {"a": 1}
+    assert [(member.id, member.incarnation) for member in node.roster(ROOM)] == [
+        ("ana", peer.incarnation),
+        ("uma", user.incarnation),
+    ]
+    assert node.rooms() == [ROOM]
+    await peer.leave(2)
+    await user.leave(None)
+    assert ana.messages[-1] == {"type": "left", "room": ROOM, "id": 2, "payload": {"peer_id": "ana"}}
+    assert uma.types == ["welcome", "peer-left", "room-left"]
+    await until(lambda: not node.rooms(), "the room's retirement")
 
 
-async def test_a_user_enters_and_leaves() -> None:
-    node, outlet = _node(), RecordingOutlet()
-    membership = node.membership(ROOM, Kind.USER, UserId("uma"), session="s")
-    await membership.enter(outlet, Greeting())
-    await membership.leave(None)
-    assert outlet.types == ["room-joined", "room-left"]
-
-
-async def test_entering_asks_at_once_and_before_it_is_awaited() -> None:
-    node = _node()
-    first, second = RecordingOutlet(), RecordingOutlet()
+async def test_a_join_is_asked_for_at_once_and_before_it_is_awaited() -> None:
+    node = make_node()
+    first, second = RecordingClient(), RecordingClient()
     entering = [
-        node.membership(ROOM, Kind.PEER, PeerId(name), session="s").enter(outlet, Greeting())
-        for name, outlet in (("ana", first), ("ben", second))
+        node.membership(ROOM, Kind.PEER, PeerId(name), session="s").enter(client)
+        for name, client in (("ana", first), ("ben", second))
     ]
     for entered in reversed(entering):
         await entered
-    assert first.types == ["joined", "peer-joined"]
-    assert second.types == ["joined"]
+    assert first.types == ["welcome", "peer-joined"]
+    assert second.types == ["welcome"]
 
 
-async def test_every_membership_is_an_incarnation_of_its_own() -> None:
-    node, other = (
-        _node(),
-        Node(NodeId("other"), MemoryBroker(), room_capacity=1, max_rooms=1, max_inbox=1, max_unanswered=1),
-    )
-    members = [node.membership(ROOM, Kind.PEER, PeerId("ana"), session="s")._member for _ in range(3)]
-    members.append(other.membership(ROOM, Kind.PEER, PeerId("ana"), session="s")._member)
-    assert len({member.incarnation for member in members}) == 4
-    assert [member.node for member in members] == ["node", "node", "node", "other"]
-    assert members[0].metadata is not members[1].metadata
+async def test_every_membership_has_its_own_incarnation() -> None:
+    nodes = [make_node(), make_node(NodeId("other"))]
+    members = [node.membership(ROOM, Kind.PEER, PeerId("ana"), session="s") for node in nodes for _ in range(3)]
+    assert len({member.incarnation for member in members}) == 6
+    for member in members:
+        await asyncio.gather(member.enter(RecordingClient()), return_exceptions=True)
+    assert [node.roster(ROOM)[0].node for node in nodes] == ["node", "other"]
 
 
 async def test_a_refused_join_raises_its_reason() -> None:
-    node = _node(room_capacity=2)
-    await _enter(node, "ana")
+    node = make_node(room_capacity=2)
+    await enter(node, "ana")
     with pytest.raises(PeerIdTaken):
-        await _enter(node, "ana")
-    await _enter(node, "ben")
+        await enter(node, "ana")
+    await enter(node, "ben")
     with pytest.raises(RoomFull):
-        await _enter(node, "cem")
+        await enter(node, "cem")
 
 
-async def test_a_node_that_holds_as_many_rooms_as_it_may_raises_unavailable() -> None:
-    node = _node(max_rooms=1)
-    await _enter(node, "ana")
+async def test_a_membership_in_one_room_too_many_is_unavailable() -> None:
+    node = make_node(max_rooms=1)
+    await enter(node, "ana")
     with pytest.raises(Unavailable):
         node.membership(RoomId("another"), Kind.PEER, PeerId("ana"), session="s")
-    await _enter(node, "ben")
+    await enter(node, "ben")
 
 
-async def test_signals_and_messages_reach_the_others() -> None:
-    node = _node()
-    ana, _ = await _enter(node, "ana")
-    _, ben = await _enter(node, "ben")
-    uma, _ = await _enter(node, "uma", Kind.USER)
-    _, vic = await _enter(node, "vic", Kind.USER)
-    assert ana.relay(_signal(), SIGNAL) is None
-    assert uma.broadcast(_message(), MESSAGE) is None
-    await until(lambda: ben.frames and vic.frames, "signal and message")
-    assert ben.messages == [{"sender": "ana", **json.loads(SIGNAL)}]
-    assert vic.messages == [{"sender": "uma", **json.loads(MESSAGE)}]
+async def test_signals_and_broadcasts_reach_the_others() -> None:
+    node = make_node()
+    ana, _ = await enter(node, "ana")
+    _, ben = await enter(node, "ben")
+    uma, _ = await enter(node, "uma", Kind.USER)
+    _, vic = await enter(node, "vic", Kind.USER)
+    assert ana.relay(*signal("ben")) is None
+    assert uma.broadcast(*message("hello")) is None
+    await until(lambda: ben.messages and vic.messages, "signal and message")
+    assert (ben.last()["sender"], vic.last()["sender"]) == ("ana", "uma")
 
 
-async def test_a_connection_that_ends_is_missed() -> None:
-    node = _node()
-    ana, outlet = await _enter(node, "ana")
-    _, ben = await _enter(node, "ben")
-    outlet.frames.clear()
+async def test_a_connection_that_ends_is_announced() -> None:
+    node = make_node()
+    ana, client = await enter(node, "ana")
+    _, ben = await enter(node, "ben")
+    client.clear()
+    ana.mark(detached=True)
     ana.end(LeaveReason.TIMEOUT)
-    await until(lambda: ben.frames, "the news")
+    await until(lambda: ben.messages, "the announcement")
     assert ben.last()["payload"] == {"peer_id": "ana", "reason": "timeout"}
-    assert outlet.frames == []
+    assert client.messages == []
 
 
-async def test_who_sends_faster_than_the_room_reads_waits() -> None:
-    node = _node()
-    ana, _ = await _enter(node, "ana")
-    _, ben = await _enter(node, "ben")
-    waits = [ana.relay(_signal(), SIGNAL) for _ in range(MAX_INBOX + 2)]
+async def test_a_sender_that_is_faster_than_the_room_waits() -> None:
+    node = make_node()
+    ana, _ = await enter(node, "ana")
+    _, ben = await enter(node, "ben")
+    waits = [ana.relay(*signal("ben")) for _ in range(MAX_INBOX + 2)]
     assert waits[:MAX_INBOX] == [None] * MAX_INBOX
     late = [wait for wait in waits if wait is not None]
     assert len(late) == 2
     assert not any(wait.done() for wait in late)
     await asyncio.wait_for(asyncio.gather(*late), 2)
-    assert len(ben.frames) == MAX_INBOX + 2
-    assert ana.relay(_signal(), SIGNAL) is None
+    assert len(ben.messages) == MAX_INBOX + 2
+    assert ana.relay(*signal("ben")) is None
 
 
-async def test_the_room_of_the_last_member_is_forgotten() -> None:
-    node = _node()
-    memberships = [(await _enter(node, name))[0] for name in ("ana", "ben")]
-    for membership in memberships:
-        await membership.leave(None)
-    await until(lambda: len(node.rooms) == 0, "the room's retirement")
+class Bug(RecordingClient):
+    """A client that breaks the rule that it never fails."""
+
+    def send(self, message: Outgoing | Relayed) -> bool:
+        raise RuntimeError("a bug")
 
 
-async def test_a_membership_in_a_room_that_was_lost_says_so(
-    expected_logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_membership_in_a_lost_room_is_unavailable(expected_logs: ExpectedLogs) -> None:
     expected_logs("pykka", "Unhandled exception in room 'room123'")
     expected_logs("mcp_actors.room", "room lost")
-    node = _node()
-    ana, outlet = await _enter(node, "ana")
-
-    def bug(_frame: bytes) -> bool:
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(outlet, "put", bug)
-    ben = node.membership(ROOM, Kind.PEER, PeerId("ben"), session="s")
-    entering = ben.enter(RecordingOutlet(), Greeting())
-    await until(lambda: not ana._room.is_alive(), "the room's end")
-    with pytest.raises(Unavailable, match="join it again"):
-        await entering
-    with pytest.raises(Unavailable, match="join it again"):
-        ana.relay(_signal(), SIGNAL)
-    with pytest.raises(Unavailable, match="join it again"):
-        ana.broadcast(_message(), MESSAGE)
+    node = make_node()
+    ana, bug = (node.membership(ROOM, Kind.PEER, PeerId(name), session="s") for name in ("ana", "bug"))
+    await ana.enter(RecordingClient())
+    await bug.enter(Bug())
+    ana.relay(*signal("bug"))
     with pytest.raises(Unavailable, match="join it again"):
         await ana.leave(1)
     with pytest.raises(Unavailable, match="join it again"):
-        await ben.enter(RecordingOutlet(), Greeting())
+        ana.relay(*signal("ben"))
+    with pytest.raises(Unavailable, match="join it again"):
+        await ana.come_back()
+    assert await ana.depart() is None
+    ana.mark(detached=True)
     ana.end(LeaveReason.DISCONNECTED)
-    assert len(node.rooms) == 0
+    assert node.rooms() == []
 
 
-async def test_a_leave_that_waits_in_a_room_that_is_lost_says_so(
-    expected_logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected_logs("pykka", "Unhandled exception")
-    expected_logs("mcp_actors.room", "room lost")
-    node = _node()
-    ana, _ = await _enter(node, "ana")
-    _, outlet = await _enter(node, "ben")
-
-    def bug(_frame: bytes) -> bool:
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(outlet, "put", bug)
-    ana.relay(_signal(), SIGNAL)
-    with pytest.raises(Unavailable):
-        await ana.leave(1)
-
-
-async def test_a_join_in_the_same_turn_as_the_last_leave_is_not_stranded() -> None:
-    node = _node()
-    ana, ben = RecordingOutlet(), RecordingOutlet()
+async def test_a_join_in_the_same_turn_as_the_last_leave_is_not_lost() -> None:
+    node = make_node()
+    ana, ben = RecordingClient(), RecordingClient()
     first = node.membership(ROOM, Kind.PEER, PeerId("ana"), session="s")
-    await first.enter(ana, Greeting())
+    await first.enter(ana)
     left = first.leave(None)
     second = node.membership(ROOM, Kind.PEER, PeerId("ben"), session="s")
-    entered = second.enter(ben, Greeting(1))
+    entered = second.enter(ben)
     await left
     await entered
-    assert ben.types == ["joined"]
+    assert ben.types == ["welcome"]
     await second.leave(2)
-    assert ben.types == ["joined", "left"]
-    await until(lambda: len(node.rooms) == 0, "the room's retirement")
+    assert ben.types == ["welcome", "left"]
+    await until(lambda: not node.rooms(), "the room's retirement")
 
 
 async def test_a_refused_join_keeps_nothing_for_the_garbage_collector() -> None:
-    node = _node()
-    await node.membership(ROOM, Kind.PEER, PeerId("ana"), session="s").enter(RecordingOutlet(), Greeting())
+    node = make_node()
+    await enter(node, "ana")
     gc.collect()
     gc.disable()
     try:
         for _ in range(10):
             try:
-                await node.membership(ROOM, Kind.PEER, PeerId("ana"), session="s").enter(RecordingOutlet(), Greeting())
+                await enter(node, "ana")
             except PeerIdTaken:
                 continue
             raise AssertionError("it is taken")
@@ -243,3 +201,55 @@ async def test_a_refused_join_keeps_nothing_for_the_garbage_collector() -> None:
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+class Observer:
+    """Records what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def room_opened(self, room: RoomId) -> None:
+        self.told.append(f"{room} opened")
+
+    def room_closed(self, room: RoomId) -> None:
+        self.told.append(f"{room} closed")
+
+    def member_joined(self, room: RoomId, member: Member) -> None:
+        self.told.append(f"{member.id} joined {room}")
+
+    def member_left(self, room: RoomId, member: Member, reason: LeaveReason | None) -> None:
+        self.told.append(f"{member.id} left {room}: {reason}")
+
+
+async def test_an_observer_is_told_of_the_rooms_and_members_of_its_process_in_order() -> None:
+    broker = OtherNodes()
+    node, observer = make_node(broker=broker), Observer()
+    node.observe(observer)
+    ana, _ = await enter(node, "ana")
+    uma, _ = await enter(node, "uma", Kind.USER)
+    broker.remote(Kind.PEER, "far")
+    await ana.leave(None)
+    broker.say(MemberMoved(9, uma.incarnation, NODE, OTHER, 1, (NODE,)))
+    await uma.depart()
+    await until(lambda: not node.rooms(), "the room's retirement")
+    assert observer.told == [
+        "room123 opened",
+        "ana joined room123",
+        "uma joined room123",
+        "ana left room123: left",
+        "uma left room123: None",
+        "room123 closed",
+    ]
+
+
+async def test_an_observer_is_told_of_the_members_of_a_lost_room(expected_logs: ExpectedLogs) -> None:
+    expected_logs("pykka", "Unhandled exception in room 'room123'")
+    expected_logs("mcp_actors.room", "room lost")
+    node, observer = make_node(), Observer()
+    node.observe(observer)
+    ana, _ = await enter(node, "ana")
+    await node.membership(ROOM, Kind.PEER, PeerId("bug"), session="s").enter(Bug())
+    ana.relay(*signal("bug"))
+    await until(lambda: not node.rooms(), "the loss of the room")
+    assert observer.told[3:] == ["ana left room123: disconnected", "bug left room123: disconnected", "room123 closed"]

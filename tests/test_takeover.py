@@ -1,4 +1,4 @@
-"""Whose a peer id is, within one process and between two."""
+"""Ownership of peer ids by access tokens, within one process and between two."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.engine import Engine
 from tests.support.loop import until
 from tests.support.server import Server
 from tests.support.tokens import OPTIONAL, bearer, token
@@ -17,26 +16,10 @@ if TYPE_CHECKING:
 
     from tornado.ioloop import IOLoop
 
+    from bench.engine import Engine
     from tests.support.client import Client, Frame
 
-
-@pytest.fixture(scope="module")
-def redis_url() -> Iterator[str]:
-    """A Redis of these tests' own."""
-    with Engine() as engine:
-        yield engine.url
-
-
-@pytest.fixture(params=[1, 2], ids=["one process", "two processes"])
-def servers(request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path) -> Iterator[list[Server]]:
-    """The servers of two peers, which may be the same."""
-    settings = {"redis_url": request.getfixturevalue("redis_url")} if request.param == 2 else {}
-    servers = [Server(tmp_path, **OPTIONAL, **settings) for _ in range(request.param)]
-    for server in servers:
-        io_loop.run_sync(server.start)
-    yield [servers[0], servers[-1]]
-    for server in servers:
-        io_loop.run_sync(server.stop)
+pytestmark = pytest.mark.settings(**OPTIONAL)
 
 
 async def owner(server: Server) -> Client:
@@ -45,7 +28,7 @@ async def owner(server: Server) -> Client:
     return client
 
 
-async def test_the_owner_of_an_id_takes_it_over_at_once_and_what_is_sent_reaches_it(servers: list[Server]) -> None:
+async def test_the_owner_of_an_id_replaces_its_earlier_connections_and_receives_messages(servers: list[Server]) -> None:
     watcher = await servers[0].peer()
     await watcher.join("r", "w")
     olds = [await servers[0].peer(), await owner(servers[1]), await owner(servers[0])]
@@ -62,7 +45,7 @@ async def test_the_owner_of_an_id_takes_it_over_at_once_and_what_is_sent_reaches
     await watcher.expect("ack", status="delivered")
 
 
-async def test_who_only_claims_an_id_does_not_get_it_from_its_owner(servers: list[Server]) -> None:
+async def test_a_client_without_a_token_cannot_take_the_id_of_an_owner(servers: list[Server]) -> None:
     a, claimer = await owner(servers[0]), await servers[1].peer()
     watcher = await servers[1].peer()
     await watcher.join("s", "w", presence=True)
@@ -71,19 +54,80 @@ async def test_who_only_claims_an_id_does_not_get_it_from_its_owner(servers: lis
     await claimer.say("join", "s", {"peer_id": "a"})
     await claimer.expect_error("peer-id-taken")
     a.vanish()
-    await until(lambda: servers[0].app.sessions._away, "that the owner is away")
+    await until(lambda: servers[0].app.sessions.detached, "that the owner is detached")
     await watcher.expect("peer-away", peer_id="a")
     await claimer.say("join", "s", {"peer_id": "a"})
     await claimer.expect_error("peer-id-taken")
 
 
-# ------------------------------------------------------------------------------------------------ at another process
+async def user(server: Server, name: str, room: str) -> tuple[Client, Frame]:
+    """A user in a room that owns its id, and the reply to its join."""
+    client = await server.user(**bearer(name))
+    await client.expect("authenticated")
+    return client, await client.enter(room, name)
+
+
+async def test_a_client_without_a_token_cannot_speak_as_a_user_that_has_one(servers: list[Server]) -> None:
+    watcher, claimer = await servers[1].user(), await servers[1].user()
+    await watcher.enter("spoken", "w")
+    alice, _ = await user(servers[0], "alice", "spoken")
+    await watcher.expect("user-joined", user_id="alice", verified=True)
+    await claimer.say("connect", None, {"user_id": "alice"})
+    await claimer.expect("connected")
+    await claimer.say("join-room", "spoken")
+    assert "connect under another one" in (await claimer.expect_error("peer-id-taken"))["message"]
+    await claimer.say("message", "spoken", {"content": "I am alice"})
+    await claimer.expect_error("not-in-room")
+    again, joined = await user(servers[1], "alice", "spoken")
+    assert joined["users"] == [{"user_id": "w"}, {"user_id": "alice", "verified": True}]
+    await again.say("message", "spoken", {"content": "so am I"})
+    said = await watcher.expect("message")
+    assert (said["sender"], said["verified"]) == ("alice", True)
+    await again.close()
+    alice.vanish()
+    await until(lambda: servers[0].app.sessions.detached, "that the user is detached")
+    await claimer.say("join-room", "spoken")
+    await claimer.expect_error("peer-id-taken")
+
+
+async def test_the_owner_of_a_user_id_takes_it_from_all_connections_that_claim_it(servers: list[Server]) -> None:
+    watcher, claimers = await servers[0].user(), [await server.user() for server in servers]
+    await watcher.enter("claimed", "w")
+    for claimer in claimers:
+        await claimer.enter("claimed", "alice")
+    await claimers[0].say("update", "claimed", {"metadata": {"name": "Alice?"}}, id=1)
+    await watcher.expect("user-joined", user_id="alice", verified=None)
+    await watcher.expect("user-updated")
+    alice, joined = await user(servers[1], "alice", "claimed")
+    assert joined["users"] == [{"user_id": "w"}, {"user_id": "alice", "verified": True}]
+    await watcher.expect("user-left", user_id="alice", reason="replaced")
+    await watcher.expect("user-joined", user_id="alice", verified=True)
+    for claimer in claimers:
+        await claimer.expect_close(4501)
+    await watcher.say("message", "claimed", {"content": "hello"})
+    said = await alice.expect("message")
+    assert (said["sender"], "verified" in said) == ("w", False)
+
+
+async def test_rosters_and_messages_say_which_peers_are_verified(servers: list[Server]) -> None:
+    claimer, a = await servers[0].peer(), await owner(servers[1])
+    assert "verified" not in (await claimer.join("told", "c"))["peers"][0]
+    peers = (await a.join("told", "a"))["peers"]
+    assert [(peer["peer_id"], peer.get("verified")) for peer in peers] == [("c", None), ("a", True)]
+    await claimer.expect("peer-joined", peer_id="a", verified=True)
+    await a.say("signal", "told", {"target_peer_id": "c", "data": 1})
+    said = await claimer.expect("signal")
+    assert (said["sender"], said["verified"]) == ("a", True)
+    await claimer.say("signal", "told", {"target_peer_id": "a", "data": 2})
+    assert "verified" not in await a.expect("signal")
+    await claimer.say("signal", "told", {"target_peer_id": "a", "data": 3}, verified=True)
+    await claimer.expect_error("bad-message")
 
 
 @pytest.fixture
-def two(redis_url: str, io_loop: IOLoop, tmp_path: Path) -> Iterator[list[Server]]:
+def two(engine: Engine, io_loop: IOLoop, tmp_path: Path, prefix: str) -> Iterator[list[Server]]:
     """Two servers that share rooms and sessions."""
-    servers = [Server(tmp_path, **OPTIONAL, redis_url=redis_url) for _ in range(2)]
+    servers = [Server(tmp_path, **OPTIONAL, redis_url=engine.url, redis_prefix=prefix) for _ in range(2)]
     for server in servers:
         io_loop.run_sync(server.start)
     yield servers
@@ -92,13 +136,13 @@ def two(redis_url: str, io_loop: IOLoop, tmp_path: Path) -> Iterator[list[Server
 
 
 async def lose(client: Client, server: Server) -> None:
-    """Break a client's connection, and wait until its session waits for it."""
+    """Cut a connection, and wait until its session is detached."""
     client.vanish()
-    await until(lambda: server.app.sessions._away, "that the session waits")
+    await until(lambda: server.app.sessions.detached, "that the session is detached")
 
 
 async def come_back(server: Server, room: str, joined: Frame, received: int, **headers: str) -> Client:
-    """Connect to go on with the session of `a`; the answer to that is still to be heard."""
+    """Connect and ask to resume the session of `a`; the reply is still to be read."""
     client = await server.peer(**headers)
     if headers:
         await client.expect("authenticated")
@@ -107,7 +151,7 @@ async def come_back(server: Server, room: str, joined: Frame, received: int, **h
     return client
 
 
-async def test_an_owner_whose_session_has_moved_is_the_owner_still(two: list[Server]) -> None:
+async def test_an_owner_keeps_its_id_when_its_session_migrates(two: list[Server]) -> None:
     first, second = two
     watcher, a = await first.peer(), await owner(first)
     await watcher.join("t", "w", presence=True)
@@ -134,7 +178,7 @@ async def test_an_owner_whose_session_has_moved_is_the_owner_still(two: list[Ser
 
 
 @pytest.mark.parametrize("sub", [None, "b"], ids=["nobody", "another"])
-async def test_nobody_else_goes_on_with_the_session_of_an_owner_at_another_process(
+async def test_another_client_cannot_resume_the_session_of_an_owner_at_another_process(
     two: list[Server], sub: str | None
 ) -> None:
     first, second = two
@@ -150,16 +194,16 @@ async def test_nobody_else_goes_on_with_the_session_of_an_owner_at_another_proce
     await again.expect("joined", resumed=True, complete=True)
 
 
-async def test_a_token_goes_on_with_no_session_that_began_without_one(two: list[Server]) -> None:
+async def test_a_client_with_a_token_cannot_resume_a_session_that_began_without_one(two: list[Server]) -> None:
     first, second = two
     a = await first.peer()
     joined = await a.join("v", "a")
     await lose(a, first)
     again = await come_back(second, "v", joined, a.received, **bearer("a"))
-    await again.expect("joined", resumed=False)  # it has taken the place of who claimed its id
+    await again.expect("joined", resumed=False)  # and replaces the client that claimed its id
 
 
-async def test_a_user_is_itself_at_another_process_with_its_token_alone(two: list[Server]) -> None:
+async def test_a_user_resumes_at_another_process_only_with_its_token(two: list[Server]) -> None:
     first, second = two
     user = await first.user(**bearer("a"))
     await user.expect("authenticated")
@@ -178,7 +222,7 @@ async def test_a_user_is_itself_at_another_process_with_its_token_alone(two: lis
     await again.expect("connected", resumed=True, complete=True)
 
 
-async def test_who_comes_back_elsewhere_with_a_narrower_token_has_left_what_that_forbids(two: list[Server]) -> None:
+async def test_a_client_that_resumes_with_a_narrower_token_leaves_the_forbidden_rooms(two: list[Server]) -> None:
     first, second = two
     watcher, a = await first.peer(), await owner(first)
     await watcher.join("z", "w")
@@ -186,6 +230,8 @@ async def test_who_comes_back_elsewhere_with_a_narrower_token_has_left_what_that
     await a.join("z", "a")
     await watcher.expect("peer-joined", peer_id="a")
     await lose(a, first)
+    await watcher.say("signal", "z", {"target_peer_id": "a", "data": "secret"}, id=1)
+    await watcher.expect("ack", status="queued")
     again = await come_back(second, "y", joined, a.received, **bearer("a", rooms=["y"]))
     error = await again.expect("error", code="forbidden")
     assert error["room"] == "z"
@@ -193,7 +239,7 @@ async def test_who_comes_back_elsewhere_with_a_narrower_token_has_left_what_that
     await watcher.expect("peer-left", peer_id="a", reason="left")
 
 
-async def test_a_room_that_a_new_token_has_forbidden_is_not_missed_at_another_process(two: list[Server]) -> None:
+async def test_a_room_left_because_of_a_new_token_does_not_make_the_session_incomplete(two: list[Server]) -> None:
     first, second = two
     a = await owner(first)
     joined = await a.join("y", "a")

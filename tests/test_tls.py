@@ -1,4 +1,4 @@
-"""TLS by settings: real certificates, real handshakes, and renewal under connections that go on."""
+"""TLS by settings: real certificates and handshakes, and renewal while connections stay open."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from websockets.exceptions import InvalidStatus
 
 from bench.engine import Engine
 from mcp_actors.app import StartError
-from mcp_actors.secret import make
+from mcp_actors.auth.secret import make
 from mcp_actors.tls import Certificate, TlsError
-from mcp_actors.transports.upgrade import FastWebSocket, StockWebSocket
 from tests.support.certificate import make_certificate
 from tests.support.client import DEADLINE, Client
 from tests.support.server import Process, Server
@@ -78,7 +77,7 @@ async def open_peer(port: int, trusted: Path, **headers: str) -> Client:
 
 
 def served_by(port: int, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> bytes:
-    """The certificate that a new connection gets."""
+    """Return the certificate that a new connection gets."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -94,7 +93,7 @@ def certificate_in(pem: Path) -> bytes:
 
 
 def replace(pem: Path) -> None:
-    """Put a new certificate in the place of one, as what renews them does."""
+    """Replace a certificate, as tools that renew them do."""
     make_certificate(pem.with_suffix(".new")).replace(pem)
 
 
@@ -105,45 +104,42 @@ async def until_served(port: int, pem: Path) -> None:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("loop", ["fast", "stock"])
 @pytest.mark.parametrize("split", [False, True])
-async def test_peers_meet_over_tls(serve: Serve, tmp_path: Path, loop: str, split: bool) -> None:
+async def test_peers_meet_over_tls(serve: Serve, tmp_path: Path, split: bool) -> None:
     pem, key = tmp_path / "chain.pem", tmp_path / "key.pem" if split else None
     make_certificate(pem, key)
-    server = await serve(frame_loop=loop, tls_cert_file=str(pem), tls_key_file=str(key or ""))
-    peers = [await open_peer(server.app.port, pem) for _ in range(2)]
+    server = await serve(tls_cert_file=str(pem), tls_key_file=str(key or ""))
+    peers = [await open_peer(server.port, pem) for _ in range(2)]
     await peers[0].join("r", "a")
     await peers[1].join("r", "b")
     await peers[0].expect("peer-joined", peer_id="b")
     await peers[0].say("signal", "r", {"target_peer_id": "b", "data": "x" * 60_000}, id=1)
     await peers[1].expect("signal", data="x" * 60_000)
     await peers[0].expect("ack")
-    protocols = [type(one._protocol) for one in server.app.connections._open]  # type: ignore[attr-defined]
-    assert protocols == [FastWebSocket if loop == "fast" else StockWebSocket] * 2
     for peer in peers:
         await peer.close()
 
 
 async def test_a_page_of_the_same_https_origin_may_connect_and_another_may_not(serve: Serve, pem: Path) -> None:
     server = await serve(tls_cert_file=str(pem), allowed_hosts=["127.0.0.1"])
-    origin = f"https://127.0.0.1:{server.app.port}"
-    await (await open_peer(server.app.port, pem, Origin=origin)).end()
+    origin = f"https://127.0.0.1:{server.port}"
+    await (await open_peer(server.port, pem, Origin=origin)).end()
     with pytest.raises(InvalidStatus):
-        await open_peer(server.app.port, pem, Origin="https://evil.example")
+        await open_peer(server.port, pem, Origin="https://evil.example")
 
 
-async def test_a_new_certificate_serves_new_connections_and_ends_none(serve: Serve, pem: Path) -> None:
+async def test_a_new_certificate_is_used_for_new_connections_and_closes_none(serve: Serve, pem: Path) -> None:
     server = await serve(tls_cert_file=str(pem))
     old = certificate_in(pem)
-    peers = [await open_peer(server.app.port, pem) for _ in range(2)]
+    peers = [await open_peer(server.port, pem) for _ in range(2)]
     await peers[0].join("r", "a")
     await peers[1].join("r", "b")
     await peers[0].expect("peer-joined")
-    assert await asyncio.to_thread(served_by, server.app.port) == old
+    assert await asyncio.to_thread(served_by, server.port) == old
     replace(pem)
-    await until_served(server.app.port, pem)
+    await until_served(server.port, pem)
     assert certificate_in(pem) != old
-    newcomer = await open_peer(server.app.port, pem)
+    newcomer = await open_peer(server.port, pem)
     assert len((await newcomer.join("r", "c"))["peers"]) == 3
     for peer in peers:
         await peer.expect("peer-joined", peer_id="c")
@@ -152,7 +148,7 @@ async def test_a_new_certificate_serves_new_connections_and_ends_none(serve: Ser
         await peer.close()
 
 
-async def test_a_certificate_that_cannot_be_used_changes_nothing_and_the_next_one_is_taken(
+async def test_an_unusable_certificate_is_ignored_and_the_next_one_is_used(
     tmp_path: Path, expected_logs: ExpectedLogs
 ) -> None:
     pem, key = make_certificate(tmp_path / "chain.pem", tmp_path / "key.pem"), tmp_path / "key.pem"
@@ -160,9 +156,9 @@ async def test_a_certificate_that_cannot_be_used_changes_nothing_and_the_next_on
     certificate.load()
     taken: list[ssl.SSLContext] = []
     following = asyncio.create_task(certificate.follow(taken.append))
-    expected_logs("mcp_actors", "does not fit")
+    expected_logs("mcp_actors", "does not match")
     make_certificate(tmp_path / "new.pem", tmp_path / "new.key")
-    (tmp_path / "new.pem").replace(pem)  # as when the look falls between the two
+    (tmp_path / "new.pem").replace(pem)  # as between the two writes of a renewal
     async with asyncio.timeout(PATIENCE):
         while not expected_logs.records:
             await asyncio.sleep(0.05)
@@ -176,9 +172,9 @@ async def test_a_certificate_that_cannot_be_used_changes_nothing_and_the_next_on
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_tls_1_2_and_1_3_are_spoken(serve: Serve, pem: Path, version: ssl.TLSVersion) -> None:
+async def test_tls_1_2_and_1_3_are_supported(serve: Serve, pem: Path, version: ssl.TLSVersion) -> None:
     server = await serve(tls_cert_file=str(pem))
-    assert await asyncio.to_thread(served_by, server.app.port, version) == certificate_in(pem)
+    assert await asyncio.to_thread(served_by, server.port, version) == certificate_in(pem)
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
@@ -186,26 +182,24 @@ async def test_older_versions_and_plain_http_are_refused(serve: Serve, pem: Path
     expected_logs("tornado.general", "SSL Error")
     server = await serve(tls_cert_file=str(pem))
     with pytest.raises(ssl.SSLError):
-        await asyncio.to_thread(served_by, server.app.port, ssl.TLSVersion.TLSv1_1)
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.app.port)
+        await asyncio.to_thread(served_by, server.port, ssl.TLSVersion.TLSv1_1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     answer, *_ = await asyncio.gather(asyncio.wait_for(reader.read(), DEADLINE), return_exceptions=True)
     assert answer == b"" or isinstance(answer, ConnectionError)
     writer.close()
 
 
-async def test_a_handshake_that_does_not_go_on_is_hung_up_on(serve: Serve, pem: Path) -> None:
+async def test_a_stalled_handshake_is_closed(serve: Serve, pem: Path) -> None:
     server = await serve(tls_cert_file=str(pem), request_timeout=0.2)
     for beginning in (b"", b"\x16\x03\x01\x02\x00\x01"):
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.app.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(beginning)
         assert await asyncio.wait_for(reader.read(), DEADLINE) == b""
         writer.close()
 
 
-async def test_a_process_greets_with_https_and_takes_a_new_certificate(
-    pem: Path, start: Callable[..., Process]
-) -> None:
+async def test_a_process_announces_https_and_uses_a_new_certificate(pem: Path, start: Callable[..., Process]) -> None:
     process = start(pem)
     assert process.process.stdout is not None
     peer = await open_peer(process.port, pem)
@@ -223,7 +217,7 @@ async def test_a_process_greets_with_https_and_takes_a_new_certificate(
     assert sum("://" in line for line in process.greeting) == 3
 
 
-async def test_each_of_several_processes_takes_a_new_certificate(pem: Path, start: Callable[..., Process]) -> None:
+async def test_each_of_several_processes_uses_a_new_certificate(pem: Path, start: Callable[..., Process]) -> None:
     with Engine() as engine:
         shared = {"REDIS_URL": engine.url, "MCP_ACTORS_SECRET_KEY": make(), "MCP_ACTORS_DRAIN_SECONDS": "0"}
         process = start(pem, "--processes", "2", **shared)
@@ -259,15 +253,15 @@ def no_key(directory: Path) -> tuple[Path, Path]:
 
 
 BROKEN = {
-    "does not fit": mismatched,
+    "does not match": mismatched,
     "is encrypted": encrypted,
-    "no certificate and key": no_certificate,
+    "not a usable certificate and key": no_certificate,
     "in PEM format": no_key,
 }
 
 
 @pytest.mark.parametrize("words", BROKEN)
-def test_what_cannot_be_used_is_named_at_the_start(tmp_path: Path, words: str) -> None:
+def test_an_unusable_certificate_is_named_at_start(tmp_path: Path, words: str) -> None:
     cert, key = BROKEN[words](tmp_path)
     environ = {"MCP_ACTORS_TLS_CERT_FILE": str(cert), "MCP_ACTORS_TLS_KEY_FILE": str(key)}
     status, out, err = Process(tmp_path, "--port", "0", **environ).finish()
@@ -279,6 +273,6 @@ def test_what_cannot_be_used_is_named_at_the_start(tmp_path: Path, words: str) -
         Server(tmp_path, tls_cert_file=str(cert), tls_key_file=str(key))
 
 
-def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(TlsError, match=r"gone\.pem cannot be read: No such file"):
         Certificate(str(tmp_path / "gone.pem")).load()

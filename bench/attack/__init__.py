@@ -1,1 +1,1 @@
-"""What hostile clients do, and whether others notice: `python -m bench attack`."""
+"""Hostile clients, and whether other clients notice them: `python -m bench attack`."""

@@ -1,51 +1,57 @@
-"""Pairs who are in a call of their own, and how long their messages take."""
+"""Pairs of peers in calls of their own, whose latency an attack must not affect."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bench.client import Client, close_all, connect_all
 from bench.dialects import DIALECTS
 
 if TYPE_CHECKING:
+    import ssl
+
     from bench.payloads import Stamp
 
 PAIRS = 4
 RATE = 200.0
-"""Messages per second, of all together."""
+"""Messages per second of all pairs together."""
+
+FEWEST = 40
+"""Messages that are exchanged in any case, on a machine that is too busy to send more in time."""
 
 DRAIN = 5.0
-"""Seconds the last message may take."""
+"""Seconds to wait for the last messages."""
 
 
 class Bystanders:
-    """A few pairs; each in a room of its own."""
+    """A few pairs of peers, each pair in a room of its own."""
 
     def __init__(self) -> None:
         self.sent = self.arrived = 0
         self._clients: list[Client] = []
         self._latencies: list[int] = []
 
-    async def gather(self, url: str) -> None:
-        """Join. Raises `LoadError`."""
+    async def join(self, url: str, tls: ssl.SSLContext | None) -> None:
+        """Connect and join. Raises `LoadError`."""
         dialect = DIALECTS["peers"]
         for index in range(2 * PAIRS):
             client = Client(dialect, f"bystanders-{index // 2}", f"bystander-{index}", index)
             client.template = dialect.signal("candidate", client.room, index, f"bystander-{index ^ 1}")
             client.arrived = self._note
             self._clients.append(client)
-        await connect_all(url, dialect, self._clients)
+        await connect_all(url, dialect, self._clients, tls=tls)
 
-    async def talk(self, seconds: float) -> list[int]:
-        """Talk for so long; how long each message took, in nanoseconds."""
+    async def exchange(self, seconds: float) -> list[int]:
+        """Exchange messages for some seconds. Return the latency of each in nanoseconds."""
         self._latencies, before, began = [], self.sent, time.monotonic()
-        while (now := time.monotonic() - began) < seconds:
+        while (now := time.monotonic() - began) < seconds or self.sent < before + FEWEST:
             while self.sent < before + int(now * RATE):
                 self._send()
             await asyncio.sleep(1 / RATE)
-        await self.rest()
+        await self.drain()
         return self._latencies
 
     def _send(self) -> None:
@@ -57,21 +63,24 @@ class Bystanders:
         self.arrived += 1
         self._latencies.append(time.monotonic_ns() - stamp.time)
 
-    async def rest(self) -> None:
-        """Wait until all has arrived, or will not."""
+    async def drain(self) -> None:
+        """Wait for messages in flight, up to a deadline."""
         until = time.monotonic() + DRAIN
         while self.arrived < self.sent and time.monotonic() < until:  # noqa: ASYNC110 - under a deadline
             await asyncio.sleep(0.01)
 
-    def forget_lost(self) -> int:
-        """How many messages did not arrive since this was asked last."""
+    def take_lost(self) -> int:
+        """Return how many messages were lost since the last call."""
         lost, self.arrived = self.sent - self.arrived, self.sent
         return lost
 
     def broken(self) -> list[str]:
-        """Whose connection the server broke, and how."""
+        """Describe the connections that the server closed."""
         return [f"{client.member} was {client.broken}" for client in self._clients if client.broken]
 
-    def disperse(self) -> None:
-        """Leave. Raises `LoadError` if a connection was broken."""
+    async def close(self) -> None:
+        """Close all connections. Raises `LoadError` if one was broken before."""
         close_all(self._clients)
+        with suppress(TimeoutError):  # they end with this process, too
+            async with asyncio.timeout(DRAIN):
+                await asyncio.gather(*(client.wait_disconnected() for client in self._clients))

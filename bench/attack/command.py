@@ -21,7 +21,7 @@ SECONDS, QUICK_SECONDS = 8.0, 0.3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add the arguments of the command."""
     add = parser.add_argument
     add(
         "--attack",
@@ -30,24 +30,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"all (default), {', '.join(ATTACKS)}",
     )
-    add("--seconds", type=float, help=f"how long each attack lasts (default: {SECONDS:g})")
-    add("--seed", type=int, default=1, metavar="N", help="of all random choices (default: 1)")
-    add("--frame-loop", choices=["fast", "stock"], default="fast", help="the server's own (default), or Tornado's")
-    add("--addresses", choices=["one", "many"], default="many", help="where attackers come from (default: many)")
-    add("--quick", action="store_true", help="short and small, too short to judge latency: to see that it works")
+    add("--seconds", type=float, help=f"length of each attack (default: {SECONDS:g})")
+    add("--seed", type=int, default=1, metavar="N", help="seed of all random choices (default: 1)")
+    add(
+        "--addresses", choices=["one", "many"], default="many", help="source addresses of the attackers (default: many)"
+    )
+    add("--tls", action="store_true", help="attack over TLS")
+    add("--quick", action="store_true", help="short and small, to see that it works; latency is not judged")
     add("--out", type=Path, default=RESULTS, metavar="DIR", help="default: bench/results")
 
 
 def attack(chosen: argparse.Namespace, say: Callable[[str], None]) -> int:
-    """Attack; 0, or 1 if somebody noticed, or the server took too much or said too much."""
+    """Run the attacks. Return 0, or 1 if a limit was exceeded."""
     seconds = chosen.seconds or (QUICK_SECONDS if chosen.quick else SECONDS)
-    options = Options(seconds, chosen.seed, chosen.quick, chosen.frame_loop, chosen.addresses)
+    options = Options(seconds, chosen.seed, chosen.quick, chosen.addresses, chosen.tls)
     names = list(ATTACKS) if chosen.attack == "all" else [chosen.attack]
     where = machine.describe()
     say(machine.summary(where))
     verdicts = run(names, options, say)
-    whence = "from many addresses" if options.addresses == "many" else "from one address"
-    setting = f"{seconds:g} s of each attack, seed {options.seed}, {options.frame_loop} frame loop, {whence}"
+    source = "from many addresses" if options.addresses == "many" else "from one address"
+    setting = f"{seconds:g} s of each attack, seed {options.seed}, {source}{', over TLS' if options.tls else ''}"
     heading = [machine.summary(where), setting]
     text = "\n".join([*heading, *report.lines(verdicts, timed=not options.quick)])
     directory = chosen.out / "attack"

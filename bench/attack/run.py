@@ -1,139 +1,140 @@
-"""One server under one attack after the other, beside bystanders who never stop.
+"""Runs one attack after the other against one server, beside bystanders.
 
-The attackers, the server and the bystanders share the machine's cores. So each attack is first done to another server
-beside ours, which the bystanders do not use: what their messages take then is the machine's, and what they take beyond
-it while ours is attacked is ours. All limits of rate are at their defaults, but patience with a flood is short.
+Attackers, server and bystanders share the CPUs. So each attack is first run against a second server, which the
+bystanders do not use: their latency then is the effect of the shared machine, and any further increase while their own
+server is attacked is the effect on the server. Meanwhile newcomers, who have an address of their own, connect and join.
+Rate limits have their default values, but floods are cut off early.
 """
 
 from __future__ import annotations
 
-import resource
-import threading
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+import asyncio
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
-from bench.accounting import PROC
+from bench.attack.attackers import Attackers
 from bench.attack.attacks import ATTACKS
 from bench.attack.bystanders import Bystanders
-from bench.attack.striker import Striker
+from bench.attack.memory import Peak, kernel_bytes, rss_bytes
+from bench.attack.newcomers import Newcomers
+from bench.attack.raw_client import HOST, trusting
 from bench.attack.verdict import Verdict
+from bench.certificate import make_certificate
 from bench.contender import ours
 from bench.plan import percentiles
-from bench.scenarios.isolation import default_limits
+from bench.scenarios.isolation import with_default_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bench.contender import Server
+    from bench.plan import Latency
 
 SETTINGS = {
-    "MCP_ACTORS_COMPRESSION": "True",  # else there is nothing to bomb
     "MCP_ACTORS_REQUEST_TIMEOUT": "2",
     "MCP_ACTORS_RESUME_WINDOW": "5",
     "MCP_ACTORS_MAX_HANDSHAKES": "2000",
+    "MCP_ACTORS_MAX_MEMORY_BYTES": str(48 * 2**20),
+    "MCP_ACTORS_MAX_ADDRESS_MEMORY_BYTES": str(32 * 2**20),
     "MCP_ACTORS_LOG_LEVEL": "info",
     "MCP_ACTORS_LOG_FORMAT": "json",
 }
-SAMPLE_EVERY = 0.02
-"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says; `seconds` are of each attack."""
+    """Options of the command line; `seconds` is the length of each attack."""
 
     seconds: float
     seed: int
     quick: bool
-    frame_loop: str = "fast"
     addresses: str = "many"
-    """Whether attackers come from one address or from many."""
+    """Whether attackers use `one` source address or `many`."""
 
+    tls: bool = False
 
-class Peak:
-    """The most memory a process took while the context lasted, sampled."""
-
-    def __init__(self, pid: int) -> None:
-        self.most = 0
-        self._pid = pid
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def _sample(self) -> None:
-        with suppress(FileNotFoundError, ProcessLookupError):
-            while not self._ended.wait(SAMPLE_EVERY):
-                self.most = max(self.most, _rss_bytes(self._pid))
-
-    def __enter__(self) -> Self:
-        self.most = _rss_bytes(self._pid)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-
-def _rss_bytes(pid: int) -> int:
-    """Resident memory of the server, a single process, asked for so that neither it nor the bystanders notice."""
-    return int((PROC / str(pid) / "statm").read_text().split()[1]) * resource.getpagesize()
+    @property
+    def scheme(self) -> str:
+        """The scheme of the servers' URLs."""
+        return "wss" if self.tls else "ws"
 
 
 def run(names: Sequence[str], options: Options, say: Callable[[str], None]) -> list[Verdict]:
-    """Attack. Raises `LoadError` and `ContenderError`."""
-    environment = {**default_limits(), **SETTINGS, "MCP_ACTORS_FRAME_LOOP": options.frame_loop}
-    contender = replace(ours(), environment=environment)
-    with contender.serve() as server, contender.serve() as other:
-        return uvloop.run(_run(server, other, names, options, say))
+    """Run the attacks. Raises `LoadError` and `ContenderError`."""
+    contender = with_default_limits(ours()).with_environment(SETTINGS)
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        if options.tls:
+            certificate = make_certificate(Path(directory, "server.pem"))
+            contender = contender.with_environment({"MCP_ACTORS_TLS_CERT_FILE": str(certificate)})
+        with contender.serve() as server, contender.serve() as other:
+            return uvloop.run(_Run(server, other, options).run(names, say))
 
 
-async def _run(
-    server: Server, other: Server, names: Sequence[str], options: Options, say: Callable[[str], None]
-) -> list[Verdict]:
-    bystanders, verdicts = Bystanders(), []
-    await bystanders.gather(server.url)
-    await bystanders.talk(options.seconds / 4)  # to warm up
-    before = _rss_bytes(server.pid)
-    for name in names:
-        say(f"{name}: {ATTACKS[name].about}")
-        verdicts.append(await _attack(server, other, bystanders, name, options, before))
-        await bystanders.talk(options.seconds / 10)
-    bystanders.disperse()
-    return verdicts
+class _Run:
+    """One server that is attacked, another one that is, too, and those that use the first."""
 
+    def __init__(self, server: Server, other: Server, options: Options) -> None:
+        self._server = server
+        self._other = other
+        self._options = options
+        self._tls = trusting() if options.tls else None
+        self._bystanders = Bystanders()
+        self._newcomers = Newcomers(server.port, self._tls)
 
-async def _attack(
-    server: Server, other: Server, bystanders: Bystanders, name: str, options: Options, before: int
-) -> Verdict:
-    logged = len(server.output())
-    calm = percentiles(await bystanders.talk(options.seconds / 2))
-    async with _striker(name, other, options):
-        elsewhere = percentiles(await bystanders.talk(options.seconds))
-    striker = _striker(name, server, options)
-    with Peak(server.pid) as peak:
-        async with striker:
-            during = percentiles(await bystanders.talk(options.seconds))
-    return Verdict(
-        attack=name,
-        strikes=striker.strikes,
-        cut=striker.cut,
-        calm=calm,
-        elsewhere=elsewhere,
-        during=during,
-        lost=bystanders.forget_lost(),
-        grown=peak.most - before,
-        tracebacks=[line for line in server.output()[logged:].splitlines() if _is_a_bug(line)],
-        complaints=bystanders.broken(),
-    )
+    async def run(self, names: Sequence[str], say: Callable[[str], None]) -> list[Verdict]:
+        """Run the attacks, one after the other."""
+        seconds, verdicts = self._options.seconds, []
+        await self._bystanders.join(f"{self._options.scheme}://{HOST}:{self._server.port}", self._tls)
+        await self._measure(seconds / 4)  # warm-up
+        before = rss_bytes(self._server.pid)
+        for name in names:
+            say(f"{name}: {ATTACKS[name].about}")
+            verdicts.append(await self._attack(name, before))
+            await self._bystanders.exchange(seconds / 10)
+        await self._bystanders.close()
+        return verdicts
 
+    async def _attack(self, name: str, before: int) -> Verdict:
+        server, bystanders, seconds = self._server, self._bystanders, self._options.seconds
+        read, printed = len(server.output()), server.printed
+        calm = percentiles(await bystanders.exchange(seconds / 2))
+        async with self._attackers(name, self._other):
+            elsewhere, elsewhere_newcomers = await self._measure(seconds)
+        attackers, kernel = self._attackers(name, server), kernel_bytes()
+        with Peak(server.pid) as peak:
+            async with attackers:
+                during, newcomers = await self._measure(seconds)
+        return Verdict(
+            attack=name,
+            attempts=attackers.attempts,
+            cut=attackers.cut,
+            calm=calm,
+            elsewhere=elsewhere,
+            during=during,
+            lost=bystanders.take_lost(),
+            grown=peak.process - before,
+            tracebacks=[line for line in server.output()[read:].splitlines() if _is_a_bug(line)],
+            complaints=bystanders.broken(),
+            newcomers_elsewhere=elsewhere_newcomers,
+            newcomers=newcomers,
+            kernel=peak.kernel - kernel,
+            logged=server.printed - printed,
+            seconds=seconds,
+        )
 
-def _striker(name: str, server: Server, options: Options) -> Striker:
-    attack = ATTACKS[name]
-    at_once = attack.few if options.quick else attack.at_once
-    return Striker(attack, server.port, at_once, options.seed, options.addresses)
+    async def _measure(self, seconds: float) -> tuple[Latency, Latency]:
+        """Return the latency of bystanders, and how long newcomers took to join."""
+        latencies, times = await asyncio.gather(self._bystanders.exchange(seconds), self._newcomers.come(seconds))
+        return percentiles(latencies), percentiles(times)
+
+    def _attackers(self, name: str, server: Server) -> Attackers:
+        attack, options = ATTACKS[name], self._options
+        clients = attack.quick_clients if options.quick else attack.clients
+        return Attackers(attack, server.port, clients, options.seed, options.addresses, options.scheme)
 
 
 def _is_a_bug(line: str) -> bool:

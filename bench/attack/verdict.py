@@ -1,10 +1,10 @@
-"""What came of one attack, and what may come of it."""
+"""The result of an attack, and the limits that it must not exceed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from bench.plan import Latency
 
@@ -12,24 +12,36 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MEMORY = 96 * 2**20
-"""Bytes that the server may take beyond what it took before the first attack, whatever is done to it."""
+"""Bytes by which the server's memory may exceed that before the first attack."""
 
 FACTOR, SLACK_US = 2.0, 500.0
-"""How many times its median beside an attack elsewhere a message between bystanders may take, and so many microseconds
-more."""
+"""The limit of the bystanders' median latency: `FACTOR` times that beside an attack on the other server, plus
+`SLACK_US`."""
 
 TAIL_FACTOR, TAIL_SLACK_US = 4.0, 10_000.0
-"""The same for the 99th percentile, which two cores that five processes share move, too."""
+"""The same for the 99th percentile, which is noisier where five processes share two cores."""
+
+
+NEWCOMERS_US = 100_000.0
+"""Within which 95 % of newcomers must have connected and joined while their server is attacked."""
+
+KERNEL = 96 * 2**20
+"""Bytes by which the kernel's memory for TCP sockets may grow, including those of the attackers."""
+
+LOG_AT_ONCE, LOG_RATE = 65_536, 8192
+"""Bytes of log that an attack may cause: at once, and per second in addition."""
 
 
 class Verdict(Struct):
-    """One attack. `calm`, `elsewhere` (another server was attacked) and `during` are bystanders' latencies.
+    """The result of one attack. `calm`, `elsewhere` (the other server is attacked) and `during` are latencies.
 
-    `grown` is in bytes, `tracebacks` are log lines.
+    `grown`: growth of memory in bytes. `tracebacks`: log lines. `newcomers` and `newcomers_elsewhere`: how long
+    newcomers take to join during the attack, and while the other server is attacked. `kernel`: growth of the kernel's
+    memory for TCP sockets in bytes. `logged`: bytes of log. `seconds`: length of the attack.
     """
 
     attack: str
-    strikes: int
+    attempts: int = field(name="strikes")
     cut: int
     calm: Latency
     elsewhere: Latency
@@ -38,31 +50,52 @@ class Verdict(Struct):
     grown: int
     tracebacks: list[str]
     complaints: list[str]
+    newcomers_elsewhere: Latency
+    newcomers: Latency
+    kernel: int
+    logged: int
+    seconds: float
 
     @property
     def ratio(self) -> float:
-        """The median during the attack by that while it was done to another server."""
+        """The median latency during the attack, relative to that while the other server was attacked."""
         return self.during.p50 / self.elsewhere.p50 if self.elsewhere.p50 else 0.0
 
     @property
     def tail_ratio(self) -> float:
-        """The same of the 99th percentiles."""
+        """The same for the 99th percentile."""
         return self.during.p99 / self.elsewhere.p99 if self.elsewhere.p99 else 0.0
 
     def breaches(self, *, timed: bool = True) -> Iterator[str]:
-        """What must not be; latency only where the run was long enough to tell."""
-        if not self.strikes:
-            yield "nobody attacked"
+        """Describe each exceeded limit. Times are judged only if `timed`, as a short run has too few of them."""
+        if not self.attempts:
+            yield "no attack was made"
         if not self.during.count:
-            yield "the bystanders fell silent"
+            yield "no message of the bystanders arrived"
+        if not self.newcomers.count:
+            yield "no newcomer came"
         if self.lost:
             yield f"{self.lost} messages of bystanders were lost"
-        if self.grown > MEMORY:
-            yield f"memory grew by {self.grown / 2**20:.1f} MiB, more than {MEMORY // 2**20}"
         if self.tracebacks:
             yield f"{len(self.tracebacks)} tracebacks in the log; the first: {self.tracebacks[0][:300]}"
         yield from self.complaints
-        if timed and self.during.p50 > FACTOR * self.elsewhere.p50 + SLACK_US:
-            yield f"the median of bystanders was {self.ratio:.1f} times that beside an attack elsewhere"
-        if timed and self.during.p99 > TAIL_FACTOR * self.elsewhere.p99 + TAIL_SLACK_US:
-            yield f"the 99th percentile of bystanders was {self.tail_ratio:.1f} times that beside an attack elsewhere"
+        yield from self._growth()
+        if timed:
+            yield from self._delays()
+
+    def _growth(self) -> Iterator[str]:
+        if self.grown > MEMORY:
+            yield f"memory grew by {self.grown / 2**20:.1f} MiB, more than {MEMORY // 2**20}"
+        if self.kernel > KERNEL:
+            yield f"the kernel's memory for sockets grew by {self.kernel / 2**20:.1f} MiB, more than {KERNEL // 2**20}"
+        if self.logged > LOG_AT_ONCE + LOG_RATE * self.seconds:
+            yield f"{self.logged} bytes of log were written in {self.seconds:g} s"
+
+    def _delays(self) -> Iterator[str]:
+        rest = "times that of an attack on the other server"
+        if self.during.p50 > FACTOR * self.elsewhere.p50 + SLACK_US:
+            yield f"the median of bystanders was {self.ratio:.1f} {rest}"
+        if self.during.p99 > TAIL_FACTOR * self.elsewhere.p99 + TAIL_SLACK_US:
+            yield f"the 99th percentile of bystanders was {self.tail_ratio:.1f} {rest}"
+        if self.newcomers.p95 > NEWCOMERS_US:
+            yield f"the 95th percentile of newcomers took {self.newcomers.p95 / 1000:.0f} ms to join"

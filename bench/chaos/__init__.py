@@ -1,5 +1,6 @@
-"""Whether a room that spans processes keeps its promises while things break, judged from outside.
+"""Fault injection: checks, from the outside, that rooms spanning several nodes keep their promises during faults.
 
-Peers talk over real WebSockets to several nodes on one engine, while a fault strikes: connections to the engine are
-cut, the engine restarts, a node is killed or frozen. An observer counts what every peer was promised and what it got.
+Clients exchange messages with several nodes over WebSockets while a fault is injected: connections to Redis are cut,
+the Redis server is restarted, or a node is killed or frozen. Each client records what it sends and receives, and the
+checks compare the records.
 """

@@ -9,7 +9,7 @@ import msgspec
 
 from bench import machine
 from bench.chaos import report
-from bench.chaos.faults import FAULTS, OF_THE_CONTROL
+from bench.chaos.faults import CONTROL_FAULTS, FAULTS
 from bench.chaos.run import Options, run
 from bench.engine import FLAVORS, missing
 
@@ -24,29 +24,39 @@ QUICK_SECONDS = 3.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add the arguments of the command."""
     add = parser.add_argument
     add("--fault", choices=["all", *FAULTS], default="all", metavar="NAME", help=f"all (default), {', '.join(FAULTS)}")
-    add("--seconds", type=float, help="how long a fault lasts (default: the fault's own)")
-    add("--seed", type=int, default=1, metavar="N", help="of all random choices (default: 1)")
-    add("--processes", type=int, metavar="N", help="nodes (default: 4; with --quick 2)")
-    add("--rooms", type=int, metavar="N", help="default: 3; with --quick 2")
-    add("--peers", type=int, metavar="N", help="those who stay, in all rooms together (default: 24; with --quick 8)")
-    add("--rate", type=float, default=400.0, metavar="N", help="messages per second, of all together (default: 400)")
-    add("--engine", choices=FLAVORS, default="valkey", help="default: valkey")
-    add("--against", choices=["control"], help="the negative control instead of ours: a relay on pub/sub, which fails")
-    add("--quick", action="store_true", help="short and small: to see that it works")
+    add("--seconds", type=float, help="length of a fault (default: set by the fault)")
+    add("--seed", type=int, default=1, metavar="N", help="seed of all random choices (default: 1)")
+    add("--processes", type=int, metavar="N", help="number of nodes (default: 4; with --quick 2)")
+    add("--rooms", type=int, metavar="N", help="number of rooms (default: 3; with --quick 2)")
+    add("--peers", type=int, metavar="N", help="resident peers in all rooms together (default: 24; with --quick 8)")
+    add(
+        "--rate",
+        type=float,
+        default=400.0,
+        metavar="N",
+        help="messages per second of all peers together (default: 400)",
+    )
+    add("--engine", choices=FLAVORS, default="valkey", help="Redis-protocol server (default: valkey)")
+    add(
+        "--against",
+        choices=["control"],
+        help="run the negative control instead of this server: a relay on pub/sub, which must fail",
+    )
+    add("--quick", action="store_true", help="short and small, to see that it works")
     add("--out", type=Path, default=RESULTS, metavar="DIR", help="default: bench/results")
 
 
 def chaos(chosen: argparse.Namespace, say: Callable[[str], None]) -> int:
-    """Run what was asked for; 0, or 1 if a promise was broken, or if the control broke none."""
+    """Run the faults. Return 0, or 1 if a promise was broken, or if the control broke none."""
     reason = missing(chosen.engine)
     if reason is not None:
         say(reason)
         return 1
     options, control = _options(chosen), chosen.against == "control"
-    names = (OF_THE_CONTROL if control else tuple(FAULTS)) if chosen.fault == "all" else (chosen.fault,)
+    names = (CONTROL_FAULTS if control else tuple(FAULTS)) if chosen.fault == "all" else (chosen.fault,)
     directory = chosen.out / ("chaos-control" if control else "chaos")
     where = machine.describe()
     say(machine.summary(where))
@@ -75,9 +85,9 @@ def _options(chosen: argparse.Namespace) -> Options:
 
 
 def _setting(options: Options) -> str:
-    who = "the control, a relay on pub/sub" if options.control else "mcp_actors"
+    subject = "the control, a relay on pub/sub" if options.control else "mcp_actors"
     return (
-        f"{who}: {options.processes} processes on {options.flavor}, lease {options.lease:g} s, {options.peers} peers "
+        f"{subject}: {options.processes} nodes on {options.flavor}, lease {options.lease:g} s, {options.peers} peers "
         f"in {options.rooms} rooms, {options.rate:g} messages/s, seed {options.seed}"
     )
 

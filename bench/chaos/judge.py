@@ -1,14 +1,14 @@
-"""What was promised and not kept: pure functions of a record, each of which yields one line per breach."""
+"""Checks of messages: pure functions of a record, which yield one line for each broken promise."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from bench.chaos import returns
+from bench.chaos import resume_checks
 from bench.chaos.memory import grown
 from bench.chaos.record import EVERYBODY
-from bench.chaos.rosters import false_leaves, ghosts, late, mismatches, taken
+from bench.chaos.roster_checks import false_leaves, ghosts, late, mismatches, stale, taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,18 +16,22 @@ if TYPE_CHECKING:
     from bench.chaos.record import Arrival, Record, Stay
 
 LEAST = 50
-"""Messages that must have been judged, or a run proves nothing."""
+"""Least number of judged messages for a run to be conclusive."""
+
+
+LATEST_ACK = 1.0
+"""Seconds that an `ack` may take to its sender. A gap that the receiver was told of before that excuses no loss."""
 
 
 def lost(record: Record) -> Iterator[str]:
-    """Messages that were accepted and did not arrive, between members who lived through, and nobody was told."""
+    """Accepted messages between surviving members that did not arrive, without the receiver being told of a gap."""
     for text, was_told in _missing(record):
         if not was_told:
             yield text
 
 
 def told(record: Record) -> Iterator[str]:
-    """The same of receivers that were told, when they came back, that they had missed something: no breach."""
+    """Messages that did not arrive at receivers that were told of a gap when they resumed; these are no breach."""
     for text, was_told in _missing(record):
         if was_told:
             yield text
@@ -42,12 +46,14 @@ def _missing(record: Record) -> Iterator[tuple[str, bool]]:
     for sender, receiver, target, number in expected(record):
         if (sender.member, target, number) not in got[receiver.member]:
             at = sender.sent[target][number - 1]
+            accepted = sender.acknowledged.get(target, {}).get(number, at)
             text = f"message {number} of {sender} to {receiver}, sent at {at - record.began:.3f} s"
-            yield text, any(missed >= at for missed in receiver.misses)
+            text += f", accepted after {accepted - at:.3f} s" if accepted > at else ""
+            yield text, any(missed >= max(at, accepted - LATEST_ACK) for missed in receiver.misses)
 
 
 def expected(record: Record) -> Iterator[tuple[Stay, Stay, str, int]]:
-    """Sender, receiver, target and number of each message that must arrive."""
+    """Yield the sender, receiver, target and number of each message that must arrive."""
     living = {stay.member: stay for stay in record.stays if stay.lives}
     users = [stay for stay in living.values() if stay.role == "user"]
     for sender in record.stays:
@@ -71,7 +77,7 @@ def _was_there(receiver: Stay, sender: Stay, number: int) -> bool:
 
 
 def _flows(record: Record) -> Iterator[tuple[Stay, str, list[Arrival]]]:
-    """For each receiver and sender: what arrived, in order."""
+    """Yield what each receiver got from each sender, in order of arrival."""
     for stay in record.stays:
         flows: dict[str, list[Arrival]] = defaultdict(list)
         for arrival in stay.arrived:
@@ -89,11 +95,15 @@ def duplicated(record: Record) -> Iterator[str]:
 
 
 def reordered(record: Record) -> Iterator[str]:
-    """Messages that arrived after a later one, duplicates aside."""
+    """Messages that arrived after a later one, not counting duplicates.
+
+    At a receiver that was told of a gap, messages from before it may come late, as they were sent again.
+    """
     for receiver, sender, arrivals in _flows(record):
         last, seen = 0, set[int]()
         for arrival in arrivals:
-            if arrival.number < last and arrival.number not in seen:
+            is_late = any(missed > arrival.sent_at for missed in receiver.misses)
+            if arrival.number < last and arrival.number not in seen and not is_late:
                 at = arrival.at - record.began
                 yield f"message {arrival.number} of {sender} to {receiver} came after {last}, at {at:.3f} s"
             last = max(last, arrival.number)
@@ -101,7 +111,7 @@ def reordered(record: Record) -> Iterator[str]:
 
 
 def strays(record: Record) -> Iterator[str]:
-    """Messages from a peer that the receiver had not been told of, or had been told of its leaving."""
+    """Messages from a peer that was not in the receiver's roster."""
     for receiver, sender, arrivals in _flows(record):
         for arrival in arrivals:
             if not arrival.known:
@@ -109,26 +119,38 @@ def strays(record: Record) -> Iterator[str]:
 
 
 def unanswered(record: Record) -> Iterator[str]:
-    """Requests of living members that got neither `ack` nor `error`."""
+    """Requests of surviving members that were answered neither with `ack` nor with `error`."""
     for stay in record.stays:
         if not stay.lives:
             continue
         for target, times in stay.sent.items():
-            answered = stay.acknowledged.get(target, set()) | stay.refused.get(target, {}).keys()
+            answered = stay.acknowledged.get(target, {}).keys() | stay.refused.get(target, {}).keys()
             for number in sorted(set(range(1, len(times) + 1)) - answered):
                 yield f"message {number} of {stay} to {target}, sent at {times[number - 1] - record.began:.3f} s"
 
 
 def misunderstood(record: Record) -> Iterator[str]:
-    """Messages that the server said are wrong, which none is."""
+    """Valid messages that the server rejected as bad."""
     for stay in record.stays:
         for target, codes in stay.refused.items():
             wrong = (number for number, code in codes.items() if code == "bad-message")
             yield from (f"message {number} of {stay} to {target}" for number in wrong)
 
 
+def disowned(record: Record) -> Iterator[str]:
+    """Messages answered with `not-in-room` although their sender was in the room when it sent them."""
+    for stay in record.stays:
+        if stay.kicked_at is not None or stay.struck:
+            continue
+        for target, codes in stay.refused.items():
+            for number, code in codes.items():
+                if code == "not-in-room":
+                    at = stay.sent[target][number - 1] - record.began
+                    yield f"message {number} of {stay} to {target}, sent at {at:.3f} s"
+
+
 def closed(record: Record) -> Iterator[str]:
-    """Connections of living nodes that the server closed."""
+    """Connections that a running node closed."""
     for stay in record.stays:
         if stay.closed and not stay.struck:
             yield f"{stay}: {stay.closed}, at {(stay.ended_at or 0.0) - record.began:.3f} s"
@@ -138,7 +160,7 @@ def closed(record: Record) -> Iterator[str]:
 
 
 def leaked(record: Record) -> Iterator[str]:
-    """Keys that stay in the engine for ever after everybody has left."""
+    """Redis keys without expiry that remain after all members have left."""
     yield from record.leaked
 
 
@@ -148,7 +170,7 @@ def bugs(record: Record) -> Iterator[str]:
 
 
 def idle(record: Record) -> Iterator[str]:
-    """A run in which too little was said to prove anything."""
+    """Runs with too few messages to be conclusive."""
     judged = sum(1 for _ in expected(record))
     if judged < LEAST:
         yield f"only {judged} messages were judged"
@@ -161,15 +183,17 @@ CHECKS: dict[str, Callable[[Record], Iterator[str]]] = {
     "strays": strays,
     "unanswered": unanswered,
     "misunderstood": misunderstood,
+    "disowned": disowned,
     "closed": closed,
     "false_leaves": false_leaves,
     "mismatches": mismatches,
     "ghosts": ghosts,
+    "stale": stale,
     "taken": taken,
     "leaked": leaked,
     "bugs": bugs,
     "late": late,
     "grown": grown,
-    **returns.CHECKS,
+    **resume_checks.CHECKS,
     "idle": idle,
 }

@@ -1,4 +1,4 @@
-"""One connection of the observer: it does what it is told, and notes what it is sent."""
+"""A client that records what it sends and receives."""
 
 from __future__ import annotations
 
@@ -19,26 +19,31 @@ if TYPE_CHECKING:
 
     from bench.chaos.record import Role
 
-JOIN, LEAVE = "join", "leave"
-"""The ids of those requests; that of a message is its number and its target."""
+JOIN, LEAVE, KICK, UPDATE = "join", "leave", "kick", "update"
+"""The ids of these requests; that of a kick is followed by its target. The id of a message is its number and target."""
 
-GOODBYE_PATIENCE = 1.0
-CLOSE_PATIENCE = 10.0
+CLOSE_FRAME_TIMEOUT = 1.0
+CLOSE_TIMEOUT = 10.0
 
 encode, decode = msgspec.json.encode, msgspec.json.decode
 now = time.monotonic
 
 
 class JoinError(Exception):
-    """A member that could not get in; `str(error)` says why."""
+    """A member could not join; `str(error)` says why."""
 
 
 class Member(WSListener):
-    """The connection of one stay. `ended` is called once when the connection is gone."""
+    """A client with one connection. `ended` is called once when the connection is closed.
 
-    def __init__(self, stay: Stay, ended: Callable[[Member], None]) -> None:
+    `access`: its access token, if it has one.
+    """
+
+    def __init__(self, stay: Stay, ended: Callable[[Member], None], access: str = "") -> None:
         self.stay = stay
+        self.access = access
         self.asked_to_end = False
+        self._kicks: dict[str, asyncio.Future[str]] = {}
         self._joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gone = asyncio.Event()
@@ -49,59 +54,72 @@ class Member(WSListener):
 
     @property
     def open(self) -> bool:
-        """Whether it can send, and its messages mean something."""
+        """Whether it is in its room and can send."""
         return self.stay.present and not self._gone.is_set()
 
-    async def join(self, url: str, patience: float) -> None:
-        """Connect and get into the room. Raises `JoinError`."""
+    async def join(self, url: str, max_wait: float) -> None:
+        """Connect and join. Raises `JoinError`."""
         self.stay.asked_at = now()
         try:
-            async with asyncio.timeout(patience):
-                await self._dial(url, patience)
+            async with asyncio.timeout(max_wait):
+                await self._dial(url, max_wait)
                 await self._joined
         except TimeoutError:
-            raise JoinError(f"not within {patience:.0f} s") from None
+            raise JoinError(f"not within {max_wait:.0f} s") from None
         except (OSError, WSError) as error:
             raise JoinError(str(error)) from None
 
     def signal(self, target: str) -> None:
-        """The next signal for that peer."""
+        """Send the next signal to a peer."""
         number, at = self._next(target)
         data = {"from": self.stay.member, "to": target, "n": number, "t": at}
         self._send("signal", {"target_peer_id": target, "data": data}, f"{number}:{target}")
 
     def broadcast(self) -> None:
-        """The next message for all other users."""
+        """Broadcast the next message to all other users."""
         number, at = self._next(EVERYBODY)
         content = {"from": self.stay.member, "to": EVERYBODY, "n": number, "t": at}
         self._send("message", {"content": content}, f"{number}:{EVERYBODY}")
 
-    async def leave(self, patience: float) -> None:
-        """Ask to leave, wait for the answer, close."""
+    def update(self) -> None:
+        """Replace the metadata of this member."""
+        self.stay.updates += 1
+        self._send("update", {"metadata": {"update": self.stay.updates}}, UPDATE)
+
+    async def kick(self, target: str, max_wait: float) -> str:
+        """Remove a peer from the room. Return `kicked`, an error code, or nothing if there is no answer in time."""
+        name = f"{KICK}:{target}"
+        answer = self._kicks[name] = asyncio.get_running_loop().create_future()
+        self._send("kick", {"peer_id": target}, name)
+        await asyncio.wait([answer], timeout=max_wait)
+        return answer.result() if answer.done() else ""
+
+    async def leave(self, max_wait: float) -> None:
+        """Ask to leave, wait for the reply and close."""
         self.asked_to_end = True
         self.stay.ended_at = self.stay.ended_at or now()
         self._send("leave-room" if self.stay.role == "user" else "leave", {}, LEAVE)
-        await asyncio.wait([self._left], timeout=patience)
+        await asyncio.wait([self._left], timeout=max_wait)
         await self.close()
 
     async def close(self) -> None:
-        """Say good-bye, so that the server waits for nobody; cut the connection if that is not answered."""
+        """Close with 1000, so that the session ends at once, and abort if that is not answered in time."""
         self.asked_to_end = True
         self.stay.ended_at = self.stay.ended_at or now()
         if self._transport is not None:
             self._transport.send_close(WSCloseCode.OK)
             with suppress(TimeoutError):
-                async with asyncio.timeout(GOODBYE_PATIENCE):
+                async with asyncio.timeout(CLOSE_FRAME_TIMEOUT):
                     await self._gone.wait()
             self._transport.disconnect(graceful=False)
-            async with asyncio.timeout(CLOSE_PATIENCE):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._gone.wait()
 
-    async def _dial(self, url: str, patience: float) -> None:
-        await dial(self, self.stay.role, url, patience)
+    async def _dial(self, url: str, max_wait: float) -> None:
+        await dial(self, self.stay.role, url, max_wait, self.access)
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Ask to join."""
+        """Send the join."""
         self._transport = transport
         if self.stay.role == "user":
             transport.send(WSMsgType.TEXT, encode({"type": "connect", "payload": {"user_id": self.stay.member}}))
@@ -110,7 +128,7 @@ class Member(WSListener):
             self._send("join", {"peer_id": self.stay.member}, JOIN)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Note what came."""
+        """Record a message or the server's close frame."""
         if frame.msg_type == WSMsgType.TEXT:
             self._read(decode(frame.get_payload_as_bytes()))
         elif frame.msg_type == WSMsgType.CLOSE:
@@ -119,7 +137,7 @@ class Member(WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Note the end."""
+        """Record the end of the connection."""
         self._gone.set()
         if not self.asked_to_end:
             self.stay.closed = self._code or "cut"
@@ -145,18 +163,30 @@ class Member(WSListener):
                 self._arrive(payload["data"], message["sender"], message["sender"] in stay.roster)
             case "message":
                 self._arrive(payload["content"], message["sender"], message["sender"] in self._users)
+            case "kicked" if "id" in message:
+                self._answer_kick(message["id"], "kicked")
             case "ack":
                 number, target = which(message["id"])
-                stay.acknowledged.setdefault(target, set()).add(number)
+                stay.acknowledged.setdefault(target, {}).setdefault(number, now())
+            case "updated":
+                stay.updated = stay.metadata[stay.member] = _update_of(payload)
             case "error":
                 self._refuse(message.get("id"), payload)
             case kind:
                 self._hear(kind, payload)
 
+    def _answer_kick(self, name: str, answer: str) -> None:
+        waiting = self._kicks.get(name)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
+
     def _hear(self, kind: str, payload: dict[str, Any]) -> None:
         match kind:
             case "peer-joined":
                 self.stay.hear(Event(now(), joined=True, peer=payload["peer_id"], order=payload["order"]))
+                self.stay.metadata[payload["peer_id"]] = _update_of(payload)
+            case "peer-updated":
+                self.stay.metadata[payload["peer_id"]] = _update_of(payload)
             case "peer-left":
                 self.stay.hear(Event(now(), joined=False, peer=payload["peer_id"]))
             case "peer-away" | "peer-back":
@@ -170,14 +200,21 @@ class Member(WSListener):
             case "left" | "room-left":
                 self.stay.left_at = now()
                 _settle(self._left)
+            case "kicked":  # the connection is closed next
+                self.asked_to_end = True
+                self.stay.ended_at = self.stay.ended_at or now()
 
     def _enter(self, payload: dict[str, Any]) -> None:
         self.stay.joined_at = now()
         self.stay.first_roster = {peer["peer_id"]: peer["order"] for peer in payload["peers"]}
         self.stay.roster = dict(self.stay.first_roster)
+        self._learn_metadata(payload)
         self.stay.away = {peer["peer_id"] for peer in payload["peers"] if peer.get("away")}
         self._users = {user["user_id"] for user in payload.get("users", ())}
         _settle(self._joined)
+
+    def _learn_metadata(self, payload: dict[str, Any]) -> None:
+        self.stay.metadata = {peer["peer_id"]: _update_of(peer) for peer in payload["peers"]}
 
     def _arrive(self, data: dict[str, Any], sender: str, known: bool) -> None:
         target, number = data["to"], data["n"]
@@ -188,26 +225,40 @@ class Member(WSListener):
         if name == JOIN:
             self.stay.join_error = payload["code"]
             self._fail(payload["code"])
-        elif name and name != LEAVE:
+        elif name and name.startswith(KICK):
+            self._answer_kick(name, payload["code"])
+        elif name and name not in (LEAVE, UPDATE):
             number, target = which(name)
             self.stay.refused.setdefault(target, {})[number] = payload["code"]
 
     def _fail(self, why: str) -> None:
         if not self._joined.done():
             self._joined.set_exception(JoinError(why))
-            self._joined.exception()  # it is known, even if nobody waits
+            self._joined.exception()  # retrieved here, as nobody may wait for it
 
 
-async def dial(listener: WSListener, role: Role, url: str, patience: float) -> None:
-    """Connect to a node's endpoint for that role. Raises TimeoutError, OSError, `WSError`."""
+async def dial(
+    listener: WSListener, role: Role, url: str, max_wait: float, access: str = "", *, answers_pings: bool = True
+) -> None:
+    """Connect to the endpoint for a role. Raises TimeoutError, OSError, `WSError`."""
     path = "/ws/mcp/" if role == "user" else "/ws/signaling/"
-    await ws_connect(lambda: listener, url + path, websocket_handshake_timeout=patience)
+    await ws_connect(
+        lambda: listener,
+        url + path,
+        websocket_handshake_timeout=max_wait,
+        enable_auto_pong=answers_pings,
+        extra_headers={"Authorization": f"Bearer {access}"} if access else None,
+    )
 
 
 def which(name: str) -> tuple[int, str]:
-    """The number and the target of a message, from its id."""
+    """Return the number and the target of a message from its id."""
     number, _, target = name.partition(":")
     return int(number), target
+
+
+def _update_of(payload: dict[str, Any]) -> int:
+    return int(payload["metadata"].get("update", 0))
 
 
 def _settle(answer: asyncio.Future[None]) -> None:

@@ -1,4 +1,4 @@
-"""Whether memory stayed what it was: the last third of a run beside the third in its middle."""
+"""Checks that memory does not grow: compares the last third of a run with the middle third."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from bench.chaos.record import Record, Sample
 
 LEAST_SECONDS = 120.0
-"""Of a run that is judged: a shorter one is still warming up."""
+"""Least length of a run that is judged; a shorter one is still warming up."""
 
 NODE_FACTOR, REDIS_FACTOR = 1.10, 1.25
-"""How much more the last third may take than the middle one; Redis holds little, so that each member weighs more."""
+"""Allowed ratio of the last third to the middle one. Redis holds little, so a few members weigh more."""
 
 SLACK = 2**18
-"""Bytes that may come on top."""
+"""Allowed growth in bytes on top of that."""
 
 
 class Growth(Struct, frozen=True):
-    """The medians of two thirds, in bytes."""
+    """The median memory of the middle and the last third of a run, in bytes."""
 
     what: str
     middle: float
@@ -32,7 +32,7 @@ class Growth(Struct, frozen=True):
 
     @property
     def flat(self) -> bool:
-        """Whether it is as it must be."""
+        """Whether the growth is within the limit."""
         return self.last <= self.middle * self.factor + SLACK
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class Growth(Struct, frozen=True):
 
 
 def growths(record: Record) -> list[Growth]:
-    """Of each node whose process was there in both thirds, and of Redis."""
+    """Return the growth of Redis and of every node whose process ran through both thirds."""
     middle, last = _thirds(record.samples)
     if not middle or not last:
         return []
@@ -57,7 +57,7 @@ def growths(record: Record) -> list[Growth]:
 
 
 def grown(record: Record) -> Iterator[str]:
-    """What took more and more memory, of a run that was long enough to tell."""
+    """Processes whose memory grew, in a run that is long enough to be judged."""
     samples = record.samples
     if not samples or samples[-1].at - samples[0].at < LEAST_SECONDS:
         return

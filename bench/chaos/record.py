@@ -1,12 +1,12 @@
-"""What the observer writes down: every stay of a member in a room, from the member's own side."""
+"""The record of a run: every stay of a member in a room, as the member saw it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-Role = Literal["observer", "peer", "churner", "mover", "user"]
-"""Observers and movers are sent no signals; a mover comes back again and again under one id; users broadcast."""
+Role = Literal["observer", "peer", "churner", "mover", "user", "moderator"]
+"""Only peers and churners receive signals. A mover returns repeatedly under one id. Users broadcast."""
 
 EVERYBODY = "*"
 """The target of a broadcast."""
@@ -14,7 +14,7 @@ EVERYBODY = "*"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A coming or going, as a member was told of it; `order` is 0 for who leaves."""
+    """A join or leave that a member was told of; `order` is 0 for a leave."""
 
     at: float
     joined: bool
@@ -27,7 +27,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A message that a member got: the `number`th of `sender` to `target`, sent and received at these seconds."""
+    """A received message: the `number`th from `sender` to `target`."""
 
     at: float
     sender: str
@@ -35,12 +35,12 @@ class Arrival:
     number: int
     sent_at: float
     known: bool = True
-    """Whether the receiver had been told of its sender, and is the one it was for."""
+    """Whether the sender was in the receiver's roster, and the receiver was the target."""
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """That a peer had lost its connection, or has one again, as a member was told."""
+    """A `peer-away` or `peer-back` that a member was told of."""
 
     at: float
     away: bool
@@ -49,32 +49,34 @@ class News:
 
 @dataclass(slots=True)
 class Link:
-    """One of several connections of a stay, to the node with that index."""
+    """The record of one connection of a stay, to the node with this index."""
 
     node: int
     dialed_at: float
     since: float = 0.0
-    """When the connection before it broke or was given up."""
+    """When the previous connection broke or was abandoned."""
     received: int = 0
-    """The number of the last delivery, as the member said when it came back."""
+    """The last delivery number, as sent in the join that resumes."""
     entered_at: float | None = None
     resumed: bool = False
     complete: bool = True
+    newcomer: bool = False
+    """Whether the member was let in as a newcomer, although it asked to resume."""
     order: int = 0
-    """The member's, as it was told when it came back."""
+    """The member's order in the reply that resumed."""
     differs: str = ""
-    """How the roster it was told then differs from what it had been told till then, if it said that it is complete."""
+    """How the roster in that reply differs from the known one, if the reply said that it is complete."""
     refused: str = ""
-    """The code of the error that its join was answered with."""
+    """The error code that the join was answered with."""
     runs: list[list[int]] = field(default_factory=list)
-    """The numbers of what it brought, as they came: first and last of each run without a gap."""
+    """The delivery numbers it brought, as runs without a gap: first and last of each."""
     ended_at: float | None = None
     closed: str = ""
     expected: bool = False
-    """Whether it had to end: the member or its node gave it up."""
+    """Whether its end was expected because the member or its node gave it up."""
 
     def count(self, number: int) -> None:
-        """Note the number of one delivery."""
+        """Record a delivery number."""
         if self.runs and number == self.runs[-1][1] + 1:
             self.runs[-1][1] = number
         else:
@@ -83,9 +85,9 @@ class Link:
 
 @dataclass(slots=True)
 class Stay:
-    """One member in one room. Times are seconds of one clock.
+    """A member's stay in a room. Times are seconds of the monotonic clock.
 
-    It is over one connection, to the node with that index; or, where members come back, over several in turn.
+    It has one connection, to the node with this index, or several in turn if members resume.
     """
 
     member: str
@@ -95,52 +97,71 @@ class Stay:
     asked_at: float = 0.0
     joined_at: float | None = None
     ended_at: float | None = None
-    """When it asked to leave, or its connection ended, or its node was killed."""
+    """When it asked to leave, its connection ended, or its node was killed."""
     left_at: float | None = None
-    """When the server answered that it has left."""
+    """When the server confirmed that it left."""
     struck_at: float | None = None
-    """When its node was killed or frozen, if it was there then: from here on others may be told that it left."""
+    """When its node was killed or frozen during the stay. From then on, others may be told that it left."""
+    kicked_at: float | None = None
+    """When a moderator asked to remove it. From then on, others may be told that it left."""
+    kick_answer: str = ""
+    """The moderator's answer: `kicked` or an error code."""
+    removed_at: float | None = None
+    """When the moderator was told that it is removed. From then on, it cannot resume."""
     join_error: str = ""
-    """The code of the error that its join was answered with."""
+    """The error code that the join was answered with."""
     closed: str = ""
-    """How the server closed the connection, if the member did not ask for it."""
+    """How the server closed the connection without being asked to."""
     first_roster: dict[str, int] = field(default_factory=dict)
     roster: dict[str, int] = field(default_factory=dict)
-    """Peers and their order: as told when it joined, and as of now."""
+    """Peers and their order: in the reply to the join, and now."""
     events: list[Event] = field(default_factory=list)
     sent: dict[str, list[float]] = field(default_factory=dict)
-    """By target, when each message was sent; message n is the entry n - 1."""
-    acknowledged: dict[str, set[int]] = field(default_factory=dict)
+    """The time each message was sent, by target; message n is entry n - 1."""
+    acknowledged: dict[str, dict[int, float]] = field(default_factory=dict)
+    """The time of each `ack`, by target and number."""
     refused: dict[str, dict[int, str]] = field(default_factory=dict)
-    """By target and number: the error's code."""
+    """Error codes by target and number."""
     arrived: list[Arrival] = field(default_factory=list)
+    updates: int = 0
+    """How often it updated its metadata."""
+    updated: int = 0
+    """The last update of which it was told."""
+    metadata: dict[str, int] = field(default_factory=dict)
+    """The last update of each peer in the roster, as far as it was told; 0 for none."""
     links: list[Link] = field(default_factory=list)
-    """Its connections, where members come back."""
+    """Its connections, if members resume."""
     news: list[News] = field(default_factory=list)
     away: set[str] = field(default_factory=set)
-    """Peers that have no connection now, as told."""
+    """Peers that are without a connection now."""
     sent_again: int = 0
-    """Messages that were sent again as no answer had come."""
+    """Messages sent again because they had not been answered."""
     dropped: int = 0
-    """Messages that came again, as was said on them."""
+    """Messages received again that were marked as sent again."""
     silent: bool = False
-    """Whether it went without a word, so that the server waited for it."""
+    """Whether it dropped its connection without leaving, so that the server kept its session."""
     gave_up: str = ""
-    """Why it could not come back."""
+    """Why it could not resume."""
+
+    @property
+    def may_leave_at(self) -> float | None:
+        """From when on others may be told that it left, if at all."""
+        times = (self.ended_at, self.struck_at, self.kicked_at)
+        return min((at for at in times if at is not None), default=None)
 
     @property
     def misses(self) -> list[float]:
-        """When it was told that it had missed something."""
+        """When it was told of a gap."""
         return [link.entered_at for link in self.links if link.entered_at is not None and not link.complete]
 
     @property
     def struck(self) -> bool:
-        """Whether its node was killed or frozen while it was there."""
+        """Whether its node was killed or frozen during the stay."""
         return self.struck_at is not None
 
     @property
     def lives(self) -> bool:
-        """Whether it is in the room now, and was all the time since it joined."""
+        """Whether it is in the room and has been there, undisturbed, since it joined."""
         return self.joined_at is not None and self.ended_at is None and not self.struck
 
     @property
@@ -149,14 +170,14 @@ class Stay:
         return self.joined_at is not None and self.ended_at is None
 
     def expects(self) -> dict[str, set[int]]:
-        """By target: the numbers that were accepted. Where the connection has ended, only what was acknowledged."""
-        said = self.acknowledged
+        """Return the numbers of accepted messages by target; only acknowledged ones once the connection has ended."""
+        said = {target: set(times) for target, times in self.acknowledged.items()}
         if self.ended_at is None:
             said = {target: set(range(1, len(times) + 1)) for target, times in self.sent.items()}
         return {target: numbers - self.refused.get(target, {}).keys() for target, numbers in said.items()}
 
     def hear(self, event: Event) -> None:
-        """Apply what the member was told."""
+        """Apply a join or leave to the roster."""
         self.events.append(event)
         if event.joined:
             self.roster[event.peer] = event.order
@@ -165,7 +186,7 @@ class Stay:
         self.away.discard(event.peer)
 
     def learn(self, news: News) -> None:
-        """The same of a peer's connection."""
+        """Apply a change of a peer's connection."""
         self.news.append(news)
         (self.away.add if news.away else self.away.discard)(news.peer)
 
@@ -175,7 +196,7 @@ class Stay:
 
 @dataclass(slots=True)
 class Kill:
-    """A node that was killed, and the members that were there."""
+    """A killed node and the members connected to it."""
 
     at: float
     node: int
@@ -184,7 +205,7 @@ class Kill:
 
 @dataclass(slots=True)
 class Sample:
-    """Messages sent and arrived till then, and memory in bytes: by node its process's id and RSS; 0 for no Redis."""
+    """Messages so far, and memory in bytes: pid and RSS by node, and the memory used by Redis (0 if unknown)."""
 
     at: float
     sent: int = 0
@@ -195,10 +216,10 @@ class Sample:
 
 @dataclass(slots=True)
 class Record:
-    """All of one run.
+    """Everything recorded in one run.
 
-    `announce_within`: how soon a killed node's peers must be seen to leave, or None. `data_lost`: the engine forgot
-    what it had acknowledged, so that only the nodes knew it.
+    `announce_within`: seconds within which the peers of a killed node must be reported as gone, or None. `data_lost`:
+    the Redis server may have lost acknowledged writes, so that only the nodes know them.
     """
 
     began: float = 0.0
@@ -207,21 +228,21 @@ class Record:
     announce_within: float | None = None
     data_lost: bool = False
     window: float = 0.0
-    """Seconds in which a member must be able to come back."""
+    """Seconds within which a member must be able to resume."""
     leaked: list[str] = field(default_factory=list)
-    """Keys without an end that were left in the engine."""
+    """Keys without expiry that remained in Redis."""
     bugs: list[str] = field(default_factory=list)
     """Errors in the logs of the nodes."""
     samples: list[Sample] = field(default_factory=list)
     stalled: float = 0.0
-    """The longest that the observer itself had to wait for its turn, in seconds."""
+    """The longest time, in seconds, that the observing process itself was stalled."""
     timeline: list[str] = field(default_factory=list)
 
     def observers(self, room: str) -> list[Stay]:
-        """Those who were in, the first first."""
+        """Return the observers of a room in the order in which they joined."""
         found = [stay for stay in self.stays if stay.role == "observer" and stay.room == room and stay.joined_at]
         return sorted(found, key=lambda stay: stay.joined_at or 0.0)
 
     def rooms(self) -> list[str]:
-        """Their names."""
+        """Return the names of all rooms."""
         return sorted({stay.room for stay in self.stays})

@@ -1,4 +1,4 @@
-"""The table of a chaos run."""
+"""The report of a chaos run."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from bench.report import aligned
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.chaos.returns import Returns
+    from bench.chaos.resume_checks import ResumeCounts
     from bench.chaos.verdict import Verdict
 
 SHOWN = ("lost", "duplicated", "reordered", "false_leaves", "mismatches", "ghosts", "leaked")
 """Checks with a column of their own."""
 
-NARROW = 8
-"""How many examples of a breach are shown."""
+SHOWN_EXAMPLES = 8
+"""How many examples of each breach are shown."""
 
 
 def lines(verdicts: list[Verdict], *, control: bool) -> Iterator[str]:
-    """The table, then what was found."""
-    yield "breaches of each promise; ms from sender to receiver, and from a leave to who is told of it;"
-    yield "announced: s from kill -9 until all are told that its peers left"
+    """Yield the table and the details of each run."""
+    yield "breaches by check; latency of messages, and from a leave until all were told of it, in ms;"
+    yield "announced: seconds from the kill of a node until all were told that its peers left"
     shown = [name.replace("_", " ") for name in SHOWN]
     rows = [
         [
@@ -47,7 +47,7 @@ def lines(verdicts: list[Verdict], *, control: bool) -> Iterator[str]:
 
 
 def passed(verdict: Verdict, *, control: bool) -> bool:
-    """Whether a run ended as it must; the control must lose messages."""
+    """Whether a run passed. The control passes if it loses messages."""
     return verdict.breaches["lost"] > 0 if control else verdict.kept
 
 
@@ -62,21 +62,21 @@ def _row(verdict: Verdict, *, control: bool) -> list[str]:
         str(others),
         *latency,
         "-" if verdict.announced is None else f"{verdict.announced:.2f}",
-        _word(verdict, control=control),
+        _outcome(verdict, control=control),
     ]
 
 
-def _word(verdict: Verdict, *, control: bool) -> str:
+def _outcome(verdict: Verdict, *, control: bool) -> str:
     if control:
-        return "failed, as it must" if passed(verdict, control=True) else "DID NOT FAIL"
+        return "failed, as expected" if passed(verdict, control=True) else "DID NOT FAIL"
     return "kept" if verdict.kept else "BROKEN"
 
 
 def _details(verdict: Verdict) -> Iterator[str]:
     yield ""
-    counts = {"refused": verdict.refused, "joins not answered": verdict.joins_failed}
+    counts = {"refused": verdict.refused, "failed joins": verdict.joins_failed, "kicks": verdict.kicks}
     said = "; ".join(f"{name}: {_list(found)}" for name, found in counts.items() if found)
-    yield f"{verdict.fault}, seed {verdict.seed}: {verdict.joins} joins; quiet after {verdict.settled:.1f} s; {said}"
+    yield f"{verdict.fault}, seed {verdict.seed}: {verdict.joins} joins; settled after {verdict.settled:.1f} s; {said}"
     if verdict.returns.times:
         yield f"  {_returns(verdict.returns)}"
     if verdict.kept:
@@ -84,14 +84,15 @@ def _details(verdict: Verdict) -> Iterator[str]:
     yield from (f"  {line}" for line in verdict.timeline)
     for name, examples in verdict.examples.items():
         yield f"  {name.replace('_', ' ')}: {verdict.breaches[name]}"
-        yield from (f"    {line}" for line in examples[:NARROW])
+        yield from (f"    {line}" for line in examples[:SHOWN_EXAMPLES])
 
 
-def _returns(counted: Returns) -> str:
+def _returns(counted: ResumeCounts) -> str:
     return (
-        f"{counted.times} times a member came back, {counted.elsewhere} of them at another node, within "
-        f"{counted.slowest:.1f} s; {counted.incomplete} missed something and were told, {counted.told} messages; "
-        f"{counted.sent_again} messages were sent again, {counted.dropped} had come before and were dropped"
+        f"{counted.times} times a session was resumed, {counted.elsewhere} of them on another node in a median of "
+        f"{1000 * counted.median:.0f} ms from the reconnect, all within {counted.slowest:.1f} s of the break; "
+        f"{counted.incomplete} with a gap that was reported, of {counted.told} messages; "
+        f"{counted.sent_again} messages were sent again, {counted.dropped} arrived twice and were dropped"
     )
 
 

@@ -1,11 +1,11 @@
-"""One fault, from the first start to the last key."""
+"""Runs one fault: starts Redis, nodes and clients, injects the fault, waits for calm and judges the record."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import secrets
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
@@ -14,46 +14,62 @@ import msgspec
 import redis
 import uvloop
 
-from bench.chaos import judge, returns, rosters
+from bench.chaos import judge, resume_checks, roster_checks
 from bench.chaos.crowd import Crowd
 from bench.chaos.faults import CALM
 from bench.chaos.member import now
+from bench.chaos.network import Network
 from bench.chaos.record import Record
-from bench.chaos.verdict import Verdict, sum_up
+from bench.chaos.verdict import Verdict, summarize
 from bench.chaos.world import AnyEngine, World
 from bench.cluster import Cluster, serve
 from bench.contender import ROOT
 from bench.engine import Engine
 from bench.engine_sets import SentinelSet, ask
-from mcp_actors.config import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from bench.chaos.faults import Fault
     from bench.cluster import Node
     from bench.engine import Flavor
 
-SETTLE_PATIENCE, SETTLE_PATIENCE_WITH_CONTROL = 20.0, 1.5
+SETTLE_TIMEOUT, SETTLE_TIMEOUT_WITH_CONTROL = 20.0, 1.5
 SETTLE_PAUSE = 0.25
 CHURNERS, MOVERS = 4, 2
-ONE_ADDRESS = dict.fromkeys(
+LIFTED_LIMITS = dict.fromkeys(
     (f"MCP_ACTORS_{name}" for name in ("ADDRESS_CONNECTION_RATE", "ADDRESS_JOIN_RATE", "MAX_ADDRESS_CONNECTIONS")), "0"
 )
-"""Members that all come from here, and come back again and again, are held to no limit of an address."""
+"""All members connect from one address, again and again, so the limits per address are lifted."""
 
-SETTINGS = {"MCP_ACTORS_LOG_FORMAT": "json", "MCP_ACTORS_LOG_LEVEL": "info"} | ONE_ADDRESS
-PENDING = (judge.lost, judge.unanswered, rosters.mismatches, rosters.ghosts, returns.absent, returns.doubled)
-"""What may hold for a while after a fault, but not for ever."""
+SETTINGS = {
+    "MCP_ACTORS_LOG_FORMAT": "json",
+    "MCP_ACTORS_LOG_LEVEL": "info",
+    "MCP_ACTORS_AUTH": "optional",  # only moderators have access tokens
+} | LIFTED_LIMITS
+NO_SESSIONS = {"MCP_ACTORS_RESUME_WINDOW": "0"}
+"""For faults whose members do not resume: those of a killed node leave as soon as its lease has expired."""
+
+PENDING = (
+    judge.lost,
+    judge.unanswered,
+    roster_checks.mismatches,
+    roster_checks.ghosts,
+    roster_checks.stale,
+    resume_checks.absent,
+    resume_checks.doubled,
+)
+"""Checks that may fail for a while after a fault, but not for long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says.
+    """Options of the command line.
 
-    `rate`: messages per second of all together; `seconds`: None for the fault's own. Seconds, too, are `lease`, after
-    which a node is dead, `window`, to come back in, and `drain`, which a node that is asked to stop gives its members.
+    `rate`: messages per second of all members together. `seconds`: length of the fault, or None for its default.
+    `lease`: seconds after which a silent node is dead. `window`: seconds within which a member can resume. `drain`:
+    seconds that a stopping node gives its members to move.
     """
 
     seconds: float | None = None
@@ -70,68 +86,98 @@ class Options:
 
 
 def run(fault: Fault, options: Options, directory: Path) -> Verdict:
-    """Let a fault strike, and judge; see `run_and_record`."""
+    """Run a fault and return the verdict."""
     verdict, _ = run_and_record(fault, options, directory)
     return verdict
 
 
 def run_and_record(fault: Fault, options: Options, directory: Path) -> tuple[Verdict, Record]:
-    """The same with the record, which goes to the directory, as do the nodes' logs.
+    """Run a fault and return the verdict and the record.
 
-    Raises what starting them raises.
+    The record and the logs of the nodes are written to `directory`. Raises what starting the servers raises.
     """
-    command = _control if options.control else serve
-    with fault.engine(options.flavor) as engine:
-        settings = SETTINGS | (_returning(options) if fault.returns else {})
-        cluster = Cluster(options.processes, engine.url, lease=options.lease, command=command, settings=settings)
-        with cluster:
-            try:
-                verdict, record = uvloop.run(_run(fault, options, engine, cluster))
-            finally:
-                _keep_logs(cluster, directory)
+    record, secret = Record(), secrets.token_hex(32)
+    with fault.engine(options.flavor) as engine, ExitStack() as stack:
+        network = stack.enter_context(Network(_random(fault, options))) if fault.uses_network else None
+        to_redis = [network.path(_port(engine)) for _ in range(options.processes)] if network else []
+        cluster = _cluster(fault, options, [_url(path.port) for path in to_redis] or engine.url, secret)
+        to_nodes = [network.path(node.port) for node in cluster.nodes] if network else []
+        crowd = _crowd(fault, options, record, [node.port for node in to_nodes or cluster.nodes], secret)
+        seconds = fault.seconds if options.seconds is None else options.seconds
+        world = World(engine, cluster, crowd, record, crowd.rng, _lease(fault, options), seconds, to_redis, to_nodes)
+        stack.enter_context(cluster)
+        try:
+            verdict = uvloop.run(_run(fault, options, world))
+        finally:
+            _write_logs(cluster, directory)
     (directory / "record.json").write_bytes(msgspec.json.encode(record))
     return verdict, record
 
 
-def _returning(options: Options) -> dict[str, str]:
-    """What lets members come back to any node."""
-    settings = {
-        "MCP_ACTORS_SECRET_KEY": secrets.token_hex(32),
+def _random(fault: Fault, options: Options) -> Random:
+    return Random(f"{options.seed} {fault.name}")  # noqa: S311 - reproducible, not secret
+
+
+def _lease(fault: Fault, options: Options) -> float:
+    return options.lease if fault.lease is None else fault.lease
+
+
+def _cluster(fault: Fault, options: Options, urls: str | Sequence[str], secret: str) -> Cluster:
+    settings = SETTINGS | {"MCP_ACTORS_SECRET_KEY": secret}
+    settings |= _resume_settings(options) if fault.returns else NO_SESSIONS
+    command = _control if options.control else serve
+    return Cluster(options.processes, urls, lease=_lease(fault, options), command=command, settings=settings)
+
+
+def _crowd(fault: Fault, options: Options, record: Record, ports: Sequence[int], secret: str) -> Crowd:
+    record.announce_within = 1.5 * options.lease if fault.announces else None
+    record.data_lost = fault.loses_data
+    record.window = options.window if fault.returns else 0.0
+    urls = [f"ws://127.0.0.1:{port}" for port in ports]
+    secret = "" if options.control else secret
+    return Crowd(record, urls, options.rooms, _random(fault, options), window=record.window, secret=secret)
+
+
+def _port(engine: AnyEngine) -> int:
+    assert isinstance(engine, Engine)  # noqa: S101 - faults of the network need a single server
+    return engine.port
+
+
+def _url(port: int) -> str:
+    return f"redis://127.0.0.1:{port}"
+
+
+def _resume_settings(options: Options) -> dict[str, str]:
+    """Return the settings that let members resume on any node."""
+    return {
         "MCP_ACTORS_RESUME_WINDOW": f"{options.window:g}",
+        "MCP_ACTORS_DRAIN_SECONDS": f"{options.drain:g}",
     }
-    if "drain_seconds" in Settings.__struct_fields__:  # else they stop at once
-        settings["MCP_ACTORS_DRAIN_SECONDS"] = f"{options.drain:g}"
-    return settings
 
 
 def _control(port: int) -> list[str]:
     return [serve(port)[0], str(ROOT / "bench" / "peers" / "pubsub_relay.py"), str(port)]
 
 
-async def _run(fault: Fault, options: Options, engine: AnyEngine, cluster: Cluster) -> tuple[Verdict, Record]:
-    record = Record(began=now(), announce_within=1.5 * options.lease if fault.announces else None)
-    record.data_lost = fault.loses_data
-    record.window = options.window if fault.returns else 0.0
-    rng = Random(f"{options.seed} {fault.name}")  # noqa: S311 - to be repeated, not to be secret
-    crowd = Crowd(record, cluster.nodes, options.rooms, rng, record.window)
-    seconds = fault.seconds if options.seconds is None else options.seconds
-    world = World(engine, cluster, crowd, record, rng, options.lease, seconds)
-    await crowd.gather(options.peers, users=not options.control)
-    world.note("all are in")
+async def _run(fault: Fault, options: Options, world: World) -> Verdict:
+    crowd, record = world.crowd, world.record
+    record.began = now()
+    await crowd.join_all(options.peers, users=not options.control)
+    world.note("all members have joined")
     await _disturb(fault, world, options.rate)
-    world.note("silence")
-    settled = await _settle(crowd, record, SETTLE_PATIENCE_WITH_CONTROL if options.control else SETTLE_PATIENCE)
-    found = sum_up(fault.name, options.seed, record, settled)
-    await crowd.disperse()
-    await _outlast(engine, options.window + 2 * options.lease)
-    statuses = await asyncio.to_thread(cluster.stop)
-    record.bugs += _bugs(cluster.nodes, statuses)
-    record.leaked = await asyncio.to_thread(_endless_keys, engine)
-    return found.with_aftermath(record), record
+    world.note("traffic stopped")
+    settled = await _settle(crowd, record, SETTLE_TIMEOUT_WITH_CONTROL if options.control else SETTLE_TIMEOUT)
+    found = summarize(fault.name, options.seed, record, settled)
+    await crowd.leave_all()
+    await _wait_for_reaping(world.engine, options.window + 2 * world.lease)
+    statuses = await asyncio.to_thread(world.cluster.stop)
+    record.bugs += _bugs(world.cluster.nodes, statuses)
+    record.leaked = await asyncio.to_thread(_leaked_keys, world.engine)
+    return found.with_final_checks(record)
 
 
 async def _disturb(fault: Fault, world: World, rate: float) -> None:
-    """Traffic and churn, and the fault in the middle of them."""
+    """Run traffic and churn, and inject the fault while they run."""
     crowd = world.crowd
     busy = [asyncio.ensure_future(crowd.talk(rate))]
     busy += [asyncio.ensure_future(crowd.churn()) for _ in range(CHURNERS)]
@@ -149,24 +195,24 @@ async def _disturb(fault: Fault, world: World, rate: float) -> None:
             raise error
 
 
-async def _settle(crowd: Crowd, record: Record, patience: float) -> float:
-    """Wait until all has arrived, or will not; how long that took."""
+async def _settle(crowd: Crowd, record: Record, max_wait: float) -> float:
+    """Wait until all checks that may fail for a while pass. Return how long that took."""
     began = now()
-    while now() - began < patience:
+    while now() - began < max_wait:
         if not crowd.rejoining and not any(any(check(record)) for check in PENDING):
             break
         await asyncio.sleep(SETTLE_PAUSE)
     return now() - began
 
 
-async def _outlast(engine: AnyEngine, patience: float) -> None:
-    """Wait until no node is left that is dead and whose members may still come back: its keys have no end till then."""
+async def _wait_for_reaping(engine: AnyEngine, max_wait: float) -> None:
+    """Wait until no dead node is left whose members may resume; until then its keys have no expiry."""
     began = now()
-    while now() - began < patience and await asyncio.to_thread(_any_condemned, engine):  # noqa: ASYNC110 - no event
+    while now() - began < max_wait and await asyncio.to_thread(_any_dead_node, engine):  # noqa: ASYNC110 - no event
         await asyncio.sleep(SETTLE_PAUSE)
 
 
-def _any_condemned(engine: AnyEngine) -> bool:
+def _any_dead_node(engine: AnyEngine) -> bool:
     if not isinstance(engine, Engine):
         return False
     with redis.Redis(port=engine.port, decode_responses=True) as connection:
@@ -188,21 +234,21 @@ def _is_error(line: str) -> bool:
     return line.startswith("Traceback")
 
 
-def _endless_keys(engine: AnyEngine) -> list[str]:
+def _leaked_keys(engine: AnyEngine) -> list[str]:
     if isinstance(engine, Engine):
-        return list(_endless(engine))
+        return list(_keys_without_expiry(engine))
     where = [engine.primary()] if isinstance(engine, SentinelSet) else engine.primaries()
-    return [key for one in where for key in _endless(one)]
+    return [key for one in where for key in _keys_without_expiry(one)]
 
 
-def _endless(engine: Engine) -> Iterator[str]:
+def _keys_without_expiry(engine: Engine) -> Iterator[str]:
     with redis.Redis(port=engine.port, decode_responses=True) as connection:
         for key in connection.scan_iter(count=1000):
             if connection.ttl(key) == -1:
                 yield f"{key} ({ask(engine, 'TYPE', key)})"
 
 
-def _keep_logs(cluster: Cluster, directory: Path) -> None:
+def _write_logs(cluster: Cluster, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for index, node in enumerate(cluster.nodes):
         (directory / f"node-{index}.log").write_text("\n".join(node.lines) + "\n")

@@ -1,4 +1,4 @@
-"""What a member keeps from one connection to the next."""
+"""The state that a member keeps from one connection to the next."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ if TYPE_CHECKING:
 
     from bench.chaos.record import Link, Stay
 
-AGAIN = True
-"""Whether the server takes `again`, with which unanswered messages are sent once more."""
-
-RELAYED = ("signal", "message")
+REPEATED = ("signal", "message", "kick")
+"""Requests that are sent again if they are not answered."""
 
 
 class Session:
-    """Its token, how far it has heard, what it has got, and what it said without an answer yet."""
+    """A session: resume token, last delivery number, received messages and unanswered requests."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -29,27 +27,27 @@ class Session:
         self._got: set[tuple[str, str]] = set()
 
     def credentials(self) -> dict[str, Any]:
-        """What a join says to come back; nothing the first time."""
+        """Return the fields of a join that resumes the session; none the first time."""
         if not self.token:
             return {}
         return {"resume": self.token, "received": self.received} | ({"at": self._at} if self._at else {})
 
-    def asks(self, message: dict[str, Any]) -> None:
+    def sent(self, message: dict[str, Any]) -> None:
         """Remember a message until it is answered."""
-        if message["type"] in RELAYED:
+        if message["type"] in REPEATED:
             self._unanswered[message["id"]] = message
 
-    def is_answered(self, name: str) -> None:
-        """Forget it."""
+    def answered(self, name: str) -> None:
+        """Forget an answered request."""
         self._unanswered.pop(name, None)
 
     def unanswered(self) -> Iterator[dict[str, Any]]:
-        """What is to be sent again."""
-        for message in list(self._unanswered.values()) if AGAIN else ():
+        """Yield the requests to send again."""
+        for message in list(self._unanswered.values()):
             yield message | {"again": True}
 
-    def advances(self, link: Link, message: dict[str, Any]) -> bool:
-        """Whether no other connection has brought a message already."""
+    def accept(self, link: Link, message: dict[str, Any]) -> bool:
+        """Record a message's delivery number. Return whether no other connection has brought it already."""
         number = message.get("delivery")
         if number is None:
             return True
@@ -61,7 +59,7 @@ class Session:
         return new
 
     def is_copy(self, message: dict[str, Any]) -> bool:
-        """Whether a message of another member says that it was sent again, and has come before."""
+        """Return whether a message is marked as sent again and had arrived before."""
         key = message["sender"], message.get("id", "")
         known = key in self._got
         self._got.add(key)
@@ -69,11 +67,11 @@ class Session:
 
 
 def compare(stay: Stay, link: Link, roster: dict[str, int]) -> None:
-    """Check the roster that a member is shown when it is back, or go by it if something was missed."""
+    """Compare the roster in a reply that resumed with the known one, or adopt it after a gap."""
     less = sorted(stay.roster.items() - roster.items())
     more = sorted(roster.items() - stay.roster.items())
     if link.complete:
-        link.differs = f"less {less}, more {more}" if less or more else ""
+        link.differs = f"missing {less}, extra {more}" if less or more else ""
         return
     for peer, _ in less:
         stay.hear(Event(now(), joined=False, peer=peer))

@@ -1,4 +1,4 @@
-"""What came of one run: counts, and examples of every breach."""
+"""The verdict of a run: counts, and examples of every breach."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from bench.chaos import returns
+from bench.chaos import resume_checks
 from bench.chaos.judge import CHECKS, expected, told
-from bench.chaos.returns import Returns
-from bench.chaos.rosters import announced_after, leaves
+from bench.chaos.resume_checks import ResumeCounts
+from bench.chaos.roster_checks import announced_after, leaves
 from bench.plan import Latency, percentiles
 
 if TYPE_CHECKING:
     from bench.chaos.record import Record
 
 EXAMPLES = 20
-AFTERMATH = ("leaked", "bugs")
-"""Checks that only hold good once all nodes have stopped."""
+FINAL_CHECKS = ("leaked", "bugs")
+"""Checks that are made after all nodes have stopped."""
 
 
 class Verdict(Struct):
-    """One fault. `breaches` counts by check; `announced`: seconds, of killed nodes."""
+    """The result of one fault.
+
+    `breaches`: counts by check. `announced`: seconds until the peers of a killed node were reported as gone.
+    """
 
     fault: str
     seed: int
@@ -31,14 +34,16 @@ class Verdict(Struct):
     refused: dict[str, int]
     joins: int
     joins_failed: dict[str, int]
+    kicks: dict[str, int]
+    """Requests to remove a member, by answer."""
     breaches: dict[str, int]
     examples: dict[str, list[str]]
     latency: Latency
     leaving: Latency
-    """From a leave to the last who was told of it; `latency` is that of messages."""
+    """Time from a leave until the last member was told of it; `latency` is that of messages."""
     announced: float | None
     settled: float
-    returns: Returns
+    returns: ResumeCounts
     timeline: list[str] = field(default_factory=list)
 
     @property
@@ -46,20 +51,21 @@ class Verdict(Struct):
         """Whether every promise was kept."""
         return not any(self.breaches.values())
 
-    def with_aftermath(self, record: Record) -> Verdict:
-        """Add what was found after all had left."""
-        for name in AFTERMATH:
-            self._count(name, record)
+    def with_final_checks(self, record: Record) -> Verdict:
+        """Add the checks that are made after all members have left."""
+        for name in FINAL_CHECKS:
+            self.check(name, record)
         return self
 
-    def _count(self, name: str, record: Record) -> None:
+    def check(self, name: str, record: Record) -> None:
+        """Make a check, and keep the count and some examples of its breaches."""
         found = list(CHECKS[name](record))
         self.breaches[name] = len(found)
         if found:
             self.examples[name] = found[:EXAMPLES]
 
 
-def sum_up(fault: str, seed: int, record: Record, settled: float) -> Verdict:
+def summarize(fault: str, seed: int, record: Record, settled: float) -> Verdict:
     """Judge a record."""
     stays = record.stays
     waits = [int((one.at - one.sent_at) * 1e9) for stay in stays if not stay.struck for one in stay.arrived]
@@ -71,17 +77,18 @@ def sum_up(fault: str, seed: int, record: Record, settled: float) -> Verdict:
         refused=dict(Counter(code for stay in stays for codes in stay.refused.values() for code in codes.values())),
         joins=sum(stay.joined_at is not None for stay in stays),
         joins_failed=dict(Counter(stay.join_error or "no answer" for stay in stays if stay.joined_at is None)),
+        kicks=dict(Counter(stay.kick_answer or "no answer" for stay in stays if stay.kicked_at is not None)),
         breaches={},
         examples={},
         latency=percentiles(waits),
         leaving=percentiles([int(seconds * 1e9) for seconds in leaves(record)]),
         announced=_announced(record),
         settled=settled,
-        returns=returns.count(record, sum(1 for _ in told(record))),
+        returns=resume_checks.count(record, sum(1 for _ in told(record))),
         timeline=record.timeline,
     )
     for name in CHECKS:
-        verdict._count(name, record)  # noqa: SLF001 - its own module
+        verdict.check(name, record)
     return verdict
 
 

@@ -1,10 +1,10 @@
-"""What a fault can strike: the engine, the nodes, and the crowd that is there meanwhile."""
+"""The parts of a run that faults act on: the Redis server, the nodes and the clients."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import redis
 import redis.asyncio
@@ -16,19 +16,26 @@ from bench.engine import Engine
 from bench.engine_sets import ClusterSet, SentinelSet
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from random import Random
 
     from bench.chaos.crowd import Crowd
+    from bench.chaos.network import Path, Way
     from bench.chaos.record import Record
-    from bench.chaos.returning import Returning
+    from bench.chaos.resuming import ResumingMember
     from bench.cluster import Cluster
+
+SIGNAL_PAUSE = 0.1
+
+Side = Literal["Redis", "clients"]
+"""The side that a node is cut off from."""
 
 AnyEngine = Engine | SentinelSet | ClusterSet
 
 
 @dataclass
 class World:
-    """One run."""
+    """The parts of one run."""
 
     engine: AnyEngine
     cluster: Cluster
@@ -38,23 +45,26 @@ class World:
     lease: float
     seconds: float
     """How long the fault may take."""
+    redis_paths: Sequence[Path] = ()
+    """The path from each node to Redis, and that from clients to each node, for faults of the network."""
+    client_paths: Sequence[Path] = ()
 
     def note(self, what: str) -> None:
-        """Put it into the record's timeline."""
+        """Add an entry to the timeline of the record."""
         self.record.timeline.append(f"{now() - self.record.began:7.3f} s  {what}")
 
     async def restart_engine(self, away: float) -> None:
-        """Kill the engine and start it again after so many seconds."""
-        assert isinstance(self.engine, Engine)  # noqa: S101 - faults of sets have other ways
+        """Kill the Redis server and start it again after some seconds."""
+        assert isinstance(self.engine, Engine)  # noqa: S101 - other faults handle sets of servers
         self.engine.kill()
-        self.note("the engine is killed")
+        self.note("Redis was killed")
         await asyncio.sleep(away)
         await asyncio.to_thread(self.engine.start)
-        self.note("the engine is back")
+        self.note("Redis was restarted")
 
     async def cut_links(self) -> int:
-        """Cut a quarter of the engine's connections, two at least, chosen at random; how many that were."""
-        assert isinstance(self.engine, Engine)  # noqa: S101 - the same
+        """Cut a random quarter of the connections to Redis, at least two. Return how many were cut."""
+        assert isinstance(self.engine, Engine)  # noqa: S101 - see above
         retry = Retry(NoBackoff(), 0)
         try:
             async with redis.asyncio.Redis(port=self.engine.port, socket_timeout=1, retry=retry) as connection:
@@ -68,66 +78,115 @@ class World:
         return len(chosen)
 
     def choose_node(self) -> int:
-        """One of the nodes, at random."""
+        """Return a random node."""
         return self.rng.choice(range(len(self.cluster.nodes)))
 
     def choose_nodes(self, count: int) -> list[int]:
-        """So many of the nodes, or all there are, in random order."""
+        """Return up to `count` nodes in random order."""
         nodes = range(len(self.cluster.nodes))
         return self.rng.sample(nodes, min(count, len(nodes)))
 
     def kill_node(self, node: int) -> None:
-        """SIGKILL."""
+        """Kill a node with SIGKILL."""
         self.crowd.strike(node, killed=True)
         self.cluster.nodes[node].kill()
-        self.note(f"node {node} is killed")
+        self.note(f"node {node} was killed")
 
     async def restart_node(self, node: int) -> None:
         """Start a killed node again."""
         self.cluster.nodes[node].start()
         await asyncio.to_thread(self.cluster.nodes[node].wait_until_ready)
         self.crowd.away.discard(node)
-        self.note(f"node {node} is back")
+        self.note(f"node {node} was restarted")
 
     async def replace_node(self, node: int) -> None:
-        """Stop a node as a deployment does, and start another process in its place."""
+        """Stop a node with SIGTERM, as a deployment does, and start another process in its place."""
         self.crowd.away.add(node)
-        self.note(f"node {node} is asked to stop")
+        self.note(f"node {node} was sent SIGTERM")
         status = await asyncio.to_thread(self.cluster.nodes[node].stop)
         if status:
             self.record.bugs.append(f"node {node} ended with {status}")
-        self.note(f"node {node} has stopped")
+        self.note(f"node {node} stopped")
         await self.restart_node(node)
 
     async def move_members(self, rate: float, seconds: float) -> None:
-        """Have so many members per second lose their connection, in various ways, and come back at any node."""
+        """Make `rate` members per second lose their connection in various ways and resume on any node."""
         moved, end = 0, now() + seconds
         while now() < end:
             await asyncio.sleep(self.rng.uniform(0.5, 1.5) / rate)
-            stayers = self.crowd.stayers()
-            if stayers:
-                self._move(self.rng.choice(stayers))
+            residents = self.crowd.residents()
+            if residents:
+                self._move(self.rng.choice(residents))
                 moved += 1
-        self.note(f"{moved} members were moved")
+        self.note(f"{moved} sessions were moved")
 
-    def _move(self, member: Returning) -> None:
+    def _move(self, member: ResumingMember) -> None:
+        if member.stay.role == "peer":
+            self._send_some(member)
+            member.mute()
+            for _ in range(self.rng.choice((0, 1, 4))):
+                self.crowd.send_signal(member)
+        attempts = self.rng.choice((1, 1, 1, 2))
+        if member.stay.role == "moderator":  # it owns its id: a late attempt replaces the other
+            attempts = 1
+        (member.switch if self.rng.random() < 1 / 3 else member.cut)(attempts)
+
+    def _send_some(self, member: ResumingMember) -> None:
+        """Send signals that are in flight when the connection breaks, if the member sends any."""
         if member.stay.role == "peer":
             for _ in range(self.rng.choice((0, 1, 8))):
-                self.crowd.speak(member)  # what is under way when the connection breaks
-            member.fade()
-            for _ in range(self.rng.choice((0, 1, 4))):
-                self.crowd.speak(member)
-        rivals = self.rng.choice((1, 1, 1, 2))
-        (member.switch if self.rng.random() < 1 / 3 else member.cut)(rivals)
+                self.crowd.send_signal(member)
+
+    async def slow_node(self, node: int, seconds: float) -> None:
+        """Freeze a node for less than its lease, while half of its members move to others."""
+        self.cluster.nodes[node].freeze()
+        self.note(f"node {node} was frozen")
+        await self.move_away(node, seconds)
+        self.cluster.nodes[node].unfreeze()
+        self.note(f"node {node} continued after {seconds:g} s")
+
+    async def part_node(self, node: int, sides: Sequence[Side], ways: Sequence[Way], seconds: float) -> None:
+        """Let nothing through between a node and Redis, its clients or both, while half of its members move away."""
+        found = {"Redis": self.redis_paths, "clients": self.client_paths}
+        paths = [found[side][node] for side in sides]
+        for path in paths:
+            path.hold(*ways)
+        self.note(f"packets between node {node} and {' and '.join(sides)} are dropped, {' and '.join(ways)}")
+        await self.move_away(node, seconds)
+        for path in paths:
+            path.mend()
+        self.note(f"packets of node {node} pass again after {seconds:g} s")
+
+    async def move_away(self, node: int, seconds: float) -> None:
+        """For some seconds, move half of a node's members, to which the others send signals all the time."""
+        self.crowd.avoided.add(node)
+        here = [member for member in self.crowd.residents() if member.stay.node == node]
+        moving = self.rng.sample(here, len(here) // 2)
+        pairs = [
+            (one, other.stay.member)
+            for other in moving
+            for one in here
+            if one not in moving and {one.stay.role, other.stay.role} == {"peer"} and one.stay.room == other.stay.room
+        ]
+        end = now() + seconds
+        for member in moving:
+            self._send_some(member)
+            member.switch()
+        while now() < end:
+            for one, target in pairs:
+                one.signal(target)
+            await asyncio.sleep(min(SIGNAL_PAUSE, max(0.0, end - now())))
+        self.crowd.avoided.discard(node)
+        self.note(f"{len(moving)} of {len(here)} members of node {node} moved away")
 
     async def freeze_node(self, node: int, seconds: float) -> None:
-        """SIGSTOP, and SIGCONT after so many seconds."""
+        """Freeze a node with SIGSTOP, and continue it with SIGCONT after some seconds."""
         self.crowd.strike(node, killed=False)
         self.cluster.nodes[node].freeze()
-        self.note(f"node {node} is frozen")
+        self.note(f"node {node} was frozen")
         await asyncio.sleep(seconds)
-        self.cluster.nodes[node].thaw()
-        self.note(f"node {node} goes on")
+        self.cluster.nodes[node].unfreeze()
+        self.note(f"node {node} continued")
         await asyncio.to_thread(self.cluster.nodes[node].wait_until_ready)
         self.crowd.away.discard(node)
         self.note(f"node {node} is ready")

@@ -1,4 +1,4 @@
-"""The servers that are measured beside ours: each a small relay, written as its library's documentation teaches."""
+"""The contenders: servers to compare with, each a small relay written as the documentation of its library teaches."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.contender import Contender, ours
 from bench.dialects import BENCH_KEY
 from bench.peers import npm
-from bench.spanning import Spanning, no_engine
+from bench.spanning import Spanning, no_engine, spanning
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HERE = Path(__file__).parent
 
@@ -25,21 +29,22 @@ def _node(script: str) -> partial[list[str]]:
 
 
 def _spanning(name: str, about: str, script: str, *modules: str, dialect: str = "peers") -> Spanning:
-    lacking = partial(_lacking, modules)
+    lacking = partial(_not_installed, modules)
     return Spanning(name, about, _python(script), lambda: no_engine() or lacking(), dialect, None)
 
 
 def _needs(*modules: str) -> partial[str | None]:
-    return partial(_lacking, modules)
+    return partial(_not_installed, modules)
 
 
-def _lacking(modules: tuple[str, ...]) -> str | None:
+def _not_installed(modules: tuple[str, ...]) -> str | None:
     absent = [module for module in modules if find_spec(module) is None]
     return f"{', '.join(absent)} is not installed: pip install -e '.[bench]'" if absent else None
 
 
 OURS = ours()
 
+SESSIONLESS = {"MCP_ACTORS_RESUME_WINDOW": "0"}
 GUARDED = {"MCP_ACTORS_AUTH": "required", "MCP_ACTORS_SECRET_KEY": BENCH_KEY}
 RATES = (
     *("CONNECTION_MESSAGE", "CONNECTION_BYTE", "CONNECTION_JOIN"),
@@ -51,26 +56,21 @@ BOUNDS = (
 )
 UNGUARDED = {f"MCP_ACTORS_{name}_RATE": "0" for name in RATES} | {f"MCP_ACTORS_{name}": "0" for name in BOUNDS}
 
+
+def _variant(name: str, about: str, settings: Mapping[str, str]) -> Contender:
+    return replace(OURS, name=name, about=about).with_environment(settings)
+
+
 _PEERS = (
-    replace(
-        OURS,
-        name="sessionless",
-        about="this server, with no sessions to come back to",
-        environment={"MCP_ACTORS_RESUME_WINDOW": "0"},
-    ),
-    replace(
-        OURS,
-        name="guarded",
-        about="this server, whose clients must all bring a token",
-        dialect="guarded",
-        users=None,
-        environment=GUARDED,
-    ),
-    replace(OURS, name="unguarded", about="this server, with no limits and deadlines", environment=UNGUARDED),
+    _variant("sessionless", "this server, without sessions: clients cannot resume", SESSIONLESS),
+    replace(_variant("guarded", "this server, with access tokens required", GUARDED), dialect="guarded", users=None),
+    _variant("unguarded", "this server, without rate limits and deadlines", UNGUARDED),
     Contender("tornado", "Tornado's own handlers, on asyncio's loop", _python("tornado_stock.py")),
-    Contender("tornado-uvloop", "the same, on uvloop", _python("tornado_stock.py", "uvloop"), _needs("uvloop")),
+    Contender(
+        "tornado-uvloop", "Tornado's own handlers, on uvloop", _python("tornado_stock.py", "uvloop"), _needs("uvloop")
+    ),
     Contender("websockets", "websockets, on uvloop", _python("websockets_relay.py"), _needs("websockets", "uvloop")),
-    Contender("picows", "WebSockets in C, on uvloop", _python("picows_relay.py"), _needs("picows", "uvloop")),
+    Contender("picows", "picows, WebSockets in C, on uvloop", _python("picows_relay.py"), _needs("picows", "uvloop")),
     Contender("ws", "Node's ws", _node("ws_relay.mjs"), npm.missing),
     Contender("peerjs", "the PeerJS server", _node("peerjs.mjs"), npm.missing, "peerjs", None),
     Contender(
@@ -103,11 +103,11 @@ _SPANNING = (
 )
 
 PEERS: dict[str, Contender] = {peer.name: peer for peer in _PEERS}
-"""By the name that --against takes."""
+"""The contenders by the name that --against takes."""
 
 OURS_SPANNING = (
-    Spanning(OURS.name, "this server, in two processes", OURS.command, no_engine),
-    replace(OURS, name="in-process", about="this server in one process, without Redis"),
+    spanning(OURS),
+    replace(OURS, name="in-process", about="this server, in one process without Redis"),
 )
 SPANNING: dict[str, Contender] = {peer.name: peer for peer in _SPANNING}
-"""Those of `relay --processes 2`, by the name that --against takes; each is two processes that share a Redis server."""
+"""The contenders of `relay --processes 2` by the name that --against takes; each is two processes that share Redis."""

@@ -1,7 +1,7 @@
 """A relay on Django Channels with channels_redis, in uvicorn on uvloop. `REDIS_URL=... channels_redis_relay.py PORT`.
 
-Who is in which room is a Redis hash. A process looks a peer up in it once and keeps what it found, so that a relayed
-signal costs what the channel layer costs.
+The members of rooms are in a Redis hash. A process looks up a peer once and caches it, so that a relayed signal costs
+what the channel layer costs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 REDIS_URL = os.environ["REDIS_URL"]
 CHANNEL_LAYER = {
     "BACKEND": "channels_redis.core.RedisChannelLayer",
-    # it waits 5 seconds for a message, which is also how long redis-py 8 waits for an answer unless told otherwise
+    # it blocks for 5 seconds to wait for a message, which is also redis-py 8's default timeout
     "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 30}], "capacity": 4096},
 }
 settings.configure(
@@ -38,7 +38,7 @@ found: dict[tuple[str, str], Any] = {}
 
 
 async def channel_of(room: str, peer: str) -> Any:
-    """The channel of a peer, wherever it is. Raises `KeyError`."""
+    """Return the channel of a peer on any process. Raises `KeyError`."""
     channel = found.get((room, peer)) or await redis.hget(f"room:{room}", peer)
     if channel is None:
         raise KeyError(peer)
@@ -46,10 +46,10 @@ async def channel_of(room: str, peer: str) -> Any:
 
 
 class Relay(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
-    """One peer; others reach it by its channel."""
+    """A peer; others send to its channel."""
 
     async def connect(self) -> None:
-        """The handshake is done."""
+        """Accept the connection."""
         self.room = self.member = ""
         await self.accept()
 
@@ -66,7 +66,7 @@ class Relay(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         await self.channel_layer.send(target, {"type": "relay.signal", "content": content})
 
     async def relay_signal(self, event: dict[str, Any]) -> None:
-        """What another peer sent."""
+        """Send a signal of another peer."""
         await self.send_json(event["content"])
 
     async def disconnect(self, code: int) -> None:

@@ -25,10 +25,10 @@ rooms: dict[str, dict[str, str]] = {}
 
 
 class Relay(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
-    """One member; others reach it by its channel, and its room by the group."""
+    """A member; others send to its channel or to the group of its room."""
 
     async def connect(self) -> None:
-        """The handshake is done."""
+        """Accept the connection."""
         self.member = ""
         self.joined: set[str] = set()
         await self.accept()
@@ -62,7 +62,7 @@ class Relay(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             await self.channel_layer.send(rooms[room][content["payload"]["target_peer_id"]], event)
 
     async def relay_signal(self, event: dict[str, Any]) -> None:
-        """What another member sent."""
+        """Send a signal of another member."""
         if event["from"] != self.channel_name:
             await self.send_json(event["content"])
 

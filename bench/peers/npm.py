@@ -1,4 +1,4 @@
-"""The packages of the relays on Node, installed into a cache outside the repository."""
+"""Installs the packages of the relays on Node into a cache outside the repository."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
-INSTALL_PATIENCE = 180.0
+INSTALL_TIMEOUT = 180.0
 
 
 def script(name: str) -> Path:
-    """Where a script runs from: beside its packages, as ES modules are found by place alone."""
+    """Return the path of a script beside its packages, as ES modules are resolved relative to it."""
     return _cache() / name
 
 
 @cache
 def missing() -> str | None:
-    """Install what is not there yet; why it cannot be, or None."""
+    """Install what is missing. Return why that is impossible, or None."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         return "node and npm are not installed"
@@ -33,18 +33,18 @@ def missing() -> str | None:
     command = [npm, "install", "--omit=dev", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
     try:
         subprocess.run(  # noqa: S603 - our own command
-            command, cwd=place, check=True, capture_output=True, timeout=INSTALL_PATIENCE
+            command, cwd=place, check=True, capture_output=True, timeout=INSTALL_TIMEOUT
         )
     except subprocess.CalledProcessError as error:
         return f"npm install failed: {error.stderr.decode(errors='replace').strip()[-300:]}"
     except subprocess.TimeoutExpired:
-        return f"npm install took more than {INSTALL_PATIENCE:.0f} s"
+        return f"npm install took more than {INSTALL_TIMEOUT:.0f} s"
     (place / "installed").touch()
     return None
 
 
 def _cache() -> Path:
-    """A directory per set of pinned versions."""
+    """Return the directory for this set of pinned versions."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     pinned = hashlib.sha256((HERE / "package.json").read_bytes()).hexdigest()[:12]
     return base / "mcp_actors-bench" / pinned

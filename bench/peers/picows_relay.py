@@ -1,6 +1,6 @@
-"""A relay on `picows`, WebSockets in C: how cheap it can get in Python. `picows_relay.py PORT`.
+"""A relay on `picows`, WebSockets in C: about the least that Python can use. `picows_relay.py PORT`.
 
-Who takes picows for its speed would not parse with `json`: this one uses msgspec, without a schema.
+It decodes with msgspec without a schema instead of `json`, as users of picows care for speed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ encode = msgspec.json.Encoder().encode
 
 
 class Relay(WSListener):
-    """One member."""
+    """A member."""
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """The handshake is done."""
+        """Remember the connection."""
         self.transport = transport
         self.member = ""
         self.rooms: set[str] = set()
@@ -68,7 +68,7 @@ class Relay(WSListener):
 
 
 async def main() -> None:
-    """Serve for ever."""
+    """Serve until stopped."""
     server = await ws_create_server(
         lambda _request: Relay(),
         "127.0.0.1",

@@ -1,7 +1,8 @@
-"""The control of the chaos runs: a relay that spans processes as people write it first. `pubsub_relay.py PORT`.
+"""The control of the chaos runs: a simple relay that spans processes. `pubsub_relay.py PORT`.
 
-One channel of Redis's pub/sub per room, one PUBLISH per message, the roster in a hash, redis-py as it comes. It speaks
-enough of PROTOCOL.md for the observer. It loses messages whenever a connection to Redis breaks; that is its purpose.
+One Redis pub/sub channel per room, one PUBLISH per message, the roster in a hash, and redis-py with default settings.
+It speaks enough of PROTOCOL.md for the observers. It loses messages whenever a connection to Redis breaks; that is its
+purpose.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ rooms: dict[str, dict[str, ServerConnection]] = {}
 
 
 async def relay(socket: ServerConnection) -> None:
-    """Serve one peer."""
+    """Serve a peer."""
     joined: dict[str, str] = {}
     try:
         async for text in socket:
@@ -40,7 +41,7 @@ async def relay(socket: ServerConnection) -> None:
 
 
 async def answer(socket: ServerConnection, joined: dict[str, str], message: dict[str, Any]) -> None:
-    """Do what a message asks for."""
+    """Handle a message."""
     room, payload = message["room"], message.get("payload", {})
     about = {"room": room, "id": message.get("id")}
     try:
@@ -60,7 +61,7 @@ async def answer(socket: ServerConnection, joined: dict[str, str], message: dict
 
 
 async def join(socket: ServerConnection, about: dict[str, Any], peer: str) -> None:
-    """Enter a room: tell the others, be told who is there."""
+    """Enter a room, tell the others and reply with the roster."""
     room = about["room"]
     if room not in rooms:
         rooms[room] = {}
@@ -76,7 +77,7 @@ async def join(socket: ServerConnection, about: dict[str, Any], peer: str) -> No
 
 
 async def leave(room: str, peer: str) -> None:
-    """Out of a room."""
+    """Leave a room."""
     rooms[room].pop(peer, None)
     await engine.hdel(f"roster:{room}", peer)
     payload = {"peer_id": peer, "reason": "left"}
@@ -84,13 +85,13 @@ async def leave(room: str, peer: str) -> None:
 
 
 async def publish(room: str, event: dict[str, Any]) -> None:
-    """To all processes, one after the other, which keeps their order."""
+    """Publish to all processes, one at a time to keep the order."""
     async with publishing:
         await engine.publish(room, json.dumps(event))
 
 
 async def listen() -> None:
-    """Hand on what other processes and this one publish."""
+    """Deliver what all processes publish."""
     while True:
         try:
             if not subscriber.subscribed:
@@ -104,7 +105,7 @@ async def listen() -> None:
 
 
 async def deliver(room: str, event: dict[str, Any]) -> None:
-    """To one, or to all but the one it is about."""
+    """Deliver to the target, or to all but the peer that the event is about."""
     members, said = rooms.get(room, {}), event["say"]
     about = said["payload"].get("peer_id")
     meant: list[str] = [event["to"]] if "to" in event else [other for other in members if other != about]
@@ -114,7 +115,7 @@ async def deliver(room: str, event: dict[str, Any]) -> None:
 
 
 async def send(socket: ServerConnection, message: dict[str, Any]) -> None:
-    """One message; a connection that is gone does not hear it."""
+    """Send a message; ignore a closed connection."""
     try:
         await socket.send(json.dumps(message))
     except ConnectionClosed:
@@ -127,8 +128,8 @@ def ready(socket: ServerConnection, request: Request) -> Response | None:
 
 
 async def main() -> None:
-    """Serve for ever."""
-    # or the first rooms would each connect it at once, and only one connection be read
+    """Serve until stopped."""
+    # otherwise the first rooms would each connect it, and only one of the connections would be read
     await subscriber.connect()  # type: ignore[no-untyped-call]
     async with serve(relay, "127.0.0.1", int(sys.argv[1]), process_request=ready, compression=None):
         await listen()

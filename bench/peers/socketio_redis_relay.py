@@ -1,6 +1,6 @@
 """A relay on python-socketio with its Redis manager, in uvicorn. `REDIS_URL=... socketio_redis_relay.py PORT`.
 
-Each peer is in a Socket.IO room of its own, named after it: to emit to that is how a process reaches a peer at another.
+Each peer is in a Socket.IO room of its own, named after it, through which other processes reach it.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ async def join(sid: str, data: dict[str, Any]) -> None:
 
 
 async def relay(event: str, sid: str, data: dict[str, Any]) -> None:
-    """To one, wherever it is."""
+    """Relay to a peer on any process."""
     room, data["sender"] = members[sid]
     await server.emit(event, data, to=f"{room}/{data['payload']['target_peer_id']}")
 
 
 @server.on("offer")  # type: ignore[untyped-decorator]
 async def offer(sid: str, data: dict[str, Any]) -> None:
-    """Pass on."""
+    """Relay an offer."""
     await relay("offer", sid, data)
 
 
 @server.on("answer")  # type: ignore[untyped-decorator]
 async def answer(sid: str, data: dict[str, Any]) -> None:
-    """Pass on."""
+    """Relay an answer."""
     await relay("answer", sid, data)
 
 
 @server.on("ice-candidate")  # type: ignore[untyped-decorator]
 async def ice_candidate(sid: str, data: dict[str, Any]) -> None:
-    """Pass on."""
+    """Relay a candidate."""
     await relay("ice-candidate", sid, data)
 
 

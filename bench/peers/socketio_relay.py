@@ -24,32 +24,32 @@ async def join(sid: str, data: dict[str, Any]) -> None:
 
 
 async def relay(event: str, sid: str, data: dict[str, Any]) -> None:
-    """To one."""
+    """Relay to a peer."""
     data["sender"] = members[sid][1]
     await server.emit(event, data, to=rooms[data["room"]][data["payload"]["target_peer_id"]])
 
 
 @server.on("offer")  # type: ignore[untyped-decorator]
 async def offer(sid: str, data: dict[str, Any]) -> None:
-    """Pass on."""
+    """Relay an offer."""
     await relay("offer", sid, data)
 
 
 @server.on("answer")  # type: ignore[untyped-decorator]
 async def answer(sid: str, data: dict[str, Any]) -> None:
-    """Pass on."""
+    """Relay an answer."""
     await relay("answer", sid, data)
 
 
 @server.on("ice-candidate")  # type: ignore[untyped-decorator]
 async def ice_candidate(sid: str, data: dict[str, Any]) -> None:
-    """Pass on."""
+    """Relay a candidate."""
     await relay("ice-candidate", sid, data)
 
 
 @server.event  # type: ignore[untyped-decorator]
 async def message(sid: str, data: dict[str, Any]) -> None:
-    """To all others in the room."""
+    """Broadcast to all others in the room."""
     data["sender"] = members[sid][1]
     await server.emit("message", data, room=data["room"], skip_sid=sid)
 

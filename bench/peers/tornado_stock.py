@@ -1,4 +1,4 @@
-"""A relay on Tornado as its documentation teaches it. `tornado_stock.py PORT [uvloop]`."""
+"""A relay on Tornado's own handlers, as its documentation teaches. `tornado_stock.py PORT [uvloop]`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ rooms: dict[str, dict[str, Relay]] = {}
 
 
 class Relay(WebSocketHandler):
-    """One member."""
+    """A member."""
 
     def open(self, *_args: str, **_kwargs: str) -> None:
-        """The handshake is done."""
+        """Remember the connection."""
         self.set_nodelay(True)
         self.member = ""
         self.rooms: set[str] = set()
@@ -60,7 +60,7 @@ class Relay(WebSocketHandler):
 
 
 async def main() -> None:
-    """Serve for ever."""
+    """Serve until stopped."""
     app = Application([(r"/ws/.*", Relay)], websocket_ping_interval=20)
     app.listen(int(sys.argv[1]), "127.0.0.1", backlog=1024)
     await asyncio.Event().wait()

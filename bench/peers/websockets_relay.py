@@ -14,7 +14,7 @@ rooms: dict[str, dict[str, ServerConnection]] = {}
 
 
 async def relay(socket: ServerConnection) -> None:
-    """Serve one member."""
+    """Serve a member."""
     member, joined = "", set[str]()
 
     async def enter(room: str, reply: str) -> None:
@@ -42,7 +42,7 @@ async def relay(socket: ServerConnection) -> None:
 
 
 async def pass_on(socket: ServerConnection, members: dict[str, ServerConnection], message: dict[str, Any]) -> None:
-    """To one, or to all others."""
+    """Send to one member or to all others."""
     text = json.dumps(message)
     if message["type"] == "message":
         broadcast([other for other in members.values() if other is not socket], text)
@@ -51,14 +51,14 @@ async def pass_on(socket: ServerConnection, members: dict[str, ServerConnection]
 
 
 def leave(room: str, member: str) -> None:
-    """Out of the room; an empty room is forgotten."""
+    """Leave a room; an empty room is removed."""
     del rooms[room][member]
     if not rooms[room]:
         del rooms[room]
 
 
 async def main() -> None:
-    """Serve for ever."""
+    """Serve until stopped."""
     async with serve(relay, "127.0.0.1", int(sys.argv[1]), backlog=1024):
         await asyncio.Event().wait()
 

@@ -1,4 +1,4 @@
-"""The scenarios, one file each; what each asks is its module's docstring."""
+"""The scenarios, one module each. The first paragraph of its docstring is the question that a scenario answers."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
     for scenario in (Relay(), Span(), Broadcast(), Meshes(), Storm(), Idle(), Churn(), Isolation())
 }
-"""By name, in the order in which `all` runs them."""
+"""The scenarios by name, in the order in which `all` runs them."""

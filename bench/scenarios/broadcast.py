@@ -1,6 +1,7 @@
-"""What it costs to deliver one message to everybody in a large room.
+"""CPU per delivery of a message to a room of 200, and its latency.
 
-One user sends to a room of 200; the next message leaves when one has reached all others, and so many are in flight. An
+One user broadcasts; the next message is sent when one has reached all others, with several in flight. The server has
+its default settings, so sessions are on and every delivery is numbered and kept until the client confirms it. An
 operation is one delivery.
 """
 
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class FanOut(Traffic):
-    """One sends, all others receive. `sent` counts deliveries that are due."""
+    """One client broadcasts, all others receive. `sent` counts deliveries."""
 
     def start(self, window: int) -> None:
-        """Begin with so many messages."""
+        """Start with `window` messages in flight."""
         self._others = len(self.clients) - 1
         self._ahead = window * self._others
         for client in self.clients:
@@ -35,7 +36,7 @@ class FanOut(Traffic):
         self._fill()
 
     def stop(self) -> None:
-        """Send no more."""
+        """Stop sending."""
         self._going = False
 
     def _take(self, client: Client, stamp: Stamp) -> None:
@@ -50,7 +51,7 @@ class FanOut(Traffic):
 
 
 class Broadcast(Scenario):
-    """One to many."""
+    """Messages from one user to all others."""
 
     name = "broadcast"
     operation = "delivery"

@@ -1,9 +1,9 @@
-"""Whether rooms stay cheap to create and to retire, however many there are.
+"""Whether creating and retiring rooms stays cheap, however many rooms there are.
 
-`alone` and `among many`: peers join a room nobody has been in, and leave it, one after the other; beside them no other
-room, or 50,000. Latency is from the join to the leave's reply, an operation is one room created and retired. Only ours
-takes part: the relays of bench/peers have no `leave`. `in process`: 100,000 rooms through the node, without sockets;
-bench/rooms.py says how.
+`alone` and `among many`: peers join and leave one new room after the other, while no other room or 50,000 exist.
+Latency is from the join to the reply to the leave; an operation is one room created and retired. Only mcp_actors takes
+part, as the relays of bench/peers have no `leave`. `in process`: 100,000 rooms through the node without sockets; see
+bench/rooms.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from bench.accounting import Window
 from bench.client import Client, close_all, connect_all
+from bench.contender import ROOT
 from bench.dialects import DIALECTS
+from bench.results import CHECKOUT, OURS
 from bench.runner import run_module
 from bench.scenarios.scenario import Options, Scenario
 
@@ -24,12 +26,12 @@ if TYPE_CHECKING:
     from bench.plan import Outcome, Plan
 
 MANY, MANY_QUICK = 50_000, 5_000
-HELD = 1000
-"""Rooms that one connection holds; settings/bench.env allows it."""
+ROOMS_PER_CONNECTION = 1000
+"""Rooms per connection; settings/bench.env allows it."""
 
 
 class Holder:
-    """A connection that sits in many rooms."""
+    """A connection that is in many rooms."""
 
     def __init__(self, plan: Plan, index: int, rooms: int) -> None:
         self._dialect = DIALECTS[plan.dialect]
@@ -38,8 +40,8 @@ class Holder:
         self._all = asyncio.Event()
         self.client = Client(self._dialect, f"held-{index:04d}-00000", f"holder-{index:04d}", index)
 
-    async def enter(self, url: str) -> None:
-        """Join them all."""
+    async def join(self, url: str) -> None:
+        """Connect and join all rooms."""
         await connect_all(url, self._dialect, [self.client])
         self.client.unstamped = self._count
         for room in self._rooms:
@@ -53,8 +55,8 @@ class Holder:
             self._all.set()
 
 
-class Nomads:
-    """Peers that go from one fresh room to the next."""
+class RoomHoppers:
+    """Peers that join and leave one new room after the other."""
 
     def __init__(self, clients: list[Client]) -> None:
         self.visited = 0
@@ -64,14 +66,14 @@ class Nomads:
         self._room = 0
 
     def start(self) -> None:
-        """Leave the first room, and go on."""
+        """Start by leaving the first room."""
         for client in self._clients:
             client.unstamped = self._next
             self._since[client.index] = time.monotonic_ns()
             client.send(_request("leave", client.room, {}))
 
     def stop(self) -> None:
-        """Stay."""
+        """Stop joining."""
         for client in self._clients:
             client.unstamped = lambda _client, _frame: None
 
@@ -94,7 +96,7 @@ def _request(kind: str, room: str, payload: dict[str, str]) -> bytes:
 
 
 class Churn(Scenario):
-    """Rooms that come and go."""
+    """Rooms that are created and retired."""
 
     name = "churn"
     operation = "room created and retired"
@@ -106,7 +108,10 @@ class Churn(Scenario):
 
     def unfit(self, contender: Contender, variant: str) -> str | None:
         """See `Scenario`."""
-        return None if contender.name == "mcp_actors" else "the question is about our own rooms"
+        if contender.tree != ROOT and variant == "in process":
+            return "it is measured with the modules of this checkout"
+        ours = contender.name == OURS or contender.name.startswith(CHECKOUT)
+        return None if ours else "only rooms of mcp_actors are measured"
 
     def plan(self, server: Server, variant: str, options: Options) -> Plan:
         """See `Scenario`."""
@@ -129,20 +134,20 @@ class Churn(Scenario):
     async def load(self, plan: Plan) -> Outcome:
         """See `Scenario`."""
         dialect = DIALECTS[plan.dialect]
-        holders = [Holder(plan, index, HELD) for index in range(plan.live // HELD)]
+        holders = [Holder(plan, index, ROOMS_PER_CONNECTION) for index in range(plan.live // ROOMS_PER_CONNECTION)]
         for holder in holders:
-            await holder.enter(plan.url)
-        clients = [Client(dialect, f"first-{index}", f"nomad-{index:04d}", index) for index in range(plan.connections)]
+            await holder.join(plan.url)
+        clients = [Client(dialect, f"first-{index}", f"hopper-{index:04d}", index) for index in range(plan.connections)]
         await connect_all(plan.url, dialect, clients)
-        nomads = Nomads(clients)
-        nomads.start()
+        hoppers = RoomHoppers(clients)
+        hoppers.start()
         await asyncio.sleep(plan.warm_up)
-        before = nomads.visited
-        nomads.latencies.clear()
+        before = hoppers.visited
+        hoppers.latencies.clear()
         window = Window(plan.server)
         window.begin()
         await asyncio.sleep(plan.seconds)
-        outcome = window.end(nomads.visited - before, nomads.latencies, live_rooms=plan.live)
-        nomads.stop()
+        outcome = window.end(hoppers.visited - before, hoppers.latencies, live_rooms=plan.live)
+        hoppers.stop()
         close_all([*clients, *(holder.client for holder in holders)])
         return outcome

@@ -1,8 +1,8 @@
-"""What a joined connection costs that says nothing: memory, and CPU for its heartbeat.
+"""Memory of an idle connection, and CPU for its heartbeat.
 
-Connections join, four to a room. Memory is what the server grew by, divided by their number, after it has settled;
-some connections come and go before, so that what a first connection loads is not counted. An operation is one
-connection kept for one second.
+Clients join, four to a room. Memory is the growth of the server divided by their number, after it has settled. Other
+clients connect and leave before, so that what the server loads for its first clients is not counted. An operation is
+one connection kept open for one second.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from bench.plan import Outcome, Plan
 
 ROOM_SIZE = 4
-FORERUNNERS = 100
+WARM_UP_CLIENTS = 100
 SETTLING = 2.0
 HEARTBEAT = 20.0
-"""Seconds between two pings of one connection; CPU is told only where each was pinged once."""
+"""Seconds between two pings of a connection; CPU is reported only if each was pinged at least once."""
 
 
 def crowd(dialect: Dialect, count: int, name: str) -> list[Client]:
-    """So many clients, four to a room; not yet connected."""
+    """Return clients, four to a room, that are not yet connected."""
     return [
         Client(dialect, f"{name}-{index // ROOM_SIZE:06d}", f"{name}-peer-{index:06d}", index) for index in range(count)
     ]
 
 
 class Idle(Scenario):
-    """Many who wait."""
+    """Joined connections that send nothing."""
 
     name = "idle"
     operation = "connection and second"
     columns = ("cpu_us", "bytes_per_connection", "rss_mib")
 
     def plan(self, server: Server, variant: str, options: Options) -> Plan:
-        """The usual measurement is one whole interval of the heartbeat."""
+        """Measure for one interval of the heartbeat by default."""
         connections = options.count(2000, 500)
         return self._plan(
             server, variant, connections=connections, seconds=options.span(HEARTBEAT, 1), warm_up=SETTLING
@@ -51,14 +51,14 @@ class Idle(Scenario):
     async def load(self, plan: Plan) -> Outcome:
         """See `Scenario`."""
         dialect = DIALECTS[plan.dialect]
-        close_all(await connect_all(plan.url, dialect, crowd(dialect, FORERUNNERS, "before")))
+        close_all(await connect_all(plan.url, dialect, crowd(dialect, WARM_UP_CLIENTS, "before")))
         await asyncio.sleep(plan.warm_up)
         before = rss_bytes(plan.server)
         clients = await connect_all(plan.url, dialect, crowd(dialect, plan.connections, "idle"))
         await asyncio.sleep(plan.warm_up)
         grown = rss_bytes(plan.server) - before
         heartbeat = plan.seconds >= HEARTBEAT
-        if heartbeat:  # the first round of pings finds all at once, or none
+        if heartbeat:  # the first round of pings finds all connections at once, or none
             await asyncio.sleep(HEARTBEAT)
         window = Window(plan.server)
         window.begin()

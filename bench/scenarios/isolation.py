@@ -1,14 +1,14 @@
-"""Whether loud neighbours move the latency of others.
+"""Whether noisy neighbours affect the latency of other clients.
 
-Quiet pairs exchange candidates at a steady, low rate. `quiet`: alone. `loud`: in other rooms, one peer is sent offers
-and never reads, and one floods another as fast as the server takes it. The loud ones are in a third process
-(bench/loud.py). `elsewhere`: the same loud peers, at another server beside ours. That tells what the machine's two
-cores do to latency when four processes share them, whatever the server; what is beyond it is the server's.
+Quiet pairs exchange candidates at a low, steady rate. `quiet`: without neighbours. `loud`: in other rooms, one peer is
+sent offers and never reads, and one floods another as fast as possible; these loud peers are in a process of their own
+(bench/loud.py). `elsewhere`: the same loud peers use a second server, which shows the effect of the shared machine;
+what `loud` adds to it is the effect on the server.
 
-There no rate is limited, as in all other scenarios. `limited`: `loud`, with all limits at their defaults, but for the
-patience with a flood, which is short: how many messages it was told to wait, and how often it was closed and came back.
-`slow reader`: peers that never read are in the rooms of the quiet pairs, and are sent offers there: how many were
-closed.
+These variants lift all rate limits, as the other scenarios do. `limited`: as `loud`, with default limits, but floods
+are refused after a shorter time; reports how often the flooder was told to wait, and how often it was closed and
+reconnected. `slow reader`: peers that never read are sent offers in the rooms of the quiet pairs; reports how many were
+refused.
 """
 
 from __future__ import annotations
@@ -21,11 +21,8 @@ import msgspec
 from bench.loud import Loud
 from bench.scenarios.relay import exchange
 from bench.scenarios.scenario import Options, Scenario
-from mcp_actors.config import PREFIX, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bench.contender import Contender, Server
     from bench.plan import Outcome, Plan
 
@@ -33,24 +30,26 @@ RATE = 1000.0
 """Messages per second of all quiet pairs together."""
 
 ROOMS = 2
-"""Quiet pairs that have a slow reader in their room."""
+"""Number of rooms with a quiet pair and a slow reader."""
 
 SLOW_READERS = tuple(f"room-{number:06d}" for number in range(ROOMS))
 
-PATIENCE = 1
-"""Seconds for which a flood is slowed before it is refused: a measurement shows both, and what comes after."""
+SLOWED_SECONDS = 1
+"""How long a flood is slowed before it is refused; short, so that a measurement covers the reconnect, too."""
+
+LIFTED = ("MCP_ACTORS_CONNECTION_", "MCP_ACTORS_ADDRESS_", "MCP_ACTORS_MAX_ADDRESS_", "MCP_ACTORS_MAX_DELIVERY_")
+"""Prefixes of the settings with which settings/bench.env lifts limits."""
 
 
-def default_limits() -> Mapping[str, str]:
-    """The settings that a bench lifts, as they are by themselves; loud peers come from addresses of their own."""
-    names = [
-        name for name in Settings.__struct_fields__ if name.startswith(("connection_", "address_", "max_address_"))
-    ]
-    limits = {PREFIX + name.upper(): f"{getattr(Settings(), name):.0f}" for name in names}
-    return limits | {f"{PREFIX}MAX_SLOWED_SECONDS": str(PATIENCE), f"{PREFIX}TRUSTED_PROXIES": "127.0.0.1"}
+def with_default_limits(contender: Contender) -> Contender:
+    """Return a contender without the settings that lift its limits for the bench.
 
-
-LIMITS = default_limits()
+    Floods are slowed for a shorter time than by default. Loud peers say in X-Forwarded-For that each has an address of
+    its own.
+    """
+    kept = {name: value for name, value in contender.environment.items() if not name.startswith(LIFTED)}
+    more = {"MCP_ACTORS_MAX_SLOWED_SECONDS": str(SLOWED_SECONDS), "MCP_ACTORS_TRUSTED_PROXIES": "127.0.0.1"}
+    return replace(contender, environment=kept | more)
 
 
 class Isolation(Scenario):
@@ -60,13 +59,13 @@ class Isolation(Scenario):
     operation = "quiet message"
     columns = (
         *("latency_p50_us", "latency_p95_us", "latency_p99_us", "latency_max_us", "latency_count", "rss_mib"),
-        *("told_to_wait", "floods_closed", "slow_closed"),
+        *("told_to_wait", "floods_closed", "slow_refused"),
     )
     variants = ("quiet", "elsewhere", "loud", "limited", "slow reader")
 
     def unfit(self, contender: Contender, variant: str) -> str | None:
         """See `Scenario`."""
-        return None if contender.dialect == "peers" else "the loud peers speak our own protocol"
+        return None if contender.dialect == "peers" else "the loud peers speak the protocol of mcp_actors"
 
     def plan(self, server: Server, variant: str, options: Options) -> Plan:
         """See `Scenario`."""
@@ -81,7 +80,7 @@ class Isolation(Scenario):
 
     def measure(self, contender: Contender, variant: str, options: Options) -> Outcome:
         """See `Scenario`."""
-        limited = replace(contender, environment=LIMITS) if variant == "limited" else contender
+        limited = with_default_limits(contender) if variant == "limited" else contender
         return super().measure(limited, variant, options)
 
     def carry_out(self, server: Server, plan: Plan) -> Outcome:

@@ -1,8 +1,8 @@
-"""How long a group takes to come up: until every pair has exchanged offer, answer and ten candidates each way.
+"""How long a group takes to connect: until each pair has exchanged an offer, an answer and ten candidates each way.
 
-Peers connect and join one room at once. Each offers to those who were in before it, is answered, and both send ten
-candidates. Latency is that of a whole mesh, from the first connection to the last candidate; an operation is one
-message relayed. Meshes come up one after the other for as long as it is measured.
+Peers connect to one room at once. Each sends an offer to those that joined before it; they answer, and both send ten
+candidates. Latency is that of the whole mesh, from the first connection to the last candidate; an operation is one
+relayed message. Meshes are built one after the other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.accounting import Window
-from bench.client import PATIENCE, Client, close_all, connect
+from bench.client import TIMEOUT, Client, close_all, connect
 from bench.dialects import DIALECTS
 from bench.runner import LoadError
 from bench.scenarios.scenario import Options, Scenario
@@ -27,7 +27,7 @@ PER_PAIR = 2 + 2 * CANDIDATES
 
 
 class Mesh:
-    """One group that comes up."""
+    """A group of peers that connect to each other."""
 
     def __init__(self, plan: Plan, name: str) -> None:
         self._url = plan.url
@@ -42,15 +42,15 @@ class Mesh:
     def _member(self, index: int) -> str:
         return f"{self._room}-peer-{index:04d}"
 
-    async def come_up(self) -> int:
-        """Connect, exchange everything, close; how long it took in ns. Raises `LoadError`."""
+    async def run(self) -> int:
+        """Connect, exchange all messages and close. Return the time it took in ns. Raises `LoadError`."""
         began = time.monotonic_ns()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await asyncio.gather(*(self._enter(client) for client in self._clients))
                 await self._complete.wait()
         except TimeoutError:
-            text = f"{self._arrived} of {self.messages} messages of a mesh arrived within {PATIENCE:.0f} s"
+            text = f"{self._arrived} of {self.messages} messages of a mesh arrived within {TIMEOUT:.0f} s"
             raise LoadError(text) from None
         took = time.monotonic_ns() - began
         close_all(self._clients)
@@ -79,7 +79,7 @@ class Mesh:
 
 
 class Meshes(Scenario):
-    """Groups."""
+    """Groups that connect, one after the other."""
 
     name = "mesh"
     operation = "message"
@@ -90,7 +90,7 @@ class Meshes(Scenario):
 
     async def load(self, plan: Plan) -> Outcome:
         """See `Scenario`."""
-        await Mesh(plan, "warm").come_up()
+        await Mesh(plan, "warm").run()
         window = Window(plan.server)
         latencies: list[int] = []
         messages = 0
@@ -98,6 +98,6 @@ class Meshes(Scenario):
         window.begin()
         while not latencies or time.monotonic() < deadline:
             mesh = Mesh(plan, f"mesh-{len(latencies):05d}")
-            latencies.append(await mesh.come_up())
+            latencies.append(await mesh.run())
             messages += mesh.messages
         return window.end(messages, latencies, peers=plan.connections)

@@ -1,8 +1,8 @@
-"""What it costs to relay one signal from a peer to another, and how long it takes.
+"""CPU and latency of relaying a signal from one peer to another.
 
-Pairs of peers, each in a room of its own. In the closed loop each peer answers a message with one of its own, and so
-many are in flight per pair; with a rate, messages leave at that rate whatever comes back. Latency is from the sender's
-send to the receiver's read.
+Pairs of peers, each in a room of its own. In the closed loop a peer answers each message with one of its own, with
+several in flight per pair; with a rate, messages are sent at that rate. Latency is from the send to the read by the
+receiver.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from bench.plan import Outcome, Plan
 
 DRAIN = 3.0
-"""Seconds for what is in flight at the end to arrive."""
+"""Seconds to wait for messages in flight at the end."""
 
-SLEEPY = 1000
-"""Messages per second up to which a sender sleeps between them; beyond, sleeping is too coarse and it polls."""
+MAX_SLEEP_RATE = 1000
+"""Messages per second up to which a sender sleeps between them; above, sleeping is too coarse and it polls."""
 
 
 class Traffic:
-    """Messages between pairs: sent, arrived, and how long each took."""
+    """Messages between pairs: how many were sent and arrived, and the latency of each."""
 
     def __init__(self, clients: list[Client]) -> None:
         self.clients = clients
@@ -39,7 +39,7 @@ class Traffic:
         self._measuring = False
 
     async def measured(self, window: Window, warm_up: float, seconds: float) -> Outcome:
-        """Let it run, measure, and wait until nothing is in flight. Raises `LoadError` if messages are lost."""
+        """Warm up, measure, and return the outcome."""
         await asyncio.sleep(warm_up)
         before = self.arrived
         self._measuring = True
@@ -50,34 +50,34 @@ class Traffic:
         return outcome
 
     async def settled(self) -> None:
-        """Wait for what is in flight, but not for ever."""
+        """Wait for messages in flight, up to a deadline."""
         deadline = time.monotonic() + DRAIN
         while self.arrived < self.sent and time.monotonic() < deadline:  # noqa: ASYNC110 - an event costs each message
             await asyncio.sleep(0.01)
 
     async def drained(self) -> None:
-        """Wait for what is in flight. Raises `LoadError` if it does not come."""
+        """Wait for messages in flight. Raises `LoadError` if some do not arrive."""
         await self.settled()
         if self.arrived != self.sent:
             raise LoadError(f"{self.sent - self.arrived} of {self.sent} messages did not arrive within {DRAIN:.0f} s")
 
     def send(self, client: Client) -> None:
-        """Send one message."""
+        """Send a message."""
         self.sent += 1
         client.send(client.template.at(time.monotonic_ns()))
 
     def note(self, client: Client, stamp: Stamp) -> None:
-        """One message has arrived."""
+        """Record the arrival of a message."""
         self.arrived += 1
         if self._measuring:
             self.latencies.append(time.monotonic_ns() - stamp.time)
 
 
 class ClosedLoop(Traffic):
-    """Each message is answered; `window` are in flight per pair."""
+    """Each message is answered with another, so that `window` are in flight per pair."""
 
     def start(self, window: int) -> None:
-        """Begin; the first messages come from both sides in turn."""
+        """Start; the first messages come from both sides in turn."""
         self._going = True
         for client in self.clients:
             client.arrived = self._answer
@@ -86,7 +86,7 @@ class ClosedLoop(Traffic):
                 self.send(client)
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Stop answering."""
         self._going = False
 
     def _answer(self, client: Client, stamp: Stamp) -> None:
@@ -96,16 +96,16 @@ class ClosedLoop(Traffic):
 
 
 class OpenLoop(Traffic):
-    """Messages leave at a rate, from all in turn."""
+    """Messages are sent at a rate, by all clients in turn."""
 
     def start(self, rate: float) -> None:
-        """Begin."""
+        """Start sending."""
         for client in self.clients:
             client.arrived = self.note
         self._task = asyncio.create_task(self._run(rate))
 
     async def _run(self, rate: float) -> None:
-        pause = 1 / rate if rate <= SLEEPY else 0
+        pause = 1 / rate if rate <= MAX_SLEEP_RATE else 0
         began = time.monotonic()
         while True:
             due = int((time.monotonic() - began) * rate)
@@ -114,12 +114,12 @@ class OpenLoop(Traffic):
             await asyncio.sleep(pause)
 
     def stop(self) -> None:
-        """Send no more."""
+        """Stop sending."""
         self._task.cancel()
 
 
 async def connect_pairs(plan: Plan, kind: str) -> list[Client]:
-    """Pairs, each in its room and with its message for the other; of several processes, each at another."""
+    """Connect pairs, each in a room of its own; if there are several processes, each peer of a pair to another one."""
     dialect = DIALECTS[plan.dialect]
     clients = []
     for index in range(plan.connections // 2 * 2):
@@ -134,7 +134,7 @@ async def connect_pairs(plan: Plan, kind: str) -> list[Client]:
 
 
 async def exchange(plan: Plan, kind: str) -> Outcome:
-    """Let pairs talk, and measure."""
+    """Let pairs exchange messages, and measure."""
     clients = await connect_pairs(plan, kind)
     window = Window(plan.server)
     traffic: ClosedLoop | OpenLoop
@@ -152,7 +152,7 @@ async def exchange(plan: Plan, kind: str) -> Outcome:
 
 
 class Relay(Scenario):
-    """Candidates and offers between pairs."""
+    """Candidates and offers between pairs of peers."""
 
     name = "relay"
     operation = "message"

@@ -1,4 +1,4 @@
-"""What a scenario is: a plan for the load process, and the load itself."""
+"""The base of all scenarios: a plan for the load process, and the load itself."""
 
 from __future__ import annotations
 
@@ -15,67 +15,76 @@ if TYPE_CHECKING:
     from bench.plan import Outcome
 
 
+SHORT = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says. None and 0 leave a choice to the scenario."""
+    """Options of the command line; None and 0 leave the choice to the scenario.
+
+    `short`: measure for `SHORT` seconds at most, for comparisons in many rounds.
+    """
 
     seconds: float | None = None
     rounds: int = 3
     quick: bool = False
     connections: int = 0
     window: int = 4
+    short: bool = False
 
     def span(self, usual: float, quick: float) -> float:
-        """Seconds to measure."""
-        return self.seconds if self.seconds is not None else quick if self.quick else usual
+        """Return how many seconds to measure."""
+        if self.seconds is not None:
+            return self.seconds
+        return quick if self.quick else min(usual, SHORT) if self.short else usual
 
     def count(self, usual: int, quick: int) -> int:
-        """Connections."""
+        """Return how many connections to use."""
         return max(2, self.connections or (quick if self.quick else usual))
 
 
 class Scenario(ABC):
-    """One question. `operation` is what costs are given per; each of the `variants` is measured by itself."""
+    """A question to measure. Costs are per `operation`; each of the `variants` is measured separately."""
 
     name: str
     operation: str
     command: str = ""
-    """The command that runs it, where that is not its name."""
+    """The command that runs it, if that is not its name."""
 
     processes: int = 1
-    """Of the server; with more than one, on a Redis-protocol server that they share."""
+    """Processes of the server; if more than one, they share a Redis-protocol server."""
 
     variants: tuple[str, ...] = ("",)
     columns: tuple[str, ...] = (
         *("cpu_us", "throughput", "latency_p50_us", "latency_p95_us", "latency_p99_us", "latency_max_us"),
         *("latency_count", "rss_mib"),
     )
-    """What the table shows of it, by the names of `bench.figures`."""
+    """The columns of its table, by the names of `bench.figures`."""
 
     @property
     def question(self) -> str:
-        """The first paragraph of its module."""
+        """The first paragraph of its module's docstring."""
         return " ".join((sys.modules[type(self).__module__].__doc__ or "").partition("\n\n")[0].split())
 
     def unfit(self, contender: Contender, variant: str) -> str | None:
-        """Why a contender takes no part."""
+        """Return why a contender cannot take part, or None."""
         return None
 
     @abstractmethod
     def plan(self, server: Server, variant: str, options: Options) -> Plan:
-        """What the load process is to do."""
+        """Return what the load process is to do."""
 
     @abstractmethod
     async def load(self, plan: Plan) -> Outcome:
-        """Do it; runs in the load process."""
+        """Make the load and measure; runs in the load process."""
 
     def measure(self, contender: Contender, variant: str, options: Options) -> Outcome:
-        """Measure once, on a server started for it. Raises `LoadError` or `ContenderError`."""
+        """Measure once, on a fresh server. Raises `LoadError` or `ContenderError`."""
         with contender.serve() as server:
             return self.carry_out(server, self.plan(server, variant, options))
 
     def carry_out(self, server: Server, plan: Plan) -> Outcome:
-        """Run the load process. Raises `LoadError`, with what the server had to say."""
+        """Run the load process. Raises `LoadError`, with the end of the server's output."""
         try:
             return run_load(plan)
         except LoadError as error:

@@ -1,8 +1,8 @@
-"""What it costs to relay a signal between peers at different server processes, and whether all of them arrive.
+"""CPU and latency of relaying a signal between peers at different processes, and whether every message arrives.
 
-The two peers of a pair are at two processes, which share one Redis-protocol server. CPU per message is that of both
-processes; the Redis server's is apart. `light`: candidates at a low rate, where none can share its way with another.
-`in-process` is ours again, in one process without Redis. Every message is accounted for: lost, twice, or out of turn.
+The peers of a pair connect to two processes that share a Redis server. CPU per message is that of both processes; that
+of Redis is reported separately. `light`: candidates at a low rate, so that messages are not batched. `in-process`: this
+server in one process without Redis. Every message is accounted for: lost, duplicated or reordered.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ LIGHT_RATE = 200.0
 """Messages per second of all pairs together."""
 
 SETTLING = 0.3
-"""Seconds from the last join until all processes know of it, and from the last message until a second copy came."""
+"""Seconds to wait until all processes know of the last join, and for second copies of the last messages."""
 
 
 class Counted(Traffic):
-    """Messages of which each is accounted for; one that reaches another than its target did not arrive."""
+    """Traffic that accounts for every message. A message that reaches another client than its target does not count."""
 
     def __init__(self, clients: list[Client]) -> None:
         super().__init__(clients)
@@ -59,25 +59,25 @@ class Counted(Traffic):
         self.refused += b'"error"' in frame
 
     async def drained(self) -> None:
-        """Wait for what is in flight, and for what should not come."""
+        """Wait for messages in flight, and for copies that should not arrive."""
         await self.settled()
         await asyncio.sleep(SETTLING)
 
     def balance(self) -> dict[str, float]:
-        """What the ledger says, and how often a server refused a message with an error."""
+        """Return the counts of the ledger, and of messages that a server refused with an error."""
         return self.ledger.balance() | {"refused": self.refused}
 
 
 class CountedClosedLoop(Counted, ClosedLoop):
-    """Each message is answered; what is lost leaves fewer in flight."""
+    """A closed loop in which a lost message leaves fewer in flight."""
 
 
 class CountedOpenLoop(Counted, OpenLoop):
-    """Messages leave at a rate, whatever is lost."""
+    """An open loop that goes on whatever is lost."""
 
 
 class SpanWindow(Window):
-    """Measures all processes of the server, and the Redis-protocol server if there is one."""
+    """An interval over all processes of the server, and the Redis server if there is one."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan.server, *(other.pid for other in plan.others))
@@ -96,7 +96,7 @@ class SpanWindow(Window):
 
 
 class Span(Relay):
-    """Candidates and offers between pairs of which each peer is at another process."""
+    """Candidates and offers between pairs whose peers are at different processes."""
 
     name = "relay-processes"
     command = "relay"

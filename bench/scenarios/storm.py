@@ -1,7 +1,7 @@
-"""What happens when everybody connects and joins at once, as after a restart.
+"""CPU and latency when all clients connect and join at once, as after a restart.
 
-All open their connections in the same moment and join, four to a room; the clock stops when the last one is in. Latency
-is from that moment to being in. The relays of bench/peers tell nobody who came; mcp_actors tells the whole room.
+All clients connect at the same moment and join, four to a room. Latency is from that moment to the reply to the join.
+The relays of bench/peers do not announce joins; mcp_actors announces each to the whole room.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bench.accounting import Window
 from bench.client import Client, close_all, connect, connect_all
 from bench.dialects import DIALECTS
-from bench.scenarios.idle import FORERUNNERS, crowd
+from bench.scenarios.idle import WARM_UP_CLIENTS, crowd
 from bench.scenarios.scenario import Options, Scenario
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Storm(Scenario):
-    """All at once."""
+    """All clients connect and join at once."""
 
     name = "storm"
     operation = "connection joined"
@@ -34,7 +34,7 @@ class Storm(Scenario):
     async def load(self, plan: Plan) -> Outcome:
         """See `Scenario`."""
         dialect = DIALECTS[plan.dialect]
-        close_all(await connect_all(plan.url, dialect, crowd(dialect, FORERUNNERS, "before")))
+        close_all(await connect_all(plan.url, dialect, crowd(dialect, WARM_UP_CLIENTS, "before")))
         await asyncio.sleep(plan.warm_up)
         clients = crowd(dialect, plan.connections, "storm")
         window = Window(plan.server)

@@ -1,1 +1,1 @@
-"""Everything that chaos does one by one, for ten minutes or longer, and whether memory stays what it was."""
+"""All faults of `bench chaos` in turn, for ten minutes or longer, while memory is watched."""

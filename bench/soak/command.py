@@ -25,27 +25,33 @@ RESULTS = Path(__file__).parent.parent / "results"
 SECONDS, QUICK_SECONDS = 600.0, 10.0
 QUICK = Soak(calm=0.4, moves=2.0, down=3.0)
 LEASE = 4.0
-"""Seconds: longer than in chaos, as in ten minutes a machine that does other things, too, may stall."""
+"""Seconds; longer than in chaos, because a shared machine may stall within ten minutes."""
 
 MEBIBYTE = 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add the arguments of the command."""
     add = parser.add_argument
-    add("--seconds", type=float, help=f"default: {SECONDS:.0f}; one whole round at least")
-    add("--seed", type=int, default=1, metavar="N", help="of all random choices (default: 1)")
-    add("--processes", type=int, default=3, metavar="N", help="nodes, two at least (default: 3)")
-    add("--rooms", type=int, metavar="N", help="default: 3; with --quick 2")
-    add("--peers", type=int, metavar="N", help="those who stay, in all rooms together (default: 24; with --quick 8)")
-    add("--rate", type=float, default=200.0, metavar="N", help="messages per second, of all together (default: 200)")
-    add("--engine", choices=FLAVORS, default="valkey", help="default: valkey")
-    add("--quick", action="store_true", help="one round in 20 seconds, too short to judge memory: to see that it works")
+    add("--seconds", type=float, help=f"length of the run (default: {SECONDS:.0f}); at least one whole round")
+    add("--seed", type=int, default=1, metavar="N", help="seed of all random choices (default: 1)")
+    add("--processes", type=int, default=3, metavar="N", help="number of nodes, at least 2 (default: 3)")
+    add("--rooms", type=int, metavar="N", help="number of rooms (default: 3; with --quick 2)")
+    add("--peers", type=int, metavar="N", help="resident peers in all rooms together (default: 24; with --quick 8)")
+    add(
+        "--rate",
+        type=float,
+        default=200.0,
+        metavar="N",
+        help="messages per second of all peers together (default: 200)",
+    )
+    add("--engine", choices=FLAVORS, default="valkey", help="Redis-protocol server (default: valkey)")
+    add("--quick", action="store_true", help="one round in 20 seconds, to see that it works; too short to judge memory")
     add("--out", type=Path, default=RESULTS, metavar="DIR", help="default: bench/results")
 
 
 def soak(chosen: argparse.Namespace, say: Callable[[str], None]) -> int:
-    """Run it; 0, or 1 if a promise was broken or memory grew."""
+    """Run the soak. Return 0, or 1 if a promise was broken or memory grew."""
     reason = missing(chosen.engine) or ("at least two processes are needed" if chosen.processes < 2 else None)  # noqa: PLR2004
     if reason is not None:
         say(reason)
@@ -55,8 +61,8 @@ def soak(chosen: argparse.Namespace, say: Callable[[str], None]) -> int:
     say(f"{machine.summary(where)}\n{plan.about}: {options.seconds:g} s")
     verdict, record = run_and_record(plan, options, directory / "run")
     setting = (
-        f"{options.processes} processes on {options.flavor}, lease {options.lease:g} s, {options.window:g} s to come "
-        f"back, {options.peers} peers in {options.rooms} rooms, {options.rate:g} messages/s, seed {options.seed}, "
+        f"{options.processes} processes on {options.flavor}, lease {options.lease:g} s, {options.window:g} s "
+        f"to resume, {options.peers} peers in {options.rooms} rooms, {options.rate:g} messages/s, seed {options.seed}, "
         f"{options.seconds:g} s"
     )
     heading = [machine.summary(where), setting]
@@ -86,10 +92,10 @@ def _options(chosen: argparse.Namespace) -> Options:
 
 
 def _memory(record: Record) -> Iterator[str]:
-    """What took how much."""
+    """Describe the growth of memory."""
     took = record.samples[-1].at - record.samples[0].at
-    yield f"the observer waited {record.stalled:.1f} s for its turn at most; a node that does for {LEASE:g} s is lost"
-    yield f"memory over {took:.0f} s" + (", too short to judge" if took < LEAST_SECONDS else "")
+    yield f"the observer stalled for at most {record.stalled:.1f} s; a node that stalls for {LEASE:g} s loses its lease"
+    yield f"memory over {took:.0f} s" + (", too short to be judged" if took < LEAST_SECONDS else "")
     yield from (f"  {growth}{'' if growth.flat else ' - GROWN'}" for growth in growths(record))
 
 
@@ -112,7 +118,7 @@ def _draw(samples: list[Sample], directory: Path) -> list[Path]:
 
 
 def _sizes(samples: list[Sample], node: int) -> list[tuple[float, float]]:
-    """Of one node; where it has another process than before, the line is broken."""
+    """Return the memory of a node over time in MiB, with a NaN where its process was replaced."""
     points, before = [], None
     for sample in samples:
         pid, size = sample.nodes.get(node, (None, 0))

@@ -1,4 +1,4 @@
-"""What happens in a soak: all kinds of trouble in turn, with calm between."""
+"""The sequence of faults of a soak run."""
 
 from __future__ import annotations
 
@@ -21,24 +21,27 @@ if TYPE_CHECKING:
     from bench.chaos.world import World
 
 SAMPLES = 300
-"""Of a run, about."""
+"""Approximate number of samples of a run."""
 
 LEAST_PAUSE = 0.5
-"""Seconds between two samples, at least."""
+"""Least seconds between two samples."""
+
+APART = 1.5
+"""Leases between the end of a node or of Redis and the next fault: a message may arrive twice if the two meet."""
 
 SPARED = 0
-"""The node that is replaced once, at the beginning, and then lives on: the one whose memory can be judged."""
+"""The node that is replaced only once, at the start, so that its memory can be judged over the rest of the run."""
 
 
 class Soak(Fault):
-    """A long run.
+    """All kinds of faults in turn.
 
-    `calm`: seconds between two troubles, about; `moves`: those in which members are moved at a time, about; `down`:
-    those until a killed node is started again, at most.
+    `calm`: average seconds between two faults. `moves`: average seconds for which members are moved. `down`: greatest
+    number of seconds until a killed node is restarted.
     """
 
     name = "soak"
-    about = "moves, kills, replaced nodes, cut connections and restarts of the engine in turn, with calm between"
+    about = "sessions are moved, nodes killed and replaced, connections to Redis cut and Redis restarted, in turn"
     options = AOF_ALWAYS
     returns = True
     rate = 6.0
@@ -54,7 +57,7 @@ class Soak(Fault):
         """See `Fault`."""
         sampling = asyncio.ensure_future(_sample(world, max(LEAST_PAUSE, world.seconds / SAMPLES)))
         try:
-            await self._trouble(world)
+            await self._inject_faults(world)
             world.record.samples.append(await asyncio.to_thread(_look, world))
         finally:
             sampling.cancel()
@@ -62,8 +65,8 @@ class Soak(Fault):
         if not sampling.cancelled():
             sampling.result()
 
-    async def _trouble(self, world: World) -> None:
-        """All nodes are replaced first, then every kind comes in each round, in random order, until time is up."""
+    async def _inject_faults(self, world: World) -> None:
+        """Replace every node once, then inject every kind of fault in each round, in random order, until time is up."""
         end = now() + world.seconds
         kinds: list[Callable[[World], Awaitable[None]]] = [self._move, self._kill, self._cut, self._restart]
         await self._replace(world)
@@ -80,7 +83,7 @@ class Soak(Fault):
         await asyncio.sleep(world.rng.uniform(self.calm / 2, 1.5 * self.calm))
 
     def _struck(self, world: World) -> list[int]:
-        """The nodes that trouble may come to, in random order."""
+        """Return the nodes that may be struck, in random order."""
         return [node for node in world.choose_nodes(len(world.cluster.nodes)) if node not in self._spared]
 
     async def _move(self, world: World) -> None:
@@ -91,6 +94,7 @@ class Soak(Fault):
         world.kill_node(node)
         await asyncio.sleep(world.rng.uniform(0.0, self.down))
         await world.restart_node(node)
+        await asyncio.sleep(APART * world.lease)
 
     async def _replace(self, world: World) -> None:
         for node in self._struck(world):
@@ -98,13 +102,14 @@ class Soak(Fault):
 
     async def _restart(self, world: World) -> None:
         await world.restart_engine(world.rng.uniform(0.2, 1.5))
+        await asyncio.sleep(APART * world.lease)
 
     async def _cut(self, world: World) -> None:
         cut = 0
         for _ in range(round(world.rng.uniform(5, 20))):
             cut += await world.cut_links()
             await asyncio.sleep(world.rng.uniform(0.05, 0.15))
-        world.note(f"{cut} connections to the engine were cut")
+        world.note(f"{cut} connections to Redis were cut")
 
 
 async def _sample(world: World, pause: float) -> None:
@@ -127,7 +132,7 @@ def _look(world: World) -> Sample:
 
 
 def _counted(record: Record) -> tuple[int, int]:
-    """Messages sent and arrived so far."""
+    """Return how many messages were sent and received so far."""
     stays = list(record.stays)
     sent = sum(len(times) for stay in stays for times in list(stay.sent.values()))
     return sent, sum(len(stay.arrived) for stay in stays)

@@ -1,152 +1,88 @@
-"""What may be told to a room, and the port through which a room reaches a connection."""
+"""The mail of a room, and the port through which a room reaches a client."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
-from mcp_actors.room.room import Greeting as Greeting  # noqa: PLC0414 - for transports, which know no rooms
+from mcp_actors.protocol.events import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from mcp_actors.protocol.errors import CloseCode
-    from mcp_actors.protocol.events import Announced, Event, LeaveReason, Member, Missed, Signalled
-    from mcp_actors.protocol.handover import Handover, MemberState
-    from mcp_actors.protocol.identifiers import Incarnation, RequestId, RoomId
-    from mcp_actors.protocol.messages import Message, Moderation, Targeted
+    from mcp_actors.protocol.events import Removal
+    from mcp_actors.protocol.handover import Handover
+    from mcp_actors.protocol.identifiers import Incarnation, RoomId
+    from mcp_actors.protocol.messages import Message, Targeted
+    from mcp_actors.protocol.outgoing import Outgoing, Relayed
+    from mcp_actors.room.effects import Welcome
 
 
-class Outlet(Protocol):
-    """One client, as rooms see it. Neither method waits or fails."""
+class ClientPort(Protocol):
+    """One client, as its rooms see it. No method waits or fails."""
 
     @property
-    def away(self) -> bool:
-        """Whether the client has no connection now, and frames wait for it to come back."""
+    def detached(self) -> bool:
+        """Whether the client has no connection, and messages wait until it reconnects."""
 
-    def put(self, frame: bytes) -> bool:
-        """Write a frame, or keep it for when the client is back; False if it will never have it."""
+    @property
+    def congested(self) -> bool:
+        """Whether the client does not keep up with what it is sent, so that much waits for it."""
+
+    def send(self, message: Outgoing | Relayed) -> bool:
+        """Send a message, or keep it until the client reconnects; False if it will never be delivered."""
+
+    def has_room(self, message: Relayed) -> bool:
+        """Whether another peer's message can wait until the client reconnects, or reads on."""
+
+    def charge_waiting(self, size: int) -> None:
+        """Charge the client for a message of so many bytes that waits for a congested client."""
+
+    def welcome(self, room: RoomId, welcome: Welcome) -> None:
+        """The client is in a room: send it the reply to its join."""
 
     def close(self, code: CloseCode) -> None:
-        """Close its connection, for good."""
+        """Close the client's connection and end its session."""
 
-    def put_out(self, room: RoomId, reason: LeaveReason) -> None:
-        """A moderator has put the client out of a room, to which it may not come back."""
+    def removed(self, room: RoomId, removal: Removal) -> None:
+        """A moderator has removed the client from a room, to which it may not come back."""
 
-    def moved(self, room: RoomId) -> None:
-        """The client is at another node by now: as a member of a room it is only to be handed over."""
+    def moved(self, room: RoomId) -> bool:
+        """The client is at another node as a member of a room; False if its session has ended here."""
 
-    def complete(self, room: RoomId) -> None:
-        """All that the other nodes sent to it here, as that member, is there."""
+    def cutover_complete(self, room: RoomId) -> None:
+        """Everything that other nodes sent to the member here has arrived."""
 
-    def recovered(self, frame: bytes) -> None:
-        """Let a frame be before all that came since the client is at this node."""
+    def recovered(self, message: Outgoing | Relayed) -> None:
+        """Send a message in front of everything that arrived since the client is at this node."""
 
-    def handed_over(self, room: RoomId, told: Handover | None) -> None:
-        """The node that the client was at has said what it knows of it as that member; None: it is dead."""
-
-
-class Enter(Struct, frozen=True, gc=False):
-    """Asked by a client that joins: answered with None when it is in, else with a SignalingError."""
-
-    member: Member
-    outlet: Outlet
-    greeting: Greeting = Greeting()
-    presence: bool = False
-    """Whether it wants to know who is away."""
-    moderator: bool = False
-    """Whether it gets in though the room is locked."""
+    def handed_over(self, room: RoomId, state: Handover | None) -> None:
+        """The client's old node has handed over the member; None if that node is dead."""
 
 
-class Moderate(Struct, frozen=True, gc=False):
-    """Asked by a moderator: answered with None when all of it was heard, or with a SignalingError."""
-
-    by: Incarnation
-    request: Moderation
-
-
-class Claim(Struct, frozen=True, gc=False):
-    """Asked by a client that was at another node: answered with its member's move to here.
-
-    None if that is gone; or how a moderator put it out.
-    """
-
-    member: Member
-    outlet: Outlet
-
-
-class Depart(Struct, frozen=True, gc=False):
-    """Asked for a member that moved away: answered with what is known of it and how it is known, None if it is gone."""
-
-    incarnation: Incarnation
-
-
-class Adopt(Struct, frozen=True, gc=False):
-    """Told for a member that was claimed, where the node that it was at cannot say itself what it knew of it."""
-
-    incarnation: Incarnation
-    state: MemberState
-
-
-class Recover(Struct, frozen=True, gc=False):
-    """Asked for a member that was claimed: to have what came for it to the node that it was at, and may not have got.
-
-    `answered`: what did arrive, or else is lost, of which its senders may not have been told.
-    """
-
-    incarnation: Incarnation
-    events: Sequence[Signalled | Announced | Missed]
-    answered: Sequence[Signalled | Announced]
-    arrived: bool
-
-
-class Return(Struct, frozen=True, gc=False):
-    """Told by a member that came back on a new connection: the room writes the reply to its join again."""
-
-    incarnation: Incarnation
-    greeting: Greeting
-
-
-class Mark(Struct, frozen=True, gc=False):
-    """Told of a member that lost its connection, or has one again."""
-
-    incarnation: Incarnation
-    away: bool
-
-
-class Exit(Struct, frozen=True, gc=False):
-    """Asked by a connection that leaves, told by one that is gone: answered with None when it is out.
-
-    With `replied` the room writes the reply to the leave, as the last frame it writes to that member.
-    """
-
-    incarnation: Incarnation
-    reason: LeaveReason
-    request_id: RequestId | None = None
-    replied: bool = False
-
-
-class Relayed(Struct, frozen=True, gc=False):
-    """Told for a peer's message to one other peer; `frame` is the message's own text."""
+class Signal(Struct, frozen=True, gc=False):
+    """A peer's message to another peer; `frame` is its own text."""
 
     sender: Incarnation
-    message: Targeted
+    request: Targeted
     frame: bytes
 
 
 class Broadcast(Struct, frozen=True, gc=False):
-    """Told for a user's message to the users of the room; `frame` is the message's own text."""
+    """A user's message to the users of the room; `frame` is its own text."""
 
     sender: Incarnation
-    message: Message
+    request: Message
     frame: bytes
 
 
-class Heard(Struct, frozen=True, gc=False):
-    """Told by the node: what the broker says of this room."""
+class Call(Struct, frozen=True, gc=False):
+    """A call of a method of the actor, for requests that are not frequent. The answer is the result."""
 
-    event: Event
+    method: Callable[..., Any]
+    args: tuple[Any, ...]
 
 
-Mail = Enter | Exit | Moderate | Claim | Depart | Adopt | Recover | Return | Mark | Relayed | Broadcast | Heard
+Mail = Signal | Broadcast | Call | Event

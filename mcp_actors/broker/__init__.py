@@ -1,56 +1,9 @@
-"""The broker: it puts the joins and leaves of each room into one order for all nodes, and carries frames between them.
+"""The broker contract: `Broker` is the sum of the small protocols here.
 
-The contract, which every implementation keeps and refers to:
+A broker puts the membership changes of each room into one order for all nodes, and carries frames between nodes.
 
-Membership
-
-* A room asks with `join` and `leave`; neither answers. What comes of it is *heard*, by every node that has members in
-  the room, the asking one included: `MemberJoined` and `MemberLeft` in one order, each exactly once. `JoinRefused` is
-  heard by the asking node alone.
-* A node hears of a room while it has members in it. With its first, it hears of all that are there, the first last;
-  after its last has left, it hears `Vacated`, and begins anew.
-* `version` rises with each change of a room; members that leave together do so in one version. Versions never repeat: a
-  room that was emptied begins anew above where it ended.
-* A peer id is unique in its room, over all nodes. A room holds at most `capacity` members of each kind.
-* Of one node's requests for one room, the earlier comes first. Asking twice for one incarnation is asking once.
-* `leave` removes that incarnation and no other, however late it comes.
-* `mark` says that a member is away, or back: `MemberMarked`, in the same order as all else. A peer that joins under the
-  id of one that yields to it (`Member.yields_to`) replaces it, in one version.
-* `order` counts the joins of each kind in a room's life, which begins with its first member and ends with its last.
-* The members of a node that is lost are heard to be away, where sessions may be gone on with at another node, and to
-  leave when the time for that is over; else to leave at once. A node that was taken for lost hears its own members
-  leave, without having asked for it.
-
-Moderation
-
-* `kick`, `lock` and `close` are asked for a member of the asking node, and change nothing once that is out of the room
-  or has moved to another node.
-  Their outcome is heard by every node of the room, in the same order as all else: `MemberLeft` with the reason `kicked`
-  (of all connections of a user, in one version), `RoomLocked` where that is news, and `RoomClosed`, which stands for
-  the leaves of all members. `Moderated` is heard behind it by the asking node alone, once for each request of a
-  member that is still at it.
-* A locked room lets in those who may moderate it: a `join` that says so. It stays locked until its life ends.
-* A member that was put out so cannot be claimed: `ClaimRefused` tells the reason, for the time that sessions wait.
-
-Moves
-
-* A node asks with `claim` for a member of another node, whose session goes on at it: `MemberMoved` is heard by all
-  nodes of the room, in the same order as all else; `ClaimRefused` by the asking node alone.
-* Each node that hears it says so with `switch`, when all that it sends to the old node is sent. The old node and the
-  new one hear `Switched` after all of that.
-* The old node goes on hearing what others sent it for the member before they switched, until it asks for `release`.
-  What it gives to `hand_over` is `HandedOver` at the new one; nothing, if the old node is dead.
-* `note` tells all nodes which node has a session; `take` lets one node at a time have it from another.
-
-Frames
-
-* What `relay` and `announce` take is heard as `Signalled` and `Announced` by the node they are for, once, in the order
-  in which one member sent to another; after the sender's join was heard there, and never after its leave. The `step`
-  of a signal comes with it.
-* It may be lost only with a node, or when a node is so slow that its inbox overflows: it then hears `FramesLost`.
-* While the other nodes are out of reach, frames wait; when too much waits, `relay` and `announce` raise `Unavailable`.
-
-A listener may be called at any time from the request on, within the call too: it only puts mail into an inbox.
+Requests return nothing: their outcome arrives as events at the listener of the node. A listener may be called at any
+time from the request on, also within the call, so it must only put the event into an inbox.
 """
 
 from __future__ import annotations
@@ -60,40 +13,43 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 
 from msgspec import Struct
 
+from mcp_actors.protocol.events import NO_NOTICE, Removal
+from mcp_actors.protocol.identifiers import RoomId
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mcp_actors.protocol import events
     from mcp_actors.protocol.events import (
-        Announced,
         Event,
         Kind,
         LeaveReason,
         Member,
         MemberMoved,
-        Missed,
+        NegotiationStep,
+        Notice,
         Receipt,
-        Signalled,
-        Step,
     )
-    from mcp_actors.protocol.identifiers import Incarnation, PeerId, RoomId, UserId
+    from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, UserId
 
-Listener = Callable[["RoomId", "Event"], Awaitable[None] | None]
-"""How a node hears of its rooms; it must not fail; what it returns is to be awaited before it is told more."""
+Listener = Callable[[RoomId, "Event"], Awaitable[None] | None]
+"""Receives the events of this node's rooms. It must not fail; what it returns is awaited before it gets more events."""
 
 
 class BrokerError(Exception):
     """The broker cannot start; `str(error)` says why and what to do."""
 
 
-Missable = Union["Signalled", "Announced", "Missed"]
+Missable = Union["events.RemoteSignal", "events.RemoteBroadcast", "events.MissedChange"]
 
 
-class Note(Struct, frozen=True):
-    """What all nodes may know of a session: `rooms` as (room, member id, incarnation, whether to tell who is away).
+class SessionRecord(Struct, frozen=True):
+    """The public record of a session, which all nodes may read.
 
-    `whose`: what a client must claim to be to go on with it. `generation` counts its connections; `oldest`: the first
-    of those whose token the client may still have. `left`: what a node that stops leaves behind of it. `out`: the rooms
-    that a moderator put it out of, and how.
+    `generation` counts the connections of the session, and `oldest` is the first generation whose token the client may
+    still have. `whose` is the identity that a client needs to resume it. `rooms` holds (room, member id, incarnation,
+    presence wanted). `left` is what a stopping node leaves behind; `out` maps rooms to how a moderator removed it
+    there.
     """
 
     session: str
@@ -102,43 +58,211 @@ class Note(Struct, frozen=True):
     whose: str
     rooms: list[tuple[str, str, str, bool]]
     left: bytes = b""
-    out: dict[str, str] = {}
+    out: dict[RoomId, Removal] = {}
 
 
-class Taken(Struct, frozen=True):
-    """A session that this node takes over: its generation from now on, and the rest as in a `Note`."""
+class AcquiredSession(Struct, frozen=True):
+    """A session that this node takes over: its new generation, and the rest as in `SessionRecord`."""
 
     generation: int
     oldest: int
     rooms: list[tuple[str, str, str, bool]]
     left: bytes = b""
-    out: dict[str, str] = {}
+    out: dict[RoomId, Removal] = {}
 
 
 class Recovered(NamedTuple):
-    """What came for a member to the node that it was at after the place asked for, and what came to it alone before.
+    """The entries that the inbox of a dead node held for a member that moved here.
 
-    `known`: the place was found; else `answered` holds all of it, which may have been lost. `whole`: `events` are all
-    that came after the place.
+    `events` came after the offset asked for, `answered` before it. `known`: the offset was found; otherwise `answered`
+    holds everything, and some of it may not have reached the client. `whole`: `events` is complete.
     """
 
     events: Sequence[Missable] = ()
-    answered: Sequence[Signalled | Announced] = ()
+    answered: Sequence[events.RemoteSignal | events.RemoteBroadcast] = ()
     known: bool = False
     whole: bool = False
 
 
-class Broker(Protocol):
-    """See the module's docstring for what is promised."""
+class Membership(Protocol):
+    """The order of joins and leaves of each room.
 
-    def listen(self, listener: Listener) -> None:
-        """Name the one listener of this node, before anything else."""
+    Every node with members in a room, the calling one included, receives the changes of the room in the same order,
+    each exactly once. A node receives them while it has members in the room: with its first member it receives all
+    members that are there, its own last; after its last member left it receives `Unsubscribed`, and starts again from
+    nothing. Requests of one node for one room are carried out in order. `version` rises with each change and never
+    repeats, not even when a room is emptied and starts again; members that leave together leave in one version.
 
-    async def start(self) -> None:
-        """Reach the other nodes. Raises `BrokerError`."""
+    The members of a lost node are detached until their resume window ends and then leave, where sessions can resume at
+    other nodes; otherwise they leave at once. A node that was taken for lost learns that its own members left.
+    """
 
-    async def stop(self) -> None:
-        """Let what was asked be done, for a moment, and leave the other nodes."""
+    def join(self, room: RoomId, member: Member, capacity: int, *, moderator: bool = False) -> None:
+        """Add a member of this node to a room: all nodes receive `MemberJoined`, or this node alone `JoinRefused`.
+
+        A peer id is unique in its room, over all nodes; a peer to whom the present one yields (`Member.yields_to`)
+        replaces it in the same version. A room holds at most `capacity` members of each kind. A moderator may enter a
+        locked room, and although it is banned. `Member.order` counts the joins of each kind from the first member of
+        the room to its last. A further connection of a user joins with the metadata of the others. Repeating the
+        request for one incarnation changes nothing.
+        """
+
+    def leave(self, room: RoomId, incarnation: Incarnation, reason: LeaveReason) -> None:
+        """Remove this incarnation, and no other: all nodes receive `MemberLeft`. Unknown members are ignored.
+
+        While other nodes are out of reach, this node alone receives `LeaveAccepted` before it.
+        """
+
+    def set_presence(self, room: RoomId, incarnation: Incarnation, *, detached: bool, address: str = "") -> None:
+        """Mark a member of this node as detached or attached: all nodes receive `PresenceChanged`.
+
+        `address`: where it connects from now, for bans; empty if that is not to be known or has not changed.
+        """
+
+    def update(self, room: RoomId, by: Incarnation, metadata: dict[str, Any]) -> None:
+        """Replace the metadata of a member of this node, and of all connections of the same user, in one version.
+
+        All nodes receive `MemberUpdated` if that is a change, then this node alone `Moderated`.
+        """
+
+    def claim(self, room: RoomId, member: Member) -> None:
+        """Move a member of another node to this one, with the `epoch` of `member`.
+
+        All nodes receive `MemberMoved`, in the order of all changes, or this node alone `ClaimRefused`. If the old
+        node is dead, this node receives an empty `HandedOver`.
+        """
+
+    def fence_owner(self, room: RoomId, incarnation: Incarnation) -> None:
+        """Go on without the handover of a member that moved here: all nodes receive `OwnerFenced`.
+
+        No node receives frames from the member after it that an earlier owner sent. A member that is leaving or moving
+        on needs no fence: this node alone receives `OwnerFenced`, at once.
+        """
+
+    async def is_gone(self, room: RoomId, node: NodeId) -> bool:
+        """Whether a node has lost its connections to the broker, and what it sent before has arrived here.
+
+        Such a node is dead, or cut off. False if that is unknown.
+        """
+
+    def release(self, room: RoomId, incarnation: Incarnation) -> None:
+        """Stop receiving what other nodes sent to a member here before they knew that it moved away."""
+
+    def abandon(self, room: RoomId) -> None:
+        """Remove all members of this node from a room whose actor failed; a later join starts from nothing."""
+
+
+class Moderation(Protocol):
+    """Requests of a moderator `by`, a member of this node. They do nothing once the moderator left the room or moved.
+
+    All nodes of the room receive the outcome in the order of all changes. After it this node alone receives
+    `Moderated`, once per request of a moderator that is still here; it has `failed` if other nodes are out of reach for
+    long, and the request may then have been carried out all the same. Removed members cannot be claimed while sessions
+    wait to resume: `ClaimRefused` then says how they were removed.
+
+    A banned identity is refused with `JoinRefused` until its ban ends or is lifted; see `kick`. Bans outlive their
+    room. A room has at most so many at a time: `Moderated` is `full` if another one is asked for, and nobody is kicked.
+    """
+
+    def kick(
+        self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId, notice: Notice = NO_NOTICE
+    ) -> None:
+        """Remove a peer, or all connections of a user, in one version, with the reason `kicked`.
+
+        If `notice` has `ban_seconds`, the identity is banned for so long, whether it is in the room or not. That is the
+        id of this kind. If it was verified, or nobody was there, it is also whoever is verified with that id, of either
+        kind; these are removed, too. And it is the addresses of those that are removed, if their nodes tell them.
+        """
+
+    def list_bans(self, room: RoomId, by: Incarnation) -> None:
+        """Receive the bans of a room in `Moderated`, those that end first before others."""
+
+    def unban(self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId) -> None:
+        """Lift the ban that a `kick` of the same name has set."""
+
+    def lock(self, room: RoomId, by: Incarnation, *, locked: bool) -> None:
+        """Lock or unlock a room until its last member leaves: all nodes receive `RoomLocked` if that is a change."""
+
+    def close(self, room: RoomId, by: Incarnation, notice: Notice = NO_NOTICE) -> None:
+        """Remove all members: `RoomClosed` stands for all their leaves, and a later join starts the room anew."""
+
+
+class Relay(Protocol):
+    """Frames between members of different nodes.
+
+    A frame arrives once, in the order in which one member sent to another, after the join of the sender and never after
+    its leave. Frames are lost only with a node, or when the inbox of a slow node overflows; that node then receives
+    `FramesLost`. While other nodes are out of reach frames wait, up to a limit.
+    """
+
+    def relay(
+        self,
+        room: RoomId,
+        sender: Member,
+        target: Member,
+        frame: bytes,
+        delivery_id: int,
+        step: NegotiationStep | None = None,
+    ) -> None:
+        """Send a frame to a member, whose node receives `RemoteSignal`. Raises `Unavailable`."""
+
+    def broadcast(
+        self, room: RoomId, sender: Member, targets: Sequence[Member], frame: bytes, delivery_id: int
+    ) -> None:
+        """Send a frame to the users of other nodes, with one target per node: each receives `RemoteBroadcast`.
+
+        Raises `Unavailable`.
+        """
+
+    def send_receipt(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
+        """Send the receipt of a received frame to the node of its sender. Never fails."""
+
+    def ack_cutover(self, room: RoomId, move: MemberMoved) -> None:
+        """Tell the old and the new node of a moved member that this node sends to the new one from now on.
+
+        They receive `CutoverAcked` after all that this node sent before. Never fails.
+        """
+
+    def hand_over(self, room: RoomId, member: Member, body: bytes) -> None:
+        """Send the state of a member that moved away to its new node, which receives `HandedOver`. Never fails."""
+
+    async def recover(self, room: RoomId, kind: Kind, move: MemberMoved, offset: str, patience: float) -> Recovered:
+        """Return what the inbox of the dead node `move.old` holds for a member that moved here, after an offset.
+
+        An offset from before the member joined counts as that of its join. Waits up to `patience` seconds for frames of
+        nodes that have not acknowledged the move.
+        """
+
+    def offset(self, room: RoomId) -> str:
+        """The offset up to which this node has received everything for a room; see `recover`."""
+
+    async def stop_reading(self) -> None:
+        """Receive nothing more: this node stops, and what still arrives is left for the nodes that take over."""
+
+
+class SessionStore(Protocol):
+    """Which node has a session, so that another node can take it over."""
+
+    def save_session(self, note: SessionRecord) -> None:
+        """Tell all nodes about a session of this node, or what changed in it."""
+
+    def delete_session(self, session: str) -> None:
+        """Tell all nodes that a session of this node ended."""
+
+    def disown_session(self, session: str) -> None:
+        """Stop telling about a session, because another node has it now."""
+
+    async def acquire_session(
+        self, session: str, generation: int, whose: str, patience: float
+    ) -> AcquiredSession | None:
+        """Take over a session with a token of a generation; None if the token is for no session, or spent.
+
+        One node at a time can do so, and has `patience` seconds for it; others wait for so long. Raises `Unavailable`.
+        """
+
+
+class Status(Protocol):
+    """The state of the broker, and of rooms over all nodes, for operators."""
 
     @property
     def shared(self) -> bool:
@@ -146,79 +270,26 @@ class Broker(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether joins can be done now."""
+        """Whether joins can be carried out now."""
 
     def health(self) -> Mapping[str, Any]:
-        """What an operator may want to know, as JSON."""
+        """Figures for an operator, as JSON."""
 
-    def join(self, room: RoomId, member: Member, capacity: int, *, moderator: bool = False) -> None:
-        """Ask for a member to be let into a room; a `moderator` though it is locked."""
+    async def rooms(self) -> Mapping[RoomId, Mapping[NodeId, int]]:
+        """The number of members of every room, per node. Raises `Unavailable`."""
 
-    def leave(self, room: RoomId, incarnation: Incarnation, reason: LeaveReason) -> None:
-        """Ask for a member to be removed from a room; no member, no effect."""
+    async def roster(self, room: RoomId) -> Sequence[Member]:
+        """The members of a room over all nodes, by kind and order; empty if nobody is there. Raises `Unavailable`."""
 
-    def mark(self, room: RoomId, incarnation: Incarnation, *, away: bool) -> None:
-        """Say that a member of this node is away, or back; no member, no effect."""
 
-    def kick(self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId) -> None:
-        """Ask for a peer, or all connections of a user, to be put out of a room."""
+class Broker(Membership, Moderation, Relay, SessionStore, Status, Protocol):
+    """All of it, with a lifecycle."""
 
-    def lock(self, room: RoomId, by: Incarnation, *, locked: bool) -> None:
-        """Ask for a room to be locked or unlocked."""
+    def listen(self, listener: Listener) -> None:
+        """Set the one listener of this node, before anything else."""
 
-    def close(self, room: RoomId, by: Incarnation) -> None:
-        """Ask for all members to be put out of a room, which ends its life."""
+    async def start(self) -> None:
+        """Connect to the other nodes. Raises `BrokerError`."""
 
-    def claim(self, room: RoomId, member: Member) -> None:
-        """Ask for a member of another node to be this node's; `member` says who, and its `moves` from now on."""
-
-    def switch(self, room: RoomId, move: MemberMoved) -> None:
-        """Say that this node has heard of a move. Never fails."""
-
-    def hand_over(self, room: RoomId, member: Member, body: bytes) -> None:
-        """Send the node that a member moved to what is known of it here. Never fails."""
-
-    def release(self, room: RoomId, incarnation: Incarnation) -> None:
-        """Hear no more of what is sent here to a member that moved away."""
-
-    async def recover(self, room: RoomId, kind: Kind, move: MemberMoved, at: str, patience: float) -> Recovered:
-        """What came to a node that is gone for a member that moved here, after the place that `at` names.
-
-        What others sent before they heard of the move is waited for, for so many seconds.
-        """
-
-    async def stop_reading(self) -> None:
-        """Hear no more: this node stops, and what comes from now on is left for those who take over its members."""
-
-    def place(self, room: RoomId) -> str:
-        """The place up to which all was heard that came for a room; see `recover`."""
-
-    def note(self, note: Note) -> None:
-        """Tell all nodes of a session of this node, or what is new of it."""
-
-    def forget(self, session: str) -> None:
-        """Tell all nodes that a session of this node has ended."""
-
-    def drop(self, session: str) -> None:
-        """Say no more of a session: another node has it now."""
-
-    async def take(self, session: str, generation: int, whose: str, patience: float) -> Taken | None:
-        """Take a session over by a token of a generation; None if that is for none, or used up.
-
-        Another node that takes it at the same time has so many seconds for it, and so long it is waited for. Raises
-        `Unavailable`.
-        """
-
-    def abandon(self, room: RoomId) -> None:
-        """Remove all members of this node from a room that failed; should it be joined again, it is told all anew."""
-
-    def relay(
-        self, room: RoomId, sender: Member, target: Member, frame: bytes, ticket: int, step: Step | None = None
-    ) -> None:
-        """Send a frame to a member on another node. Raises `Unavailable`."""
-
-    def announce(self, room: RoomId, sender: Member, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
-        """Send a frame to the users of other nodes, of each of which `targets` names one. Raises `Unavailable`."""
-
-    def confirm(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
-        """Send the node of `sender` the receipt for what was `Signalled` or `Announced`. Never fails."""
+    async def stop(self) -> None:
+        """Finish pending requests, for a moment, and leave the other nodes."""

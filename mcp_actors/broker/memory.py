@@ -1,273 +1,290 @@
-"""The broker of a single process: the embedded default, and what tests of rooms use."""
+"""The broker of a single process: the default, and the one that tests of rooms use."""
+# ruff: noqa: D102 - the protocols in mcp_actors.broker document the methods
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+import time
+from math import ceil
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from mcp_actors.broker import Recovered
+from mcp_actors.broker.bans import Bans
+from mcp_actors.broker.member_table import MemberTable
+from mcp_actors.protocol import events
 from mcp_actors.protocol.errors import ErrorCode
-from mcp_actors.protocol.events import (
-    JoinRefused,
-    Kind,
-    LeaveReason,
-    MemberJoined,
-    MemberLeft,
-    MemberMarked,
-    Moderated,
-    RoomClosed,
-    RoomLocked,
-    Vacated,
-)
+from mcp_actors.protocol.events import NO_NOTICE, Ban, Kind, LeaveReason, Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from mcp_actors.broker import Listener, Note, Recovered, Taken
-    from mcp_actors.protocol.events import Event, Member, MemberMoved, Receipt, Step
-    from mcp_actors.protocol.identifiers import Incarnation, PeerId, RoomId, UserId
+    from mcp_actors.broker import AcquiredSession, Listener, SessionRecord
+    from mcp_actors.protocol.events import Event, Member
+    from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId, UserId
 
 
-def _nobody(_room: RoomId, _event: Event) -> None:
+def _no_listener(_room: RoomId, _event: Event) -> None:
     raise RuntimeError("listen() comes first")
 
 
-class _Ledger:
+class _Room:
     """The membership of one room."""
 
-    __slots__ = ("joins", "locked", "members", "peers", "version")
+    __slots__ = ("joins", "locked", "members", "table", "version")
 
     def __init__(self, version: int) -> None:
         self.version = version
         self.locked = False
         self.joins = {Kind.PEER: 0, Kind.USER: 0}
-        self.members: dict[Incarnation, Member] = {}
-        self.peers: dict[PeerId | UserId, Member] = {}
+        self.table = MemberTable()
+        self.members = self.table.members
 
-    def refusal(self, member: Member, capacity: int, *, moderator: bool) -> ErrorCode | None:
-        if self.locked and not moderator:
-            return ErrorCode.ROOM_LOCKED
-        if member.kind is Kind.PEER and member.id in self.peers:
-            return None if self.peers[member.id].yields_to(member) else ErrorCode.PEER_ID_TAKEN
-        present = len(self.peers) if member.kind is Kind.PEER else len(self.members) - len(self.peers)
-        return ErrorCode.ROOM_FULL if present >= capacity else None
-
-    def mark(self, incarnation: Incarnation, *, away: bool) -> Event | None:
-        member = self.members.get(incarnation)
-        if member is None or member.away is away:
-            return None
+    def bump(self) -> int:
         self.version += 1
-        self.members[incarnation] = member = structs.replace(member, away=away)
-        if member.kind is Kind.PEER:
-            self.peers[member.id] = member
-        return MemberMarked(self.version, incarnation, away)
+        return self.version
 
-    def replace(self, member: Member) -> Event | None:
-        """Let the peer go whose place is taken by one that joins."""
-        rival = self.peers.get(member.id) if member.kind is Kind.PEER else None
-        if rival is None:
-            return None
-        event = self.remove(rival.incarnation, LeaveReason.REPLACED)
-        self.version -= 1  # it leaves in the version in which the other joins
-        return MemberLeft(event.version, rival.incarnation, LeaveReason.REPLACED)
-
-    def add(self, member: Member) -> Event:
-        self.version += 1
+    def join(self, member: Member, capacity: int, *, moderator: bool) -> list[Event]:
+        locked = self.locked and not moderator
+        code = ErrorCode.ROOM_LOCKED if locked else self.table.refusal(member, capacity)
+        if code is not None:
+            return [events.JoinRefused(member.incarnation, code)]
+        told: list[Event] = []
+        rivals = self.table.rivals(member)
+        version = self.bump()
+        for rival in rivals:
+            self.table.remove(rival.incarnation)
+            told.append(events.MemberLeft(version, rival.incarnation, LeaveReason.REPLACED))
         self.joins[member.kind] += 1
-        member = structs.replace(member, order=self.joins[member.kind])
-        self.members[member.incarnation] = member
-        if member.kind is Kind.PEER:
-            self.peers[member.id] = member
-        return MemberJoined(self.version, member)
+        alike = self.table.like(member) or member
+        member = structs.replace(member, order=self.joins[member.kind], metadata=alike.metadata, updated=alike.updated)
+        self.table.put(member)
+        return [*told, events.MemberJoined(version, member)]
 
-    def remove(self, incarnation: Incarnation, reason: LeaveReason) -> MemberLeft:
-        self.version += 1
-        member = self.members.pop(incarnation)
-        if member.kind is Kind.PEER:
-            del self.peers[member.id]
-        return MemberLeft(self.version, incarnation, reason)
+    def update(self, by: Incarnation, metadata: dict[str, Any]) -> list[Event]:
+        member = self.members[by]
+        if member.metadata == metadata:
+            return []
+        version = self.bump()
+        self.table.update(member.kind, member.id, metadata, version)
+        return [events.MemberUpdated(version, member.kind, member.id, metadata, by)]
 
-    def kick(self, kind: Kind, whom: PeerId | UserId) -> list[Event]:
-        """Remove a peer, or all connections of a user, in one version."""
-        found = [one.incarnation for one in self.members.values() if (one.kind, one.id) == (kind, whom)]
-        version = self.version + 1
-        gone: list[Event] = [structs.replace(self.remove(one, LeaveReason.KICKED), version=version) for one in found]
-        if found:
-            self.version = version
-        return gone
+    def targets(self, kind: Kind, whom: PeerId | UserId, *, banned: bool) -> list[Member]:
+        """The members that a kick removes; if it bans them, also those of the other kind with the same token."""
+        named = [one for one in self.members.values() if one.id == whom]
+        found = [one for one in named if one.kind is kind]
+        is_owned = not found or any(one.verified for one in found)
+        return found + [one for one in named if banned and is_owned and one.kind is not kind and one.verified]
+
+    def kick(self, targets: list[Member], notice: Notice) -> list[Event]:
+        version = self.bump() if targets else 0
+        for one in targets:
+            self.table.remove(one.incarnation)
+        return [events.MemberLeft(version, one.incarnation, LeaveReason.KICKED, notice) for one in targets]
 
 
-class MemoryBroker:
-    """See `Broker`."""
+class _Rooms:
+    """Membership and moderation."""
 
-    def __init__(self) -> None:
-        self._rooms: dict[RoomId, _Ledger] = {}
+    def __init__(
+        self, *, max_room_bans: int = 256, max_bans: int = 100_000, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rooms: dict[RoomId, _Room] = {}
+        self._bans = Bans(max_room_bans, max_bans)
+        self._clock = clock
         self._last_version = 0  # of all rooms that ended: a new one starts above it
-        self._listener: Listener = _nobody
+        self._listener: Listener = _no_listener
 
     def listen(self, listener: Listener) -> None:
-        """See `Broker`."""
         self._listener = listener
 
-    async def start(self) -> None:
-        """See `Broker`."""
-
-    async def stop(self) -> None:
-        """See `Broker`."""
-
-    @property
-    def shared(self) -> bool:
-        """See `Broker`."""
-        return False
-
-    @property
-    def ready(self) -> bool:
-        """See `Broker`."""
-        return True
-
-    def health(self) -> Mapping[str, Any]:
-        """See `Broker`."""
-        return {"broker": "memory", "rooms": len(self._rooms)}
-
     def join(self, room: RoomId, member: Member, capacity: int, *, moderator: bool = False) -> None:
-        """See `Broker`."""
-        ledger = self._rooms.get(room)
-        if ledger is None:
-            ledger = self._rooms[room] = _Ledger(self._last_version)
-        if member.incarnation in ledger.members:
+        state = self._rooms.get(room)
+        if state is None:
+            state = self._rooms[room] = _Room(self._last_version)
+        if member.incarnation in state.members:
             return
-        code = ledger.refusal(member, capacity, moderator=moderator)
-        if code is not None:
-            self._tell(room, JoinRefused(member.incarnation, code))
-            return
-        replaced = ledger.replace(member)
-        if replaced is not None:
-            self._tell(room, replaced)
-        self._tell(room, ledger.add(member))
+        ban = None if moderator else self._bans.find(room, member, self._clock())
+        if ban is None:
+            self._emit(room, state.join(member, capacity, moderator=moderator))
+        else:
+            left = ceil(ban.expires_in * 1000)
+            self._emit(room, [events.JoinRefused(member.incarnation, ErrorCode.BANNED, ban.notice, left)])
+
+    def update(self, room: RoomId, by: Incarnation, metadata: dict[str, Any]) -> None:
+        state = self._room_of(room, by)
+        told = [] if state is None else state.update(by, metadata)
+        self._emit(room, told)
+        self._tell(room, events.Moderated(by, done=bool(told)))
 
     def leave(self, room: RoomId, incarnation: Incarnation, reason: LeaveReason) -> None:
-        """See `Broker`."""
-        ledger = self._rooms.get(room)
-        if ledger is None or incarnation not in ledger.members:
-            return
-        event = ledger.remove(incarnation, reason)
-        self._tell_all(room, ledger, [event])
+        state = self._room_of(room, incarnation)
+        if state is not None:
+            state.table.remove(incarnation)
+            self._emit(room, [events.MemberLeft(state.bump(), incarnation, reason)])
 
-    def _tell_all(self, room: RoomId, ledger: _Ledger, events: Sequence[Event]) -> None:
-        """Tell what happened; and that the room is empty, if it is."""
-        if not ledger.members:
-            self._last_version = max(self._last_version, ledger.version)
-            del self._rooms[room]
-        for event in events:
-            self._tell(room, event)
-        if not ledger.members:
-            self._tell(room, Vacated())
-
-    def mark(self, room: RoomId, incarnation: Incarnation, *, away: bool) -> None:
-        """See `Broker`."""
-        ledger = self._rooms.get(room)
-        event = None if ledger is None else ledger.mark(incarnation, away=away)
-        if event is not None:
-            self._tell(room, event)
-
-    # ----------------------------------------------------------------------------------------------------- moderation
-
-    def kick(self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId) -> None:
-        """See `Broker`."""
-        ledger = self._ledger_of(room, by)
-        gone = [] if ledger is None else ledger.kick(kind, whom)
-        if ledger is not None and gone:
-            self._tell_all(room, ledger, gone)
-        self._tell(room, Moderated(by, done=bool(gone)))
-
-    def lock(self, room: RoomId, by: Incarnation, *, locked: bool) -> None:
-        """See `Broker`."""
-        ledger = self._ledger_of(room, by)
-        done = ledger is not None and ledger.locked is not locked
-        if ledger is not None and done:
-            ledger.version += 1
-            ledger.locked = locked
-            self._tell(room, RoomLocked(ledger.version, locked, by))
-        self._tell(room, Moderated(by, done=done))
-
-    def close(self, room: RoomId, by: Incarnation) -> None:
-        """See `Broker`."""
-        ledger = self._ledger_of(room, by)
-        if ledger is not None:
-            ledger.version += 1
-            ledger.members.clear()
-            self._tell_all(room, ledger, [RoomClosed(ledger.version, by)])
-        self._tell(room, Moderated(by, done=ledger is not None))
-
-    def _ledger_of(self, room: RoomId, by: Incarnation) -> _Ledger | None:
-        """A room that a moderator is in."""
-        ledger = self._rooms.get(room)
-        return ledger if ledger is not None and by in ledger.members else None
-
-    def abandon(self, room: RoomId) -> None:
-        """See `Broker`."""
-        ledger = self._rooms.get(room)
-        for incarnation in list(ledger.members) if ledger is not None else ():
-            self.leave(room, incarnation, LeaveReason.DISCONNECTED)
-
-    def relay(
-        self, room: RoomId, sender: Member, target: Member, frame: bytes, ticket: int, step: Step | None = None
-    ) -> None:
-        """See `Broker`."""
-        self._no_other_node()
-
-    def announce(self, room: RoomId, sender: Member, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
-        """See `Broker`."""
-        self._no_other_node()
-
-    def confirm(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
-        """See `Broker`."""
-        self._no_other_node()
-
-    # ------------------------------------------------------------------- sessions, which no other node can go on with
+    def set_presence(self, room: RoomId, incarnation: Incarnation, *, detached: bool, address: str = "") -> None:
+        state = self._room_of(room, incarnation)
+        if state is not None and address:
+            state.table.put(structs.replace(state.members[incarnation], address=address))
+        if state is not None and state.members[incarnation].detached is not detached:
+            state.table.put(structs.replace(state.members[incarnation], detached=detached))
+            self._emit(room, [events.PresenceChanged(state.bump(), incarnation, detached)])
 
     def claim(self, room: RoomId, member: Member) -> None:
-        """See `Broker`."""
-        self._no_other_node()
+        self._emit(room, [events.ClaimRefused(member.incarnation)])
 
-    def switch(self, room: RoomId, move: MemberMoved) -> None:
-        """See `Broker`."""
-        self._no_other_node()
+    def fence_owner(self, room: RoomId, incarnation: Incarnation) -> None:
+        state = self._room_of(room, incarnation)
+        if state is not None:
+            self._tell(room, events.OwnerFenced(state.version, incarnation, state.members[incarnation].epoch))
 
-    def hand_over(self, room: RoomId, member: Member, body: bytes) -> None:
-        """See `Broker`."""
-        self._no_other_node()
+    async def is_gone(self, room: RoomId, node: NodeId) -> bool:
+        return False
 
     def release(self, room: RoomId, incarnation: Incarnation) -> None:
-        """See `Broker`."""
-        self._no_other_node()
+        pass
 
-    async def recover(self, room: RoomId, kind: Kind, move: MemberMoved, at: str, patience: float) -> Recovered:
-        """See `Broker`."""
-        self._no_other_node()
+    def abandon(self, room: RoomId) -> None:
+        state = self._rooms.get(room)
+        for incarnation in list(state.members) if state is not None else ():
+            self.leave(room, incarnation, LeaveReason.DISCONNECTED)
 
-    async def stop_reading(self) -> None:
-        """See `Broker`."""
+    def kick(
+        self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId, notice: Notice = NO_NOTICE
+    ) -> None:
+        state, now = self._room_of(room, by), self._clock()
+        is_ban = notice.ban_seconds > 0
+        if state is None or (is_ban and not self._bans.has_place(room, (kind, whom), now)):
+            self._tell(room, events.Moderated(by, done=False, full=state is not None))
+            return
+        targets = state.targets(kind, whom, banned=is_ban)
+        if is_ban:
+            ban = Ban(kind, whom, notice.ban_seconds, notice, state.members[by].id)
+            self._bans.add(room, ban, targets, now)
+        self._emit(room, state.kick(targets, notice))
+        self._tell(room, events.Moderated(by, done=bool(targets) or is_ban, absent=is_ban and not targets))
 
-    def place(self, room: RoomId) -> str:
-        """See `Broker`."""
-        return ""
+    def list_bans(self, room: RoomId, by: Incarnation) -> None:
+        state = self._room_of(room, by)
+        found = () if state is None else self._bans.of(room, self._clock())
+        self._tell(room, events.Moderated(by, done=state is not None, bans=found))
 
-    def note(self, note: Note) -> None:
-        """See `Broker`."""
+    def unban(self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId) -> None:
+        state = self._room_of(room, by)
+        self._tell(room, events.Moderated(by, state is not None and self._bans.lift(room, (kind, whom), self._clock())))
 
-    def forget(self, session: str) -> None:
-        """See `Broker`."""
+    def lock(self, room: RoomId, by: Incarnation, *, locked: bool) -> None:
+        state = self._room_of(room, by)
+        told: list[Event] = []
+        if state is not None and state.locked is not locked:
+            state.locked = locked
+            told = [events.RoomLocked(state.bump(), locked, by)]
+        self._emit(room, told)
+        self._tell(room, events.Moderated(by, done=bool(told)))
 
-    def drop(self, session: str) -> None:
-        """See `Broker`."""
+    def close(self, room: RoomId, by: Incarnation, notice: Notice = NO_NOTICE) -> None:
+        state = self._room_of(room, by)
+        told: list[Event] = []
+        if state is not None:
+            state.table.clear()
+            told = [events.RoomClosed(state.bump(), by, notice)]
+        self._emit(room, told)
+        self._tell(room, events.Moderated(by, done=bool(told)))
 
-    async def take(self, session: str, generation: int, whose: str, patience: float) -> Taken | None:
-        """See `Broker`."""
-
-    @staticmethod
-    def _no_other_node() -> NoReturn:
-        raise RuntimeError("no member is on another node")
+    def _room_of(self, room: RoomId, incarnation: Incarnation) -> _Room | None:
+        state = self._rooms.get(room)
+        return state if state is not None and incarnation in state.members else None
 
     def _tell(self, room: RoomId, event: Event) -> None:
         self._listener(room, event)
+
+    def _emit(self, room: RoomId, told: Sequence[Event]) -> None:
+        """Tell the listener, and end the room first if it is empty."""
+        state = self._rooms.get(room)
+        ended = state is not None and not state.members
+        if state is not None and ended:
+            self._last_version = max(self._last_version, state.version)
+            del self._rooms[room]
+        for event in told:
+            self._tell(room, event)
+        if ended:
+            self._tell(room, events.Unsubscribed())
+
+
+class MemoryBroker(_Rooms):
+    """A `Broker` whose only node is this process: frames loop back, and sessions stay where they are."""
+
+    ready = True
+
+    @property
+    def shared(self) -> bool:
+        return False
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    def health(self) -> Mapping[str, Any]:
+        return {"broker": "memory", "rooms": len(self._rooms), "bans": len(self._bans)}
+
+    async def rooms(self) -> Mapping[RoomId, Mapping[NodeId, int]]:
+        return {room: dict(state.table.nodes) for room, state in self._rooms.items()}
+
+    async def roster(self, room: RoomId) -> Sequence[Member]:
+        state = self._rooms.get(room)
+        members = [] if state is None else state.members.values()
+        return sorted(members, key=lambda member: (member.kind, member.order))
+
+    def relay(
+        self,
+        room: RoomId,
+        sender: Member,
+        target: Member,
+        frame: bytes,
+        delivery_id: int,
+        step: events.NegotiationStep | None = None,
+    ) -> None:
+        self._tell(room, events.RemoteSignal(sender.incarnation, target.incarnation, frame, delivery_id, step))
+
+    def broadcast(
+        self, room: RoomId, sender: Member, targets: Sequence[Member], frame: bytes, delivery_id: int
+    ) -> None:
+        for target in targets:
+            self._tell(room, events.RemoteBroadcast(sender.incarnation, target.incarnation, frame, delivery_id))
+
+    def send_receipt(self, room: RoomId, sender: Member, receipt: events.Receipt) -> None:
+        self._tell(room, receipt)
+
+    def ack_cutover(self, room: RoomId, move: events.MemberMoved) -> None:
+        pass
+
+    def hand_over(self, room: RoomId, member: Member, body: bytes) -> None:
+        pass
+
+    async def recover(
+        self, room: RoomId, kind: Kind, move: events.MemberMoved, offset: str, patience: float
+    ) -> Recovered:
+        return Recovered()
+
+    def offset(self, room: RoomId) -> str:
+        return ""
+
+    async def stop_reading(self) -> None:
+        pass
+
+    def save_session(self, note: SessionRecord) -> None:
+        pass
+
+    def delete_session(self, session: str) -> None:
+        pass
+
+    def disown_session(self, session: str) -> None:
+        pass
+
+    async def acquire_session(
+        self, session: str, generation: int, whose: str, patience: float
+    ) -> AcquiredSession | None:
+        return None

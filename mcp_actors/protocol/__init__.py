@@ -1,1 +1,1 @@
-"""What is said: ids, messages, events, errors and their encoding; PROTOCOL.md specifies it. Pure: no I/O, no clock."""
+"""Ids, messages, events, errors and their encoding, as PROTOCOL.md specifies them. Pure: no I/O, no clock."""

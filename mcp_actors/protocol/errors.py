@@ -1,27 +1,4 @@
-"""What can go wrong, for programs and for people.
-
-    SignalingError            answered with an `error` message; the connection and the room live on
-      BadMessage              not JSON, not an object, unknown type, a missing, wrong or unknown field
-      MessageTooBig           the frame or its metadata exceeds a limit
-      NotConnected            a user must `connect` first
-      NotInRoom               the room of the message was not joined
-      AlreadyInRoom           this connection is in the room already
-      PeerNotFound            the target is not in the room
-      StaleNegotiation        an answer or a candidate for an offer that a newer one has overtaken
-      PeerIdTaken             another connection has that peer id in the room
-      RoomFull                the room has as many members as it may
-      RoomLocked              a moderator has locked the room
-      TooManyRooms            this connection is in as many rooms as it may
-      Unauthorized            there is no token, or none that can be used
-      Forbidden               the token does not allow it
-      Kicked                  a moderator has put this client out of the room that it wants to come back to
-      RoomClosed              a moderator has closed the room that it wants to come back to
-      Unavailable             the server cannot do it now; a later try may succeed
-      RateLimited             too much at once; a later try may succeed
-      Internal                a bug of the server
-
-`describe` turns any exception into the `error` a client gets, and the close code if the connection cannot go on.
-"""
+"""The errors that clients see: `error` messages, and the close codes of connections."""
 
 from __future__ import annotations
 
@@ -49,6 +26,7 @@ class ErrorCode(StrEnum):
     PEER_ID_TAKEN = "peer-id-taken"
     ROOM_FULL = "room-full"
     ROOM_LOCKED = "room-locked"
+    BANNED = "banned"
     TOO_MANY_ROOMS = "too-many-rooms"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
@@ -60,7 +38,7 @@ class ErrorCode(StrEnum):
 
 
 class CloseCode(IntEnum):
-    """The WebSocket close codes the server sends (RFC 6455, section 7.4, and its own from 4000 on)."""
+    """The WebSocket close codes of the server: those of RFC 6455, section 7.4, and its own from 4000 on."""
 
     GOING_AWAY = 1001
     PROTOCOL_ERROR = 1002
@@ -68,6 +46,7 @@ class CloseCode(IntEnum):
     TOO_BIG = 1009
     INTERNAL = 1011
     SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
     SLOW_PEER = 4000
     ROOM_LOST = 4001
     PING_TIMEOUT = 4003
@@ -78,11 +57,12 @@ class CloseCode(IntEnum):
     TOKEN_EXPIRED = 4503
     KICKED = 4504
     ROOM_CLOSED = 4505
+    FORBIDDEN = 4506
     IDLE = 4510
 
     @property
     def reason(self) -> str:
-        """The reason sent with the code: its name, in kebab-case."""
+        """The reason sent with the code: its name in kebab-case."""
         return self.name.lower().replace("_", "-")
 
     @property
@@ -92,39 +72,48 @@ class CloseCode(IntEnum):
 
     @property
     def resumable(self) -> bool:
-        """Whether its session waits for it: also for one that comes back with a new token."""
+        """Whether the session waits for the client, which may need a new token."""
         if self is CloseCode.TOKEN_EXPIRED:
             return True
         return self.retryable and self not in (CloseCode.ROOM_LOST, CloseCode.GOING_AWAY)
 
 
 class SignalingError(Exception):
-    """A request that cannot be done; `str(error)` is for people and names what to change."""
+    """A request that cannot be done. `str(error)` is for people and says what to change.
+
+    If `close_code` is set, the connection is closed with it.
+    """
 
     code: ClassVar[ErrorCode]
     retryable: ClassVar[bool] = False
+    final_code: ClassVar[CloseCode | None] = None
     close_code: CloseCode | None = None
 
-    def __init__(self, message: str, **details: Any) -> None:
+    def __init__(self, message: str, /, **details: Any) -> None:
         super().__init__(message)
         self.details: Mapping[str, Any] = details
         self.room: RoomId | None = None
         self.id: RequestId | None = None
 
     def about(self, room: RoomId | None, request_id: RequestId | None) -> Self:
-        """Name the request the error answers."""
+        """Name the request that the error answers."""
         self.room, self.id = room, request_id
+        return self
+
+    def final(self) -> Self:
+        """Close the connection after the error."""
+        self.close_code = self.final_code
         return self
 
 
 class BadMessage(SignalingError):
-    """Not JSON, not an object, an unknown type, a missing, wrong or unknown field (`details["field"]`)."""
+    """Not JSON, not an object, an unknown type, or a missing, wrong or unknown field (`details["field"]`)."""
 
     code = ErrorCode.BAD_MESSAGE
 
 
 class MessageTooBig(SignalingError):
-    """A frame or its metadata exceeds a limit (`details["limit"]`, in bytes)."""
+    """A message or its metadata exceeds a limit (`details["limit"]`, in bytes)."""
 
     code = ErrorCode.MESSAGE_TOO_BIG
 
@@ -136,33 +125,34 @@ class NotConnected(SignalingError):
 
 
 class NotInRoom(SignalingError):
-    """The room of the message was not joined on this connection."""
+    """The client is not in the room of its message."""
 
     code = ErrorCode.NOT_IN_ROOM
 
 
 class AlreadyInRoom(SignalingError):
-    """This connection is in the room already."""
+    """The client is in the room already."""
 
     code = ErrorCode.ALREADY_IN_ROOM
 
 
 class PeerNotFound(SignalingError):
-    """The target is not in the room, or its connection is going."""
+    """The target is not in the room, or leaves it."""
 
     code = ErrorCode.PEER_NOT_FOUND
 
 
 class StaleNegotiation(SignalingError):
-    """The offer was overtaken by a newer one (`details["negotiation"]`, the highest number between the two peers)."""
+    """The offer was superseded by a newer one (`details["negotiation"]`, the highest number between the peers)."""
 
     code = ErrorCode.STALE_NEGOTIATION
 
 
 class PeerIdTaken(SignalingError):
-    """Another connection has that peer id in the room."""
+    """Another peer has this id in the room; it may be an old connection of the client that is not known to be lost."""
 
     code = ErrorCode.PEER_ID_TAKEN
+    retryable = True
 
 
 class RoomFull(SignalingError):
@@ -172,26 +162,28 @@ class RoomFull(SignalingError):
 
 
 class RoomLocked(SignalingError):
-    """The room lets in only those who may moderate it."""
+    """Only moderators may enter the room."""
 
     code = ErrorCode.ROOM_LOCKED
 
 
+class Banned(SignalingError):
+    """A moderator has banned the client from the room (`details["retry_after_ms"]`, and the words of the ban)."""
+
+    code = ErrorCode.BANNED
+
+
 class TooManyRooms(SignalingError):
-    """This connection is in as many rooms as it may (`details["limit"]`)."""
+    """The client is in as many rooms as it may (`details["limit"]`)."""
 
     code = ErrorCode.TOO_MANY_ROOMS
 
 
 class Unauthorized(SignalingError):
-    """There is no token where one is needed, or it cannot be used; `final` where the connection cannot go on."""
+    """A token is needed, or the one that was given cannot be used."""
 
     code = ErrorCode.UNAUTHORIZED
-
-    def final(self) -> Self:
-        """Have the connection closed for it."""
-        self.close_code = CloseCode.UNAUTHORIZED
-        return self
+    final_code = CloseCode.UNAUTHORIZED
 
 
 class Forbidden(SignalingError):
@@ -201,25 +193,17 @@ class Forbidden(SignalingError):
 
 
 class Kicked(SignalingError):
-    """A moderator has put this client out of the room; `final` where it has no other."""
+    """A moderator has removed the client from the room."""
 
     code = ErrorCode.KICKED
-
-    def final(self) -> Self:
-        """Have the connection closed for it."""
-        self.close_code = CloseCode.KICKED
-        return self
+    final_code = CloseCode.KICKED
 
 
 class RoomClosed(SignalingError):
-    """A moderator has closed the room while this client was in it; `final` where it has no other."""
+    """A moderator has closed the room while the client was in it."""
 
     code = ErrorCode.ROOM_CLOSED
-
-    def final(self) -> Self:
-        """Have the connection closed for it."""
-        self.close_code = CloseCode.ROOM_CLOSED
-        return self
+    final_code = CloseCode.ROOM_CLOSED
 
 
 class Unavailable(SignalingError):
@@ -230,14 +214,14 @@ class Unavailable(SignalingError):
 
 
 class RateLimited(SignalingError):
-    """The client sends too much, or too often (`details["retry_after_ms"]`: when it may go on)."""
+    """The client sends too much (`details["retry_after_ms"]` says when it may go on)."""
 
     code = ErrorCode.RATE_LIMITED
     retryable = True
 
 
 class Internal(SignalingError):
-    """A bug of the server; what it was is in the server's log alone."""
+    """A bug of the server, which is in its log."""
 
     code = ErrorCode.INTERNAL
     retryable = True
@@ -245,7 +229,7 @@ class Internal(SignalingError):
 
 
 def describe(error: Exception) -> SignalingError:
-    """Turn any exception into what a client may be told of it."""
+    """The error that a client is told for any exception."""
     if isinstance(error, SignalingError):
         return error
     return Internal("The server failed on this message; it is not your fault. Reconnect and try again.")

@@ -1,4 +1,4 @@
-"""What a room is told by the broker: who came and went, in one order for all nodes; what members of others say."""
+"""The events that a room hears from the broker: changes of its membership, in one order on all nodes, and messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, UserId
 
 
 class Kind(StrEnum):
-    """Which roster a member is in, by the endpoint it came from."""
+    """Whether a member is a peer or a user, by the endpoint that it came from."""
 
     PEER = "peer"
     USER = "user"
@@ -31,14 +31,52 @@ class LeaveReason(StrEnum):
 
 
 BY_MODERATORS = frozenset({LeaveReason.KICKED, LeaveReason.ROOM_CLOSED})
-"""How moderators put members out, who may not come back to where they were."""
+"""The reasons for which a member may not come back."""
+
+
+class Notice(Struct, frozen=True, omit_defaults=True):
+    """The words of a moderator to members that it removes: for programs, and for people.
+
+    `ban_seconds`: how long the member may not join again, 0 if it may at once.
+    """
+
+    reason: str = ""
+    message: str = ""
+    ban_seconds: int = 0
+
+
+NO_NOTICE = Notice()
+
+
+class Removal(Struct, frozen=True):
+    """How a moderator removed a member, one of `BY_MODERATORS`."""
+
+    how: LeaveReason
+    notice: Notice = NO_NOTICE
+
+
+class Ban(Struct, frozen=True):
+    """An identity that may not join a room for `expires_in` seconds; `by` is the id of the moderator.
+
+    `address`: the ban is for the addresses of the banned connections, too.
+    """
+
+    kind: Kind
+    id: PeerId | UserId
+    expires_in: float
+    notice: Notice
+    by: PeerId | UserId
+    address: bool = False
 
 
 class Member(Struct, frozen=True):
     """One connection in one room, as every node knows it.
 
-    `order` is the room's join counter, given by the broker: 0 until then, unique and rising in a room's life. `away`:
-    it has no connection now, and may come back. `moves` rises with each node that its session goes on at.
+    `order` counts the joins of its kind in the room's life, 0 until the broker has counted it. `detached`: it has no
+    connection and may come back. `epoch` rises when its session moves to another node. `verified`: its id is that of
+    its access token, so it owns the id. `updated`: the version in which its metadata was set, 0 if it is that of its
+    join; all connections of a user have the same metadata. `address`: where it connects from, empty unless bans are for
+    addresses, too.
     """
 
     kind: Kind
@@ -47,224 +85,240 @@ class Member(Struct, frozen=True):
     node: NodeId
     metadata: dict[str, Any]
     order: int = 0
-    away: bool = False
-    moves: int = 0
+    detached: bool = False
+    epoch: int = 0
     verified: bool = False
-    """Its id is that of its access token, so it is its own."""
+    updated: int = 0
+    address: str = ""
 
     def yields_to(self, newcomer: Member) -> bool:
-        """Whether a peer's place is for one who joins under its id: the owner of the id, or anybody while it is away.
+        """Whether a newcomer takes the id of this rival: only its owner does.
 
-        A claimed id never takes the place of an owner.
+        A rival without a token keeps the id that it claimed, also while it is detached: its resume token proves more.
         """
-        return newcomer.verified or (self.away and not self.verified)
+        return newcomer.verified
 
 
-class MemberJoined(Struct, frozen=True):
-    """`member` is in the room from `version` on. `at` as in `Signalled`."""
+class Event(Struct, frozen=True):
+    """Anything that a room hears from the broker."""
+
+
+class RoomChange(Event, frozen=True, kw_only=True):
+    """An event that all nodes hear in one order; its `version` numbers it.
+
+    `offset` is its place in everything that came to this node, for clients that may continue at another node; empty if
+    they cannot.
+    """
+
+    offset: bytes = b""
+
+
+class MemberJoined(RoomChange, frozen=True):
+    """A member is in the room."""
 
     version: int
     member: Member
-    at: bytes = b""
 
 
-class MemberLeft(Struct, frozen=True):
-    """The member with this incarnation is out of the room from `version` on. `at` as in `Signalled`."""
+class MemberLeft(RoomChange, frozen=True):
+    """A member is out of the room."""
 
     version: int
     incarnation: Incarnation
     reason: LeaveReason
-    at: bytes = b""
+    notice: Notice = NO_NOTICE
 
 
-class MemberMarked(Struct, frozen=True):
-    """The member with this incarnation is away, or back, from `version` on. `at` as in `Signalled`."""
+class MemberUpdated(RoomChange, frozen=True):
+    """A peer, or a user with all its connections, has other metadata.
+
+    `by` is the connection that asked for it, None if the event only corrects what this node knows.
+    """
+
+    version: int
+    kind: Kind
+    id: PeerId | UserId
+    metadata: dict[str, Any]
+    by: Incarnation | None = None
+
+
+class PresenceChanged(RoomChange, frozen=True):
+    """A member is detached or attached."""
 
     version: int
     incarnation: Incarnation
-    away: bool
-    at: bytes = b""
+    detached: bool
 
 
-class RoomLocked(Struct, frozen=True):
-    """The room is locked, or unlocked, from `version` on: locked, it lets in only those who may moderate it.
-
-    `by`: the moderator that asked for it; None where it is only told again. `at` as in `Signalled`.
-    """
+class RoomLocked(RoomChange, frozen=True):
+    """The room is locked or unlocked. `by` is the moderator, None if the event is only repeated."""
 
     version: int
     locked: bool
     by: Incarnation | None = None
-    at: bytes = b""
 
 
-class RoomClosed(Struct, frozen=True):
-    """All members are out of the room from `version` on, and it begins anew. `by`, `at` as in `RoomLocked`."""
+class RoomClosed(RoomChange, frozen=True):
+    """All members are out of the room; `by` is the moderator."""
 
     version: int
     by: Incarnation
-    at: bytes = b""
+    notice: Notice = NO_NOTICE
 
 
-class Moderated(Struct, frozen=True):
-    """What a moderator asked for is done, and all of it was heard; told to its own node alone.
+class MemberMoved(RoomChange, frozen=True):
+    """The session of a member has moved from the node `old` to `node`; the member stays in the room.
 
-    `done`: it changed something. `failed`: it cannot be done.
-    """
-
-    by: Incarnation
-    done: bool
-    failed: bool = False
-
-
-class Missed(Struct, frozen=True):
-    """News that a member was not told, as its node was gone: of a peer, or that the room was locked or unlocked.
-
-    The peer is a newcomer, or has left, or is away or back.
-    """
-
-    peer: PeerId
-    member: Member | None = None
-    reason: LeaveReason | None = None
-    away: bool = False
-    locked: bool | None = None
-
-
-class MemberMoved(Struct, frozen=True):
-    """The session of a member goes on at `node` from `version` on, in the same place, and no more at the node `old`.
-
-    `others`: the nodes with members in the room, `old` and `node` among them, that may not have heard of it yet. `at`
-    as in `Signalled`.
+    `others` are all nodes with members in the room, these two among them, which may not know of the move yet.
     """
 
     version: int
     incarnation: Incarnation
     old: NodeId
     node: NodeId
-    moves: int
+    epoch: int
     others: tuple[NodeId, ...]
-    at: bytes = b""
 
 
-class Switched(Struct, frozen=True, gc=False):
-    """All that `node` sent to the node a member was at has been heard: it has heard of the member's move.
+class OwnerFenced(RoomChange, frozen=True):
+    """The node that a member moved to with `epoch` goes on without a handover: earlier owners have it no more."""
 
-    `moves`: of which one, as in `MemberMoved`.
+    version: int
+    incarnation: Incarnation
+    epoch: int
+
+
+class Moderated(Event, frozen=True):
+    """A request of a member is finished, and its changes were heard before; heard by its own node only.
+
+    `done`: it changed something. `failed`: it cannot be done. `full`: the room has as many bans as it may. `absent`:
+    somebody was banned that is not in the room. `bans` answers a request for the list.
     """
+
+    by: Incarnation
+    done: bool
+    failed: bool = False
+    full: bool = False
+    absent: bool = False
+    bans: tuple[Ban, ...] = ()
+
+
+class MissedChange(Struct, frozen=True):
+    """A change that a member was not told because its node was gone.
+
+    A peer joined (`member`), left (`reason`), has other `metadata`, or is detached or attached; or the room was locked
+    or unlocked.
+    """
+
+    peer: PeerId
+    member: Member | None = None
+    reason: LeaveReason | None = None
+    detached: bool = False
+    locked: bool | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class CutoverAcked(Event, frozen=True, gc=False):
+    """A node knows of a move; everything that it sent to the member's old node was heard. `epoch` is the move's."""
 
     incarnation: Incarnation
     node: NodeId
-    moves: int
+    epoch: int
 
 
-class HandedOver(Struct, frozen=True, gc=False):
-    """What the node that a member was at knows of it and its session, for the one it is at now; b"" if that is dead."""
+class HandedOver(Event, frozen=True, gc=False):
+    """A member's old node has handed it over: a packed `Handover`, b"" if that node is dead. `node` is the old node."""
 
     incarnation: Incarnation
     body: bytes
+    node: NodeId = NodeId("")
 
 
-class JoinRefused(Struct, frozen=True):
-    """The broker did not let this incarnation in; told to its own node alone."""
+class JoinRefused(Event, frozen=True):
+    """The broker has refused a join; heard by its own node only.
 
-    incarnation: Incarnation
-    code: ErrorCode
-
-
-class ClaimRefused(Struct, frozen=True):
-    """The member that this node claimed is gone, or somebody claimed it later; told to that node alone.
-
-    `reason`: how a moderator put it out, if one did.
+    A banned member may try again after `retry_after_ms`; `notice` is that of its ban.
     """
 
     incarnation: Incarnation
-    reason: LeaveReason | None = None
+    code: ErrorCode
+    notice: Notice = NO_NOTICE
+    retry_after_ms: int = 0
 
 
-class Vacated(Struct, frozen=True):
-    """This node has no member in the room any more and hears no more of it; what it knew of others is void."""
+class LeaveAccepted(Event, frozen=True):
+    """A member of this node may be let go: its `MemberLeft` follows when the other nodes can be reached again."""
+
+    incarnation: Incarnation
+    reason: LeaveReason
 
 
-class Step(Struct, frozen=True, array_like=True, gc=False):
-    """A step of a negotiation: which offer a signal is or belongs to, for nodes that do not read its frame."""
+class ClaimRefused(Event, frozen=True):
+    """A claimed member is gone, or another node has claimed it later; `removal`: how a moderator removed it."""
+
+    incarnation: Incarnation
+    removal: Removal | None = None
+
+
+class Unsubscribed(Event, frozen=True):
+    """This node has no members in the room and hears no more of it."""
+
+
+class NegotiationStep(Struct, frozen=True, array_like=True, gc=False):
+    """An offer with its number, or an answer or a candidate with that of its offer."""
 
     kind: Literal["offer", "answer", "ice-candidate"]
     number: int
 
 
-class Signalled(Struct, frozen=True, gc=False):
-    """A frame from a member on another node for a member on this one.
+class RemoteSignal(Event, frozen=True, gc=False):
+    """A message of a member on another node for a member on this one.
 
-    `ticket` names it in the receipt; 0 where its sender wants to know of a failure alone. `at` is its place in all that
-    came to this node, for a client that may have to go on at another; empty where that cannot be.
+    Its receipt names `delivery_id`; it is 0 if the sender wants to know of failures only. `offset` as in `RoomChange`.
     """
 
     sender: Incarnation
     target: Incarnation
     frame: bytes
-    ticket: int
-    step: Step | None = None
-    at: bytes = b""
+    delivery_id: int
+    step: NegotiationStep | None = None
+    offset: bytes = b""
 
 
-class Announced(Struct, frozen=True, gc=False):
-    """A frame from a user on another node for all users on this one; `target` is one of them, for the receipt.
-
-    `at` as in `Signalled`.
-    """
+class RemoteBroadcast(Event, frozen=True, gc=False):
+    """A message of a user on another node for all users on this one; `target` is one of them, for the receipt."""
 
     sender: Incarnation
     target: Incarnation
     frame: bytes
-    ticket: int
-    at: bytes = b""
+    delivery_id: int
+    offset: bytes = b""
 
 
-class Receipt(Struct, frozen=True, gc=False):
-    """What became of a frame that a member here sent to another node: whether it was written to the target."""
+class Receipt(Event, frozen=True, gc=False):
+    """The outcome of a message to another node. `queued`: it waits until the target reconnects.
+
+    `superseded`: it belongs to a superseded offer and was not delivered; the highest number between the two, else 0.
+    `moved`: it was not delivered, as the target is not at that node any more. `full`: it was not delivered, as too many
+    messages wait for the target.
+    """
 
     sender: Incarnation
     target: Incarnation
-    ticket: int
+    delivery_id: int
     delivered: bool
     queued: bool = False
-    """It waits for the target to come back."""
-    overtaken: int = 0
-    """It is not delivered, as it belongs to an offer that a newer one has overtaken: the highest number; else 0."""
+    superseded: int = 0
+    moved: bool = False
+    full: bool = False
 
 
-class FramesLost(Struct, frozen=True, gc=False):
-    """Frames for a member on this node were lost on the way, and cannot be had again."""
+class FramesLost(Event, frozen=True, gc=False):
+    """Messages for a member on this node were lost and cannot be recovered."""
 
     target: Incarnation
 
 
-Event = (
-    MemberJoined
-    | MemberLeft
-    | MemberMarked
-    | RoomLocked
-    | RoomClosed
-    | Moderated
-    | MemberMoved
-    | Switched
-    | HandedOver
-    | JoinRefused
-    | ClaimRefused
-    | Vacated
-    | Signalled
-    | Announced
-    | Receipt
-    | FramesLost
-)
-
-
-LOCATED = (MemberJoined, MemberLeft, MemberMarked, MemberMoved, RoomLocked, RoomClosed)
-"""What clients are told of a room, with the place where it was read."""
-
-
-def placed(event: Event, at: bytes) -> Event:
-    """The event, as heard at a place; of those that have one."""
-    if at and isinstance(event, LOCATED):
-        return structs.replace(event, at=at)
-    return event
+def at_offset(event: Event, offset: bytes) -> Event:
+    """The event with its offset, if it is a `RoomChange`."""
+    return structs.replace(event, offset=offset) if offset and isinstance(event, RoomChange) else event

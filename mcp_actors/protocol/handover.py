@@ -1,15 +1,15 @@
-"""What one node tells another of a member whose session goes on there."""
+"""The state of a member and its session, as one node hands it over to another."""
 
 from __future__ import annotations
 
 from msgspec import Struct, msgpack
 
-from mcp_actors.protocol.events import Step
+from mcp_actors.protocol.events import NegotiationStep
 from mcp_actors.protocol.identifiers import Incarnation, PeerId, RequestId, RoomId
 
 
 class Offers(Struct, frozen=True, array_like=True):
-    """The numbers of the latest offers of a member to another and of that one to it, 0 for none."""
+    """The numbers of the latest offer of a member to another, and of that one's latest to it; 0 for none."""
 
     other: Incarnation
     own: int
@@ -17,17 +17,17 @@ class Offers(Struct, frozen=True, array_like=True):
 
 
 class Pending(Struct, frozen=True, array_like=True):
-    """A message of a member that lacks the receipts of `awaited`; `target`: None for one to all users."""
+    """A message that waits for the receipts of `awaited`; `target` is None for a broadcast."""
 
-    ticket: int
+    delivery_id: int
     id: RequestId
     target: PeerId | None
     awaited: list[Incarnation]
-    step: Step | None
+    step: NegotiationStep | None
 
 
 class MemberState(Struct, frozen=True, array_like=True):
-    """What a room knows of a member beside its place in the roster."""
+    """The state of a member in a room, apart from the roster. `watching`: it wants to know of detached peers."""
 
     watching: bool = False
     offers: list[Offers] = []
@@ -35,33 +35,41 @@ class MemberState(Struct, frozen=True, array_like=True):
 
 
 class SessionState(Struct, frozen=True, array_like=True):
-    """The number of the last frame of a session, and the last frames, which the client may not have, as numbered."""
+    """The number of a session's last message, and the messages that its client may not have, with their numbers.
+
+    They are consecutive; one that was dropped is empty. Messages were lost just before the one with the number `gap`.
+    """
 
     number: int
     kept: list[bytes]
+    gap: int = 0
 
 
 class Handover(Struct, frozen=True, array_like=True):
-    """The state of one member; with that of one of its members comes the state of the session.
+    """The state of a member, and for one of a session's members that of the session.
 
-    `at`: where its node has stopped, up to where what came for the member was heard: the rest lies there.
+    `offset` is set if the old node has stopped: later messages are to be recovered from there. `others`: rooms in which
+    the session still is at the old node, as in `SessionRecord.rooms`; they are to be claimed, too. `is_late`: some
+    nodes do not know of the move yet, and what they send to the old node is not handed over.
     """
 
     member: MemberState
     session: SessionState | None = None
-    at: str = ""
+    offset: str = ""
+    others: list[tuple[str, str, str, bool]] = []
+    is_late: bool = False
 
 
 class Behind(Struct, frozen=True, array_like=True):
-    """What a node that stops leaves behind of a member: its state, and up to where what came for it was heard."""
+    """The state of a member that a stopping node leaves, and the offset up to which it was told everything."""
 
     room: RoomId
     member: MemberState
-    at: str
+    offset: str
 
 
 class LeftBehind(Struct, frozen=True, array_like=True):
-    """What a node that stops leaves behind of a session."""
+    """The state of a session that a stopping node leaves."""
 
     session: SessionState
     members: list[Behind]

@@ -1,15 +1,17 @@
-"""The messages between clients and the server, one class each; PROTOCOL.md shows every one of them as JSON.
+"""The messages between clients and the server, one class each; PROTOCOL.md describes and shows every one of them.
 
-Client messages refuse unknown top-level fields, which is what makes stamping the sender onto a client's own text safe;
-their payloads stay open. What only passes through (SDP, candidates, data, content) is kept as `Raw`: checked to be
-JSON, never decoded.
+The module is longer than 400 lines, so that the whole wire format is in one place.
+
+Client messages refuse unknown top-level fields, so that the server can safely add fields to a client's own text; their
+payloads stay open. Content that is only relayed (SDP, candidates, data) is kept as `Raw`: it is checked to be JSON and
+never decoded.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import LeaveReason
@@ -18,266 +20,268 @@ from mcp_actors.protocol.identifiers import MAX_REQUEST_ID_LENGTH, PeerId, Reque
 ClientRequestId = (
     Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Annotated[str, Meta(max_length=MAX_REQUEST_ID_LENGTH)]
 )
-
-
 NegotiationNumber = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
-MAX_PLACES, MAX_PLACE_LENGTH = 256, 64
+MAX_OFFSETS, MAX_OFFSET_LENGTH = 256, 64
 
-Places = Annotated[dict[RoomId, Annotated[str, Meta(max_length=MAX_PLACE_LENGTH)]], Meta(max_length=MAX_PLACES)]
-"""By room, the last `at` that came in a message of it."""
+Offset = Annotated[str, Meta(max_length=MAX_OFFSET_LENGTH)]
+Offsets = Annotated[dict[RoomId, Offset | None], Meta(max_length=MAX_OFFSETS)]
+"""The last stream offset (`at`) that a client received in each room."""
 
 Delivery = Annotated[int, Meta(ge=0, le=2**53)]
-"""A delivery number: of a session's frames, from 1; 0 before the first."""
+"""The delivery number of a session's message, from 1; 0 before the first."""
 
 
 class Request(Struct, frozen=True, tag_field="type", forbid_unknown_fields=True, kw_only=True):
-    """What a client sends; `id` asks for an answer that echoes it."""
+    """A client's message; with an `id` it is answered, and the answer has the same `id`.
+
+    In every field that may be left out, null means the same as leaving it out.
+    """
 
     id: ClientRequestId | None = None
 
 
 class RoomRequest(Request, frozen=True, kw_only=True):
-    """A request about one room."""
-
     room: RoomId
 
 
 class RepeatableRequest(RoomRequest, frozen=True, kw_only=True):
-    """A request that may be sent `again`: it was before, on a connection that broke."""
+    """A request that may be sent `again`, after the connection on which it was sent before has dropped."""
 
-    again: bool = False
+    again: bool | None = False
 
 
 class RelayedRequest(RepeatableRequest, frozen=True, kw_only=True):
-    """A request whose own text is passed on."""
+    """A request that is relayed in the client's own text."""
 
 
 class Empty(Struct, frozen=True):
-    """A payload that says nothing."""
+    pass
 
 
 class AuthenticatePayload(Struct, frozen=True):
-    """An access token, whose text nothing shows or logs."""
-
     token: str
 
     def __repr__(self) -> str:
-        return "AuthenticatePayload(***)"
+        return "AuthenticatePayload(***)"  # a token is never shown or logged
 
 
 class Authenticate(Request, frozen=True, tag="authenticate"):
-    """Say who this connection is, or go on with a new token."""
-
     payload: AuthenticatePayload
+    room: None = None
 
 
-class KickPayload(Struct, frozen=True):
-    """Whom: a peer, or a user with all its connections; exactly one of the two."""
+class Ping(Request, frozen=True, tag="ping"):
+    """Asks for a `pong`, at any time: a heartbeat for clients that cannot see the frames of WebSockets."""
 
-    peer_id: PeerId | UnsetType = UNSET
-    user_id: UserId | UnsetType = UNSET
+    payload: Empty = Empty()
+
+
+class UpdatePayload(Struct, frozen=True):
+    metadata: dict[str, Any]
+
+
+class Update(RepeatableRequest, frozen=True, tag="update"):
+    """Replaces the metadata of the client in a room."""
+
+    payload: UpdatePayload
+
+
+class UnbanPayload(Struct, frozen=True):
+    """Exactly one of the two is set."""
+
+    peer_id: PeerId | None = None
+    user_id: UserId | None = None
+
+
+class NoticePayload(Struct, frozen=True, kw_only=True):
+    """The words for those who are removed: an identifier for programs, and a text for people."""
+
+    reason: str | None = None
+    message: str | None = None
+
+
+class KickPayload(NoticePayload, frozen=True, kw_only=True):
+    """Exactly one of the ids is set."""
+
+    peer_id: PeerId | None = None
+    user_id: UserId | None = None
+    ban_seconds: int | None = None
 
 
 class Kick(RepeatableRequest, frozen=True, tag="kick"):
-    """Put a member out of a room, for good."""
-
     payload: KickPayload
 
 
 class Lock(RepeatableRequest, frozen=True, tag="lock"):
-    """Let nobody into a room any more but those who may moderate it."""
-
-    payload: Empty = Empty()
+    payload: Empty | None = None
 
 
 class Unlock(RepeatableRequest, frozen=True, tag="unlock"):
-    """Let everybody into a room again."""
-
-    payload: Empty = Empty()
+    payload: Empty | None = None
 
 
 class CloseRoom(RepeatableRequest, frozen=True, tag="close-room"):
-    """Put everybody out of a room."""
-
-    payload: Empty = Empty()
+    payload: NoticePayload | None = None
 
 
-Moderation = Kick | Lock | Unlock | CloseRoom
+class ListBans(RepeatableRequest, frozen=True, tag="list-bans"):
+    payload: Empty | None = None
 
 
-# ----------------------------------------------------------------------------------------- /ws/signaling/, from clients
+class Unban(RepeatableRequest, frozen=True, tag="unban"):
+    payload: UnbanPayload
 
 
-class JoinPayload(Struct, frozen=True):
-    """Who joins. `resume`: the token of a session to go on with, `received` the last delivery number seen in it.
+Moderation = Kick | Lock | Unlock | CloseRoom | ListBans | Unban
 
-    `at`: the last place in each room, which is known where rooms span processes. `peer_id` may be left out with an
-    access token. `presence`: whether to be told of peers who are away.
-    """
+OrderedRequest = Update | Moderation
+"""A request that takes effect in the room's order, on all nodes."""
 
-    peer_id: PeerId | UnsetType = UNSET
-    metadata: dict[str, Any] = field(default_factory=dict)
+
+class ResumePayload(Struct, frozen=True, kw_only=True):
+    """`resume` is the token of a session to continue, `received` the last delivery number and `at` the last offsets."""
+
     resume: str | None = None
-    received: Delivery = 0
-    at: Places = {}
-    presence: bool = False
+    received: Delivery | None = None
+    at: Offsets | None = None
+
+    @property
+    def offsets(self) -> dict[RoomId, str]:
+        """The last offset in each room that has one."""
+        return {room: offset for room, offset in (self.at or {}).items() if offset is not None}
+
+
+class JoinPayload(ResumePayload, frozen=True):
+    """`presence`: the client wants to know of detached peers."""
+
+    peer_id: PeerId | None = None
+    metadata: dict[str, Any] | None = None
+    presence: bool | None = None
 
 
 class Join(RoomRequest, frozen=True, tag="join"):
-    """Enter a room as a peer."""
+    payload: JoinPayload | None = None
 
-    payload: JoinPayload
+    @property
+    def given(self) -> JoinPayload:
+        """The payload; an empty one if it was left out."""
+        return self.payload or JoinPayload()
 
 
 class Leave(RoomRequest, frozen=True, tag="leave"):
-    """Leave a room."""
-
-    payload: Empty = Empty()
+    payload: Empty | None = None
 
 
 class TargetedPayload(Struct, frozen=True, kw_only=True):
-    """A payload for one peer of the room."""
-
     target_peer_id: PeerId
 
 
 class OfferDescription(Struct, frozen=True):
-    """A session description; `sdp` is a JSON string, passed on undecoded."""
-
     sdp: Raw
-    type: Literal["offer"] | UnsetType = UNSET
+    type: Literal["offer"] | None = None
 
 
 class AnswerDescription(Struct, frozen=True):
-    """A session description that answers one."""
-
     sdp: Raw
-    type: Literal["answer", "pranswer"] | UnsetType = UNSET
+    type: Literal["answer", "pranswer"] | None = None
 
 
 class CandidateInit(Struct, frozen=True):
-    """An RTCIceCandidateInit, whatever its fields."""
+    """An RTCIceCandidateInit, with any fields."""
 
 
 class OfferPayload(TargetedPayload, frozen=True):
-    """An SDP offer for one peer."""
-
     offer: OfferDescription
 
 
 class AnswerPayload(TargetedPayload, frozen=True):
-    """An SDP answer for one peer."""
-
     answer: AnswerDescription
 
 
 class IceCandidatePayload(TargetedPayload, frozen=True):
-    """A trickled ICE candidate for one peer; null or "" ends the candidates."""
-
     candidate: CandidateInit | Literal[""] | None
 
 
 class SignalPayload(TargetedPayload, frozen=True):
-    """Any JSON for one peer."""
-
     data: Raw
 
 
 class Offer(RelayedRequest, frozen=True, tag="offer"):
-    """Relay an offer; the server gives it its number, 0 until then."""
+    """The server gives it its `negotiation` number, 0 until then."""
 
     negotiation: ClassVar[int] = 0
     payload: OfferPayload
 
 
 class Answer(RelayedRequest, frozen=True, tag="answer"):
-    """Relay an answer; `negotiation` is the number of the offer it answers."""
+    """`negotiation` is the number of the offer that it answers."""
 
     payload: AnswerPayload
     negotiation: NegotiationNumber | None = None
 
 
 class IceCandidate(RelayedRequest, frozen=True, tag="ice-candidate"):
-    """Relay an ICE candidate; `negotiation` is the number of the offer it belongs to."""
+    """`negotiation` is the number of the offer that it belongs to."""
 
     payload: IceCandidatePayload
     negotiation: NegotiationNumber | None = None
 
 
 class Signal(RelayedRequest, frozen=True, tag="signal"):
-    """Relay what WebRTC has no message for: renegotiation requests, application signals."""
-
     negotiation: ClassVar[None] = None
     payload: SignalPayload
 
 
 Targeted = Offer | Answer | IceCandidate | Signal
-PeerRequest = Authenticate | Join | Leave | Offer | Answer | IceCandidate | Signal | Kick | Lock | Unlock | CloseRoom
+PeerRequest = Authenticate | Ping | Join | Leave | Offer | Answer | IceCandidate | Signal | OrderedRequest
 
 
-# ----------------------------------------------------------------------------------------------- /ws/mcp/, from clients
-
-
-class ConnectPayload(Struct, frozen=True):
-    """Who connects; `user_id`, `resume`, `received` and `at` as `peer_id` and the others in `join`."""
-
-    user_id: UserId | UnsetType = UNSET
-    resume: str | None = None
-    received: Delivery = 0
-    at: Places = {}
+class ConnectPayload(ResumePayload, frozen=True):
+    user_id: UserId | None = None
 
 
 class Connect(Request, frozen=True, tag="connect"):
-    """Say who this connection is; comes first."""
+    payload: ConnectPayload | None = None
+    room: None = None
 
-    payload: ConnectPayload
+    @property
+    def given(self) -> ConnectPayload:
+        """The payload; an empty one if it was left out."""
+        return self.payload or ConnectPayload()
 
 
 class JoinRoom(RoomRequest, frozen=True, tag="join-room"):
-    """Enter a room as a user."""
-
-    payload: Empty = Empty()
+    payload: Empty | None = None
 
 
 class LeaveRoom(RoomRequest, frozen=True, tag="leave-room"):
-    """Leave a room."""
-
-    payload: Empty = Empty()
+    payload: Empty | None = None
 
 
 class MessagePayload(Struct, frozen=True):
-    """What is said: any JSON but null."""
-
     content: Raw
 
 
 class Message(RelayedRequest, frozen=True, tag="message"):
-    """Broadcast to the users of a room."""
-
     payload: MessagePayload
 
 
-UserRequest = Authenticate | Connect | JoinRoom | LeaveRoom | Message | Kick | Lock | Unlock | CloseRoom
-
-
-# ------------------------------------------------------------------------------------------------------ from the server
+UserRequest = Authenticate | Ping | Connect | JoinRoom | LeaveRoom | Message | OrderedRequest
 
 
 class Reply(Struct, frozen=True, tag_field="type", omit_defaults=True, kw_only=True):
-    """What the server says; `id` is set in an answer to a request that had one."""
+    """A message of the server; `id` is that of the request that it answers."""
 
     id: RequestId | UnsetType = UNSET
 
 
 class RoomReply(Reply, frozen=True, kw_only=True):
-    """Something the server says of one room."""
-
     room: RoomId
 
 
 class AuthenticatedPayload(Struct, frozen=True, omit_defaults=True):
-    """Who you are, and what your token lets you do for so many seconds; without `rooms` any may be entered."""
+    """The token's permissions, for `expires_in` seconds; without `rooms`, in any room."""
 
     sub: str
     can: list[str]
@@ -286,43 +290,45 @@ class AuthenticatedPayload(Struct, frozen=True, omit_defaults=True):
 
 
 class Authenticated(Reply, frozen=True, tag="authenticated"):
-    """Answers `authenticate`, and a token of the handshake."""
-
     payload: AuthenticatedPayload
 
 
 class TokenExpiringPayload(Struct, frozen=True):
-    """Seconds that are left."""
-
     expires_in: int
 
 
 class TokenExpiring(Reply, frozen=True, tag="token-expiring"):
-    """The token of this connection ends soon, and the connection with it."""
-
     payload: TokenExpiringPayload
 
 
+class Pong(Reply, frozen=True, tag="pong"):
+    """Answers a `ping`. It is about the connection, not its session."""
+
+
 class PeerEntry(Struct, frozen=True):
-    """A peer of the roster; `away` if it has no connection now and may come back."""
+    """A peer in a roster; `away` if it is detached, `verified` if its access token says who it is."""
 
     peer_id: PeerId
     metadata: dict[str, Any]
     order: int
     away: bool | UnsetType = UNSET
+    verified: bool | UnsetType = UNSET
 
 
 class UserEntry(Struct, frozen=True):
-    """A user of the roster."""
+    """A user in a roster; `metadata` if it has any, `verified` if its access token says who it is."""
 
     user_id: UserId
+    metadata: dict[str, Any] | UnsetType = UNSET
+    verified: bool | UnsetType = UNSET
 
 
 class JoinedPayload(Struct, frozen=True):
-    """The room as it is at this moment, oneself included; `ice_servers` are RTCIceServer objects.
+    """The room at this moment, the client itself included; `ice_servers` are RTCIceServer objects.
 
-    `resume` is the token for coming back. In a session that was `resumed`, `complete` says that no frame is missing.
-    `locked` if the room is.
+    `resume` is the token to come back with. In a session that was `resumed`, `complete` says that nothing is missing.
+    `ping_interval`: seconds of silence after which the client sends `ping`; absent if it need not. `max_message_bytes`:
+    the size of the largest message that the server accepts.
     """
 
     peer_id: PeerId
@@ -333,174 +339,209 @@ class JoinedPayload(Struct, frozen=True):
     resumed: bool | UnsetType = UNSET
     complete: bool | UnsetType = UNSET
     locked: bool | UnsetType = UNSET
+    ping_interval: float | UnsetType = UNSET
+    max_message_bytes: int | UnsetType = UNSET
 
 
 class Joined(RoomReply, frozen=True, tag="joined"):
-    """Answers `join`."""
-
     payload: JoinedPayload
 
 
 class LeftPayload(Struct, frozen=True):
-    """Who left."""
-
     peer_id: PeerId
 
 
 class Left(RoomReply, frozen=True, tag="left"):
-    """Answers `leave`."""
-
     payload: LeftPayload
 
 
 class PeerJoined(RoomReply, frozen=True, tag="peer-joined"):
-    """A peer is in the room from now on."""
-
     payload: PeerEntry
 
 
 class PeerAway(RoomReply, frozen=True, tag="peer-away"):
-    """A peer has lost its connection, and may come back."""
-
     payload: LeftPayload
 
 
 class PeerBack(RoomReply, frozen=True, tag="peer-back"):
-    """A peer that was away has a connection again."""
-
     payload: LeftPayload
 
 
 class PeerLeftPayload(Struct, frozen=True):
-    """Who left, and how."""
-
     peer_id: PeerId
     reason: LeaveReason
 
 
 class PeerLeft(RoomReply, frozen=True, tag="peer-left"):
-    """A peer is out of the room from now on."""
-
     payload: PeerLeftPayload
 
 
-class ServerInfo(Struct, frozen=True):
-    """What is running."""
+class UpdatedPayload(Struct, frozen=True, kw_only=True):
+    """Exactly one of the ids is set."""
 
+    peer_id: PeerId | UnsetType = UNSET
+    user_id: UserId | UnsetType = UNSET
+    metadata: dict[str, Any]
+
+
+class Updated(RoomReply, frozen=True, tag="updated"):
+    payload: UpdatedPayload
+
+
+class PeerUpdated(RoomReply, frozen=True, tag="peer-updated"):
+    payload: UpdatedPayload
+
+
+class UserUpdated(RoomReply, frozen=True, tag="user-updated"):
+    payload: UpdatedPayload
+
+
+class ServerInfo(Struct, frozen=True):
     name: str
     version: str
 
 
 class ConnectedPayload(Struct, frozen=True):
-    """Who you are, and to what you talk; the session as in `joined`."""
+    """The session, the heartbeat and the limit are described as in `JoinedPayload`."""
 
     user_id: UserId
     server: ServerInfo
     resume: str | UnsetType = UNSET
     resumed: bool | UnsetType = UNSET
     complete: bool | UnsetType = UNSET
+    ping_interval: float | UnsetType = UNSET
+    max_message_bytes: int | UnsetType = UNSET
 
 
 class Connected(Reply, frozen=True, tag="connected"):
-    """Answers `connect`."""
-
     payload: ConnectedPayload
 
 
 class RoomJoinedPayload(Struct, frozen=True):
-    """The room as it is at this moment, oneself included; `locked` if it is."""
-
     users: list[UserEntry]
     peers: list[PeerEntry]
     locked: bool | UnsetType = UNSET
 
 
 class RoomJoined(RoomReply, frozen=True, tag="room-joined"):
-    """Answers `join-room`."""
-
     payload: RoomJoinedPayload
 
 
 class RoomLeft(RoomReply, frozen=True, tag="room-left"):
-    """Answers `leave-room`."""
-
     payload: UserEntry
 
 
 class UserJoined(RoomReply, frozen=True, tag="user-joined"):
-    """A user is in the room from now on."""
-
     payload: UserEntry
 
 
 class UserLeftPayload(Struct, frozen=True):
-    """Who left, and how the last of its connections went."""
+    """`reason` is that of the user's last connection."""
 
     user_id: UserId
     reason: LeaveReason
 
 
 class UserLeft(RoomReply, frozen=True, tag="user-left"):
-    """A user is out of the room from now on."""
-
     payload: UserLeftPayload
 
 
 class KickedPayload(Struct, frozen=True):
-    """Who was kicked, under which of its ids."""
+    """Exactly one of the ids is set; the moderator's words as it gave them.
+
+    `absent`: nobody was removed, and the id is banned.
+    """
 
     peer_id: PeerId | UnsetType = UNSET
     user_id: UserId | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+    ban_seconds: int | UnsetType = UNSET
+    absent: bool | UnsetType = UNSET
 
 
 class Kicked(RoomReply, frozen=True, tag="kicked"):
-    """You are out of the room; or, in answer to `kick`, the other one is."""
+    """A moderator has removed the client from the room; or, in answer to `kick`, another one."""
 
     payload: KickedPayload
 
 
 class RoomLocked(RoomReply, frozen=True, tag="room-locked"):
-    """The room lets in nobody any more but those who may moderate it."""
+    pass
 
 
 class RoomUnlocked(RoomReply, frozen=True, tag="room-unlocked"):
-    """The room lets in everybody again."""
+    pass
+
+
+class RoomClosedPayload(Struct, frozen=True):
+    reason: str | UnsetType = UNSET
+    message: str | UnsetType = UNSET
 
 
 class RoomClosed(RoomReply, frozen=True, tag="room-closed"):
-    """Everybody is out of the room, you too."""
+    """The payload is left out if the moderator gave no reason."""
+
+    payload: RoomClosedPayload | UnsetType = UNSET
+
+
+class BanEntry(Struct, frozen=True):
+    """A ban for `expires_in` seconds by the moderator `by`; exactly one of the ids is set.
+
+    `address`: it is for the address of the banned client, too.
+    """
+
+    expires_in: int
+    by: str
+    address: bool
+    peer_id: PeerId | UnsetType = UNSET
+    user_id: UserId | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+
+
+class BansPayload(Struct, frozen=True):
+    bans: list[BanEntry]
+
+
+class Bans(RoomReply, frozen=True, tag="bans"):
+    payload: BansPayload
+
+
+class UnbannedPayload(Struct, frozen=True):
+    """Exactly one of the two is set."""
+
+    peer_id: PeerId | UnsetType = UNSET
+    user_id: UserId | UnsetType = UNSET
+
+
+class Unbanned(RoomReply, frozen=True, tag="unbanned"):
+    payload: UnbannedPayload
 
 
 class AckPayload(Struct, frozen=True, omit_defaults=True):
-    """`delivered`: written to the connection of the target, or of everybody a broadcast is for.
-
-    `queued`: the target is away, and gets it when it comes back. `negotiation`: the number of an offer.
-    """
+    """`queued`: the target is detached and receives it when it is attached. `negotiation`: the number of an offer."""
 
     status: Literal["delivered", "queued"]
     negotiation: int | UnsetType = UNSET
 
 
 class Ack(RoomReply, frozen=True, tag="ack"):
-    """Answers a relayed message that had an `id`."""
-
     payload: AckPayload
 
 
 class ReconnectPayload(Struct, frozen=True):
-    """When to make the new connection: so many milliseconds from now."""
-
     after_ms: int
 
 
 class Reconnect(Reply, frozen=True, tag="reconnect"):
-    """This process is about to stop: go on with a new connection, to another one."""
+    """This process is about to stop."""
 
     payload: ReconnectPayload
 
 
 class ErrorPayload(Struct, frozen=True, omit_defaults=True):
-    """What went wrong: `code` for programs, `message` for people, `retryable` if the same may succeed later."""
+    """`code` is for programs, `message` for people; `retryable`: the same request may succeed later."""
 
     code: ErrorCode
     message: str
@@ -509,7 +550,7 @@ class ErrorPayload(Struct, frozen=True, omit_defaults=True):
 
 
 class Error(Reply, frozen=True, tag="error"):
-    """Answers what could not be done; `room` is that of the request."""
+    """`room` is that of the request."""
 
     payload: ErrorPayload
     room: RoomId | UnsetType = UNSET
@@ -518,12 +559,16 @@ class Error(Reply, frozen=True, tag="error"):
 ServerMessage = (
     Authenticated
     | TokenExpiring
+    | Pong
     | Joined
     | Left
     | PeerJoined
     | PeerLeft
     | PeerAway
     | PeerBack
+    | Updated
+    | PeerUpdated
+    | UserUpdated
     | Connected
     | RoomJoined
     | RoomLeft
@@ -533,6 +578,8 @@ ServerMessage = (
     | RoomLocked
     | RoomUnlocked
     | RoomClosed
+    | Bans
+    | Unbanned
     | Ack
     | Reconnect
     | Error

@@ -1,1 +1,1 @@
-"""What follows from what is said: who is in a room and who hears what. Pure: no I/O, no clock, no asyncio."""
+"""The rules of rooms: requests and events in, effects out. Pure: no I/O, no clock, no asyncio."""

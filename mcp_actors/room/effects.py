@@ -1,45 +1,172 @@
-"""What a room asks of the world. A frame is encoded once, however many members it is for."""
+"""The effects of a room: what is to be done after a request or an event. Messages in them are not encoded yet."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Any
 
 from msgspec import Struct
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from mcp_actors.protocol.errors import CloseCode, SignalingError
+from mcp_actors.protocol.events import LeaveReason, Member, MemberMoved, NegotiationStep, Receipt, Removal
+from mcp_actors.protocol.handover import Handover
+from mcp_actors.protocol.identifiers import Incarnation, PeerId, UserId
+from mcp_actors.protocol.messages import OrderedRequest, PeerEntry, UserEntry
+from mcp_actors.protocol.outgoing import Outgoing, Relayed
 
-    from mcp_actors.protocol.events import Member, Step
-    from mcp_actors.protocol.identifiers import Incarnation
-    from mcp_actors.protocol.messages import Message, Targeted
+
+class Effect(Struct, frozen=True, gc=False):
+    """One effect. Where it has a field `to`, it is for these local members, or this one."""
 
 
-class Send(Struct, frozen=True, gc=False):
-    """Write a frame to each of these members."""
+class Send(Effect, frozen=True):
+    """Send a message."""
 
     to: Sequence[Incarnation]
-    frame: bytes
+    message: Outgoing | Relayed
 
 
-class Relay(Struct, frozen=True, gc=False):
-    """Write a frame to one member, and tell the sender of `message` what became of it."""
+class Relay(Effect, frozen=True):
+    """Send a local member's message, and tell the sender the outcome; `negotiation` is the number of an offer."""
 
     sender: Incarnation
     to: Incarnation
-    frame: bytes
-    message: Targeted
-    step: Step | None = None
+    message: Relayed
+    negotiation: int = 0
 
 
-class Publish(Struct, frozen=True, gc=False):
-    """Send a frame to members on other nodes: to one peer, or to one user of each node for all of its users.
+class Publish(Effect, frozen=True):
+    """Send a message to other nodes: to one peer, or to the users of each node, of which `to` names one.
 
-    `ticket` is what their receipts will name; 0 if the sender wants to hear of a failure alone.
+    Receipts name `delivery_id`; it is 0 if the sender wants to know of failures only.
     """
 
-    sender: Incarnation
+    sender: Member
     to: Sequence[Member]
-    frame: bytes
-    message: Targeted | Message
-    ticket: int
-    step: Step | None = None
+    message: Relayed
+    delivery_id: int
+    step: NegotiationStep | None = None
+
+
+class Deliver(Effect, frozen=True):
+    """Send a message of another node, and the receipt to its sender, if that is still known."""
+
+    to: Incarnation
+    message: Relayed
+    sender: Member | None
+    delivery_id: int
+
+
+class SendReceipt(Effect, frozen=True):
+    """Send a receipt to the node of a sender."""
+
+    sender: Member
+    receipt: Receipt
+
+
+class Reject(Effect, frozen=True):
+    """Answer a message with an error."""
+
+    to: Incarnation
+    error: SignalingError
+
+
+class Welcome(Effect, frozen=True):
+    """Tell a member that it is in the room, and the state of the room, from which the reply to its join is composed.
+
+    Peers are in join order. `users` is empty for a peer.
+    """
+
+    to: Incarnation
+    member_id: PeerId | UserId
+    peers: list[PeerEntry]
+    users: list[UserEntry]
+    order: int
+    version: int
+    locked: bool
+    offset: bytes = b""
+
+
+class Done(Effect, frozen=True):
+    """Resolve a pending request. `reply` is what its asker gave for that; an error as `outcome` is raised there."""
+
+    reply: Any
+    outcome: Any = None
+
+
+class Moderate(Effect, frozen=True):
+    """Ask the broker to carry out a request of a member."""
+
+    by: Incarnation
+    request: OrderedRequest
+
+
+class Entered(Effect, frozen=True):
+    """A member is local from now on."""
+
+    member: Member
+
+
+class Left(Effect, frozen=True):
+    """A member is not local any more. `reason` is None if its session moved to another node."""
+
+    member: Member
+    reason: LeaveReason | None
+
+
+class Close(Effect, frozen=True):
+    """Close the connection of a client."""
+
+    to: Incarnation
+    code: CloseCode
+
+
+class Drop(Effect, frozen=True):
+    """Let go of a client as this member; tell it if a moderator `removed` it."""
+
+    to: Incarnation
+    removed: Removal | None = None
+
+
+class AckCutover(Effect, frozen=True):
+    """Tell the other nodes that this one knows of a move."""
+
+    move: MemberMoved
+
+
+class Moved(Effect, frozen=True):
+    """Tell a client that its session moved to another node."""
+
+    to: Incarnation
+
+
+class CutoverComplete(Effect, frozen=True):
+    """Tell a client that moved that other nodes send it nothing here any more."""
+
+    to: Incarnation
+
+
+class Release(Effect, frozen=True):
+    """Tell the broker that nothing more arrives here for a member that was handed over."""
+
+    to: Incarnation
+
+
+class AwaitHandover(Effect, frozen=True):
+    """Release the messages that are held for a member, should its old node not hand it over in time."""
+
+    to: Incarnation
+
+
+class HandOver(Effect, frozen=True):
+    """Give a client that moved here what its old node knew of it; None if that node is dead."""
+
+    to: Incarnation
+    state: Handover | None
+
+
+class Recovered(Effect, frozen=True):
+    """Give a client that moved here a message that its old node may not have delivered."""
+
+    to: Incarnation
+    message: Outgoing | Relayed

@@ -1,88 +1,55 @@
-"""The numbers of offers: which one an answer or a candidate belongs to, and whether a newer one has overtaken it.
+"""The numbers of offers, which tell to which offer an answer or a candidate belongs, and whether that is superseded.
 
-Each offer between two peers gets a number, higher than any before it that its room knows of. Whether one is overtaken
-is judged by the offers of the same offerer alone: in glare both sides' offers are under way, and the one that is taken
-may have the lower number.
+Each offer between two peers gets a number above every number that its room knows of between the two. An offer is
+superseded only by a later offer of the same peer: in glare both peers' offers are under way, and the one that is
+accepted may have the lower number.
 
-Where the two are on different nodes, each node numbers the offers of its own peer, the one odd, the other even, and
-learns the other's as they come. So no number is given twice, though an offer may meet a higher one on its way.
+If the two peers are on different nodes, each node numbers the offers of its own peer, one with odd and the other with
+even numbers, and learns the other's as they arrive. So no number is given twice.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
-from mcp_actors.protocol.identifiers import Incarnation
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mcp_actors.protocol.events import Step
-
-NOBODY = Incarnation("")
-
-
-class Direction(Struct, frozen=True, gc=False):
-    """From whom to whom: 32 bytes, where a tuple takes 72."""
-
-    sender: Incarnation
-    target: Incarnation
+    from mcp_actors.protocol.events import NegotiationStep
+    from mcp_actors.protocol.identifiers import Incarnation
 
 
-class Negotiations(Struct, gc=False):
-    """The latest offer of each peer of a room to each other: 56 bytes for the first pair, which is all that most have.
+class Negotiations:
+    """The number of the latest offer of each peer of a room to each other peer."""
 
-    `more` holds the offers between other pairs, at about 75 bytes for a direction that was used.
-    """
+    __slots__ = ("_numbers",)
 
-    one: Incarnation = NOBODY
-    other: Incarnation = NOBODY
-    of_one: int = 0
-    of_other: int = 0
-    more: dict[Direction, int] | None = None
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[Incarnation, Incarnation], int] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self.one or self.more)
+    def __len__(self) -> int:
+        return len(self._numbers)
 
     def latest(self, sender: Incarnation, target: Incarnation) -> tuple[int, int]:
-        """The numbers of the latest offers of a peer to another and of the other to it; 0 where there was none."""
-        if sender == self.one and target == self.other:
-            return self.of_one, self.of_other
-        if sender == self.other and target == self.one:
-            return self.of_other, self.of_one
-        if not self.more:
-            return 0, 0
-        return self.more.get(Direction(sender, target), 0), self.more.get(Direction(target, sender), 0)
+        """The numbers of the latest offer of a peer to another and of the other to it; 0 if there was none."""
+        return self._numbers.get((sender, target), 0), self._numbers.get((target, sender), 0)
 
-    def offered(self, sender: Incarnation, target: Incarnation, *, elsewhere: bool) -> int:
-        """Number an offer; `elsewhere`: its target is on another node, which numbers the offers of the target."""
+    def offered(self, sender: Incarnation, target: Incarnation, *, remote: bool) -> int:
+        """Number an offer; `remote`: the target is on another node."""
         number = max(self.latest(sender, target)) + 1
-        if elsewhere and number % 2 != (sender < target):
+        if remote and number % 2 != (sender < target):
             number += 1
-        self.learned(sender, target, number)
+        self._numbers[sender, target] = number
         return number
 
     def learned(self, sender: Incarnation, target: Incarnation, number: int) -> None:
-        """Remember the number of the latest offer of one peer to another."""
-        if not self.one:
-            of_other = self.more.pop(Direction(target, sender), 0) if self.more else 0
-            self.one, self.other, self.of_one, self.of_other = sender, target, number, of_other
-            if self.more:
-                self.more.pop(Direction(sender, target), None)
-        elif sender == self.one and target == self.other:
-            self.of_one = number
-        elif sender == self.other and target == self.one:
-            self.of_other = number
-        else:
-            self.more = self.more or {}
-            self.more[Direction(sender, target)] = number
+        """Remember the number of an offer that another node has numbered."""
+        self._numbers[sender, target] = number
 
-    def overtaken(self, sender: Incarnation, target: Incarnation, step: Step) -> int:
-        """The highest number between the two, if the offer that an answer or a candidate belongs to is overtaken.
+    def superseded(self, sender: Incarnation, target: Incarnation, step: NegotiationStep) -> int:
+        """The highest number between two peers, if an answer or a candidate belongs to a superseded offer; else 0.
 
-        0 if it is not. An answer belongs to an offer of its target, a candidate to one of either.
+        An answer belongs to an offer of its target, a candidate to an offer of either peer.
         """
         own, others = self.latest(sender, target)
         number, newest = step.number, max(own, others)
@@ -90,22 +57,20 @@ class Negotiations(Struct, gc=False):
             return 0
         if step.kind == "answer":
             return newest if number < others else 0
-        return 0 if number == own else newest  # numbers are unique: an earlier one of either, as it is nobody's latest
+        return 0 if number == own else newest
 
     def of(self, sender: Incarnation) -> list[tuple[Incarnation, int, int]]:
-        """For each other peer: the numbers of the latest offers of `sender` to it, and of it to `sender`."""
-        others = {self.one, self.other} - {sender, NOBODY} if sender in (self.one, self.other) else set()
-        for direction in self.more or ():
-            if sender in (direction.sender, direction.target):
-                others.add(direction.target if direction.sender == sender else direction.sender)
+        """For each other peer: the numbers of the latest offer of `sender` to it, and of its latest to `sender`."""
+        others = {pair[1] if pair[0] == sender else pair[0] for pair in self._numbers if sender in pair}
         return [(other, *self.latest(sender, other)) for other in sorted(others)]
 
     def forget(self, gone: Incarnation, others: Iterable[Incarnation]) -> None:
-        """Drop what was between a peer that is gone and the others."""
-        if gone in (self.one, self.other):
-            self.one = self.other = NOBODY
-            self.of_one = self.of_other = 0
-        if self.more:
+        """Forget the offers between a peer that left and the others."""
+        if self._numbers:
             for other in others:
-                self.more.pop(Direction(gone, other), None)
-                self.more.pop(Direction(other, gone), None)
+                self._numbers.pop((gone, other), None)
+                self._numbers.pop((other, gone), None)
+
+    def clear(self) -> None:
+        """Forget all offers."""
+        self._numbers.clear()

@@ -1,8 +1,8 @@
-"""Who is in a room: its peers, and its users with their connections."""
+"""The members of a room: its peers, and its users with their connections."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import structs
 
@@ -15,17 +15,27 @@ if TYPE_CHECKING:
 
 
 class Roster:
-    """The members of one room, in the order they joined; adding or removing one twice changes nothing."""
+    """The members of one room on all nodes, in join order. Adding or removing a member twice changes nothing.
 
-    __slots__ = ("_members", "_peers", "_users", "peer")
+    `local` has the members of this node with the stamp of their messages; the stamp is empty while a member leaves.
+    `let_go` are the members of this node that were told that they are out, while the others were not told yet.
+    `watching` are the local members that want to know of detached peers.
+    """
+
+    __slots__ = ("_members", "_metadata", "_peers", "_users", "_verified", "let_go", "local", "peer", "watching")
 
     peer: Callable[[PeerId], Member | None]
     """The peer with an id."""
 
     def __init__(self) -> None:
+        self.local: dict[Incarnation, bytes] = {}
+        self.watching: dict[Incarnation, None] = {}
+        self.let_go: set[Incarnation] = set()
         self._members: dict[Incarnation, Member] = {}
         self._peers: dict[PeerId, Member] = {}
         self._users: dict[UserId, int] = {}
+        self._metadata: dict[UserId, dict[str, Any]] = {}  # of users that have any
+        self._verified: set[UserId] = set()  # users whose connections have access tokens
         self.peer = self._peers.get
 
     def __len__(self) -> int:
@@ -35,7 +45,7 @@ class Roster:
         return incarnation in self._members
 
     def add(self, member: Member) -> None:
-        """Take a member in."""
+        """Add a member."""
         if member.incarnation in self._members:
             return
         self._members[member.incarnation] = member
@@ -43,13 +53,21 @@ class Roster:
             self._peers[cast("PeerId", member.id)] = member
         else:
             user = cast("UserId", member.id)
-            self._users[user] = self._users.get(user, 0) + 1
+            connections = self._users[user] = self._users.get(user, 0) + 1
+            if not member.verified:
+                self._verified.discard(user)
+            elif connections == 1:
+                self._verified.add(user)
+            if member.metadata:
+                self._metadata[user] = member.metadata
 
     def remove(self, incarnation: Incarnation) -> Member | None:
-        """Let a member go and return it; None if it is not here. Only this incarnation goes, never a later one."""
+        """Remove a member and return it; None if it is not here. A later incarnation of the same peer stays."""
         member = self._members.pop(incarnation, None)
         if member is None:
             return None
+        self.release(incarnation)
+        self.let_go.discard(incarnation)
         if member.kind is Kind.PEER:
             peer = cast("PeerId", member.id)
             known = self._peers.get(peer)
@@ -60,49 +78,87 @@ class Roster:
             self._users[user] -= 1
             if not self._users[user]:
                 del self._users[user]
+                self._metadata.pop(user, None)
+                self._verified.discard(user)
         return member
 
-    def mark(self, incarnation: Incarnation, *, away: bool) -> Member | None:
-        """Note that a member is away or back, and return it; None if that changes nothing."""
-        member = self._members.get(incarnation)
-        if member is None or member.away is away:
-            return None
-        member = self._members[incarnation] = structs.replace(member, away=away)
-        if member.kind is Kind.PEER:
-            self._peers[cast("PeerId", member.id)] = member
-        return member
+    def release(self, incarnation: Incarnation) -> None:
+        """Note that a member is not local any more."""
+        self.local.pop(incarnation, None)
+        self.watching.pop(incarnation, None)
 
-    def move(self, incarnation: Incarnation, node: NodeId, moves: int) -> Member | None:
-        """Note that a member is at another node now, and return it; None if it is not here."""
+    def clear(self) -> None:
+        """Remove all members."""
+        for members in (self.local, self.watching, self._members, self._peers, self._users, self._metadata):
+            members.clear()
+        self.let_go.clear()
+        self._verified.clear()
+
+    def set_presence(self, incarnation: Incarnation, *, detached: bool) -> Member | None:
+        """Note that a member is detached or attached, and return it; None if that changes nothing."""
         member = self._members.get(incarnation)
-        if member is None:
+        if member is None or member.detached is detached:
             return None
-        member = self._members[incarnation] = structs.replace(member, node=node, moves=moves)
+        return self._replace(structs.replace(member, detached=detached))
+
+    def move(self, incarnation: Incarnation, node: NodeId, epoch: int) -> Member | None:
+        """Note that a member is at another node, and return it; None if it is not here."""
+        self.let_go.discard(incarnation)
+        member = self._members.get(incarnation)
+        return None if member is None else self._replace(structs.replace(member, node=node, epoch=epoch))
+
+    def update(self, kind: Kind, member_id: PeerId | UserId, metadata: dict[str, Any]) -> bool:
+        """Set the metadata of a peer, or of all connections of a user; return False if that changes nothing."""
+        if kind is Kind.PEER:
+            peer = self.peer(cast("PeerId", member_id))
+            changed = [] if peer is None else [peer]
+        else:
+            changed = [one for one in self._members.values() if one.kind is kind and one.id == member_id]
+            if changed:
+                self._metadata[cast("UserId", member_id)] = metadata
+        changed = [one for one in changed if one.metadata != metadata]
+        for member in changed:
+            self._replace(structs.replace(member, metadata=metadata))
+        return bool(changed)
+
+    def _replace(self, member: Member) -> Member:
+        self._members[member.incarnation] = member
         if member.kind is Kind.PEER:
             self._peers[cast("PeerId", member.id)] = member
         return member
 
     def member(self, incarnation: Incarnation) -> Member | None:
-        """The member with this incarnation."""
+        """The member with an incarnation."""
         return self._members.get(incarnation)
-
-    def kind(self, incarnation: Incarnation) -> Kind | None:
-        """In which roster an incarnation is."""
-        member = self._members.get(incarnation)
-        return None if member is None else member.kind
-
-    def peers(self) -> Iterable[Member]:
-        """Every peer, once, in join order."""
-        return self._peers.values()
-
-    def connections_of(self, user_id: UserId) -> int:
-        """How many connections of a user are here."""
-        return self._users.get(user_id, 0)
-
-    def users(self) -> Iterable[UserId]:
-        """Every user, once, in the order of their first connection."""
-        return self._users
 
     def members(self) -> Iterable[Member]:
         """Every connection, peers and users, in join order."""
         return self._members.values()
+
+    def peers(self) -> Iterable[Member]:
+        """Every peer, in join order."""
+        return self._peers.values()
+
+    def users(self) -> Iterable[tuple[UserId, dict[str, Any], bool]]:
+        """Every user once with its metadata and whether it is verified, in the order of their first connection."""
+        metadata, verified = self._metadata, self._verified
+        return ((user, metadata.get(user, {}), user in verified) for user in self._users)
+
+    def connections_of(self, user_id: UserId) -> int:
+        """The number of connections of a user."""
+        return self._users.get(user_id, 0)
+
+    def audience_size(self, kind: Kind) -> int:
+        """The number of other members, on all nodes, that are told of a peer's update, or of what a user says."""
+        return max(0, len(self._members) - (0 if kind is Kind.PEER else len(self._peers)) - 1)
+
+    def local_users(self, except_for: Incarnation | None) -> list[Incarnation]:
+        """The local connections of users, but for one."""
+        members, user = self._members, Kind.USER
+        return [one for one in self.local if members[one].kind is user and one != except_for]
+
+    def audience(self, member: Member) -> list[Incarnation]:
+        """The local members that are told of a member's join and leave: of peers all, of users the users."""
+        if member.kind is Kind.PEER:
+            return [one for one in self.local if one != member.incarnation]
+        return self.local_users(except_for=member.incarnation)

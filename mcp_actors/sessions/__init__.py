@@ -1,6 +1,9 @@
-"""Sessions: what survives a broken connection - who it is, the rooms it is in, and what may not have arrived."""
+"""Sessions: what survives a broken connection: the client's identity, its rooms, and its undelivered messages."""
 
+from mcp_actors.sessions.confinement import forbidden
+from mcp_actors.sessions.greeting import Greeting
+from mcp_actors.sessions.ports import ClientConnection, SessionLimits
 from mcp_actors.sessions.registry import Sessions
-from mcp_actors.sessions.session import VERIFIED, Session, Wire
+from mcp_actors.sessions.session import VERIFIED, Session
 
-__all__ = ["VERIFIED", "Session", "Sessions", "Wire"]
+__all__ = ["VERIFIED", "ClientConnection", "Greeting", "Session", "SessionLimits", "Sessions", "forbidden"]

@@ -1,274 +1,279 @@
-"""The sessions of this node: opened, found again by their tokens, taken over from other nodes, ended in time."""
+"""The sessions of this node: opened, resumed, migrated from and to other nodes, and ended in time."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from msgspec import structs
 
-from mcp_actors.broker import Note
-from mcp_actors.protocol.errors import Unavailable
-from mcp_actors.protocol.events import LeaveReason
+from mcp_actors.broker import SessionRecord
+from mcp_actors.memory_budget import MemoryBudget
+from mcp_actors.protocol.errors import SignalingError, Unavailable
+from mcp_actors.protocol.events import LeaveReason, Removal
 from mcp_actors.protocol.identifiers import RoomId
-from mcp_actors.sessions.outcasts import Outcast, Outcasts, refusal
-from mcp_actors.sessions.session import Session
-from mcp_actors.sessions.takeover import (
+from mcp_actors.sessions.detached import DetachedSessions
+from mcp_actors.sessions.migration import (
     NEW_NODE_PATIENCE,
     OLD_NODE_PATIENCE,
-    Arrival,
-    TakeOver,
     hand_over,
-    leave_behind,
+    list_rooms,
+    migrate_in,
+    persist,
 )
-from mcp_actors.sessions.tokens import Claim, Tokens, new_session_id
+from mcp_actors.sessions.migration_buffer import MigrationBuffer
+from mcp_actors.sessions.resume_tokens import ResumeToken, ResumeTokens, new_session_id
+from mcp_actors.sessions.revocation import refusal
+from mcp_actors.sessions.session import Session
+from mcp_actors.sessions.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from mcp_actors.node import Node
     from mcp_actors.protocol.events import Kind
-    from mcp_actors.sessions.session import Wire
+    from mcp_actors.protocol.identifiers import RoomId
+    from mcp_actors.sessions.ports import ClientConnection, SessionLimits
 
 log = structlog.get_logger("mcp_actors.session")
 
-TICK = 0.25
-"""Seconds between looks at who has been away for too long."""
+CLIENT_PATIENCE = NEW_NODE_PATIENCE + OLD_NODE_PATIENCE + 1.0
+"""Seconds a client waits for its session to migrate here, before it is told to try again."""
 
-ARRIVAL_PATIENCE = NEW_NODE_PATIENCE + OLD_NODE_PATIENCE + 1.0
-"""Seconds that a client waits for its session to arrive from another node, before it is told to try again."""
+ACQUIRE_SECONDS = NEW_NODE_PATIENCE + 1.0
+"""Seconds in which no other node can acquire a session that is migrating here."""
 
-TAKING = NEW_NODE_PATIENCE + 1.0
-"""Seconds in which a session that a node is taking over is taken over by no other."""
+UNREACHED = 2**32
+"""More messages than a client can have received since it asked to resume."""
+
+RESUMABLE = (State.ATTACHED, State.DETACHED)
 
 
 class Sessions:
-    """The sessions of a node.
+    """The sessions of a node, and the `SessionOwner` of each. `secret` seals the resume tokens.
 
-    `secret` seals the tokens. `window`: seconds a session waits for its client; 0 lets none wait. `max_frames`,
-    `max_bytes`: what is kept for a session until it is known to have arrived. `max_away`: sessions that wait at once.
+    `by_id`: all sessions that can be resumed or are migrating, and the revoked ones until their window is over.
+    `detached`: those that wait for their clients.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        secret: bytes,
-        *,
-        window: float,
-        max_frames: int,
-        max_bytes: int,
-        max_rooms: int,
-        max_away: int,
-    ) -> None:
+    def __init__(self, node: Node, secret: bytes, limits: SessionLimits, memory: MemoryBudget | None = None) -> None:
+        self.memory = MemoryBudget() if memory is None else memory
+        self.by_id: dict[str, Session] = {}
+        self.detached = DetachedSessions[Session](limits.max_detached, limits.max_address_detached)
         self._node = node
-        self._shared = node.broker.shared and window > 0
-        self.window = window
-        self.max_frames = max_frames
-        self.max_bytes = max_bytes
-        self.max_rooms = max_rooms
-        self._tokens = Tokens(secret)
-        self._max_away = max_away
-        self._sessions: dict[str, Session] = {}
-        self._leaving: dict[Session, float] = {}  # for other nodes, since when
-        self._arriving: dict[str, asyncio.Task[None]] = {}
-        self._handing_over: dict[str, asyncio.Task[None]] = {}
-        self._away: dict[Session, float] = {}  # since when, the longest first
-        self._outcasts = Outcasts(window, max_away)
+        self._limits = limits
+        self._is_shared = node.broker.shared and limits.window > 0
+        self._tokens = ResumeTokens(secret)
+        self._timers: dict[Session, asyncio.TimerHandle] = {}  # one for each state that does not last
+        self._revoked: dict[Session, None] = {}  # oldest first
+        self._migrations: dict[str, asyncio.Task[None]] = {}
+        self._handovers: dict[Session, asyncio.Task[None]] = {}
+        self._departures: dict[str, asyncio.Event] = {}  # set when the session has left this node
 
-    def __len__(self) -> int:
-        return len(self._sessions)
-
-    def open(self, kind: Kind, identity: str, wire: Wire) -> Session:
-        """A session for a new client. `identity`: who it is in all rooms, empty where it has an id in each."""
-        session = Session(self, kind, identity, wire, new_session_id())
-        if self.window:
-            self._sessions[session.id] = session
+    def open(self, kind: Kind, identity: str, connection: ClientConnection) -> Session:
+        """Open a session for a new client. `identity` is its id in all rooms, empty if it has one in each."""
+        session = Session(self, self._limits, kind, identity, new_session_id(), connection)
+        if self._limits.window:
+            self.by_id[session.id] = session
         return session
 
-    # ---------------------------------------------------------------------------------------------------------- tokens
-
     def token(self, session: Session) -> str:
-        """The token with which a next connection goes on with a session; empty where sessions do not wait."""
-        return self._tokens.make(session.id, session.generation) if self.window else ""
+        """Return the token with which the client resumes the session; empty if sessions cannot be resumed."""
+        return self._tokens.seal(session.id, session.generation) if self._limits.window else ""
 
-    def find(self, token: str, kind: Kind, identity: str) -> Session | None:
-        """The session of this node a token is for; None if it is for none, used up, or the session has ended.
+    def is_token_of(self, token: str, session: Session) -> bool:
+        """Whether a token was given to the client of this session, on any of its connections."""
+        opened = self._tokens.open(token)
+        return opened is not None and opened.session == session.id
 
-        A token is used up once the client is known to have the next: the reply that brought that may have been lost.
-        Raises `Kicked` or `RoomClosed` if moderators put it out of all its rooms.
-        """
-        claim = self._tokens.read(token)
-        reason = None if claim is None else self._outcasts.reason(*claim, kind, identity)
-        if reason is not None:
-            raise refusal(reason).final()
-        session = None if claim is None else self._sessions.get(claim.session)
-        if claim is None or session is None or (session.kind, session.identity) != (kind, identity):
-            return None
-        return session if session.oldest <= claim.generation <= session.generation else None
-
-    # ------------------------------------------------------------------------------------------ from and to other nodes
-
-    async def take_over(
-        self, token: str, kind: Kind, identity: str, received: int, at: Mapping[RoomId, str]
+    async def resume(
+        self,
+        token: str,
+        kind: Kind,
+        identity: str,
+        received: int,
+        offsets: Mapping[RoomId, str],
+        charged_to: str = "",
     ) -> Session | None:
-        """The session of another node a token is for, which is this node's from now on; None where `find` says so.
+        """Return the session of a token, migrated here if it is at another node; see `find` for None and errors.
 
-        `received`, `at`: what its client has, as the number of the last frame and the last place told in each room.
+        `received`, `offsets`: what the client has, as the number of its last message and the last offset in each room.
+        `charged_to`: its address.
+        Raises `Unavailable` if the migration takes too long; it goes on for the next attempt.
         """
-        claim = self._tokens.read(token)
-        if claim is None or not self._shared or self._has_later(claim):
-            return None
-        task = self._arriving.get(claim.session)
+        found, opened = self.find(token, kind, identity), self._tokens.open(token)
+        if found is not None or opened is None or not self._is_shared:
+            return found
+        task = self._migrations.get(opened.session)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._take_over(claim, kind, identity, received, at))
-            self._arriving[claim.session] = task
-            task.add_done_callback(lambda _task: self._arriving.pop(claim.session))
-        await asyncio.wait([task], timeout=ARRIVAL_PATIENCE)
-        if not task.done():  # it goes on: claims wait for a Redis that is away
+            here = self.by_id.get(opened.session)
+            if here is not None and here.state in RESUMABLE and opened.generation <= here.generation:
+                return None
+            task = asyncio.create_task(self._migrate_in(opened, kind, identity, received, offsets, charged_to))
+            self._migrations[opened.session] = task
+            task.add_done_callback(lambda task: self._migrated_in(opened.session, task))
+        await asyncio.wait([task], timeout=CLIENT_PATIENCE)
+        if not task.done():
             raise Unavailable("Your session is on its way here from another server; try again in a moment.")
         task.result()
         return self.find(token, kind, identity)
 
-    async def _take_over(
-        self, claim: Claim, kind: Kind, identity: str, received: int, at: Mapping[RoomId, str]
+    def find(self, token: str, kind: Kind, identity: str) -> Session | None:
+        """Return the session of a token at this node; None if there is none, it is another client's, or it is used up.
+
+        A token is used up once the client is known to have the next one. Raises `Kicked` or `RoomClosed` if the
+        session is revoked.
+        """
+        opened = self._tokens.open(token)
+        session = None if opened is None else self.by_id.get(opened.session)
+        if opened is None or session is None or (session.kind, session.identity) != (kind, identity):
+            return None
+        if session.state is State.REVOKED:
+            raise refusal(session.rooms.last_removal or Removal(LeaveReason.KICKED)).final()
+        is_good = session.state in RESUMABLE and session.oldest <= opened.generation <= session.generation
+        return session if is_good else None
+
+    async def _migrate_in(
+        self,
+        token: ResumeToken,
+        kind: Kind,
+        identity: str,
+        received: int,
+        offsets: Mapping[RoomId, str],
+        charged_to: str,
     ) -> None:
-        taken = await self._node.broker.take(claim.session, claim.generation, _whose(kind, identity), TAKING)
-        if taken is None:
+        owner = f"{kind}:{identity}"
+        acquired = await self._node.broker.acquire_session(token.session, token.generation, owner, ACQUIRE_SECONDS)
+        if acquired is None:
             return
-        await self._until_gone(claim.session)
-        session = Session(self, kind, identity, None, claim.session, taken.generation)
-        session.oldest = taken.oldest
-        for room, word in taken.out.items():
-            session.note_out(RoomId(room), LeaveReason(word))
-        work = TakeOver(self._node, session, taken, received, at)
-        if not await work.run(Arrival(self.max_frames, self.max_bytes)):
-            if session.out:
-                self.banish(session, next(reversed(session.out.values())))
-            return
-        if session.ended or session.leaving is not None:  # it was lost meanwhile, or goes on at yet another node
-            return
-        self._sessions[session.id] = session
-        self.note(session)
-        log.debug("session taken over", rooms=len(session.rooms()))
-        if not self.wait_for(session):
-            session.end(LeaveReason.TIMEOUT)
+        if token.session in self.by_id:  # it went to another node before, and is still to be handed over
+            await self._departures.setdefault(token.session, asyncio.Event()).wait()
+        if acquired.generation > token.generation + 1:  # the client may have been elsewhere since it sent this
+            received, offsets = received + UNREACHED, {}
+        buffer, unknown = MigrationBuffer(), received + self._limits.max_frames
+        session = Session(self, self._limits, kind, identity, token.session, migration=buffer, charged_to=charged_to)
+        session.generation, session.oldest = acquired.generation, acquired.oldest
+        session.rooms.removed.update(acquired.out)
+        self.by_id[session.id] = session
+        try:
+            await migrate_in(self._node, session, buffer, acquired, received, unknown, offsets)
+        finally:
+            if session.state is State.MIGRATING_IN:
+                session.end(LeaveReason.DISCONNECTED)
 
-    def _has_later(self, claim: Claim) -> bool:
-        """Whether the session is here, with a later connection than the one that a token was given to."""
-        session = self._sessions.get(claim.session)
-        return session is not None and session.generation >= claim.generation
+    def _migrated_in(self, session: str, task: asyncio.Task[None]) -> None:
+        """Forget a migration, whose client may have stopped waiting for it."""
+        del self._migrations[session]
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, SignalingError):
+            log.error("session could not be migrated", exc_info=error)
 
-    async def _until_gone(self, session_id: str) -> None:
-        """Wait until a session that was here before, went to another node and comes back from it, was handed over."""
-        while (task := self._handing_over.get(session_id)) or self._is_leaving(session_id):
-            await (asyncio.sleep(TICK / 10) if task is None else asyncio.wait([task]))
-
-    def _is_leaving(self, session_id: str) -> bool:
-        return session_id in self._sessions or any(session.id == session_id for session in self._leaving)
-
-    def leaves(self, session: Session) -> None:
-        """Another node has it now; what still comes for it here is to be handed over."""
-        self._away.pop(session, None)
-        self._sessions.pop(session.id, None)
-        self._node.broker.drop(session.id)
-        self._leaving[session] = asyncio.get_running_loop().time()
-
-    def hand_over(self, session: Session) -> None:
-        """Nothing more comes for it here, or it took too long."""
-        if self._leaving.pop(session, None) is not None:
-            task = asyncio.get_running_loop().create_task(hand_over(session))
-            self._handing_over[session.id] = task
-            task.add_done_callback(lambda _task: self._handing_over.pop(session.id))
-
-    def note(self, session: Session) -> None:
-        """Let the other nodes know of it, or what is new of it."""
-        if self._shared and not session.ended and session.leaving is None:
-            self._node.broker.note(_note(session))
-
-    # ---------------------------------------------------------------------------------------------------------- waiting
-
-    def wait_for(self, session: Session) -> bool:
-        """Give a session its time to come back; False if none is given."""
-        if not self.window or len(self._away) >= self._max_away:
+    def may_detach(self, session: Session) -> bool:
+        """See `SessionOwner`."""
+        if not (self._limits.window and self._limits.max_detached):
             return False
-        self._away[session] = asyncio.get_running_loop().time()
+        while (surplus := self.detached.surplus(session.kept.address)) is not None:
+            surplus.end(LeaveReason.TIMEOUT)
         return True
 
-    def back(self, session: Session) -> None:
-        """It is back."""
-        self._away.pop(session, None)
-        self.note(session)
+    def changed(self, session: Session) -> None:
+        """See `SessionOwner`."""
+        if self._is_shared and session.state in (*RESUMABLE, State.REVOKED):
+            self._node.broker.save_session(_record(session))
 
-    def forget(self, session: Session) -> None:
-        """It has ended."""
-        self._away.pop(session, None)
-        self._sessions.pop(session.id, None)
-        if self._leaving.pop(session, None) is None:
-            self._node.broker.forget(session.id)
+    def transitioned(self, session: Session) -> None:
+        """See `SessionOwner`."""
+        self.detached.discard(session, session.kept.address)
+        self._cancel_timer(session)
+        match session.state:
+            case State.ATTACHED:
+                self.changed(session)
+            case State.DETACHED:
+                self.detached.add(session, session.kept.address)
+                self._start_timer(session, self._limits.window, session.end, LeaveReason.TIMEOUT)
+            case State.MIGRATING_OUT:
+                self._node.broker.disown_session(session.id)
+                self._start_timer(session, OLD_NODE_PATIENCE, self.hand_over, session)
+            case State.ENDED:
+                self._forget(session)
+            case State.REVOKED if self._limits.window:
+                session.oldest = 0  # every token is answered with the reason
+                self.changed(session)
+                self._revoked[session] = None
+                self._start_timer(session, self._limits.window, self._forget, session)
+                if len(self._revoked) > self._limits.max_detached:
+                    self._forget(next(iter(self._revoked)))
 
-    def banish(self, session: Session, reason: LeaveReason) -> None:
-        """Moderators put it out of all its rooms: its client is told so at any node, for as long as it would wait."""
-        self._away.pop(session, None)
-        self._sessions.pop(session.id, None)
-        if not self.window:
-            return
-        now = asyncio.get_running_loop().time()
-        outcast = Outcast(session.kind, session.identity, session.oldest, now, reason)
-        if self._shared:
-            self._node.broker.note(_note(session))
-        self._forget_outcasts(self._outcasts.add(session.id, outcast))
+    def _start_timer(self, session: Session, seconds: float, expired: Callable[..., None], *args: Any) -> None:
+        self._timers[session] = asyncio.get_running_loop().call_later(seconds, expired, *args)
 
-    def _forget_outcasts(self, sessions: list[str]) -> None:
-        for session in sessions:
-            self._node.broker.forget(session)
+    def _cancel_timer(self, session: Session) -> None:
+        timer = self._timers.pop(session, None)
+        if timer is not None:
+            timer.cancel()
 
-    async def end_the_late(self) -> None:
-        """End the sessions that have been away for too long, for ever; hand over those that left, in time."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(TICK)
-            before = loop.time() - self.window
-            for session, since in list(self._away.items()):
-                if since > before:
-                    break
-                log.debug("session ended", waited=self.window)
-                session.end(LeaveReason.TIMEOUT)
-            self._forget_outcasts(self._outcasts.forget_the_late(loop.time()))
-            before = loop.time() - OLD_NODE_PATIENCE
-            for session, since in list(self._leaving.items()):
-                if since > before:
-                    break
-                self.hand_over(session)
+    def _forget(self, session: Session) -> None:
+        self._cancel_timer(session)
+        self._revoked.pop(session, None)
+        if self.by_id.pop(session.id, None) is not None and session.cutovers is None:
+            self._node.broker.delete_session(session.id)
+        departed = self._departures.pop(session.id, None)
+        if departed is not None:
+            departed.set()
+
+    def hand_over(self, session: Session) -> None:
+        """Hand a session that migrates out over, once: nothing more arrives for it here, or it took too long."""
+        if session not in self._handovers and not session.ended:
+            self._cancel_timer(session)
+            self._handovers[session] = task = asyncio.create_task(hand_over(session, self._node))
+            task.add_done_callback(lambda _task: self._handed_over(session))
+
+    def _handed_over(self, session: Session) -> None:
+        """Forget a handover; if the session is still in rooms here, the other node has a moment to claim these, too."""
+        del self._handovers[session]
+        if not session.ended:
+            self._start_timer(session, OLD_NODE_PATIENCE, session.end, LeaveReason.DISCONNECTED)
 
     async def stop(self) -> None:
-        """Let go of all sessions, as this node stops; other nodes may go on with those that wait for their clients."""
-        if not self._shared:
-            for session in list(self._away):
-                session.end(LeaveReason.DISCONNECTED)
-            return
-        for task in list(self._arriving.values()):
+        """Let go of all sessions, as the node stops; other nodes can continue those that are detached or migrating.
+
+        A session that fails does not keep the others from being continued.
+        """
+        if self._is_shared:
+            await self._stop_shared()
+        for session in list(self.detached):
+            session.end(LeaveReason.DISCONNECTED)
+        for session in list(self._timers):
+            self._cancel_timer(session)
+
+    async def _stop_shared(self) -> None:
+        for task in list(self._migrations.values()):
             task.cancel()
-        await asyncio.gather(*self._arriving.values(), return_exceptions=True)
+        await asyncio.gather(*self._migrations.values(), return_exceptions=True)
         await self._node.broker.stop_reading()
-        await asyncio.gather(*self._handing_over.values())
-        for session in list(self._leaving):
-            await hand_over(session, stopped=self._node)
-        self._leaving.clear()
-        for session in list(self._away):
-            note = _note(session)
-            left = await leave_behind(self._node, session)
-            self._node.broker.note(structs.replace(note, left=left))
-        self._away.clear()
-        self._sessions.clear()
+        await asyncio.gather(*self._handovers.values(), return_exceptions=True)
+        for session in list(self.by_id.values()):
+            if session.state is State.MIGRATING_OUT:
+                await _try(hand_over(session, self._node, stopped=True))
+        for session in list(self.detached):
+            await _try(self._leave_behind(session))
+
+    async def _leave_behind(self, session: Session) -> None:
+        del self.by_id[session.id]  # or its end would delete its record
+        record = _record(session)
+        left = await persist(self._node, session)
+        self._node.broker.save_session(structs.replace(record, left=left))
 
 
-def _note(session: Session) -> Note:
-    rooms = [(room, place.member_id, place.incarnation, place.presence) for room, place in session.rooms()]
-    whose = _whose(session.kind, session.identity)
-    out = {str(room): str(reason) for room, reason in (session.out or {}).items()}
-    return Note(session.id, session.generation, session.oldest, whose, list(rooms), out=out)
+async def _try(work: Awaitable[None]) -> None:
+    try:
+        await work
+    except Exception:
+        log.exception("session could not be left to another node")
 
 
-def _whose(kind: Kind, identity: str) -> str:
-    return f"{kind}:{identity}"
+def _record(session: Session) -> SessionRecord:
+    rooms = list_rooms(session.rooms.present())
+    owner = f"{session.kind}:{session.identity}"
+    return SessionRecord(session.id, session.generation, session.oldest, owner, rooms, out=dict(session.rooms.removed))

@@ -1,390 +1,391 @@
-"""One session: the outlet of its rooms, and what it keeps for its client.
-
-It numbers every frame, writes it to its connection if it has one, and keeps it until the client is known to have it: a
-pong says so of all that was written before its ping. Without a connection it is *away*, and waits for the client to
-come back with its token; when that takes too long, it ends. When the client comes back at another node, the session
-*leaves*: what still comes for it is kept until all of it has come, and handed over. At that node it *arrives*: what
-comes for it there waits, without numbers, for what comes from the first.
-"""
+"""One client across its connections, as the rooms of this node see it."""
 
 from __future__ import annotations
 
-from collections import deque
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mcp_actors.protocol.errors import AlreadyInRoom, CloseCode, NotInRoom, TooManyRooms
-from mcp_actors.protocol.events import LeaveReason
-from mcp_actors.protocol.handover import SessionState
-from mcp_actors.protocol.identifiers import shown
-from mcp_actors.sessions.outcasts import CLOSE_CODES, refusal
+from mcp_actors.protocol.codec import JSON, error_message
+from mcp_actors.protocol.errors import CloseCode
+from mcp_actors.protocol.events import Kind, LeaveReason
+from mcp_actors.protocol.outgoing import Outgoing, Relayed
+from mcp_actors.sessions.confinement import confine, forbidden, origin
+from mcp_actors.sessions.greeting import Greeting, charge_join, join_reply
+from mcp_actors.sessions.kept import Kept
+from mcp_actors.sessions.memberships import Memberships
+from mcp_actors.sessions.replay_buffer import ReplayBuffer
+from mcp_actors.sessions.revocation import CLOSE_CODES
+from mcp_actors.sessions.state import TRANSITIONS, IllegalTransition, State
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable, Iterable
 
-    from mcp_actors.actors.mail import Greeting
+    from mcp_actors.memory_budget import MemoryBudget
     from mcp_actors.node import Membership
-    from mcp_actors.protocol.events import Kind
-    from mcp_actors.protocol.handover import Handover
+    from mcp_actors.protocol.events import Removal
+    from mcp_actors.protocol.handover import Handover, SessionState
     from mcp_actors.protocol.identifiers import RoomId
-    from mcp_actors.sessions.registry import Sessions
-    from mcp_actors.sessions.takeover import Arrival
-
+    from mcp_actors.room.effects import Welcome
+    from mcp_actors.sessions.late_handover import LateHandover
+    from mcp_actors.sessions.migration_buffer import MigrationBuffer
+    from mcp_actors.sessions.ports import ClientConnection, SessionLimits
 
 VERIFIED = "\0"
-"""Stands before the identity of a session that an access token began. No claimed id begins so: ids are printable."""
+"""Prefix of the identity of a client with an access token. No claimed id starts with it: ids are printable."""
 
+ACKNOWLEDGE_EVERY = 32_768
+"""Bytes in the replay buffer before the client is pinged for an acknowledgement between two heartbeats.
 
-class Wire(Protocol):
-    """A connection, as its session sees it."""
-
-    def put(self, frame: bytes) -> bool:
-        """Write a frame; False if the connection is closed."""
-
-    def ping(self) -> None:
-        """Ask the client what it has; see `Session.ponged`."""
-
-    def close(self, code: CloseCode, leave: LeaveReason = LeaveReason.DISCONNECTED) -> None:
-        """Close the connection."""
-
-
-ASK_AFTER = 32_768
-"""Bytes that are kept until the client is asked for what of it it has, rather than at the next heartbeat.
-
-Else whoever is sent much would take as much memory as may be kept for a client. A half of this and twice as much cost
-the same CPU, as far as that could be told from noise.
+Half of it and twice as much cost the same CPU, within the noise of the measurement.
 """
 
 
+class SessionOwner(Protocol):
+    """The registry of a session, as the session sees it."""
+
+    memory: MemoryBudget
+    """Counts what sessions keep."""
+
+    def may_detach(self, session: Session) -> bool:
+        """Whether a session may wait for its client. Another one may have to end."""
+
+    def transitioned(self, session: Session) -> None:
+        """Follow the session into its new state."""
+
+    def changed(self, session: Session) -> None:
+        """Tell other nodes of the session's rooms and tokens."""
+
+    def hand_over(self, session: Session) -> None:
+        """Hand a session that migrates out over: nothing more arrives for it here."""
+
+
 class Session:
-    """One client, through one connection or several in turn; see `Outlet`."""
+    """The `ClientPort` of one client; see `State` for what becomes of the messages that rooms send to it.
+
+    A session begins with a `connection`, or with a `migration` from another node. `generation` counts its connections,
+    each of which gets a resume token; `oldest` is the first whose token is accepted, as later tokens may not have
+    reached the client. `cutovers` is set while the session migrates out: the rooms that have moved, and whether
+    everything that other nodes sent here has arrived. `late` is set if the session went on without a handover.
+    """
 
     __slots__ = (
-        *("_asked", "_bytes", "_enough", "_greeted", "_is_brief", "_is_given", "_kept", "_lost_before"),
-        *("_max_frames", "_memberships", "_registry", "_wire"),
-        *("arrival", "ended", "generation", "id", "identity", "kind", "leaving", "number", "oldest", "out"),
+        *("_acknowledge_above", "_connection", "_greetings", "_has_unused_token", "_is_numbered", "_owner"),
+        "_token_sent_in",
+        *("congested", "cutovers", "detached", "ended", "generation", "id", "identity", "kept", "kind", "late"),
+        *("migration", "oldest", "replay", "rooms", "state"),
     )
 
     def __init__(
-        self, registry: Sessions, kind: Kind, identity: str, wire: Wire | None, session_id: str, generation: int = 1
+        self,
+        owner: SessionOwner,
+        limits: SessionLimits,
+        kind: Kind,
+        identity: str,
+        session_id: str,
+        connection: ClientConnection | None = None,
+        migration: MigrationBuffer | None = None,
+        charged_to: str = "",
     ) -> None:
         self.id = session_id
         self.kind = kind
         self.identity = identity
-        self.generation = generation
-        """Counts its connections: each uses up the token of the one before."""
-        self.oldest = generation
-        """The first whose token the client may still have: replies that brought later ones may have been lost."""
-        self.ended = False
-        self.number = 0
-        """That of its last frame."""
-        self.arrival: Arrival | None = None
-        """While it arrives from another node."""
-        self.leaving: dict[RoomId, bool] | None = None
-        """While it leaves for another node: in which rooms it did, and whether nothing more comes of each."""
-        self.out: dict[RoomId, LeaveReason] | None = None
-        """The rooms that moderators put it out of, and how; at most as many as it may be in."""
-        self._registry = registry
-        self._wire = wire
-        self._greeted = 0
-        self._is_given = wire is not None  # the token of this generation, to a connection
-        self._lost_before = 0  # the first number after frames were lost that were for it
-        self._memberships: dict[RoomId, Membership] = {}
-        self._kept: deque[bytes] | None = None
-        self._bytes = 0
-        self._is_brief = not registry.window  # it ends with its connection
-        self._max_frames = registry.max_frames
-        self._note_asked(0)
+        self.generation = self.oldest = 1
+        self.state = State.ATTACHED if migration is None else State.MIGRATING_IN
+        self.detached = self._has_unused_token = migration is not None
+        self.ended = self.congested = False
+        self.rooms = Memberships(limits.max_rooms)
+        self.replay = ReplayBuffer(limits.max_frames, limits.max_bytes)
+        self.migration = migration
+        self.late: LateHandover | None = None
+        self.cutovers: dict[RoomId, bool] | None = None
+        self._owner = owner
+        self._connection = connection
+        self._greetings: dict[RoomId, list[Greeting]] = {}  # for the replies to joins under way, in their order
+        self._is_numbered = limits.window > 0
+        self._token_sent_in: float = 0
+        self._acknowledge_above = ACKNOWLEDGE_EVERY
+        self.kept = Kept(self, owner.memory, charged_to if connection is None else connection.charged_to)
 
-    # ------------------------------------------------------------------------------------------------------- outgoing
-
-    @property
-    def verified(self) -> bool:
-        """Whether an access token said who it is."""
-        return self.identity.startswith(VERIFIED)
-
-    @property
-    def away(self) -> bool:
-        """Whether frames wait for the client to come back."""
-        return self._wire is None
-
-    def put(self, frame: bytes) -> bool:
-        """See `Outlet`."""
-        if self.ended or self.arrival is not None or self._is_brief:
-            return self._divert(frame)
-        self.number += 1
-        numbered = b'{"delivery":%d,' % self.number + frame[1:]
-        kept = self._kept
-        if kept is None:
-            kept = self._kept = deque()
-        kept.append(numbered)
-        self._bytes += len(numbered)
-        if self._wire is not None:
-            self._wire.put(numbered)  # which may find the client too slow, and end the session if none more may wait
-        if self._bytes > self._enough or len(kept) > self._max_frames:
-            self._bound()
+    def send(self, message: Outgoing | Relayed) -> bool:
+        """Send or keep a message; False if it will never be delivered."""
+        if self.ended or (self.rooms.forbidden and origin(message) in self.rooms.forbidden):
+            return False
+        head, body = message.encoded(JSON)
+        replay, connection = self.replay, self._connection
+        if not self._is_numbered:
+            return connection is not None and connection.send(JSON.prefix(head, None), body)
+        if connection is None:
+            hold = self.kind is Kind.PEER and isinstance(message, Relayed)
+            replay.keep(head, body, message.room, hold=hold, alone=len(self.rooms) <= 1)
+            if replay.bytes > self.kept.count_above:
+                self.kept.count()
+            return True
+        number = replay.append(head, body, message.room)
+        connection.send(JSON.prefix(head, number), body)  # it may close a slow client, and so end the session
+        if replay.bytes > self.kept.count_above:
+            self.kept.count()
+            if replay.bytes > self._acknowledge_above and self._connection is not None:
+                self._acknowledge_above = replay.bytes + ACKNOWLEDGE_EVERY
+                self._connection.ping()
         return not self.ended
 
-    def _divert(self, frame: bytes) -> bool:
-        """Take a frame where that is not to number, keep and write it."""
-        if self._is_brief:
-            return self._wire is not None and self._wire.put(frame)
-        return not self.ended and self.arrival is not None and self.arrival.put(frame)
+    def has_room(self, message: Relayed) -> bool:
+        """Whether another peer's message can wait until the client is back, or has read what it was sent before."""
+        head, body = message.encoded(JSON)
+        size = len(head) + len(body)
+        if self._connection is not None:
+            return self._connection.has_room(size)
+        return self.ended or self.replay.has_room(size, message.room, alone=len(self.rooms) <= 1)
 
-    def _bound(self) -> None:
-        """Keep no more than may be, and ask a client for which much is kept what of it it has."""
-        kept = self._kept
-        while kept and (len(kept) > self._max_frames or self._bytes > self._registry.max_bytes):
-            self._bytes -= len(kept.popleft())
-        if self._wire is not None and self._bytes - self._asked > ASK_AFTER:
-            self._note_asked(self._bytes)
-            self._wire.ping()
+    def charge_waiting(self, size: int) -> None:
+        """Charge the client for a message that waits for another one that does not keep up."""
+        if self._connection is not None:
+            self._connection.costs.charge_waiting(size)
 
-    def _note_asked(self, kept: int) -> None:
-        """Bytes that were kept when the client was asked last what it has; 0 once it has answered."""
-        self._asked = kept
-        self._enough = min(kept + ASK_AFTER, self._registry.max_bytes)
-
-    def close(self, code: CloseCode) -> None:
-        """See `Outlet`."""
-        if self._wire is not None:
-            self._wire.close(code)
-        self.end(LeaveReason.DISCONNECTED)
-
-    def ponged(self, received: int) -> None:
-        """The client is there, and has the frames up to a number."""
-        kept = self._kept
-        if kept is not None:
-            there = received - (self.number - len(kept))
-            if there >= len(kept):
-                self._kept = None
-                self._bytes = 0
-            else:
-                for _ in range(there):
-                    self._bytes -= len(kept.popleft())
-        self._note_asked(0)
-        if self.oldest < self.generation and received >= self._greeted:
+    def acknowledge(self, received: int) -> None:
+        """Take the client's word that it has the messages up to a number."""
+        self.replay.acknowledge(received)
+        self.kept.count()
+        self._acknowledge_above = ACKNOWLEDGE_EVERY
+        if self.oldest < self.generation and received >= self._token_sent_in:
             self.oldest = self.generation
-            self._registry.note(self)
+            self._owner.changed(self)
 
-    # ----------------------------------------------------------------------------------------------------- connections
+    def token_sent(self) -> None:
+        """Note that the last message tells the client its latest resume token."""
+        self._token_sent_in = self.replay.last
 
-    def attach(self, wire: Wire, received: int) -> bool:
-        """Go on with a new connection, whose client has seen the frames up to a number; whether it gets all others."""
-        old, self._wire = self._wire, wire
-        if self._is_given:
+    def attach(self, connection: ClientConnection, received: int, address: str = "") -> bool:
+        """Continue on another connection, whose client has the messages up to a number; whether it gets all others.
+
+        `address`: that of the client, if it is for bans.
+        """
+        if not self._has_unused_token:
             self.generation += 1
-        self._is_given = True
-        self._greeted = 2**53
-        self._registry.back(self)
+        self._has_unused_token = False
+        self._token_sent_in = inf  # no message has told it yet
+        old, self._connection = self._connection, connection
+        self._transition(State.ATTACHED)
+        self.kept.move(connection.charged_to)
         if old is not None:
             old.close(CloseCode.REPLACED)
-        else:
-            self.mark_rooms(away=False)
-        kept = tuple(self._kept or ())
-        oldest, newest = self.number - len(kept), self.number
-        for number, frame in enumerate(kept, oldest + 1):
-            if number > received:
-                wire.put(frame)
-        return oldest <= received <= newest and received >= self._lost_before
+        if old is None or address:
+            self.rooms.mark(detached=False, address=address)
+        is_complete = self.replay.is_complete(received)
+        size = 0
+        for number, head, body in self.replay.after(received):
+            connection.send(JSON.prefix(head, number), body)
+            size += len(body)
+        connection.costs.charge_reply(size)
+        return is_complete
 
-    def greeted(self) -> None:
-        """What was written last tells the client its latest token."""
-        self._greeted = self.number
-
-    def lost(self, wire: Wire, reason: LeaveReason, *, final: bool) -> None:
-        """A connection is gone; `final` if the client meant it."""
-        if self._wire is not wire or self.ended:
+    def connection_lost(self, connection: ClientConnection, reason: LeaveReason, *, final: bool) -> None:
+        """Wait for the client to come back, unless it meant to leave (`final`) or is in no room."""
+        if self._connection is not connection or self.ended:
             return
-        self._wire = None
-        if final or not self._memberships or not self._registry.wait_for(self):
+        self._connection = None
+        if final or not self.rooms.present() or not self._owner.may_detach(self):
             self.end(reason)
         else:
-            self.mark_rooms(away=True)
+            self._transition(State.DETACHED)
+            self.rooms.mark(detached=True)
+
+    def close(self, code: CloseCode) -> None:
+        """Close the connection and end the session."""
+        if self._connection is not None:
+            self._connection.close(code)
+        self.end(LeaveReason.DISCONNECTED)
 
     def end(self, reason: LeaveReason) -> None:
-        """Leave all rooms, for good."""
+        """End the session and leave all rooms; it is revoked if moderators are the reason."""
         if self.ended:
             return
-        self.ended = True
-        self._kept = None
-        self._bytes = 0
-        self._registry.forget(self)
-        memberships, self._memberships = self._memberships, {}
-        for membership in memberships.values():
-            membership.end(reason)
+        code, connection = CLOSE_CODES.get(reason), self._connection
+        self._transition(State.ENDED if code is None else State.REVOKED)
+        self.rooms.end(reason)
+        if code is not None and connection is not None:
+            connection.close(code)
 
-    def mark_rooms(self, *, away: bool) -> None:
-        """Let the rooms know whether there is a client."""
-        for membership in self._memberships.values():
-            membership.mark(away=away)
+    def _transition(self, state: State) -> None:
+        if state not in TRANSITIONS[self.state]:
+            raise IllegalTransition(f"The session is {self.state.value} and cannot become {state.value}.")
+        self.state = state
+        self.detached = state is not State.ATTACHED
+        self.congested = False
+        if not TRANSITIONS[state]:
+            self.ended = True
+            self._connection = None
+            self.replay.acknowledge(self.replay.last)
+            self.kept.close()
+        self.kept.count()
+        self._owner.transitioned(self)
 
-    # ------------------------------------------------------------------------------------------------------------ rooms
-
-    def rooms(self) -> list[tuple[RoomId, Membership]]:
-        """The rooms it is in, or is joining, and its place in each."""
-        return list(self._memberships.items())
-
-    def membership(self, room: RoomId) -> Membership:
-        """The membership in a room. Raises `NotInRoom`."""
-        membership = self._memberships.get(room)
-        if membership is None:
-            raise NotInRoom(f"You are not in room {shown(room)}; join it first.")
-        return membership
-
-    def is_in(self, room: RoomId) -> bool:
-        """Whether it has a membership in a room."""
-        return room in self._memberships
-
-    def expel(self, room: RoomId) -> None:
-        """Leave a room that it may not be in any more."""
-        self._memberships.pop(room).end(LeaveReason.LEFT)
-        self._registry.note(self)
-
-    def put_out(self, room: RoomId, reason: LeaveReason) -> None:
-        """See `Outlet`."""
-        if self.ended:
-            return
-        self._memberships.pop(room, None)
-        self.note_out(room, reason)
-        if self.arrival is not None:  # `go_on` sees to it; nothing more is handed over of that room
-            self.arrival.handed_over(room, None)
-            return
-        if self.leaving is not None:
-            self.leaving.pop(room, None)
-            self._hand_over_if_complete()
-        elif self._memberships:
-            self._registry.note(self)
-        else:
-            self._banish(reason)
-
-    def note_out(self, room: RoomId, reason: LeaveReason) -> None:
-        """Remember that it may not come back to a room."""
-        self.out = self.out or {}
-        self.out[room] = reason
-        while len(self.out) > self._registry.max_rooms:
-            del self.out[next(iter(self.out))]
-
-    def _banish(self, reason: LeaveReason) -> None:
-        """End for good, with a client that can come back to nothing."""
-        self.ended = True
-        self._kept = None
-        self._bytes = 0
-        self._registry.banish(self, reason)
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            wire.close(CLOSE_CODES[reason])
-
-    def expect_welcome(self, room: RoomId) -> None:
-        """Raise `Kicked` or `RoomClosed` if it wants to come back to a room that it was put out of."""
-        reason = (self.out or {}).get(room)
-        if reason is not None:
-            raise refusal(reason, room)
-
-    def may_be(self, room: RoomId, member_id: str) -> bool:
-        """Whether it is not in a room under another id."""
-        membership = self._memberships.get(room)
-        return membership is None or membership.member_id == member_id
-
-    def may_enter(self, room: RoomId) -> None:
-        """Raise `AlreadyInRoom` or `TooManyRooms` if the room cannot be joined."""
-        if room in self._memberships:
-            raise AlreadyInRoom(f"You are in room {shown(room)} already.")
-        most = self._registry.max_rooms
-        if len(self._memberships) >= most:
-            text = f"A connection can be in {most} rooms; leave one, or open another connection."
-            raise TooManyRooms(text, limit=most)
-
-    def enter(
-        self,
-        room: RoomId,
-        membership: Membership,
-        greeting: Greeting,
-        *,
-        presence: bool = False,
-        moderator: bool = False,
+    def join(
+        self, room: RoomId, membership: Membership, entered: Awaitable[None], greeting: Greeting
     ) -> Awaitable[None]:
-        """Join a room. Nothing is read from the client meanwhile: what it sent after its join finds it in the room."""
-        entered = membership.enter(self, greeting, presence=presence, moderator=moderator)
-        self._memberships[room] = membership
-        return self._entered(room, entered)
+        """Join a room that was asked just now; the outcome is awaited."""
+        self._greetings.setdefault(room, []).append(greeting)
+        self.rooms[room] = membership
+        self.rooms.forbidden.pop(room, None)
+        self.rooms.joining.add(room)
+        self._owner.changed(self)  # before the client hears of it, as it may resume at another node at once
+        return self._joined(room, membership, entered, greeting)
 
-    async def _entered(self, room: RoomId, entered: Awaitable[None]) -> None:
+    async def _joined(self, room: RoomId, membership: Membership, entered: Awaitable[None], greeting: Greeting) -> None:
         try:
             await entered
         except Exception:
-            self._memberships.pop(room, None)
+            self.rooms.discard(room, membership)
+            _forget_greeting(self._greetings, room, greeting)
+            self._owner.changed(self)
             raise
-        if self.out:
-            self.out.pop(room, None)  # it is a newcomer there
-        self._registry.note(self)
-
-    async def leave(self, room: RoomId, request_id: Any) -> None:
-        """Leave a room. Raises `NotInRoom`."""
-        membership = self.membership(room)
-        try:
-            await membership.leave(request_id)
         finally:
-            self._memberships.pop(room, None)
-            self._registry.note(self)
+            self.rooms.joining.discard(room)
+            if not self.rooms.joining:
+                self.kept.joined()
+        if self.rooms.removed.pop(room, None) is not None:
+            self._owner.changed(self)
 
-    # ------------------------------------------------------------------------------------------ from and to other nodes
+    async def rejoin(self, room: RoomId, greeting: Greeting) -> None:
+        """Send the reply to a join again, to a client that has come back."""
+        welcomed = self.rooms.membership(room).come_back()
+        self._greetings.setdefault(room, []).append(greeting)
+        try:
+            await welcomed
+        finally:
+            _forget_greeting(self._greetings, room, greeting)
 
-    def go_on(
-        self, memberships: dict[RoomId, Membership], state: SessionState, waiting: list[bytes], *, lossy: bool
-    ) -> None:
-        """Be what it was at another node, and take what came for it here since; `lossy`: some is missing between."""
-        self.arrival = None
-        if self.ended:  # one of its rooms was lost meanwhile
-            for membership in memberships.values():
-                membership.end(LeaveReason.DISCONNECTED)
+    def welcome(self, room: RoomId, welcome: Welcome) -> None:
+        """Send the reply to a join."""
+        greetings = self._greetings.get(room)
+        greeting = greetings[0] if greetings else Greeting()
+        _forget_greeting(self._greetings, room, greeting)
+        if room in self.rooms.forbidden:
+            self.send(Outgoing(error_message(forbidden(room, greeting.request_id))))
             return
-        out = self.out or {}
-        self._memberships = {room: place for room, place in memberships.items() if room not in out}
-        self.number = state.number
-        self._lost_before = state.number + 1 if lossy else 0
-        self._kept = deque(state.kept) or None
-        self._bytes = sum(map(len, state.kept))
-        self._bound()
-        for frame in waiting:
-            self.put(frame)
-        if out and not self._memberships:
-            self._banish(next(reversed(out.values())))
+        reply = Outgoing(join_reply(self.kind, room, welcome, greeting), welcome.offset)
+        connection = self._connection
+        self.send(reply)
+        if connection is not None:
+            charge_join(connection.costs, reply, welcome)
 
-    def recovered(self, frame: bytes) -> None:
-        """See `Outlet`."""
-        if self.arrival is not None:
-            self.arrival.recovered.append(frame)
+    def leave(self, room: RoomId, request_id: Any) -> Awaitable[None]:
+        """Leave a room: the session is out of it at once, and the reply is awaited. Raises `NotInRoom`."""
+        membership = self.rooms.leaving[room] = self.rooms.membership(room)
+        del self.rooms[room]
+        return self._left(room, membership, membership.leave(request_id))
 
-    def handed_over(self, room: RoomId, told: Handover | None) -> None:
-        """See `Outlet`."""
-        if self.arrival is not None:
-            self.arrival.handed_over(room, told)
+    async def _left(self, room: RoomId, membership: Membership, left: Awaitable[None]) -> None:
+        try:
+            await left
+        finally:
+            if room not in (self.cutovers or ()):  # else the member has moved to another node and stays in the room
+                self.rooms.discard(room, membership)
+                self._owner.changed(self)
 
-    def moved(self, room: RoomId) -> None:
-        """See `Outlet`."""
+    def confine(self, lets_into: Callable[[RoomId], bool], received: int) -> list[RoomId]:
+        """Leave the rooms that the client's access token does not allow, and return them; nothing more comes from them.
+
+        Of their messages, the client gets none above the number that it has received.
+        """
+        left = confine(self.rooms, self.replay, lets_into, received)
+        if left:
+            self._owner.changed(self)
+        return left
+
+    def removed(self, room: RoomId, removal: Removal) -> None:
+        """Forget a room from which moderators removed the client; the session ends if it was the last one."""
         if self.ended:
             return
-        if self.leaving is None:
-            self.leaving = {}
-            wire, self._wire = self._wire, None
-            if wire is not None:
-                wire.close(CloseCode.REPLACED)
-            self._registry.leaves(self)
-        self.leaving[room] = False
+        self.rooms.remove(room, removal)
+        if self.migration is not None:
+            self.migration.handed_over(room, None)
+        elif self.cutovers is not None:
+            self.cutovers.pop(room, None)
+            self._hand_over_if_complete()
+        elif self.rooms.present():
+            self._owner.changed(self)
+        else:
+            self.end(removal.how)
 
-    def complete(self, room: RoomId) -> None:
-        """See `Outlet`."""
-        if self.leaving is not None:
-            self.leaving[room] = True
+    def recovered(self, message: Outgoing | Relayed) -> None:
+        """Take a message that the previous node did not hand over."""
+        if self.migration is not None:
+            self.migration.recovered.append(message)
+
+    def handed_over(self, room: RoomId, told: Handover | None) -> None:
+        """Take what the previous node knows of a membership; None if that node is lost."""
+        if self.late is not None:
+            self.late.handed_over(told)
+            self.late.deliver(self.rooms)
+        elif self.migration is not None:
+            self.migration.handed_over(room, told)
+
+    def activate(
+        self,
+        memberships: dict[RoomId, Membership],
+        state: SessionState,
+        messages: Iterable[Outgoing | Relayed],
+        *,
+        lossy: bool,
+    ) -> bool:
+        """Continue from the state at the previous node, with `messages`, and what rooms have sent here since.
+
+        `lossy`: messages after the state were lost. Returns False if that is so, or what rooms sent was too much.
+        """
+        self.migration = None
+        if self.ended:
+            for membership in memberships.values():
+                membership.end(LeaveReason.DISCONNECTED)
+            return False
+        self.rooms.update((room, place) for room, place in memberships.items() if room not in self.rooms.removed)
+        sent, lossy = self.replay.kept(), lossy or not self.replay.is_complete(0)
+        self.replay.restore(state, lossy=lossy)
+        came = [(*message.encoded(JSON), message.room) for message in messages]
+        for head, body, room in [*came, *sent]:
+            self.replay.append(head, body, room, hold=True)
+        if self.cutovers is not None:
+            self._hand_over_if_complete()
+        elif self.rooms and not self._owner.may_detach(self):
+            self.end(LeaveReason.TIMEOUT)
+        elif self.rooms:
+            self._transition(State.DETACHED)
+            self._owner.changed(self)
+        else:
+            removal = self.rooms.last_removal
+            self.end(LeaveReason.TIMEOUT if removal is None else removal.how)
+        if self.late is not None:
+            self.late.deliver(self.rooms)
+        return not lossy
+
+    def moved(self, room: RoomId) -> bool:
+        """Begin to migrate out, as another node has claimed the membership; False if the session has ended."""
+        if self.ended:
+            return False
+        if self.cutovers is None:
+            self.cutovers = {}
+            connection, self._connection = self._connection, None
+            self._transition(State.MIGRATING_OUT)
+            if connection is not None:
+                connection.close(CloseCode.REPLACED)
+        self.cutovers[room] = False
+        if room in self.rooms.leaving:
+            self.rooms.setdefault(room, self.rooms.leaving.pop(room))
+        return True
+
+    def cutover_complete(self, room: RoomId) -> None:
+        """Note that everything has arrived that other nodes sent to the membership here."""
+        if self.cutovers is not None and not self.ended:
+            self.cutovers[room] = True
             self._hand_over_if_complete()
 
     def _hand_over_if_complete(self) -> None:
-        if all((self.leaving or {}).get(one) for one in self._memberships):
-            self._registry.hand_over(self)
+        cutovers = self.cutovers or {}
+        if self.migration is None and all(cutovers.get(room) for room in self.rooms):
+            self._owner.hand_over(self)
 
-    def depart(self) -> SessionState:
-        """End here, with nobody told: another node has it. What it has kept is returned."""
-        self.ended = True
-        self._memberships = {}
-        kept, self._kept = list(self._kept or ()), None
-        return SessionState(self.number, kept)
+
+def _forget_greeting(greetings: dict[RoomId, list[Greeting]], room: RoomId, greeting: Greeting) -> None:
+    kept = [one for one in greetings.pop(room, ()) if one is not greeting]
+    if kept:
+        greetings[room] = kept

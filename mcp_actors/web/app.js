@@ -7,24 +7,21 @@ import {LocalMedia} from "./media.js";
 import {cleanName, randomId, randomName, subjectOf} from "./names.js";
 import {People} from "./people.js";
 import {Signaling} from "./signaling.js";
-import {Unreached} from "./unreached.js";
+import {Unreachable} from "./unreachable.js";
 
 const DEFAULT_ROOM = "lobby";
-const RETRY_PAUSE = 1000; // milliseconds
-const CONNECTING_TAKES = 10_000;
+const RETRY_DELAY = 1000; // milliseconds
+const CONNECT_TIMEOUT = 10_000;
 const TOKEN_NEEDED = new Set([4502, 4503]); // close codes
 
 const $ = (id) => document.getElementById(id);
-const roomInAddress = () => new URLSearchParams(location.search).get("room")?.trim() || DEFAULT_ROOM;
+/** A room's name as the server accepts it, whatever keyboard or link it comes from. */
+const asRoom = (text) => text.normalize().replace(/\s+/g, " ").trim();
+const roomInAddress = () => asRoom(new URLSearchParams(location.search).get("room") ?? "") || DEFAULT_ROOM;
+const endpoint = (path) => new URL(path, location.href.replace(/^http/, "ws"));
 
-function endpoint(path) {
-  const url = new URL(path, location.href);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  return url;
-}
-
-/** Session storage differs between two tabs, and may be forbidden. */
-function remembered(key, value) {
+/** Reads or writes session storage, which differs between tabs. Browsers may forbid it: then the result is null. */
+function stored(key, value) {
   try {
     if (value !== undefined) sessionStorage.setItem(key, value);
     return sessionStorage.getItem(key);
@@ -33,15 +30,15 @@ function remembered(key, value) {
   }
 }
 
-/** The access token that the address brings, which it then no longer shows: who copies it must not become us. */
+/** Moves the access token from the address to the session storage, so that copying the address does not share it. */
 function takeToken() {
   const url = new URL(location.href);
-  const brought = url.searchParams.get("token");
-  if (brought === null) return remembered("token") || undefined;
+  const token = url.searchParams.get("token");
+  if (token === null) return stored("token") || undefined;
   url.searchParams.delete("token");
   history.replaceState(null, "", url);
-  remembered("token", brought);
-  return brought || undefined;
+  stored("token", token);
+  return token || undefined;
 }
 
 const token = takeToken();
@@ -49,41 +46,40 @@ const subject = token && subjectOf(token);
 
 const self = {
   id: subject ?? randomId(),
-  name: remembered("name") || cleanName(subject, randomName()),
+  name: stored("name") || cleanName(subject, randomName()),
   joinedAs: "",
   room: roomInAddress(),
   inRoom: false,
   wantsRoom: true,
   hadCamera: false,
   hadMicrophone: false,
-  askingForCamera: false,
+  requestingDevices: false,
   needsToken: false,
   problem: "",
 };
-remembered("name", self.name);
+stored("name", self.name);
 
 const signaling = new Signaling(endpoint("/ws/signaling/"), {token});
 const call = new Call(signaling);
 const chat = new Chat(endpoint("/ws/mcp/"), self.id, {token});
 const media = new LocalMedia(self.id, self.name);
 const people = new People(self.id);
-const unreached = new Unreached(call);
+const unreachable = new Unreachable(call);
 const panel = new ChatPanel(chat, people, self);
 globalThis.mcpActors = {signaling, call, chat, media};
 
-/* What the page shows of all that. */
+/* Rendering */
 
 function showStatus() {
   const joining = !self.inRoom && signaling.state !== "reconnecting";
   const state = !self.wantsRoom ? "closed" : joining ? "connecting" : signaling.state;
-  const words = {
+  $("status").dataset.state = state;
+  $("status-text").textContent = {
     connecting: "Connecting",
     open: "Connected",
-    reconnecting: call.peers.size ? "Reconnecting, the call goes on" : "Reconnecting",
+    reconnecting: call.peers.size ? "Reconnecting, the call continues" : "Reconnecting",
     closed: "Not in the room",
-  };
-  $("status").dataset.state = state;
-  $("status-text").textContent = words[state];
+  }[state];
 }
 
 function showButton(id, icon, label) {
@@ -97,7 +93,7 @@ function showControls() {
   $("mute").disabled = !audio;
   $("mute").dataset.muted = String(Boolean(audio) && muted);
   showButton("mute", audio && !muted ? "mic" : "mic-off", !audio ? "No mic" : muted ? "Unmute" : "Mute");
-  $("camera").disabled = self.askingForCamera || !self.wantsRoom;
+  $("camera").disabled = self.requestingDevices || !self.wantsRoom;
   $("camera").dataset.source = source;
   showButton("camera", filming ? "picture" : "camera", filming ? "Stop camera" : "Use camera");
   $("leave").classList.toggle("danger", self.wantsRoom);
@@ -112,29 +108,42 @@ function showRoom() {
   document.title = `${self.room} · mcp_actors call`;
 }
 
-function showInvitation() {
-  $("invitation").hidden = !(self.inRoom && people.size === 1);
-}
+const showSelf = () => people.showSelf(self.name, media, self.inRoom);
+const showInvitation = () => ($("invitation").hidden = !(self.inRoom && people.size === 1));
 
 function showAll() {
-  people.showSelf(self.name, media, self.inRoom);
+  showSelf();
   showStatus();
   showControls();
   showInvitation();
   showProblem();
 }
 
-function unreachedInWords() {
-  if (!unreached.peers.size || !self.inRoom || signaling.state !== "open") return "";
-  const names = [...unreached.peers].map(({id}) => people.nameOf(id));
-  const who = names.slice(0, 3).join(", ") + (names.length > 3 ? " and others" : "");
-  const why = "networks that hide addresses need camera permission, mDNS or a TURN server";
-  return `Connected to the server, but not to ${who} yet: ${why}.`;
+function listNames(peers) {
+  const names = peers.map(({id}) => people.nameOf(id));
+  return names.slice(0, 3).join(", ") + (names.length > 3 ? " and others" : "");
+}
+
+/** Peers whose offer or answer the server refuses: no camera permission and no TURN server would help. */
+function describeRefused() {
+  const refused = [...call.peers.values()].filter(({problem}) => problem);
+  if (!refused.length || !self.inRoom) return "";
+  const {code, message} = refused[0].problem;
+  const what = message === undefined ? "what the other page sends" : "what this page sends";
+  return `No call with ${listNames(refused)}: the server refuses ${what} (${code}). ${message ?? ""}`.trim();
+}
+
+function describeUnreachable() {
+  const others = [...unreachable.peers].filter(({problem}) => !problem);
+  if (!others.length || !self.inRoom || signaling.state !== "open") return "";
+  const list = listNames(others);
+  const cause = "networks that hide addresses need camera permission, mDNS or a TURN server";
+  return `Connected to the server, but not to ${list} yet: ${cause}.`;
 }
 
 function showProblem() {
-  const text = self.problem || unreachedInWords();
-  if ($("problem").textContent !== text) $("problem").textContent = text; // it is read out
+  const text = self.problem || describeRefused() || describeUnreachable();
+  if ($("problem").textContent !== text) $("problem").textContent = text; // screen readers announce each change
   $("problem").hidden = !text;
   if ($("token-form").hidden !== self.needsToken) return;
   $("token-form").hidden = !self.needsToken;
@@ -149,44 +158,48 @@ function toast(text) {
   toastTimer = setTimeout(() => ($("toast").hidden = true), 4000);
 }
 
-/* In and out of rooms, one step after the other. */
+/* Joining and leaving, one step at a time */
 
 let steps = Promise.resolve();
-const nextStep = (step) => (steps = steps.then(step).catch((error) => console.warn(error.message)));
+const enqueue = (step) => (steps = steps.then(step).catch((error) => console.warn(error.message)));
 
-/** Does again what fails for the moment only, as when the connection is lost just now. */
-async function insist(action) {
+/** Repeats an action while its error is retryable, for example because the server is full, and says so meanwhile. */
+async function retry(action) {
   for (;;) {
     try {
       return await action();
     } catch (error) {
-      if (!error.retryable) throw error;
-      await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE));
+      if (!error.retryable || error.code === "peer-id-taken") throw error; // the client itself has retried an id of its own
+      self.problem = `You are not in the room yet: ${error.message}`;
+      showProblem();
+      await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY));
       if (!self.wantsRoom) throw error;
     }
   }
 }
 
-async function goIn() {
+async function joinRoom() {
   if (!self.wantsRoom || self.inRoom) return;
   self.problem = "";
   self.needsToken = false;
   try {
     self.joinedAs = self.name;
-    await insist(() => call.join(self.room, self.id, {name: self.name}));
+    await retry(() => call.join(self.room, self.id, {name: self.name}));
     self.inRoom = true;
+    self.problem = "";
     showAll();
-    await insist(() => chat.join(self.room));
-    panel.notice(`You are in room ${self.room}.`);
+    await retry(() => chat.join(self.room));
+    self.problem = "";
+    panel.showNotice(`You are in room ${self.room}.`);
   } catch (error) {
     if (error.code === "unauthorized") self.needsToken = true;
-    const why = self.needsToken && !token ? "This server asks for an access token." : error.message;
-    if (self.wantsRoom) giveUp(`Joining did not work: ${why}`);
+    const cause = self.needsToken && !token ? "This server asks for an access token." : error.message;
+    if (self.wantsRoom) giveUp(`You could not join: ${cause}`);
   }
   showAll();
 }
 
-async function goOut() {
+async function leaveRoom() {
   self.inRoom = false;
   await Promise.all([call.leave(), chat.leave()]);
   showAll();
@@ -194,10 +207,10 @@ async function goOut() {
 
 function enter() {
   self.wantsRoom = true;
-  if (self.hadCamera || self.hadMicrophone) useCamera(false, self.hadCamera);
+  if (self.hadCamera || self.hadMicrophone) useDevices(false, self.hadCamera);
   self.hadCamera = self.hadMicrophone = false;
   showAll();
-  nextStep(goIn);
+  enqueue(joinRoom);
 }
 
 function leave() {
@@ -205,10 +218,9 @@ function leave() {
   self.hadCamera = media.source === "camera";
   self.hadMicrophone = media.audio !== null;
   media.release();
-  if (signaling.state !== "open") signaling.close(); // do not wait for a connection only to leave
-  if (chat.state !== "open") chat.close();
-  nextStep(async () => {
-    await goOut();
+  for (const connection of [signaling, chat]) if (connection.state !== "open") connection.close(); // do not wait to connect
+  enqueue(async () => {
+    await leaveRoom();
     if (self.wantsRoom) return;
     signaling.close();
     chat.close();
@@ -217,7 +229,7 @@ function leave() {
   showAll();
 }
 
-/** Leaves because something is wrong for good, and says what; the button to join starts anew. */
+/** Leaves after a permanent error; the person can join again with the button. */
 function giveUp(text) {
   self.problem = text;
   leave();
@@ -225,28 +237,29 @@ function giveUp(text) {
 
 function changeRoom(room) {
   if (room === self.room && self.wantsRoom) return;
-  nextStep(goOut);
-  nextStep(() => {
+  enqueue(leaveRoom);
+  enqueue(() => {
     self.room = room;
     showRoom();
   });
   enter();
 }
 
-/* What the server and the others do. */
+/* Events of the server and of other people */
 
 for (const type of ["peer-added", "peer-changed"]) {
   call.addEventListener(type, ({detail: peer}) => {
     people.show(peer);
     showInvitation();
+    showProblem();
   });
 }
 call.addEventListener("peer-removed", ({detail: peer}) => {
   people.remove(peer.id);
   showInvitation();
+  showProblem();
 });
-
-unreached.addEventListener("changed", showProblem);
+unreachable.addEventListener("changed", showProblem);
 people.addEventListener("named", showProblem);
 
 for (const type of ["open", "reconnecting", "rejoined", "close"]) {
@@ -261,9 +274,9 @@ for (const connection of [signaling, chat]) {
   });
 }
 
-// A name changed after joining is told by `signal`; who comes later knows only the one we joined with.
-const tellName = (id) => signaling.signal(id, {profile: {name: self.name}}).catch(() => {});
-signaling.addEventListener("peer-joined", ({detail}) => self.name !== self.joinedAs && tellName(detail.peer_id));
+// A name that changed after joining is sent by `signal`: the roster has the one this page joined with.
+const sendName = (id) => signaling.signal(id, {profile: {name: self.name}}).catch(() => {});
+signaling.addEventListener("peer-joined", ({detail}) => self.name !== self.joinedAs && sendName(detail.peer_id));
 signaling.addEventListener("signal", ({detail: {sender, data}}) => {
   const peer = call.peers.get(sender);
   if (!peer || typeof data?.profile?.name !== "string") return;
@@ -272,25 +285,25 @@ signaling.addEventListener("signal", ({detail: {sender, data}}) => {
 });
 
 media.addEventListener("changed", () => {
-  call.send("audio", media.audio);
-  call.send("video", media.video);
+  call.replaceTrack("audio", media.audio);
+  call.replaceTrack("video", media.video);
   showAll();
 });
 
-/* What the person does. */
+/* Actions of the person */
 
-async function useCamera(asked, filming = true) {
-  self.askingForCamera = true;
+async function useDevices(requested, camera = true) {
+  self.requestingDevices = true;
   showControls();
   try {
-    await media.useCamera(filming);
-    if (!self.wantsRoom) media.release(); // left while the browser was asking
-    setTimeout(() => call.retry(), CONNECTING_TAKES); // the permission shows the browser addresses it had to hide
+    await media.useDevices(camera);
+    if (!self.wantsRoom) media.release(); // the person left while the browser was asking
+    setTimeout(() => call.retry(), CONNECT_TIMEOUT); // with the permission the browser no longer hides its addresses
   } catch (error) {
-    const why = error.name === "NotAllowedError" ? "The camera was not allowed." : `No camera: ${error.message}`;
-    if (asked) toast(`${why} The generated picture stays.`);
+    const cause = error.name === "NotAllowedError" ? "The camera was not allowed." : `There is no camera: ${error.message}.`;
+    if (requested) toast(`${cause} The generated picture stays.`);
   } finally {
-    self.askingForCamera = false;
+    self.requestingDevices = false;
     showControls();
   }
 }
@@ -302,26 +315,25 @@ async function copyLink() {
     await navigator.clipboard.writeText(link.href);
     toast("The link is copied.");
   } catch {
-    toast(link.href); // no clipboard outside secure contexts: show it
+    toast(link.href); // outside of secure contexts there is no clipboard
   }
 }
 
-$("camera").addEventListener("click", () => (media.source === "camera" ? media.useGenerated() : useCamera(true)));
+$("camera").addEventListener("click", () => (media.source === "camera" ? media.useGenerated() : useDevices(true)));
 $("mute").addEventListener("click", () => media.mute(!media.muted));
-$("copy").addEventListener("click", copyLink);
-$("invite").addEventListener("click", copyLink);
+for (const id of ["copy", "invite"]) $(id).addEventListener("click", copyLink);
 $("leave").addEventListener("click", ({detail: clicks}) => {
-  if (clicks > 1) return; // a double click does not leave and come back
+  if (clicks > 1) return; // the second half of a double click
   if (self.wantsRoom) leave();
   else enter();
 });
 addEventListener("keydown", (event) => {
-  if (event.repeat && event.target.closest?.("button")) event.preventDefault(); // nor does a key held down
+  if (event.repeat && event.target.closest?.("button")) event.preventDefault(); // a key held down presses once
 });
-$("room-input").addEventListener("input", () => ($("room-go").hidden = $("room-input").value.trim() === self.room));
+$("room-input").addEventListener("input", () => ($("room-go").hidden = asRoom($("room-input").value) === self.room));
 $("room-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const room = $("room-input").value.trim();
+  const room = asRoom($("room-input").value);
   if (!room) return;
   if (room !== self.room) history.pushState(null, "", `?${new URLSearchParams({room})}`);
   $("room-input").blur();
@@ -330,31 +342,31 @@ $("room-form").addEventListener("submit", (event) => {
 $("name").addEventListener("change", () => {
   self.name = cleanName($("name").value, self.name);
   $("name").value = media.name = self.name;
-  remembered("name", self.name);
+  stored("name", self.name);
   signaling.metadata = {name: self.name};
-  for (const id of call.peers.keys()) tellName(id);
-  people.showSelf(self.name, media, self.inRoom);
+  for (const id of call.peers.keys()) sendName(id);
+  showSelf();
 });
 $("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (remembered("token", $("token-input").value.trim()) !== null) location.reload(); // with an id, it is another person's page
-  else toast("This browser remembers nothing for this page; without that it cannot take a token here.");
+  if (stored("token", $("token-input").value.trim()) !== null) location.reload(); // the token may change the id
+  else toast("This browser stores nothing for this page, so the page cannot keep a token. Add it to the address.");
 });
 addEventListener("popstate", () => changeRoom(roomInAddress()));
 addEventListener("pagehide", () => {
-  call.leave(); // says so at once: nobody has to find out
+  call.leave(); // tells the others at once
   chat.leave();
 });
 addEventListener("pageshow", (event) => event.persisted && location.reload());
 
 $("name").value = self.name;
 showRoom();
-call.send("video", media.video);
+call.replaceTrack("video", media.video);
 
-// A video without a picture yet holds the page's "load" back, for ever where its peer cannot be reached: let that come first.
+// A video without a picture delays the page's "load" event, for ever if its peer cannot be reached: join after it.
 function start() {
   if (self.wantsRoom) enter();
-  if (self.wantsRoom) useCamera(false);
+  if (self.wantsRoom) useDevices(false);
 }
 if (document.readyState === "complete") start();
 else addEventListener("load", start, {once: true});

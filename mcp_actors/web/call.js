@@ -1,64 +1,74 @@
 /**
- * A call: one RTCPeerConnection to every other peer of the room, negotiated over Signaling.
+ * A mesh call: one RTCPeerConnection to every other peer of the room, negotiated over Signaling.
  *
- * Of two peers the one with the higher `order` is the polite one, whichever was there first: it makes the first offer, gives
- * way when both offer at once, and looks for another path (restarts ICE) when theirs breaks. Media outlives signaling: a peer
- * whose signaling dropped stays in the call, marked `away`, for as long as its media flows.
+ * Of two peers the one with the higher `order` is the polite one: it makes the first offer, yields when both offer at once, and
+ * restarts ICE when the path for media breaks. Media does not depend on signaling: a peer that has lost its signaling connection
+ * stays in the call, marked `away`, for as long as its media flows.
  */
 
-import {emit} from "./signaling.js";
+import {emit} from "./transport.js";
 
 const LEFT_ON_PURPOSE = new Set(["left", "kicked", "room-closed"]);
-const MOST_HELD_CANDIDATES = 100;
-const DELIVERY_ATTEMPTS = 4;
+const MAX_HELD_CANDIDATES = 100;
+const MAX_ATTEMPTS = 4;
+// Either the room is joined again, which restarts negotiation where necessary, or nobody waits for the message any more.
+const NEEDS_NO_REACTION = new Set([
+  ...["connection-lost", "unknown", "timeout", "closed", "cancelled"],
+  ...["not-in-room", "peer-not-found", "stale-negotiation"],
+]);
+const REPLACED = Symbol("the RTCPeerConnection was replaced");
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** The session id in an SDP's origin line: another one means another RTCPeerConnection. */
+/** The session id in the origin line of an SDP: it changes with the RTCPeerConnection. */
 const sessionOf = (description) => /^o=\S+ (\d+)/m.exec(description.sdp)?.[1];
 
-/** That line whole, with its version: another one means another description. */
+/** The complete origin line, with its version: it changes with the description. */
 const originOf = (description) => /^o=.*$/m.exec(description?.sdp)?.[0];
 
-/** Sends again what the server refuses for the moment only; what it refuses as stale, or for good, is nobody's concern. */
-async function deliver(send, wanted) {
-  for (let attempt = 1; wanted(); attempt++) {
+/** Sends a message again while the error is retryable and it is still wanted; returns an error that ends the attempts. */
+async function deliver(send, isWanted) {
+  for (let attempt = 1; isWanted(); attempt++) {
     try {
-      return await send();
+      await send();
+      return null;
     } catch (error) {
-      // It waited for the connection where the session went on; where it did not, rejoining compares notes with everybody.
-      if (!error.retryable || error.code === "connection-lost" || attempt === DELIVERY_ATTEMPTS) return undefined;
+      if (NEEDS_NO_REACTION.has(error.code)) return null;
+      if (!error.retryable || attempt === MAX_ATTEMPTS) return error;
       await sleep(500 * attempt);
     }
   }
-  return undefined; // overtaken by a later description
+  return null;
 }
 
 /** Another peer of the call. */
 export class Peer {
   #call;
-  #turn = Promise.resolve();
+  #queue = Promise.resolve();
+  #replaced; // rejected by `#replace` when this side starts over
+  #replace;
   #attached = false;
   #offering = false;
   #ignoring = false;
-  #held = [];
+  #heldCandidates = [];
   #session;
-  #numbers = {newest: 0, taken: 0}; // of the peer's offers, and of the offer whose description of the peer is set
+  #offers = {last: 0, applied: 0}; // numbers: of the peer's last offer, and of the offer whose description is set
 
   constructor(call, id) {
     this.#call = call;
-    /** @type {string} */
     this.id = id;
-    /** The server's join counter: who came first. */
+    /** The server's join counter. */
     this.order = 0;
-    /** What the peer told about itself when it joined: written by a stranger. */
+    /** Written by a stranger. */
     this.metadata = {};
-    /** Whether its signaling connection is gone (its media may be fine). */
+    /** Whether its signaling connection is lost (its media may be fine). */
     this.away = false;
+    /** Why there is no call, as far as the server refuses it: {code, message}, or null. `message` is absent if it is the peer's. */
+    this.problem = null;
     this.#open();
   }
 
-  /** Whether our side gives way, and makes the first offer. */
+  /** Whether this side yields, and makes the first offer. */
   get polite() {
     return this.#call.order > this.order;
   }
@@ -68,80 +78,83 @@ export class Peer {
     return this.pc.connectionState;
   }
 
-  /** Offers a connection, on a fresh RTCPeerConnection where this one has been used. */
+  /** Makes an offer, on a new RTCPeerConnection if this one was used before. */
   offer() {
     if (this.#attached) this.#reopen();
     this.#attach();
   }
 
   /**
-   * Goes on after signaling was away, on either side: what is connected is kept, for media does not depend on signaling.
-   * `unnoticed`: what was sent to us is lost, and the peer does not know of it, so that it will not begin.
+   * Continues after a loss of signaling on either side: a connected RTCPeerConnection is kept.
+   * `unnoticed`: messages to this side were lost without the peer knowing, so the peer will not start over.
    */
   resume(unnoticed = false) {
-    this.#numbers = {newest: 0, taken: 0}; // they begin anew with each join
+    this.#offers = {last: 0, applied: 0}; // numbers start again with each join
     if (this.state !== "connected") {
       if (this.polite || unnoticed) this.offer();
     } else if (this.pc.signalingState === "have-local-offer") {
-      this.#tell("offer", this.pc.localDescription); // it was lost, or its answer was
+      this.#send("offer", this.pc.localDescription); // it was lost, or its answer was
     }
   }
 
-  /** Starts over where no connection has come about. */
+  /** Starts over if there is no connection. */
   retry() {
     if (this.#attached && this.state !== "connected") this.offer();
   }
 
-  /** Takes a description or a candidate from the peer; they are handled one after the other. `negotiation`: of which offer. */
-  take(kind, value, negotiation) {
-    const numbers = this.#numbers;
-    const received = {value, negotiation, numbers};
-    if (kind === "offer" && negotiation) numbers.newest = Math.max(numbers.newest, negotiation);
-    this.#turn = this.#turn
-      .then(() => (kind === "ice-candidate" ? this.#takeCandidate(received) : this.#takeDescription(received)))
-      .catch((error) => console.warn(`${kind} of ${this.id} not used: ${error.name}`));
+  /** Notes that the server has refused a description, of this side or of the peer; or, with null, that one arrived. */
+  fail(problem) {
+    if (this.problem === problem) return;
+    this.problem = problem;
+    this.#call.changed(this);
   }
 
-  /** Sends another track, or none, from now on: needs no negotiation. */
-  async send(kind, track) {
+  /** Handles a description or candidate of the peer, one after the other; `negotiation` is the number of the offer. */
+  receive(kind, value, negotiation) {
+    const offers = this.#offers;
+    if (kind !== "ice-candidate") this.fail(null);
+    if (kind === "offer" && negotiation) offers.last = Math.max(offers.last, negotiation);
+    this.#enqueue({kind, value, negotiation, offers, pc: this.pc});
+  }
+
+  /** Sends another track, or none; needs no negotiation. */
+  async replaceTrack(kind, track) {
     if (!this.#attached) return;
     const transceivers = this.pc.getTransceivers().filter(({receiver}) => receiver.track.kind === kind);
     await Promise.all(transceivers.map(({sender}) => sender.replaceTrack(track)));
   }
 
-  close() {
-    this.pc.close();
-  }
-
   #open() {
     const pc = new RTCPeerConnection({iceServers: this.#call.iceServers});
-    /** @type {RTCPeerConnection} replaced when one of the two sides starts over */
+    /** Replaced when one of the two sides starts over. */
     this.pc = pc;
-    /** What the peer sends. */
+    this.#replaced = new Promise((_, reject) => (this.#replace = () => reject(REPLACED)));
+    this.#replaced.catch(() => {});
+    /** The media of the peer. */
     this.stream = new MediaStream();
     pc.ontrack = ({track}) => this.stream.addTrack(track);
-    pc.onicecandidate = ({candidate}) => this.#tell("candidate", candidate);
+    pc.onicecandidate = ({candidate}) => this.#send("candidate", candidate);
     pc.onnegotiationneeded = () => this.#negotiate(pc);
     pc.onconnectionstatechange = () => this.#stateChanged(pc);
   }
 
   #reopen() {
     this.pc.close();
+    this.#replace();
     this.#attached = this.#offering = this.#ignoring = false;
-    this.#held = [];
+    this.#heldCandidates = [];
     this.#session = undefined;
     this.#open();
     this.#call.changed(this);
   }
 
-  /** Makes our tracks part of the connection: the polite side before its offer, the other before its answer. */
+  /** Adds the local tracks: on the polite side before its offer, on the other before its answer. */
   #attach() {
     this.#attached = true;
     const transceivers = this.pc.getTransceivers();
     for (const [kind, track] of Object.entries(this.#call.tracks)) {
-      const offered = transceivers.filter(({receiver}) => receiver.track.kind === kind);
       if (this.pc.remoteDescription === null) this.pc.addTransceiver(track ?? kind, {direction: "sendrecv"});
-      for (const transceiver of offered) {
+      for (const transceiver of transceivers.filter(({receiver}) => receiver.track.kind === kind)) {
         transceiver.direction = "sendrecv";
         transceiver.sender.replaceTrack(track);
       }
@@ -152,7 +165,7 @@ export class Peer {
     try {
       this.#offering = true;
       await pc.setLocalDescription();
-      if (pc === this.pc) this.#tell(pc.localDescription.type, pc.localDescription);
+      if (pc === this.pc) this.#send(pc.localDescription.type, pc.localDescription);
     } catch (error) {
       console.warn(`No offer to ${this.id}: ${error.name}`);
     } finally {
@@ -160,62 +173,80 @@ export class Peer {
     }
   }
 
-  async #takeDescription({value: description, negotiation, numbers}) {
-    if (description.type === "offer" && negotiation < numbers.newest) return undefined; // the next one is waiting already
+  #enqueue(received) {
+    this.#queue = this.#queue
+      .then(() => this.#handle(received))
+      .catch((error) => console.warn(`${received.kind} of ${this.id} not used: ${error.name}`));
+  }
+
+  async #handle(received) {
+    try {
+      await (received.kind === "ice-candidate" ? this.#receiveCandidate(received) : this.#receiveDescription(received));
+    } catch (error) {
+      if (error !== REPLACED) throw error;
+      await this.#handle(received);
+    }
+  }
+
+  /** Waits for an operation of the current RTCPeerConnection: once that is closed, the promise would never be settled. */
+  #unlessReplaced(operation) {
+    return Promise.race([operation, this.#replaced]);
+  }
+
+  async #receiveDescription({value: description, negotiation, offers, pc: previous}) {
+    if (description.type === "offer" && negotiation < offers.last) return undefined; // a newer one is in the queue
+    if (description.type === "answer" && previous !== this.pc) return undefined; // to an offer of a replaced connection
     const session = sessionOf(description);
     if (this.#session !== undefined && session !== this.#session) {
-      // The peer has started over, so must we; an answer says that it no longer knew the connection we offered to continue.
+      // The peer has started over, so must we. An answer means that it no longer knew the connection of our offer.
       this.#reopen();
       if (description.type === "answer") return this.#attach();
     }
-    const glare = description.type === "offer" && (this.#offering || this.pc.signalingState !== "stable");
+    const weOffer = this.#offering || this.pc.signalingState !== "stable" || (this.#attached && this.#session === undefined);
+    const glare = description.type === "offer" && weOffer;
     this.#ignoring = glare && !this.polite;
     if (this.#ignoring) return undefined;
-    if (glare && this.#session === undefined) this.#reopen(); // rolling a first offer back would leave its transceivers behind
+    if (glare && this.#session === undefined) this.#reopen(); // rolling back a first offer would leave its transceivers behind
     const pc = this.pc;
-    await pc.setRemoteDescription(description); // rolls our own offer back where there is one
+    await this.#unlessReplaced(pc.setRemoteDescription(description)); // rolls back our own offer
     this.#session = session;
-    if (negotiation) numbers.taken = negotiation;
-    for (const received of this.#held.splice(0)) {
-      await this.#takeCandidate(received).catch((error) => console.warn(`candidate of ${this.id} not used: ${error.name}`));
-    }
+    if (negotiation) offers.applied = negotiation;
+    for (const received of this.#heldCandidates.splice(0)) this.#enqueue(received);
     if (description.type !== "offer") return undefined;
     if (!this.#attached) this.#attach();
-    await pc.setLocalDescription();
-    return this.#tell("answer", pc.localDescription, negotiation);
+    await this.#unlessReplaced(pc.setLocalDescription());
+    return this.#send("answer", pc.localDescription, negotiation);
   }
 
-  async #takeCandidate(received) {
+  async #receiveCandidate(received) {
     const {pc} = this;
-    const {value: candidate, negotiation, numbers} = received;
-    if (negotiation < numbers.taken) return; // of a description that was overtaken
+    const {value: candidate, negotiation, offers} = received;
+    if (negotiation < offers.applied) return; // of an outdated description
     const generation = candidate?.usernameFragment;
     const known = pc.remoteDescription && (!generation || pc.remoteDescription.sdp.includes(`a=ice-ufrag:${generation}`));
-    if (!known) {
-      if (!this.#ignoring && this.#held.length < MOST_HELD_CANDIDATES) this.#held.push(received);
-    } else if (candidate) {
-      await pc.addIceCandidate(candidate);
-    }
+    if (known && candidate) await this.#unlessReplaced(pc.addIceCandidate(candidate));
+    else if (!known && !this.#ignoring && this.#heldCandidates.length < MAX_HELD_CANDIDATES) this.#heldCandidates.push(received);
   }
 
-  #tell(what, value, negotiation) {
+  async #send(method, value, negotiation) {
     const {pc} = this;
-    const wanted = () => pc === this.pc && (what === "candidate" || originOf(pc.localDescription) === originOf(value));
-    deliver(() => this.#call.signaling[what](this.id, value, negotiation), wanted);
+    const isWanted = () => pc === this.pc && (method === "candidate" || originOf(pc.localDescription) === originOf(value));
+    const error = await deliver(() => this.#call.signaling[method](this.id, value, negotiation), isWanted);
+    if (method === "candidate" || !isWanted()) return;
+    this.fail(error && {code: error.code, message: error.message});
+    // The peer cannot know why it waits in vain.
+    if (error) this.#call.signaling.signal(this.id, {callProblem: {code: error.code}}).catch(() => {});
   }
 
   #stateChanged(pc) {
     if (pc !== this.pc) return;
+    if (pc.connectionState === "connected") this.problem = null;
     if (["disconnected", "failed"].includes(pc.connectionState) && this.polite) pc.restartIce();
     this.#call.changed(this);
   }
 }
 
-/**
- * The mesh.
- *
- * Events, each with the Peer as `detail`: "peer-added", "peer-changed" (name, stream, state, away), "peer-removed".
- */
+/** Events with the Peer as `detail`: "peer-added", "peer-changed" (metadata, stream, state, away or problem), "peer-removed". */
 export class Call extends EventTarget {
   /** @param {import("./signaling.js").Signaling} signaling */
   constructor(signaling) {
@@ -223,64 +254,66 @@ export class Call extends EventTarget {
     this.signaling = signaling;
     /** @type {Map<string, Peer>} */
     this.peers = new Map();
-    /** What we send; see send(). */
+    /** The local tracks, by kind. */
     this.tracks = {audio: null, video: null};
-    /** @type {RTCIceServer[]} told by the server */
+    /** @type {RTCIceServer[]} */
     this.iceServers = [];
-    /** Our own place in the order of joining. */
+    /** The local peer's join counter. */
     this.order = 0;
 
     const on = (type, handle) => signaling.addEventListener(type, ({detail}) => handle(detail));
-    on("rejoined", (joined) => this.#enter(joined));
-    on("peer-joined", (member) => this.#meet(member));
-    on("peer-left", ({peer_id, reason}) => this.#part(this.peers.get(peer_id), LEFT_ON_PURPOSE.has(reason)));
-    const take = (kind, {sender, negotiation}, value) => this.peers.get(sender)?.take(kind, value, negotiation);
-    on("offer", (detail) => take("offer", detail, detail.offer));
-    on("answer", (detail) => take("answer", detail, detail.answer));
-    on("ice-candidate", (detail) => take("ice-candidate", detail, detail.candidate));
+    on("rejoined", (joined) => this.#joined(joined));
+    on("peer-joined", (member) => this.#add(member));
+    on("peer-updated", ({peer_id, metadata}) => this.#updated(this.peers.get(peer_id), metadata));
+    on("signal", ({sender, data}) => {
+      if (typeof data?.callProblem?.code === "string") this.peers.get(sender)?.fail({code: data.callProblem.code});
+    });
+    on("peer-left", ({peer_id, reason}) => this.#left(this.peers.get(peer_id), LEFT_ON_PURPOSE.has(reason)));
+    for (const [kind, field] of Object.entries({offer: "offer", answer: "answer", "ice-candidate": "candidate"})) {
+      on(kind, (detail) => this.peers.get(detail.sender)?.receive(kind, detail[field], detail.negotiation));
+    }
   }
 
-  /** Joins a room and calls everybody in it; the same arguments and promise as Signaling.join. */
+  /** Joins a room and calls everybody in it; arguments and result are those of Signaling.join. */
   async join(room, peerId, metadata) {
     const joined = await this.signaling.join(room, peerId, metadata);
-    this.#enter(joined);
+    this.#joined(joined);
     return joined;
   }
 
-  /** Hangs up and leaves the room. */
   async leave() {
     for (const peer of [...this.peers.values()]) this.#remove(peer);
     await this.signaling.leave();
   }
 
   /** Sends this track of a kind ("audio", "video"), or null, to everybody from now on. */
-  async send(kind, track) {
+  async replaceTrack(kind, track) {
     this.tracks[kind] = track;
-    await Promise.all([...this.peers.values()].map((peer) => peer.send(kind, track)));
+    await Promise.all([...this.peers.values()].map((peer) => peer.replaceTrack(kind, track)));
   }
 
-  /** Starts over with everybody not connected: the camera's permission, say, shows the browser addresses it did not know. */
+  /** Starts over with every peer that is not connected. */
   retry() {
     for (const peer of this.peers.values()) peer.retry();
   }
 
-  /** For Peer: something about it changed. */
+  /** For Peer: something about it has changed. */
   changed(peer) {
     if (this.peers.get(peer.id) !== peer) return;
     if (peer.away && peer.state !== "connected") this.#remove(peer);
     else emit(this, "peer-changed", peer);
   }
 
-  #enter({peer_id, order, peers, ice_servers, resumed}) {
+  #joined({peer_id, order, peers, ice_servers, resumed}) {
     this.order = order;
     this.iceServers = ice_servers ?? [];
     const others = peers.filter((member) => member.peer_id !== peer_id);
     const present = new Set(others.map((member) => member.peer_id));
-    for (const peer of [...this.peers.values()]) if (!present.has(peer.id)) this.#part(peer, false);
-    for (const member of others) this.#meet(member, resumed);
+    for (const peer of [...this.peers.values()]) if (!present.has(peer.id)) this.#left(peer, false);
+    for (const member of others) this.#add(member, resumed);
   }
 
-  #meet({peer_id, order, metadata}, unnoticed = false) {
+  #add({peer_id, order, metadata}, unnoticed = false) {
     const known = this.peers.get(peer_id);
     const peer = known ?? new Peer(this, peer_id);
     Object.assign(peer, {order, metadata: metadata ?? {}, away: false});
@@ -289,7 +322,13 @@ export class Call extends EventTarget {
     peer.resume(unnoticed);
   }
 
-  #part(peer, onPurpose) {
+  #updated(peer, metadata) {
+    if (!peer) return;
+    peer.metadata = metadata ?? {};
+    this.changed(peer);
+  }
+
+  #left(peer, onPurpose) {
     if (!peer) return;
     peer.away = true;
     if (onPurpose) this.#remove(peer);
@@ -298,7 +337,7 @@ export class Call extends EventTarget {
 
   #remove(peer) {
     this.peers.delete(peer.id);
-    peer.close();
+    peer.pc.close();
     emit(this, "peer-removed", peer);
   }
 }

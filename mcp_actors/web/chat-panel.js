@@ -1,18 +1,21 @@
-/** The chat on the page. All it shows comes from strangers and is set as text. */
+/** The chat on the page. Its content comes from strangers and is always set as text. */
 
 import {cleanName, hueOf} from "./names.js";
 import {fromTemplate} from "./people.js";
 
-const LONGEST_CHAT = 300;
+const MAX_ENTRIES = 300;
+const SHOW_WAITING_AFTER = 1000; // milliseconds
+const MAY_HAVE_ARRIVED = new Set(["unknown", "timeout", "closed"]); // codes of errors
 
-/** Shows what a Chat hears, and says what is typed. */
+const [form, input, button, log] = ["form", "input", "send", "log"].map((name) => document.getElementById(`chat-${name}`));
+
+/** Shows the messages of a Chat, and sends what the person types. */
 export class ChatPanel {
   #chat;
   #people;
   #self;
   #enabled = false;
   #interrupted = false;
-  #log = document.getElementById("chat-log");
 
   /**
    * @param {import("./chat.js").Chat} chat
@@ -23,92 +26,92 @@ export class ChatPanel {
     this.#chat = chat;
     this.#people = people;
     this.#self = self;
-    chat.addEventListener("message", ({detail: {sender, content}}) => this.#show(sender, content));
-    chat.addEventListener("user-joined", ({detail}) => this.notice("joined.", detail.user_id));
-    chat.addEventListener("user-left", ({detail}) => this.notice("left.", detail.user_id));
-    chat.addEventListener("reconnecting", () => this.#tellInterruption(true));
-    chat.addEventListener("open", () => this.#tellInterruption(false));
+    chat.addEventListener("message", ({detail: {sender, content}}) => this.#showMessage(sender, content));
+    chat.addEventListener("user-joined", ({detail}) => this.showNotice("joined.", detail.user_id));
+    chat.addEventListener("user-left", ({detail}) => this.showNotice("left.", detail.user_id));
+    chat.addEventListener("reconnecting", () => this.#showInterruption(true));
+    chat.addEventListener("open", () => this.#showInterruption(false));
     people.addEventListener("named", ({detail}) => this.#rename(detail.id, detail.name));
-
-    const input = document.getElementById("chat-input");
-    document.getElementById("chat-form").addEventListener("submit", (event) => {
+    form.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (!chat.ready) return; // what is typed stays
+      if (!chat.ready) return; // keeps the text
       const text = input.value.trim();
       input.value = "";
       if (text) this.#say(text);
     });
   }
 
-  /** Lets the person type, or not. */
+  /** Whether the person may type. */
   set enabled(enabled) {
     this.#enabled = enabled;
     if (!enabled) this.#interrupted = false;
     this.refresh();
   }
 
-  /** Typing goes on while the chat is away, sending does not. */
+  /** While the chat is reconnecting, the person can type but not send. */
   refresh() {
-    document.getElementById("chat-input").disabled = !this.#enabled;
-    document.getElementById("chat-send").disabled = !this.#enabled || !this.#chat.ready;
+    input.disabled = !this.#enabled;
+    button.disabled = !this.#enabled || !this.#chat.ready;
   }
 
-  /** Shows a remark, about somebody or in general. */
-  notice(text, userId = undefined) {
+  /** Shows a notice, about a user or in general. */
+  showNotice(text, userId = undefined) {
     const entry = fromTemplate("notice-template");
-    if (userId !== undefined) this.#sign(entry, userId, userId);
+    if (userId !== undefined) this.#showAuthor(entry, userId, userId);
     entry.querySelector(".text").textContent = text;
     this.#append(entry);
   }
 
-  #tellInterruption(interrupted) {
+  #showInterruption(interrupted) {
     this.refresh();
     if (interrupted === this.#interrupted || this.#chat.room === null) return;
     this.#interrupted = interrupted;
-    this.notice(interrupted ? "The chat has lost its connection and tries to come back." : "The chat is back.");
+    this.showNotice(interrupted ? "The chat is disconnected and reconnects." : "The chat is connected again.");
   }
 
   async #say(text) {
     const content = {name: this.#self.name, text};
-    const entry = this.#show(this.#self.id, content);
+    const entry = this.#showMessage(this.#self.id, content);
+    const note = entry.querySelector(".status-note");
+    const timer = setTimeout(() => (note.textContent = "waiting for the server"), SHOW_WAITING_AFTER);
     try {
       await this.#chat.say(content);
-    } catch {
+      note.textContent = "";
+    } catch (error) {
       entry.classList.add("failed");
-      entry.querySelector(".fate").textContent = "not sent";
+      note.textContent = MAY_HAVE_ARRIVED.has(error.code) ? "may not have arrived" : `not sent: ${error.message}`;
+    } finally {
+      clearTimeout(timer);
     }
   }
 
-  /** Content is {name, text} from pages like this one, and any JSON from others. */
-  #show(userId, content) {
+  /** The content is {name, text} from pages like this one, and any JSON from other clients. */
+  #showMessage(userId, content) {
     const entry = fromTemplate("message-template");
     const text = typeof content === "string" ? content : content?.text;
     entry.style.setProperty("--hue", hueOf(userId));
     entry.classList.toggle("own", userId === this.#self.id);
-    this.#sign(entry, userId, cleanName(content?.name, userId));
+    this.#showAuthor(entry, userId, cleanName(content?.name, userId));
     entry.querySelector("time").textContent = new Date().toLocaleTimeString([], {hour: "2-digit", minute: "2-digit"});
     entry.querySelector(".text").textContent = typeof text === "string" ? text : JSON.stringify(content);
     this.#append(entry);
     return entry;
   }
 
-  #sign(entry, userId, fallback) {
+  #showAuthor(entry, userId, fallback) {
     const author = entry.querySelector(".author");
     author.dataset.userId = userId;
     author.textContent = this.#people.nameOf(userId) ?? fallback;
   }
 
   #rename(userId, name) {
-    for (const author of this.#log.querySelectorAll(".author")) {
-      if (author.dataset.userId === userId) author.textContent = name;
-    }
+    for (const author of log.querySelectorAll(".author")) if (author.dataset.userId === userId) author.textContent = name;
   }
 
   #append(entry) {
-    const log = this.#log;
     const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
     log.append(entry);
-    while (log.children.length > LONGEST_CHAT) log.firstElementChild.remove();
+    while (log.children.length > MAX_ENTRIES) log.firstElementChild.remove();
     if (atEnd) log.scrollTop = log.scrollHeight;
   }
 }

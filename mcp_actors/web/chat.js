@@ -1,128 +1,112 @@
 /** Chat between the users of a room, over /ws/mcp/. */
 
-import {Connection, emit} from "./signaling.js";
+import {RoomConnection} from "./connection.js";
+import {emit} from "./transport.js";
 
-const AWAY_FOR = 45_000; // milliseconds in which others come back after the server was away: longer than they pause
+const RETURN_TIMEOUT = 45_000; // milliseconds that others get to rejoin after an outage: longer than the pauses of their reconnects
 
 /**
  * One user in one room.
  *
- * Events: "message" {sender, content}, "user-joined" {user_id}, "user-left" {user_id}, "rejoined" (the `room-joined` payload,
- * after a reconnect in which something was missed), and those of Connection. Content and ids come from strangers. Who was here
- * before our connection was lost and is, or soon comes, back after it, has not joined; who does not, has left.
+ * Events: "message" {sender, verified, content}, "user-joined" {user_id}, "user-left" {user_id}, "rejoined" (the `room-joined`
+ * payload, after a reconnect in which messages were missed), and those of Connection. Content and ids come from strangers. After an
+ * outage a user who rejoins in time is reported neither as left nor as joined.
  */
-export class Chat extends Connection {
+export class Chat extends RoomConnection {
   #userId;
-  #room = null;
   #users = new Set();
-  #awaited = [];
+  #missing = []; // users that may still rejoin
   #timer = 0;
 
   /**
    * @param {string | URL} url of /ws/mcp/
-   * @param {string} userId who we are
-   * @param {object} [options] as of Connection
+   * @param {string} userId
+   * @param {object} [options] those of Connection
    */
   constructor(url, userId, options = {}) {
-    super(url, options);
+    super(url, {join: "join-room", leave: "leave-room"}, options);
     this.#userId = userId;
   }
 
-  /** The room joined, or null. */
-  get room() {
-    return this.#room;
+  /** Whether a message can be sent to the room now. */
+  get ready() {
+    return this.state === "open" && this.room !== null;
   }
 
   /**
-   * Joins a room, connecting first where needed; a room joined before is left.
+   * Joins a room, and leaves the previous one; connects first if necessary.
    * @returns {Promise<{users: {user_id: string}[]}>}
    */
   async join(room) {
-    await this.leave();
-    await this.renewed();
-    const joined = await this.request("join-room", room, {}, {lasting: false});
-    this.#room = room;
-    this.#users = new Set(joined.users.map((user) => user.user_id));
-    return joined;
+    return this.enter(room, {}, ({users}) => {
+      this.#forgetMissing();
+      this.#users = new Set(users.map((user) => user.user_id));
+    });
   }
 
-  /** Whether what is said now reaches the room. */
-  get ready() {
-    return this.state === "open" && this.#room !== null;
-  }
-
-  /** Leaves the room; the connection stays open. */
   async leave() {
-    const room = this.#room;
-    this.#room = null;
-    this.#forgetAwaited();
-    if (room !== null && this.state === "open") await this.request("leave-room", room, {}, {lasting: false}).catch(() => {});
+    this.#forgetMissing();
+    await super.leave();
   }
 
   /**
-   * Says something to everybody else in the room.
-   * @param {*} content any JSON value but null
+   * Sends a message to everybody else in the room.
+   * @param {*} content any JSON value except null
    */
   async say(content) {
-    await this.request("message", this.#room ?? "", {content});
+    await this.request("message", this.room ?? "", {content});
   }
 
-  /** @override */
   async restore(ask) {
-    const room = this.#room;
-    const connected = await ask("connect", undefined, {user_id: this.#userId, ...(room === null ? {} : this.resuming())});
-    this.greeted(connected);
+    const room = this.room;
+    const connected = await ask("connect", undefined, {user_id: this.#userId, ...(room === null ? {} : this.resumeFields())});
+    this.updateSession(connected);
     if (room === null) return undefined;
-    const left = room !== this.#room; // meanwhile
-    if (connected.resumed && !left) return undefined; // where something is missing, the server tells the roster by itself
+    if (connected.resumed && room === this.room) return undefined; // if messages are missing, the server sends the roster
     if (connected.resumed) await ask("leave-room", room).catch(() => {});
-    if (left) return undefined;
+    if (room !== this.room) return undefined; // leave() was called meanwhile
     const joined = await ask("join-room", room);
-    if (room !== this.#room) {
+    if (room !== this.room) {
       await ask("leave-room", room);
       return undefined;
     }
-    this.#compare(joined.users.map((user) => user.user_id));
+    this.#compareRoster(joined);
     return new CustomEvent("rejoined", {detail: joined});
   }
 
-  /** @override */
-  receive({type, room, sender, payload}) {
-    if (room !== this.#room) return;
-    if (type === "message") emit(this, "message", {sender, content: payload.content});
-    else if (type === "user-joined") this.#came(payload.user_id);
-    else if (type === "user-left") this.#went(payload.user_id);
+  receive({type, room, sender, verified, payload}) {
+    if (room !== this.room) return;
+    if (type === "message") emit(this, "message", {sender, verified, content: payload.content});
+    else if (type === "user-joined") this.#joined(payload.user_id);
+    else if (type === "user-left") this.#left(payload.user_id);
     else if (type === "room-joined") {
-      this.#compare(payload.users.map((user) => user.user_id));
+      this.#compareRoster(payload);
       emit(this, "rejoined", payload);
     }
   }
 
-  #came(userId) {
-    this.#awaited = this.#awaited.filter((awaited) => awaited !== userId);
+  #joined(userId) {
+    this.#missing = this.#missing.filter((missing) => missing !== userId);
     if (this.#users.has(userId)) return;
     this.#users.add(userId);
     emit(this, "user-joined", {user_id: userId});
   }
 
-  #went(userId) {
+  #left(userId) {
     if (this.#users.delete(userId)) emit(this, "user-left", {user_id: userId});
   }
 
-  /** Tells what has changed while we were away; others may have lost their connections too, and get some time. */
-  #compare(present) {
-    this.#forgetAwaited();
-    const awaited = new Set(this.#users);
-    for (const userId of present) {
-      awaited.delete(userId);
-      this.#came(userId);
-    }
-    this.#awaited = [...awaited];
-    this.#timer = setTimeout(() => this.ready && this.#awaited.splice(0).forEach((userId) => this.#went(userId)), AWAY_FOR);
+  /** Reports what has changed meanwhile. Others may have lost their connections, too, and get time to rejoin. */
+  #compareRoster({users}) {
+    this.#forgetMissing();
+    const present = new Set(users.map((user) => user.user_id));
+    this.#missing = [...this.#users].filter((userId) => !present.has(userId));
+    for (const userId of present) this.#joined(userId);
+    this.#timer = setTimeout(() => this.ready && this.#missing.splice(0).forEach((userId) => this.#left(userId)), RETURN_TIMEOUT);
   }
 
-  #forgetAwaited() {
+  #forgetMissing() {
     clearTimeout(this.#timer);
-    this.#awaited = [];
+    this.#missing = [];
   }
 }

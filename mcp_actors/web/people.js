@@ -1,4 +1,4 @@
-/** The people of the room on the page: a tile with the picture, and a line in the roster, for each. */
+/** The people in the room as the page shows them: a tile with the video and a line in the roster for each. */
 
 import {cleanName, hueOf, initialsOf} from "./names.js";
 
@@ -11,48 +11,43 @@ const PEER_STATES = {
   closed: "Ended",
 };
 
-/** A new element like the one in a <template>. */
+/** Clones the content of a <template>. */
 export function fromTemplate(id) {
   return document.getElementById(id).content.firstElementChild.cloneNode(true);
 }
 
-function stateOf(peer) {
-  return peer.away ? "Signaling lost" : PEER_STATES[peer.state];
-}
-
-/** Event "named" {id, name}: a name was shown, for the first time or as another one. */
+/** Event "named" {id, name}: a name is shown for the first time, or has changed. */
 export class People extends EventTarget {
   #tiles = new Map();
   #lines = new Map();
   #names = new Map();
   #selfId;
-  #selfIsHere = false;
+  #inRoom = false;
 
-  /** @param {string} selfId our own peer id */
+  /** @param {string} selfId the local peer id */
   constructor(selfId) {
     super();
     this.#selfId = selfId;
-    addEventListener("click", () => this.#playWithSound());
-    addEventListener("keydown", () => this.#playWithSound());
+    for (const type of ["click", "keydown"]) addEventListener(type, () => this.#playWithSound());
   }
 
-  /** How many are in the room. */
+  /** The number of people in the room. */
   get size() {
-    return this.#tiles.size - (this.#tiles.has(this.#selfId) && !this.#selfIsHere ? 1 : 0);
+    return this.#tiles.size - (this.#tiles.has(this.#selfId) && !this.#inRoom ? 1 : 0);
   }
 
-  /** The name of somebody who is, or was, here; undefined for others. */
+  /** The name of anybody who is or was in the room, otherwise undefined. */
   nameOf(id) {
     return this.#names.get(id);
   }
 
-  /** Shows us and what we send or, while we are not in the room, would send. */
-  showSelf(name, media, here) {
+  /** Shows the local person, also while not in the room. */
+  showSelf(name, media, inRoom) {
     const tile = this.#tileOf(this.#selfId);
     const video = tile.querySelector("video");
-    this.#dress(this.#selfId, name, "you");
-    this.#lines.get(this.#selfId).hidden = !here;
-    this.#selfIsHere = here;
+    this.#label(this.#selfId, name, "you");
+    this.#lines.get(this.#selfId).hidden = !inRoom;
+    this.#inRoom = inRoom;
     this.#showCount();
     tile.classList.add("self");
     tile.classList.toggle("mirrored", media.source === "camera");
@@ -63,12 +58,12 @@ export class People extends EventTarget {
     this.#play(tile);
   }
 
-  /** Shows a Peer of the call as it is now. */
+  /** Shows a Peer of the call in its current state. */
   show(peer) {
     const tile = this.#tileOf(peer.id);
     const video = tile.querySelector("video");
-    const state = stateOf(peer);
-    this.#dress(peer.id, cleanName(peer.metadata.name, peer.id), state);
+    const state = peer.away ? "Signaling lost" : peer.problem ? "No call" : PEER_STATES[peer.state];
+    this.#label(peer.id, cleanName(peer.metadata.name, peer.id), state);
     for (const element of [tile, this.#lines.get(peer.id)]) {
       element.dataset.state = peer.away ? "away" : peer.state;
       element.querySelector(".state").textContent = state;
@@ -78,7 +73,7 @@ export class People extends EventTarget {
     if (peer.state === "connected") this.#play(tile);
   }
 
-  /** Takes somebody off the page; the name stays known, for the chat. */
+  /** Removes a person from the page; the chat still needs the name. */
   remove(id) {
     const tile = this.#tiles.get(id);
     if (!tile) return;
@@ -108,11 +103,10 @@ export class People extends EventTarget {
   }
 
   #showCount() {
-    document.getElementById("tiles").dataset.count = Math.min(this.#tiles.size, 10);
     document.getElementById("people-count").textContent = this.size;
   }
 
-  #dress(id, name, remark) {
+  #label(id, name, state) {
     const tile = this.#tiles.get(id);
     for (const element of [tile, this.#lines.get(id)]) {
       element.dataset.peerId = id;
@@ -120,19 +114,19 @@ export class People extends EventTarget {
       element.querySelector(".name").textContent = id === this.#selfId ? `${name} (you)` : name;
       element.querySelector(".avatar").textContent = initialsOf(name);
     }
-    tile.setAttribute("aria-label", `${name}, ${remark}`);
+    tile.setAttribute("aria-label", `${name}, ${state}`);
     if (this.#names.get(id) === name) return;
     this.#names.set(id, name);
     this.dispatchEvent(new CustomEvent("named", {detail: {id, name}}));
   }
 
-  /** Browsers may refuse to start sound before the first click: then the picture starts alone and a button asks for the click. */
+  /** Browsers may block sound before the first click: then the video plays muted, and a button asks for the click. */
   async #play(tile) {
     const video = tile.querySelector("video");
     try {
       await video.play();
     } catch (error) {
-      if (error.name !== "NotAllowedError") return; // the stream changed meanwhile
+      if (error.name !== "NotAllowedError") return; // the stream has changed
       tile.querySelector(".play").hidden = false;
       if (video.muted) return;
       video.muted = true;
@@ -142,9 +136,9 @@ export class People extends EventTarget {
 
   #playWithSound() {
     for (const [id, tile] of this.#tiles) {
-      const hint = tile.querySelector(".play");
-      if (hint.hidden) continue;
-      hint.hidden = true;
+      const button = tile.querySelector(".play");
+      if (button.hidden) continue;
+      button.hidden = true;
       tile.querySelector("video").muted = id === this.#selfId;
       this.#play(tile);
     }

@@ -1,4 +1,4 @@
-/** A worker that ticks: browsers slow the timers of a page down to one a second while its tab is hidden, but not a worker's. */
+/** A worker that sends a message at an interval: browsers throttle the timers of hidden pages, but not those of workers. */
 
 let timer = 0;
 

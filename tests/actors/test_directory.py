@@ -6,26 +6,27 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcp_actors.actors.directory import Directory
-from mcp_actors.actors.mail import Enter, Exit
+from mcp_actors.actors.mail import Call
+from mcp_actors.actors.room import RoomActor
 from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.protocol.errors import RoomFull, Unavailable
 from mcp_actors.protocol.events import Kind, LeaveReason, Member, MemberLeft
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId
-from tests.support.loop import RecordingOutlet, until
+from tests.support.loop import RecordingClient, until
+from tests.support.rooms import OtherNodes
 
 if TYPE_CHECKING:
     import pykka
 
-    from mcp_actors.actors.room import RoomActor
 
 ROOM = RoomId("room123")
 OTHER = RoomId("room456")
 NODE = NodeId("node")
-MANY = 10_000
+MANY = 2000
 
 
 def _directory(*, capacity: int = 10, max_rooms: int = MANY) -> Directory:
-    return Directory(MemoryBroker(), capacity=capacity, max_rooms=max_rooms, max_unanswered=100, max_inbox=100)
+    return Directory(MemoryBroker(), capacity=capacity, max_rooms=max_rooms, max_pending_acks=100, max_inbox=100)
 
 
 def _peer(name: str, incarnation: str = "") -> Member:
@@ -33,11 +34,11 @@ def _peer(name: str, incarnation: str = "") -> Member:
 
 
 async def _enter(ref: pykka.ActorRef[RoomActor], name: str) -> None:
-    await ref.ask(Enter(_peer(name), RecordingOutlet()), block=False)
+    await ref.ask(Call(RoomActor.enter, (_peer(name), RecordingClient(), False, False)), block=False)
 
 
 async def _exit(ref: pykka.ActorRef[RoomActor], name: str) -> None:
-    await ref.ask(Exit(Incarnation(name), LeaveReason.LEFT), block=False)
+    await ref.ask(Call(RoomActor.leave, (Incarnation(name), LeaveReason.LEFT)), block=False)
 
 
 async def test_a_room_is_started_when_it_is_first_asked_for() -> None:
@@ -48,7 +49,7 @@ async def test_a_room_is_started_when_it_is_first_asked_for() -> None:
     assert len(directory) == 1
 
 
-async def test_a_room_is_one_actor() -> None:
+async def test_each_room_has_one_actor() -> None:
     directory = _directory()
     assert directory.room(ROOM) is directory.room(ROOM)
     assert directory.room(OTHER) is not directory.room(ROOM)
@@ -74,7 +75,7 @@ async def test_an_empty_room_leaves_the_directory_and_stops() -> None:
     assert not ref.is_alive()
 
 
-async def test_a_room_that_only_refused_leaves_the_directory_too() -> None:
+async def test_a_room_that_has_refused_its_only_join_leaves_the_directory() -> None:
     directory = _directory(capacity=0)
     ref = directory.room(ROOM)
     with pytest.raises(RoomFull):
@@ -83,7 +84,7 @@ async def test_a_room_that_only_refused_leaves_the_directory_too() -> None:
     assert not ref.is_alive()
 
 
-async def test_a_room_that_is_asked_for_after_it_retired_is_a_fresh_one() -> None:
+async def test_a_room_that_is_asked_for_after_it_retired_is_a_new_one() -> None:
     directory = _directory()
     old = directory.room(ROOM)
     await _enter(old, "ana")
@@ -95,7 +96,7 @@ async def test_a_room_that_is_asked_for_after_it_retired_is_a_fresh_one() -> Non
     assert new.is_alive()
 
 
-async def test_a_node_holds_as_many_rooms_as_it_may() -> None:
+async def test_the_number_of_open_rooms_is_bounded() -> None:
     directory = _directory(max_rooms=2)
     refs = [directory.room(RoomId(name)) for name in ("a", "b")]
     with pytest.raises(Unavailable, match="holds 2 rooms"):
@@ -104,7 +105,7 @@ async def test_a_node_holds_as_many_rooms_as_it_may() -> None:
     assert directory.room(RoomId("a")) is refs[0]
 
 
-async def test_a_room_that_retired_makes_place_for_another() -> None:
+async def test_another_room_may_open_when_one_retires() -> None:
     directory = _directory(max_rooms=1)
     ref = directory.room(ROOM)
     await _enter(ref, "ana")
@@ -115,34 +116,58 @@ async def test_a_room_that_retired_makes_place_for_another() -> None:
     assert directory.room(OTHER).is_alive()
 
 
-async def test_what_the_broker_says_of_a_room_that_is_not_here_is_nobodys_business() -> None:
+async def test_events_of_a_room_that_is_not_open_are_dropped() -> None:
     broker = MemoryBroker()
-    directory = Directory(broker, capacity=10, max_rooms=10, max_unanswered=100, max_inbox=100)
+    directory = Directory(broker, capacity=10, max_rooms=10, max_pending_acks=100, max_inbox=100)
     broker.join(ROOM, _peer("ana"), 10)
     broker.leave(ROOM, Incarnation("ana"), LeaveReason.LEFT)
     assert len(directory) == 0
 
 
-async def test_what_the_broker_says_reaches_its_room_alone() -> None:
-    broker = MemoryBroker()
-    directory = Directory(broker, capacity=10, max_rooms=10, max_unanswered=100, max_inbox=100)
+async def test_events_reach_their_room_only() -> None:
+    broker = OtherNodes()
+    directory = Directory(broker, capacity=10, max_rooms=10, max_pending_acks=100, max_inbox=100)
     here, there = directory.room(ROOM), directory.room(OTHER)
-    directory._tell(ROOM, MemberLeft(1, Incarnation("nobody"), LeaveReason.LEFT))
+    broker.say(MemberLeft(1, Incarnation("nobody"), LeaveReason.LEFT))
     assert len(here.actor_inbox) == 1  # type: ignore[arg-type]
     assert len(there.actor_inbox) == 0  # type: ignore[arg-type]
 
 
-async def test_ten_thousand_rooms_start_and_retire_without_a_thread() -> None:
+async def test_the_broker_waits_for_a_room_with_a_full_inbox() -> None:
+    broker = OtherNodes()
+    directory = Directory(broker, capacity=10, max_rooms=10, max_pending_acks=100, max_inbox=2)
+    directory.room(ROOM)
+    event = MemberLeft(1, Incarnation("nobody"), LeaveReason.LEFT)
+    waits = [broker.say(event) for _ in range(3)]
+    assert waits[:2] == [None, None]
+    assert waits[2] is not None
+    await waits[2]
+
+
+async def test_the_roster_of_a_room_has_its_members_on_all_nodes() -> None:
+    broker = OtherNodes()
+    directory = Directory(broker, capacity=10, max_rooms=10, max_pending_acks=100, max_inbox=100)
+    await _enter(directory.room(ROOM), "ana")
+    broker.remote(Kind.PEER, "ben")
+    await until(lambda: len(directory.roster(ROOM)) == 2, "the remote peer")
+    assert [member.id for member in directory.roster(ROOM)] == ["ana", "ben"]
+    assert directory.ids() == [ROOM]
+    assert directory.roster(OTHER) == []
+
+
+async def test_two_thousand_rooms_start_and_retire_without_a_thread() -> None:
     threads = threading.active_count()
     directory = _directory()
     rooms = [directory.room(RoomId(f"room{number}")) for number in range(MANY)]
-    answers = [ref.ask(Enter(_peer("ana"), RecordingOutlet()), block=False) for ref in rooms]
+    answers = [
+        ref.ask(Call(RoomActor.enter, (_peer("ana"), RecordingClient(), False, False)), block=False) for ref in rooms
+    ]
     for answer in answers:
         await answer
     assert len(directory) == MANY
     assert threading.active_count() == threads
     for ref in rooms:
-        ref.tell(Exit(Incarnation("ana"), LeaveReason.DISCONNECTED))
+        ref.tell(Call(RoomActor.leave, (Incarnation("ana"), LeaveReason.DISCONNECTED)))
     await until(lambda: len(directory) == 0, "the rooms' retirement")
     assert not any(ref.is_alive() for ref in rooms)
     assert threading.active_count() == threads

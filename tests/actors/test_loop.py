@@ -5,15 +5,15 @@ import gc
 import inspect
 import weakref
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
-from pykka import ActorDeadError, ActorRegistry
+from pykka import ActorDeadError, ActorRegistry, messages
 from pykka._envelope import Envelope
 
-from mcp_actors.actors.loop import TURN, Inbox, LoopActor, LoopFuture
-from tests.support.loop import turns, until
+from mcp_actors.actors.loop import PYKKA_MAIL, TURN, Inbox, LoopActor, LoopFuture
+from tests.support.loop import scheduler, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
@@ -24,13 +24,17 @@ PYKKA = "pykka"
 FAILURE = "Unhandled exception in"
 
 
+STARTED: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+
+
 class Recorder(LoopActor):
-    """Keeps what it was told, and what happened to it."""
+    """Records its mail, and what happened to it."""
 
     idle_matters = True
 
     def __init__(self, life: list[str] | None = None, *, survivor: bool = True) -> None:
         super().__init__()
+        STARTED[self.actor_urn] = self
         self.got: list[Any] = []
         self.life = [] if life is None else life
         self.survivor = survivor
@@ -75,13 +79,8 @@ class Recorder(LoopActor):
         raise ValueError("from a method")
 
 
-R = TypeVar("R", bound=Recorder)
-
-
-def _actor(ref: pykka.ActorRef[R]) -> R:
-    actor = ref._actor_weakref()
-    assert actor is not None
-    return actor
+def _actor(ref: pykka.ActorRef[Any]) -> Any:
+    return STARTED[ref.actor_urn]
 
 
 async def _answer(future: Awaitable[Any]) -> Any:
@@ -101,9 +100,6 @@ def _without_garbage_collector() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-# ---------------------------------------------------------------------------------------------------------------- turns
 
 
 async def test_mail_is_handled_in_the_order_it_was_told() -> None:
@@ -128,11 +124,11 @@ async def test_nothing_is_handled_within_the_call() -> None:
     ref = Recorder.start()
     ref.tell(1)
     assert _actor(ref).got == []
-    await turns(1)
+    await scheduler(1)
     assert _actor(ref).got == [1]
 
 
-async def test_an_inbox_wakes_the_loop_once_however_much_mail_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_inbox_wakes_the_loop_once_per_batch_of_mail(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
     ref = Recorder.start()
     wake = _actor(ref).actor_inbox.wake
@@ -148,7 +144,7 @@ async def test_an_inbox_wakes_the_loop_once_however_much_mail_comes(monkeypatch:
         ref.tell(number)
     assert wakes == [wake]
     monkeypatch.undo()
-    await turns(1)
+    await scheduler(1)
     assert len(_actor(ref).got) == TURN
 
 
@@ -156,8 +152,19 @@ async def test_an_inbox_wakes_the_loop_again_after_it_was_empty() -> None:
     ref = Recorder.start()
     for number in range(3):
         ref.tell(number)
-        await turns(1)
+        await scheduler(1)
         assert _actor(ref).got[-1] == number
+
+
+async def test_an_actor_tells_itself_mail_later_if_it_lives() -> None:
+    ref, stopped = Recorder.start(), Recorder.start()
+    actors = [STARTED[one.actor_urn] for one in (ref, stopped)]
+    for actor in actors:
+        actor.tell_later(0.0, "later")
+    stopped.stop(block=False)
+    await until(lambda: actors[0].got, "the mail")
+    assert [actor.got for actor in actors] == [["later"], []]
+    ref.stop(block=False)
 
 
 async def test_mail_told_while_mail_is_handled_is_handled_too() -> None:
@@ -179,7 +186,7 @@ async def test_a_turn_ends_after_a_batch_so_that_others_run() -> None:
         ref.tell(number)
     for _ in range(3):
         asyncio.get_running_loop().call_soon(lambda: seen.append(len(_actor(ref).got)))
-        await turns(1)
+        await scheduler(1)
     assert seen == [TURN, 2 * TURN, 2 * TURN + 1]
 
 
@@ -200,9 +207,9 @@ async def test_idle_follows_only_a_turn_that_left_no_mail() -> None:
     ref = Recorder.start()
     for number in range(TURN + 1):
         ref.tell(number)
-    await turns(1)
+    await scheduler(1)
     assert _actor(ref).life == ["start"]
-    await turns(1)
+    await scheduler(1)
     assert _actor(ref).life == ["start", "idle"]
 
 
@@ -210,9 +217,6 @@ async def test_an_actor_starts_before_its_first_mail() -> None:
     ref = Recorder.start()
     assert _actor(ref).life == ["start"]
     assert ref.is_alive()
-
-
-# ----------------------------------------------------------------------------------------------------------- exceptions
 
 
 async def test_an_exception_under_tell_kills_the_actor(expected_logs: ExpectedLogs) -> None:
@@ -238,7 +242,7 @@ async def test_an_exception_under_ask_goes_back_to_the_asker(caplog: pytest.LogC
     assert not caplog.records
 
 
-async def test_an_error_that_is_not_survived_goes_back_and_kills_too(expected_logs: ExpectedLogs) -> None:
+async def test_an_error_that_is_not_survived_goes_back_and_kills_the_actor(expected_logs: ExpectedLogs) -> None:
     expected_logs(PYKKA, FAILURE)
     life: list[str] = []
     ref = Recorder.start(life, survivor=False)
@@ -248,7 +252,7 @@ async def test_an_error_that_is_not_survived_goes_back_and_kills_too(expected_lo
     assert life == ["start", "failure ValueError: boom"]
 
 
-async def test_a_failure_while_failing_is_logged_and_the_actor_dead(expected_logs: ExpectedLogs) -> None:
+async def test_a_failure_in_on_failure_is_logged(expected_logs: ExpectedLogs) -> None:
     expected_logs(PYKKA, FAILURE)
 
     class Clumsy(Recorder):
@@ -276,17 +280,14 @@ async def test_an_actor_that_cannot_start_is_dead(expected_logs: ExpectedLogs) -
         await ref.ask("hello", block=False)
 
 
-# ----------------------------------------------------------------------------------------------------------------- ends
-
-
-async def test_asking_the_dead_is_answered_with_an_error() -> None:
+async def test_asking_a_dead_actor_raises() -> None:
     ref = Recorder.start()
     assert await ref.stop(block=False) is True
     with pytest.raises(ActorDeadError):
         await ref.ask("hello", block=False)
 
 
-async def test_stopping_is_awaited_and_the_dead_say_so() -> None:
+async def test_stopping_is_awaited() -> None:
     life: list[str] = []
     ref = Recorder.start(life)
     ref.tell(1)
@@ -296,7 +297,7 @@ async def test_stopping_is_awaited_and_the_dead_say_so() -> None:
     assert await _answer(ref.stop(block=False)) is False
 
 
-async def test_mail_told_before_the_stop_is_handled_and_mail_after_it_is_not() -> None:
+async def test_mail_before_a_stop_is_handled_and_mail_after_it_is_not() -> None:
     got: list[Any] = []
 
     class Keeper(Recorder):
@@ -322,7 +323,7 @@ async def test_an_actor_may_stop_itself() -> None:
     await until(lambda: not ref.is_alive(), "the actor's end")
 
 
-async def test_mail_left_behind_by_a_failure_is_answered(expected_logs: ExpectedLogs) -> None:
+async def test_mail_behind_a_failure_is_answered(expected_logs: ExpectedLogs) -> None:
     expected_logs(PYKKA, FAILURE)
     ref = Recorder.start()
     ref.tell(ValueError("boom"))
@@ -345,7 +346,7 @@ async def test_a_dead_actor_is_not_idle() -> None:
     life: list[str] = []
     ref = Recorder.start(life)
     await _answer(ref.stop(block=False))
-    await turns(3)
+    await scheduler(3)
     assert "idle" not in life
 
 
@@ -354,7 +355,7 @@ async def test_a_retired_actor_is_freed_without_the_garbage_collector() -> None:
         ref = Recorder.start()
         actor, inbox = weakref.ref(_actor(ref)), ref.actor_inbox
         await ref.ask("retire", block=False)
-        await turns(2)
+        await scheduler(2)
         assert actor() is None
         assert inbox.empty()
 
@@ -366,14 +367,11 @@ async def test_no_actor_is_in_the_registry() -> None:
     assert ActorRegistry.get_by_urn(ref.actor_urn) is None
 
 
-async def test_an_actor_that_is_told_nothing_costs_the_loop_nothing() -> None:
+async def test_an_actor_without_mail_schedules_nothing() -> None:
     before = len(asyncio.all_tasks())
     refs = [Recorder.start() for _ in range(100)]
     assert len(asyncio.all_tasks()) == before
     assert all(ref.is_alive() for ref in refs)
-
-
-# -------------------------------------------------------------------------------------------------------------- answers
 
 
 async def test_a_handler_that_returns_a_future_answers_when_it_is_done() -> None:
@@ -388,10 +386,10 @@ async def test_a_handler_that_returns_a_future_answers_when_it_is_done() -> None
     assert await _answer(answer) == "at last"
 
 
-async def test_a_promise_that_fails_answers_with_its_exception_and_kills_nobody() -> None:
+async def test_a_returned_future_that_fails_answers_with_its_exception() -> None:
     ref = Recorder.start()
     answer = ref.ask("later", block=False)
-    await turns(1)
+    await scheduler(1)
     promise = _actor(ref).promise
     assert promise is not None
     promise.set_exception((ValueError, ValueError("boom"), None))
@@ -400,11 +398,11 @@ async def test_a_promise_that_fails_answers_with_its_exception_and_kills_nobody(
     assert ref.is_alive()
 
 
-async def test_a_promise_to_an_asker_that_is_gone_is_no_error() -> None:
+async def test_a_returned_future_whose_asker_is_gone_is_no_error() -> None:
     ref = Recorder.start()
     for outcome in ("value", "exception"):
         task = asyncio.ensure_future(_awaited(ref.ask("later", block=False)))
-        await turns(2)
+        await scheduler(2)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -425,13 +423,13 @@ async def test_an_asker_that_is_gone_before_its_mail_is_handled_is_no_error() ->
     assert await ref.ask("alive", block=False) == "alive"
 
 
-async def test_a_promise_nobody_asked_for_is_no_error() -> None:
+async def test_a_future_returned_under_tell_is_no_error() -> None:
     ref = Recorder.start()
     ref.tell("later")
     assert await ref.ask("alive", block=False) == "alive"
 
 
-async def test_a_future_is_read_when_it_is_done_and_never_waited_for() -> None:
+async def test_a_future_that_is_not_done_raises_instead_of_blocking() -> None:
     future: LoopFuture[int] = LoopFuture()
     with pytest.raises(RuntimeError, match="would block"):
         future.get()
@@ -444,7 +442,7 @@ async def test_a_future_is_read_when_it_is_done_and_never_waited_for() -> None:
     assert await future == 5
 
 
-async def test_asking_in_the_blocking_way_raises_instead_of_blocking() -> None:
+async def test_a_blocking_ask_raises_instead_of_blocking() -> None:
     ref = Recorder.start()
     with pytest.raises(RuntimeError, match="would block"):
         ref.ask("hello")
@@ -473,14 +471,14 @@ async def test_an_exception_is_set_from_the_one_being_handled() -> None:
         await future
 
 
-async def test_an_exception_must_come_from_somewhere() -> None:
+async def test_setting_no_exception_raises() -> None:
     future: LoopFuture[int] = LoopFuture()
     with pytest.raises(RuntimeError, match="needs an exception"):
         future.set_exception()
     future.set(1)
 
 
-async def test_a_future_hands_on_its_outcome() -> None:
+async def test_a_future_passes_its_outcome_on() -> None:
     for value in (5, None):
         first, second = LoopFuture[Any](), LoopFuture[Any]()
         first.pipe(second)
@@ -488,33 +486,28 @@ async def test_a_future_hands_on_its_outcome() -> None:
         assert await _answer(second) == value
 
 
-async def test_a_cancelled_future_hands_on_none() -> None:
+async def test_a_cancelled_future_passes_on_none() -> None:
     first, second = LoopFuture[Any](), LoopFuture[Any]()
     first.pipe(second)
-    first._result.cancel()
+    waiting = asyncio.ensure_future(_awaited(first))
+    await scheduler(1)
+    waiting.cancel()
     assert await _answer(second) is None
 
 
 async def test_futures_are_combined_as_pykka_combines_them() -> None:
     first, second = LoopFuture[Any](), LoopFuture[Any]()
     mapped = first.map(lambda value: value + 1)
-    joined = first.join(second)
-    filtered = second.filter(lambda value: value > 1)
-    waiting = asyncio.ensure_future(_awaited(joined))
-    await turns(3)
-    assert not waiting.done()
+    waiting = asyncio.ensure_future(_awaited(first.join(second)))
     with pytest.raises(RuntimeError, match="would block"):
         mapped.get()
     first.set(1)
-    await turns(3)
+    await scheduler(3)
     assert not waiting.done()
-    second.set([1, 2, 3])
-    assert await _answer(waiting) == [1, [1, 2, 3]]
+    second.set_exception((RecursionError, RecursionError("boom"), None))
+    with pytest.raises(RecursionError, match="boom"):
+        await _answer(waiting)
     assert await _answer(mapped) == 2
-    assert await _answer(filtered) == [2, 3]
-
-
-# -------------------------------------------------------------------------------------------------------------- proxies
 
 
 async def test_a_proxy_is_awaited() -> None:
@@ -538,9 +531,6 @@ async def test_a_deferred_call_is_told() -> None:
     assert "deferred" in actor.life
 
 
-# -------------------------------------------------------------------------------------------------------------- drained
-
-
 async def test_drained_is_done_at_once_when_there_is_no_mail() -> None:
     ref = Recorder.start()
     assert ref.actor_inbox.drained().done()  # type: ignore[attr-defined]
@@ -551,15 +541,15 @@ async def test_drained_waits_for_the_last_mail() -> None:
     for number in range(TURN + 1):
         ref.tell(number)
     waiters = [ref.actor_inbox.drained() for _ in range(3)]  # type: ignore[attr-defined]
-    await turns(1)
+    await scheduler(1)
     assert not any(waiter.done() for waiter in waiters)
     assert len(ref.actor_inbox) == 1  # type: ignore[arg-type]
-    await turns(1)
+    await scheduler(1)
     assert all(waiter.done() for waiter in waiters)
     await asyncio.gather(*waiters)
 
 
-async def test_a_waiter_that_gave_up_does_not_disturb_the_others() -> None:
+async def test_a_cancelled_waiter_does_not_disturb_the_others() -> None:
     ref = Recorder.start()
     ref.tell(1)
     first, second = ref.actor_inbox.drained(), ref.actor_inbox.drained()  # type: ignore[attr-defined]
@@ -604,25 +594,13 @@ async def test_mail_an_actor_tells_itself_before_it_started_is_handled() -> None
     assert ref.is_alive()
 
 
-async def test_a_combined_future_hands_on_a_runtime_error() -> None:
-    future: LoopFuture[int] = LoopFuture()
-    mapped = future.map(lambda value: value + 1)
-    future.set_exception((RecursionError, RecursionError("boom"), None))
-
-    async def awaited() -> Any:
-        return await mapped
-
-    with pytest.raises(RecursionError, match="boom"):
-        await asyncio.wait_for(awaited(), 1)
-
-
-async def test_stopping_what_is_dead_without_waiting_for_it_is_quiet() -> None:
+async def test_stopping_a_dead_actor_without_waiting_is_quiet() -> None:
     ref = Recorder.start()
     await ref.stop(block=False)
     ref.stop(block=False)
 
 
-async def test_a_mail_of_more_effort_takes_more_of_a_turn() -> None:
+async def test_a_mail_with_more_effort_takes_more_of_a_turn() -> None:
     class Toiling(Recorder):
         def on_receive(self, message: Any) -> Any:
             self.effort += TURN // 2
@@ -631,9 +609,60 @@ async def test_a_mail_of_more_effort_takes_more_of_a_turn() -> None:
     ref = Toiling.start()
     for number in range(10):
         ref.tell(number)
-    await turns(1)
+    await scheduler(1)
     assert len(_actor(ref).got) == 2
     await until(lambda: len(_actor(ref).got) == 10, "the rest, in later turns")
+
+
+class Slow(Recorder):
+    """Takes three more turns for each mail."""
+
+    left = 0
+
+    def on_receive(self, message: Any) -> Any:
+        self.left, self.unfinished = 3, True
+        return super().on_receive(message)
+
+    def go_on(self) -> None:
+        self.got.append("on")
+        self.left -= 1
+        self.unfinished = self.left > 0
+
+
+async def test_a_mail_may_take_several_turns_and_no_other_is_handled_in_between() -> None:
+    ref = Slow.start()
+    ref.tell("a")
+    ref.tell("b")
+    await scheduler(1)
+    assert _actor(ref).got == ["a"]
+    await scheduler(1)
+    assert _actor(ref).got == ["a", "on"]
+    drained = ref.actor_inbox.drained()  # type: ignore[attr-defined]
+    await drained
+    assert _actor(ref).got == ["a", "on", "on", "on", "b", "on", "on", "on"]
+
+
+async def test_an_actor_with_an_unfinished_mail_is_not_idle() -> None:
+    ref = Slow.start()
+    _actor(ref).idle_matters = True
+    ref.tell("a")
+    await until(lambda: "idle" in _actor(ref).life, "a turn without mail")
+    assert _actor(ref).got == ["a", "on", "on", "on"]
+
+
+async def test_an_error_while_a_mail_goes_on_fails_the_actor(expected_logs: ExpectedLogs) -> None:
+    expected_logs(PYKKA, "Unhandled exception in Broken")
+
+    class Broken(Slow):
+        def go_on(self) -> None:
+            raise ValueError("broken")
+
+    life: list[str] = []
+    ref = Broken.start(life)
+    ref.tell("x")
+    ref.tell("y")
+    await until(lambda: not ref.is_alive(), "the actor's end")
+    assert life == ["start", "failure ValueError: broken"]
 
 
 async def test_an_error_in_on_idle_fails_the_actor(expected_logs: ExpectedLogs) -> None:
@@ -650,9 +679,6 @@ async def test_an_error_in_on_idle_fails_the_actor(expected_logs: ExpectedLogs) 
     assert life == ["start", "failure ValueError: no rest"]
 
 
-# -------------------------------------------------------------------------------------------------- what Pykka promises
-
-
 def _parameters(function: Any) -> list[str]:
     return list(inspect.signature(function).parameters)
 
@@ -665,7 +691,7 @@ def test_pykka_leaves_the_three_hooks_this_actor_type_implements() -> None:
     assert _parameters(pykka.Actor._start_actor_loop) == ["self"]
 
 
-def test_pykkas_inner_methods_are_as_this_actor_type_calls_them() -> None:
+def test_pykkas_private_methods_have_the_expected_parameters() -> None:
     assert _parameters(pykka.Actor._handle_receive) == ["self", "message"]
     assert _parameters(pykka.Actor._handle_failure) == ["self", "exception_type", "exception_value", "traceback"]
     for method in ("_stop", "_actor_loop_setup", "_actor_loop_teardown", "on_start", "on_stop"):
@@ -673,20 +699,21 @@ def test_pykkas_inner_methods_are_as_this_actor_type_calls_them() -> None:
     assert _parameters(pykka.Actor.on_failure) == ["self", "exception_type", "exception_value", "traceback"]
 
 
-def test_this_actor_type_replaces_nothing_else_of_pykkas() -> None:
+def test_nothing_else_of_pykka_is_overridden() -> None:
     own = {name for name in vars(LoopActor) if not name.startswith("__") and hasattr(pykka.Actor, name)}
     assert own - {"_abc_impl"} == {"start", "_create_actor_inbox", "_create_future", "_start_actor_loop"}
     futures = {name for name in vars(LoopFuture) if not name.startswith("__") and hasattr(pykka.Future, name)}
     assert futures - {"_is_protocol"} == {"get", "set", "set_exception"}
 
 
-async def test_pykkas_envelopes_references_and_futures_have_what_this_actor_type_uses() -> None:
+async def test_pykkas_envelopes_and_messages_are_as_expected() -> None:
     envelope = Envelope("message", reply_to=None)
     assert (envelope.message, envelope.reply_to) == ("message", None)
     ref = Recorder.start()
     assert isinstance(ref.actor_inbox, Inbox)
     assert isinstance(ref.ask("x", block=False), LoopFuture)
     assert not ref.actor_stopped.is_set()
+    assert {messages.ProxyCall, messages.ProxyGetAttr, messages.ProxySetAttr, messages._ActorStop} < PYKKA_MAIL
     assert LoopFuture[None]()._get_hook is None
     await _answer(ref.stop(block=False))
     assert ref.actor_stopped.is_set()

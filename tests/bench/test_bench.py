@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from websockets.sync import client
 
 from bench.__main__ import main
 from bench.contender import Contender, ContenderError
+from bench.dialects import DIALECTS
 from bench.peers import OURS
 from bench.runner import LoadError, run_load
 from bench.scenarios import SCENARIOS
@@ -16,8 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.alone
-def test_relay_is_measured_beside_the_stock_tornado_relay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_relay_is_compared_with_the_tornado_relay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["relay", "--against", "tornado", "--seconds", "0.5", "--rounds", "1", "--out", str(tmp_path)]
     assert main(arguments) == 0, capsys.readouterr().out
     results = json.loads((tmp_path / "relay" / "results.json").read_bytes())
@@ -37,9 +38,9 @@ def test_relay_is_measured_beside_the_stock_tornado_relay(tmp_path: Path, capsys
     assert measured["candidate", "tornado"]["ours_to_this"]["cpu_us"] > 0
 
 
-def test_a_server_that_does_not_start_says_why() -> None:
-    broken = Contender("broken", "", lambda _port: ["sh", "-c", "echo no such luck; exit 3"])
-    with pytest.raises(ContenderError, match="no such luck"), broken.serve():
+def test_the_error_of_a_server_that_does_not_start_holds_its_output() -> None:
+    broken = Contender("broken", "", lambda _port: ["sh", "-c", "echo startup failed; exit 3"])
+    with pytest.raises(ContenderError, match="startup failed"), broken.serve():
         pass
 
 
@@ -53,7 +54,6 @@ def test_a_load_without_a_server_fails() -> None:
         run_load(plan)
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("name", ["broadcast", "mesh", "storm"])
 def test_scenarios_run_small(name: str) -> None:
     outcome = SCENARIOS[name].measure(OURS, "", Options(seconds=0.2, connections=8))
@@ -64,21 +64,44 @@ def test_scenarios_run_small(name: str) -> None:
 @pytest.mark.alone
 @pytest.mark.parametrize(
     ("variant", "heard"),
-    [("loud", []), ("limited", ["told_to_wait", "floods_closed"]), ("slow reader", ["slow_closed"])],
+    [("loud", []), ("limited", ["told_to_wait", "floods_closed"]), ("slow reader", ["slow_refused"])],
 )
-def test_isolation_runs_beside_loud_peers_and_says_what_became_of_them(variant: str, heard: list[str]) -> None:
+def test_isolation_reports_what_the_server_told_the_loud_peers(variant: str, heard: list[str]) -> None:
     outcome = SCENARIOS["isolation"].measure(OURS, variant, Options(seconds=4 if heard else 0.5, connections=8))
     assert outcome.latency.count > 100
     assert all(outcome.extra[name] > 0 for name in heard)
-    assert set(outcome.extra) == {"told_to_wait", "floods_closed", "slow_closed"}
+    assert set(outcome.extra) == {"told_to_wait", "floods_closed", "slow_refused"}
     assert heard or not outcome.extra["floods_closed"]
 
 
-def test_every_scenario_asks_its_question() -> None:
+def test_broadcasts_are_measured_with_sessions_on() -> None:
+    users = DIALECTS["users"]
+    with (
+        OURS.serve() as server,
+        client.connect(server.url + users.path("ada")) as ada,
+        client.connect(server.url + users.path("grace")) as grace,
+    ):
+        for member, name in ((ada, "ada"), (grace, "grace")):
+            for frame in users.opening("room-large", name):
+                member.send(frame.decode())
+            until(member, "room-joined")
+        grace.send(users.broadcast("room-large", 0).at(0).decode())
+        assert until(ada, "message")["delivery"] > 1
+
+
+def until(member: client.ClientConnection, kind: str) -> dict[str, Any]:
+    """Read until a message of a type arrives."""
+    while True:
+        message: dict[str, Any] = json.loads(member.recv(timeout=20))
+        if message["type"] == kind:
+            return message
+
+
+def test_every_scenario_has_a_question() -> None:
     assert all(scenario.question.endswith(".") for scenario in SCENARIOS.values())
 
 
-def test_an_unknown_contender_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_contender_is_named_in_the_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["relay", "--against", "tornado,nobody"])
-    assert "nobody: not known" in capsys.readouterr().err
+    assert "nobody: no such contender" in capsys.readouterr().err

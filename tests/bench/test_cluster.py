@@ -25,7 +25,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 print("up", sys.argv[1], flush=True)
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
-"""A node that is up at once."""
+"""A node that starts quickly."""
 
 
 def server(port: int) -> list[str]:
@@ -39,7 +39,7 @@ def within(seconds: float, holds: Callable[[], bool]) -> bool:
     return holds()
 
 
-def test_nodes_are_on_ports_in_a_row_and_are_heard() -> None:
+def test_nodes_use_consecutive_ports_and_their_logs_are_passed_on() -> None:
     heard: list[tuple[int, str]] = []
     with Cluster(2, "", command=server, hear=lambda port, line: heard.append((port, line))) as cluster:
         first, second = cluster.nodes
@@ -48,12 +48,21 @@ def test_nodes_are_on_ports_in_a_row_and_are_heard() -> None:
     assert not first.running
 
 
+def test_each_node_may_have_a_path_of_its_own_to_redis() -> None:
+    def telling(port: int) -> list[str]:
+        return [sys.executable, "-c", f"import os; print(os.environ['REDIS_URL'], flush=True)\n{SERVER}", str(port)]
+
+    urls = ["redis://127.0.0.1:1", "redis://127.0.0.1:2"]
+    with Cluster(2, urls, command=telling) as cluster:
+        assert within(5, lambda: [node.lines[:1] for node in cluster.nodes] == [[url] for url in urls])
+
+
 def test_a_node_can_be_killed_frozen_and_started_again() -> None:
     with Cluster(1, "", command=server) as cluster:
         (node,) = cluster.nodes
         node.freeze()
         assert not node.ready()
-        node.thaw()
+        node.unfreeze()
         assert node.ready()
         before = node.pid
         node.kill()
@@ -64,13 +73,13 @@ def test_a_node_can_be_killed_frozen_and_started_again() -> None:
         assert cluster.stop() == [-signal.SIGTERM]
 
 
-def test_a_node_that_ends_says_why() -> None:
-    broken = Cluster(1, "", command=lambda _port: [sys.executable, "-c", "raise SystemExit('no such luck')"])
-    with pytest.raises(ClusterError, match="no such luck"), broken:
+def test_the_error_of_a_node_that_ends_holds_its_output() -> None:
+    broken = Cluster(1, "", command=lambda _port: [sys.executable, "-c", "raise SystemExit('startup failed')"])
+    with pytest.raises(ClusterError, match="startup failed"), broken:
         pass
 
 
-def test_a_port_that_is_taken_is_named() -> None:
+def test_a_port_in_use_is_named_in_the_error() -> None:
     with (
         Engine() as engine,
         pytest.raises(ClusterError, match=f"port {engine.port} is taken"),

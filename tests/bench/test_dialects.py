@@ -12,20 +12,20 @@ NOW = 1_234_567_890_123
 
 
 @pytest.mark.parametrize(("kind", "size"), [("candidate", 278), ("offer", 2386), ("answer", 2389)])
-def test_signals_are_valid_and_of_the_size_browsers_send(kind: str, size: int) -> None:
+def test_signals_are_valid_and_as_large_as_those_of_browsers(kind: str, size: int) -> None:
     frame = DIALECTS["peers"].signal(kind, "room-000001", 7, "peer-000002").at(NOW)
     assert peer_decoder(LIMITS).decode(frame)
     assert len(frame) == size
 
 
-def test_what_users_send_is_valid() -> None:
+def test_messages_of_users_are_valid() -> None:
     users = DIALECTS["users"]
     for frame in (*users.opening("room-000001", "user-1"), users.broadcast("room-000001", 7).at(NOW)):
         assert user_decoder(LIMITS).decode(frame)
 
 
 @pytest.mark.parametrize("dialect", ["peers", "guarded", "peerjs", "socketio"])
-def test_a_stamp_is_read_from_any_dialect(dialect: str) -> None:
+def test_stamps_are_read_from_every_dialect(dialect: str) -> None:
     frame = DIALECTS[dialect].signal("offer", "room-000001", 7, "peer-000002").at(NOW)
     assert read_stamp(frame, frame.index(STAMP.encode())) == Stamp(NOW, "o", 7)
     assert STAMP not in SDP

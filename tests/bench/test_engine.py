@@ -29,7 +29,7 @@ def flavor(request: pytest.FixtureRequest) -> Flavor:
     return wanted
 
 
-def test_there_is_an_engine_to_test_with() -> None:
+def test_valkey_is_available() -> None:
     assert "valkey" in engines()
 
 
@@ -41,7 +41,7 @@ def test_an_engine_answers_at_its_url(flavor: Flavor) -> None:
         os.kill(engine.pid, 0)
 
 
-def test_without_persistence_a_killed_engine_comes_back_empty(flavor: Flavor) -> None:
+def test_without_persistence_a_killed_engine_restarts_empty(flavor: Flavor) -> None:
     with Engine(flavor) as engine:
         client(engine).set("key", "value")
         before, port = engine.pid, engine.port
@@ -51,7 +51,7 @@ def test_without_persistence_a_killed_engine_comes_back_empty(flavor: Flavor) ->
         assert engine.pid != before
 
 
-def test_with_an_append_only_file_it_comes_back_with_its_data(flavor: Flavor) -> None:
+def test_with_an_append_only_file_it_restarts_with_its_data(flavor: Flavor) -> None:
     with Engine(flavor, options=AOF_ALWAYS) as engine:
         client(engine).set("key", "value")
         engine.kill()
@@ -75,26 +75,26 @@ def test_a_paused_engine_can_be_stopped() -> None:
         assert not engine.running
 
 
-def test_its_directory_goes_with_it() -> None:
+def test_its_directory_is_removed_on_close() -> None:
     with Engine() as engine:
         assert (engine.directory / "log").exists()
     assert not engine.directory.exists()
 
 
-def test_a_directory_that_was_given_stays(tmp_path: Path) -> None:
+def test_a_given_directory_is_kept(tmp_path: Path) -> None:
     with Engine(directory=tmp_path):
         pass
     assert (tmp_path / "log").exists()
 
 
-def test_an_engine_that_does_not_start_says_why() -> None:
+def test_the_error_of_an_engine_that_does_not_start_holds_its_log() -> None:
     with pytest.raises(EngineError, match="ended instead of starting"), Engine(options=["--no-such-option", "1"]):
         pass
 
 
-def test_an_engine_ends_with_the_program_that_forgot_it() -> None:
-    forgetful = "from bench.engine import Engine\nengine = Engine()\nengine.start()\nprint(engine.pid)"
-    said = subprocess.run([sys.executable, "-c", forgetful], capture_output=True, text=True, check=True, timeout=20)
+def test_an_engine_ends_with_a_program_that_does_not_close_it() -> None:
+    code = "from bench.engine import Engine\nengine = Engine()\nengine.start()\nprint(engine.pid)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20)
     deadline = time.monotonic() + 5
     while _lives(int(said.stdout)) and time.monotonic() < deadline:
         time.sleep(0.02)

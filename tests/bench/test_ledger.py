@@ -7,12 +7,12 @@ from bench.ledger import Ledger
 
 
 def ledger_of(count: int) -> tuple[Ledger, list[int]]:
-    """One sender that has sent so many, and when each left."""
+    """Return the ledger of a sender, and when each of its messages was sent."""
     ledger = Ledger(1)
     return ledger, [ledger.send(0, 10 * (number + 1)) for number in range(count)]
 
 
-def test_what_arrives_in_turn_is_in_order() -> None:
+def test_messages_that_arrive_in_order_are_delivered() -> None:
     ledger, left = ledger_of(3)
     assert all(ledger.arrive(0, time) for time in left)
     assert ledger.balance() == {
@@ -25,28 +25,28 @@ def test_what_arrives_in_turn_is_in_order() -> None:
     }
 
 
-def test_what_does_not_arrive_is_lost_and_puts_nothing_out_of_turn() -> None:
+def test_a_message_that_does_not_arrive_is_lost_and_reorders_nothing() -> None:
     ledger, (first, _, third) = ledger_of(3)
     ledger.arrive(0, first)
     ledger.arrive(0, third)
     assert (ledger.delivered, ledger.lost, ledger.reordered) == (2, 1, 0)
 
 
-def test_a_second_copy_is_no_delivery() -> None:
+def test_a_second_copy_is_a_duplicate() -> None:
     ledger, (only,) = ledger_of(1)
     assert ledger.arrive(0, only)
     assert not ledger.arrive(0, only)
     assert (ledger.delivered, ledger.duplicated, ledger.lost) == (1, 1, 0)
 
 
-def test_one_that_was_overtaken_is_reordered_and_the_others_are_not() -> None:
+def test_only_a_message_that_arrives_after_a_later_one_is_reordered() -> None:
     ledger, (first, second, third) = ledger_of(3)
     for time in (second, third, first):
         ledger.arrive(0, time)
     assert (ledger.delivered, ledger.reordered) == (3, 1)
 
 
-def test_senders_do_not_overtake_each_other() -> None:
+def test_messages_of_different_senders_have_no_order() -> None:
     ledger = Ledger(2)
     early, late = ledger.send(0, 10), ledger.send(1, 20)
     ledger.arrive(1, late)
@@ -54,13 +54,13 @@ def test_senders_do_not_overtake_each_other() -> None:
     assert ledger.reordered == 0
 
 
-def test_no_two_messages_of_a_sender_leave_at_the_same_time() -> None:
+def test_times_of_sending_are_unique_per_sender() -> None:
     ledger = Ledger(1)
     assert [ledger.send(0, now) for now in (10, 10, 9, 20)] == [10, 11, 12, 20]
 
 
 @given(st.lists(st.integers(0, 9)))
-def test_the_books_agree_with_a_recount(arrivals: list[int]) -> None:
+def test_the_counts_agree_with_a_recount(arrivals: list[int]) -> None:
     ledger, left = ledger_of(10)
     for number in arrivals:
         ledger.arrive(0, left[number])

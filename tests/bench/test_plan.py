@@ -6,7 +6,7 @@ import pytest
 from bench.plan import Latency, Outcome, Plan, PlanError, percentiles, read_plan
 
 
-def test_a_plan_arrives_as_it_was_sent() -> None:
+def test_a_plan_survives_encoding_and_decoding() -> None:
     plan = Plan(scenario="relay", variant="offer", url="ws://127.0.0.1:1", dialect="peers", server=1, seconds=0.5)
     assert read_plan(msgspec.json.encode(plan)) == plan
 
@@ -23,12 +23,12 @@ def test_a_plan_arrives_as_it_was_sent() -> None:
         (b'{"scenario":"relay","url":"","dialect":"peers","server":1,"others":[{"pid":1}]}', "url"),
     ],
 )
-def test_a_plan_that_cannot_be_read_is_named(text: bytes, problem: str) -> None:
+def test_the_error_of_an_invalid_plan_names_the_problem(text: bytes, problem: str) -> None:
     with pytest.raises(PlanError, match=problem):
         read_plan(text)
 
 
-def test_percentiles_are_values_that_were_measured() -> None:
+def test_percentiles_are_measured_values() -> None:
     assert percentiles([n * 1000 for n in range(1, 101)]) == Latency(100, 50, 95, 99, 100)
     assert percentiles([7000]) == Latency(1, 7, 7, 7, 7)
     assert percentiles([]) == Latency()

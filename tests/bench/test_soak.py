@@ -52,7 +52,7 @@ def test_a_peak_is_not_growth(record: Record) -> None:
     assert breaches(record) == {}
 
 
-def test_a_run_in_which_no_node_lived_on_proves_nothing(record: Record) -> None:
+def test_a_run_without_a_surviving_node_is_inconclusive(record: Record) -> None:
     for sample in record.samples[200:]:
         sample.nodes[0] = (12, 50 * MEBIBYTE)
     assert breaches(record) == {"grown": 1}

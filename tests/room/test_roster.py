@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from mcp_actors.protocol.events import Kind, Member
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, UserId
@@ -35,7 +36,7 @@ def test_peers_are_found_by_id_and_by_incarnation() -> None:
     assert roster.member(Incarnation("2")) is None
 
 
-def test_members_come_in_the_order_they_joined() -> None:
+def test_members_are_in_join_order() -> None:
     roster = Roster()
     members = [_peer("c", "3"), _user("x", "1"), _peer("a", "2"), _peer("b", "4")]
     for member in members:
@@ -60,7 +61,7 @@ def test_removing_a_member_twice_changes_nothing() -> None:
     assert not roster
 
 
-def test_a_late_remove_of_an_old_incarnation_leaves_the_new_one() -> None:
+def test_removing_an_old_incarnation_leaves_the_new_one() -> None:
     roster, old, new = Roster(), _peer("ana", "1"), _peer("ana", "2")
     roster.add(old)
     roster.add(new)
@@ -70,17 +71,57 @@ def test_a_late_remove_of_an_old_incarnation_leaves_the_new_one() -> None:
     assert list(roster.peers()) == [new]
 
 
-def test_a_user_with_several_connections_is_listed_once_until_the_last_is_gone() -> None:
+def test_a_user_is_listed_once_until_its_last_connection_leaves() -> None:
     roster = Roster()
     for member in (_user("u", "1"), _user("v", "2"), _user("u", "3")):
         roster.add(member)
-    assert list(roster.users()) == ["u", "v"]
+    assert [user for user, *_ in roster.users()] == ["u", "v"]
     assert roster.connections_of(UserId("u")) == 2
     roster.remove(Incarnation("1"))
-    assert list(roster.users()) == ["u", "v"]
+    assert [user for user, *_ in roster.users()] == ["u", "v"]
     roster.remove(Incarnation("3"))
-    assert list(roster.users()) == ["v"]
+    assert [user for user, *_ in roster.users()] == ["v"]
     assert roster.connections_of(UserId("u")) == 0
+
+
+def test_metadata_of_a_user_is_that_of_all_its_connections_until_the_last_one_leaves() -> None:
+    roster = Roster()
+    for member in (_user("u", "1"), _user("u", "2"), _peer("u", "3")):
+        roster.add(member)
+    assert roster.update(Kind.USER, UserId("u"), {"a": 1})
+    assert not roster.update(Kind.USER, UserId("u"), {"a": 1})
+    assert [member.metadata for member in roster.members()] == [{"a": 1}, {"a": 1}, {}]
+    assert list(roster.users()) == [("u", {"a": 1}, False)]
+    roster.remove(Incarnation("1"))
+    roster.remove(Incarnation("2"))
+    roster.add(_user("u", "4"))
+    assert list(roster.users()) == [("u", {}, False)]
+
+
+def test_a_user_is_verified_if_all_its_connections_are() -> None:
+    roster = Roster()
+    owner = structs.replace(_user("u", "1"), verified=True)
+    for member, verified in ((owner, True), (structs.replace(owner, incarnation=Incarnation("2")), True)):
+        roster.add(member)
+        assert list(roster.users()) == [("u", {}, verified)]
+    roster.add(_user("u", "3"))
+    assert list(roster.users()) == [("u", {}, False)]
+    for number in ("1", "2", "3"):
+        roster.remove(Incarnation(number))
+    roster.add(_user("u", "4"))
+    assert list(roster.users()) == [("u", {}, False)]
+    roster.clear()
+    roster.add(owner)
+    assert list(roster.users()) == [("u", {}, True)]
+
+
+def test_metadata_of_a_peer_is_replaced_in_place() -> None:
+    roster = Roster()
+    for name in ("a", "b"):
+        roster.add(_peer(name, name))
+    assert roster.update(Kind.PEER, PeerId("a"), {"x": 1})
+    assert not roster.update(Kind.PEER, PeerId("c"), {"x": 1})
+    assert [(peer.id, peer.metadata) for peer in roster.peers()] == [("a", {"x": 1}), ("b", {})]
 
 
 def test_a_peer_and_a_user_may_have_the_same_id() -> None:
@@ -88,12 +129,10 @@ def test_a_peer_and_a_user_may_have_the_same_id() -> None:
     roster.add(_peer("same", "1"))
     roster.add(_user("same", "2"))
     assert [peer.id for peer in roster.peers()] == ["same"]
-    assert list(roster.users()) == ["same"]
+    assert [user for user, *_ in roster.users()] == ["same"]
     roster.remove(Incarnation("2"))
     assert roster.peer(PeerId("same")) is not None
 
-
-# A list of members is all the model there is: what comes of it is computed anew each time.
 
 incarnations = st.integers(1, 6).map(str)
 members = st.builds(
@@ -106,7 +145,7 @@ steps = st.lists(st.tuples(st.sampled_from(["add", "remove"]), members), max_siz
 
 
 @given(steps)
-def test_a_roster_is_what_a_list_of_its_members_says(schedule: list[tuple[str, Member]]) -> None:
+def test_a_roster_behaves_like_a_list_of_its_members(schedule: list[tuple[str, Member]]) -> None:
     roster = Roster()
     model: list[Member] = []
     for step, member in schedule:
@@ -132,14 +171,14 @@ def _compare(roster: Roster, model: list[Member]) -> None:
     peers = [m for m in model if m.kind is Kind.PEER]
     users = [UserId(m.id) for m in model if m.kind is Kind.USER]
     assert list(roster.peers()) == peers
-    assert sorted(roster.users()) == sorted(set(users))
+    assert sorted(user for user, *_ in roster.users()) == sorted(set(users))
     for name in ("a", "b", "c"):
         assert roster.connections_of(UserId(name)) == users.count(UserId(name))
         assert roster.peer(PeerId(name)) == next((peer for peer in peers if peer.id == name), None)
 
 
 @given(steps)
-def test_of_several_incarnations_of_a_peer_the_latest_is_found(schedule: list[tuple[str, Member]]) -> None:
+def test_the_latest_incarnation_of_a_peer_is_found(schedule: list[tuple[str, Member]]) -> None:
     """Only the broker keeps a second one out; a roster that hears of it goes by the latest."""
     roster = Roster()
     latest: dict[str, Member] = {}

@@ -1,4 +1,4 @@
-"""A client that makes tests read as dialogue: `say`, `hear`, `expect`."""
+"""A WebSocket client that lets tests read as a dialogue: `say`, `hear`, `expect`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
 DEADLINE = 5.0
-"""Seconds to wait for anything; what a test waits for takes milliseconds."""
+"""Seconds to wait for anything. Most things take milliseconds."""
 
 Frame = dict[str, Any]
 DELIVERY = re.compile(r'\{"delivery":([1-9][0-9]*),')
@@ -30,16 +30,16 @@ class Closed(Exception):
 
 
 class Client:
-    """One WebSocket to a server; every wait has a deadline."""
+    """One WebSocket connection; every wait has a deadline."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.received = 0
-        """The last delivery number."""
+        """The last delivery number received."""
 
     @classmethod
     async def open(cls, url: str, trusting: SSLContext | None = None, **headers: str) -> Self:
-        """Connect; raises `websockets.exceptions.InvalidStatus` if the handshake is refused."""
+        """Connect. Raises `websockets.exceptions.InvalidStatus` if the handshake is refused."""
         async with asyncio.timeout(DEADLINE):
             socket = await connect(
                 url,
@@ -53,18 +53,18 @@ class Client:
         return cls(socket)
 
     async def say(self, kind: str, room: str | None = None, payload: Frame | None = None, **fields: Any) -> None:
-        """Send a message; without a payload it has an empty one."""
+        """Send a message; the payload defaults to an empty object."""
         message: Frame = {"type": kind, "payload": payload or {}, **fields}
         if room is not None:
             message["room"] = room
         await self.send(json.dumps(message))
 
     async def send(self, frame: str | bytes) -> None:
-        """Send a frame as it is, binary if it is bytes."""
+        """Send a frame unchanged; bytes become a binary frame."""
         await self.socket.send(frame)
 
     async def hear_text(self) -> str:
-        """The next frame as it came; raises `Closed` at the end."""
+        """Return the next frame as text. Raises `Closed` when the connection is closed."""
         try:
             async with asyncio.timeout(DEADLINE):
                 frame = await self.socket.recv()
@@ -74,7 +74,7 @@ class Client:
         return frame
 
     async def hear_stamped(self) -> str:
-        """The next frame as it came, but for the delivery number in front: each is one more than the one before."""
+        """Return the next frame without its delivery number, after checking that the number rose by one."""
         text = await self.hear_text()
         found = DELIVERY.match(text)
         if found is None:
@@ -85,13 +85,13 @@ class Client:
         return "{" + text[found.end() :]
 
     async def hear(self) -> Frame:
-        """The next message, without its delivery number."""
+        """Return the next message, decoded, without its delivery number."""
         message: Frame = json.loads(await self.hear_stamped())
         assert "delivery" not in message
         return message
 
     async def expect(self, kind: str, **payload: Any) -> Frame:
-        """The next message, which must be of this type, with these fields in its payload."""
+        """Return the next message and check its type and these fields of its payload."""
         message = await self.hear()
         assert message["type"] == kind, message
         for name, value in payload.items():
@@ -99,14 +99,14 @@ class Client:
         return message
 
     async def expect_error(self, code: str) -> Frame:
-        """The next message, which must be this error; its payload is returned."""
+        """Check that the next message is this error, and return its payload."""
         message = await self.expect("error", code=code)
         payload: Frame = message["payload"]
         assert payload["message"]
         return payload
 
     async def expect_close(self, code: int) -> None:
-        """The server closes with this code, after whatever it still had to say."""
+        """Read until the server closes the connection, and check the close code."""
         closed: Closed | None = None
         while closed is None:
             try:
@@ -116,7 +116,7 @@ class Client:
         assert closed.code == code, closed
 
     async def drain(self, room: str) -> list[Frame]:
-        """All that the room has had to say to this peer so far: its answer to a question of its own comes last."""
+        """Return all messages sent to this peer so far; an error that answers a request of its own marks the end."""
         await self.say("signal", room, {"target_peer_id": "nobody at all", "data": 0}, id="drain")
         heard = []
         while (message := await self.hear()).get("id") != "drain":
@@ -124,13 +124,13 @@ class Client:
         return heard
 
     async def join(self, room: str, peer_id: str, **fields: Any) -> Frame:
-        """Join as a peer; the payload of the answer is returned."""
+        """Join as a peer and return the payload of the reply."""
         await self.say("join", room, {"peer_id": peer_id, **fields})
         payload: Frame = (await self.expect("joined"))["payload"]
         return payload
 
     async def enter(self, room: str, user_id: str) -> Frame:
-        """Connect and join as a user; the payload of the answer is returned."""
+        """Connect and join as a user, and return the payload of the reply."""
         await self.say("connect", None, {"user_id": user_id})
         await self.expect("connected", user_id=user_id)
         await self.say("join-room", room)
@@ -138,20 +138,20 @@ class Client:
         return payload
 
     def stop_reading(self) -> None:
-        """Leave the socket open and never look at it again: no message is read, no ping answered."""
+        """Keep the socket open but stop reading it: no message is read and no ping is answered."""
         self.socket.transport.pause_reading()
 
     def vanish(self) -> None:
-        """Close the socket without a word."""
+        """Drop the connection without a close frame."""
         self.socket.transport.abort()
 
     async def end(self) -> None:
-        """Be gone, whatever state the connection is in."""
+        """Drop the connection, whatever its state, and wait until it is closed."""
         self.vanish()
         async with asyncio.timeout(DEADLINE):
             await self.socket.wait_closed()
 
-    async def close(self) -> None:
-        """Close, and wait for the server to agree."""
+    async def close(self, code: int = 1000) -> None:
+        """Close with a handshake."""
         async with asyncio.timeout(DEADLINE):
-            await self.socket.close()
+            await self.socket.close(code)

@@ -1,4 +1,4 @@
-"""What tests of rooms stand on: an outlet that remembers, and waiting for a named thing with a deadline."""
+"""A client that records what rooms send it, and waiting for a named thing with a deadline."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
+from mcp_actors.protocol.codec import JSON
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcp_actors.protocol.errors import CloseCode
-    from mcp_actors.protocol.events import LeaveReason
+    from mcp_actors.protocol.events import Removal
     from mcp_actors.protocol.handover import Handover
     from mcp_actors.protocol.identifiers import RoomId
+    from mcp_actors.protocol.outgoing import Outgoing, Relayed
+    from mcp_actors.room.effects import Welcome
 
 DEADLINE = 5.0
 """Seconds after which what a test waits for will not come."""
@@ -35,56 +39,72 @@ async def until(condition: Callable[[], object], what: str) -> None:
         raise AssertionError(f"waited {DEADLINE:g} s in vain: {what}") from None
 
 
-async def turns(count: int) -> None:
+async def scheduler(count: int) -> None:
     """Let the loop turn so many times, for what must not happen in them."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
-class RecordingOutlet:
-    """An `Outlet` that keeps what rooms give it."""
+class RecordingClient:
+    """A `ClientPort` that records what rooms give it. A welcome is recorded as a message of the type `welcome`."""
 
     def __init__(self, *, accepts: bool = True) -> None:
         self.accepts = accepts
-        self.away = False
-        self.frames: list[bytes] = []
+        self.detached = self.full = self.congested = False
+        self.waiting: list[int] = []
+        self.messages: list[dict[str, Any]] = []
+        self.bodies: list[bytes] = []
+        self.welcomes: list[Welcome] = []
         self.closes: list[CloseCode] = []
         self.told: list[tuple[Any, ...]] = []
 
-    def put(self, frame: bytes) -> bool:
-        """See `Outlet`."""
+    def send(self, message: Outgoing | Relayed) -> bool:
+        """See `ClientPort`."""
         if self.accepts:
-            self.frames.append(frame)
+            head, body = message.encoded(JSON)
+            self.messages.append(json.loads(JSON.prefix(head, None) + body))
+            self.bodies.append(body)
         return self.accepts
 
+    def has_room(self, _message: Relayed) -> bool:
+        """See `ClientPort`."""
+        return not self.full
+
+    def charge_waiting(self, size: int) -> None:
+        """See `ClientPort`."""
+        self.waiting.append(size)
+
+    def welcome(self, room: RoomId, welcome: Welcome) -> None:
+        """See `ClientPort`."""
+        self.welcomes.append(welcome)
+        at = {"at": welcome.offset.decode()} if welcome.offset else {}
+        self.messages.append({"type": "welcome", "room": room, **at})
+
     def close(self, code: CloseCode) -> None:
-        """See `Outlet`."""
+        """See `ClientPort`."""
         self.closes.append(code)
 
-    def put_out(self, room: RoomId, reason: LeaveReason) -> None:
-        """See `Outlet`."""
-        self.told.append(("put out", room, reason))
+    def removed(self, room: RoomId, removal: Removal) -> None:
+        """See `ClientPort`."""
+        self.told.append(("removed", room, removal))
 
-    def moved(self, room: RoomId) -> None:
-        """See `Outlet`."""
+    def moved(self, room: RoomId) -> bool:
+        """See `ClientPort`."""
         self.told.append(("moved", room))
+        return True
 
-    def complete(self, room: RoomId) -> None:
-        """See `Outlet`."""
-        self.told.append(("complete", room))
+    def cutover_complete(self, room: RoomId) -> None:
+        """See `ClientPort`."""
+        self.told.append(("cutover complete", room))
 
-    def recovered(self, frame: bytes) -> None:
-        """See `Outlet`."""
-        self.told.append(("recovered", frame))
+    def recovered(self, message: Outgoing | Relayed) -> None:
+        """See `ClientPort`."""
+        head, body = message.encoded(JSON)
+        self.told.append(("recovered", JSON.prefix(head, None) + body))
 
-    def handed_over(self, room: RoomId, told: Handover | None) -> None:
-        """See `Outlet`."""
-        self.told.append(("handed over", room, told))
-
-    @property
-    def messages(self) -> list[dict[str, Any]]:
-        """The frames, decoded."""
-        return [json.loads(frame) for frame in self.frames]
+    def handed_over(self, room: RoomId, state: Handover | None) -> None:
+        """See `ClientPort`."""
+        self.told.append(("handed over", room, state))
 
     @property
     def types(self) -> list[str]:
@@ -92,5 +112,10 @@ class RecordingOutlet:
         return [message["type"] for message in self.messages]
 
     def last(self) -> dict[str, Any]:
-        """The message that came last."""
+        """The last message."""
         return self.messages[-1]
+
+    def clear(self) -> None:
+        """Forget the messages."""
+        self.messages.clear()
+        self.bodies.clear()

@@ -37,7 +37,7 @@ def send(sender: Stay, receiver: Stay, number: int, target: str = "") -> None:
     times = sender.sent.setdefault(target, [])
     if len(times) < number:
         times.append(at)
-        sender.acknowledged.setdefault(target, set()).add(number)
+        sender.acknowledged.setdefault(target, {})[number] = at + 0.5
     receiver.arrived.append(Arrival(at + 0.5, sender.member, target, number, at))
 
 

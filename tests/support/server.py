@@ -9,55 +9,70 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Self
 
-from mcp_actors.app import App
-from mcp_actors.config import load
+from mcp_actors import server
+from mcp_actors.environment import load
 from tests.support.client import Client
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+END_DEADLINE = 60.0
+"""Seconds after which a process that ought to end is killed: enough for a busy machine."""
+
 FOREIGN = ("MCP_ACTORS_", "DJANGO_", "REDIS_", "CORS_", "ALLOWED_", "PORT")
 
 
 class Server:
-    """An `App` in the test's own loop; settings are given by field name."""
+    """A server in the test's own loop; settings are given by their names in lower case, without the prefix."""
 
     def __init__(self, directory: Path, **settings: Any) -> None:
+        overrides = {"host": "127.0.0.1", "port": 0, **settings}
+        self._server = server.Server(load(overrides=overrides, environ={}, directory=directory))
         self._clients: list[Client] = []
-        self.app = App(load(overrides={"host": "127.0.0.1", "port": 0, **settings}, environ={}, directory=directory))
-        certificate = settings.get("tls_cert_file")
-        self.trusting = ssl.create_default_context(cafile=certificate) if certificate else None
-        """What a client of a server with TLS connects with."""
+        self.app = self._server.app
+        self.http_server = self._server.http_server
+        self.certificate = settings.get("tls_cert_file")
+        self.trusting = ssl.create_default_context(cafile=self.certificate) if self.certificate else None
+        """Trusts the certificate of a server with TLS."""
+
+    @property
+    def port(self) -> int:
+        return self._server.port
 
     async def start(self) -> None:
-        await self.app.start()
+        await self._server.start()
 
     async def stop(self) -> None:
+        """Close the clients, then stop."""
         for client in self._clients:
             await client.end()
-        await self.app.stop()
+        await self.shut_down()
+
+    async def shut_down(self) -> None:
+        """Stop with the clients connected, as a signal does."""
+        await self._server.stop()
 
     def url(self, path: str, scheme: str = "") -> str:
-        """Of a WebSocket, if nothing else is said."""
-        return f"{scheme or ('ws' if self.trusting is None else 'wss')}://127.0.0.1:{self.app.port}{path}"
+        """A URL of this server, for a WebSocket by default."""
+        return f"{scheme or ('ws' if self.trusting is None else 'wss')}://127.0.0.1:{self.port}{path}"
 
     async def client(self, path: str, **headers: str) -> Client:
-        """A connection, closed after the test."""
+        """Open a connection that is closed after the test."""
         client = await Client.open(self.url(path), self.trusting, **headers)
         self._clients.append(client)
         return client
 
     async def peer(self, **headers: str) -> Client:
-        """A connection to /ws/signaling/."""
+        """Open a connection to /ws/signaling/."""
         return await self.client("/ws/signaling/", **headers)
 
     async def user(self, **headers: str) -> Client:
-        """A connection to /ws/mcp/."""
+        """Open a connection to /ws/mcp/."""
         return await self.client("/ws/mcp/", **headers)
 
     async def pair(self) -> tuple[Client, Client]:
-        """Peers `a` and `b`, joined in this order, in room `r`, with nothing left to hear."""
+        """Join peers `a` and then `b` to room `r`; no message is left to receive."""
         a, b = await self.peer(), await self.peer()
         await a.join("r", "a")
         await b.join("r", "b")
@@ -66,7 +81,7 @@ class Server:
 
 
 class Process:
-    """`mcp-actors` as a user starts it: in an empty directory, with no settings but those given."""
+    """`mcp-actors` as a user starts it: in an empty directory, with only the given settings."""
 
     def __init__(self, directory: Path, *arguments: str, **environ: str) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
@@ -82,12 +97,12 @@ class Process:
         self.greeting: list[str] = []
 
     def wait_until_serving(self) -> Self:
-        """Read the greeting, which names the port."""
+        """Wait for the greeting, which names the port."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.greeting.append(line)
             if "signaling" in line:
-                self.port = int(line.split("localhost:")[-1].split("127.0.0.1:")[-1].split("/")[0])
+                self.port = int(line.split("/ws/")[0].rpartition(":")[2])
             if "messages" in line:
                 return self
         raise AssertionError(f"the server did not start: {self.finish()}")
@@ -100,7 +115,11 @@ class Process:
 
     def finish(self) -> tuple[int, str, str]:
         """Wait for the end: exit status, standard output, standard error."""
-        out, err = self.process.communicate(timeout=10)
+        try:
+            out, err = self.process.communicate(timeout=END_DEADLINE)
+        except subprocess.TimeoutExpired:
+            with self:  # nothing of it is left to the tests after this one
+                raise
         return self.process.returncode, out, err
 
     def __enter__(self) -> Self:

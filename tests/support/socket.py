@@ -26,7 +26,7 @@ class Socket:
     @classmethod
     async def open(cls, server: Server, early: bytes = b"") -> Self:
         """Shake hands, with frames right behind the request."""
-        socket = cls(*await asyncio.open_connection("127.0.0.1", server.app.port, ssl=server.trusting))
+        socket = cls(*await asyncio.open_connection("127.0.0.1", server.port, ssl=server.trusting))
         socket.writer.write(HANDSHAKE + early)
         answer = await asyncio.wait_for(socket.reader.readuntil(b"\r\n\r\n"), DEADLINE)
         assert answer.startswith(b"HTTP/1.1 101")
@@ -46,5 +46,11 @@ class Socket:
             return await self.reader.read(1) == b""
 
     async def close(self) -> None:
+        """Send what waits to be sent, then hang up."""
         self.writer.close()
+        await asyncio.gather(self.writer.wait_closed(), return_exceptions=True)
+
+    async def vanish(self) -> None:
+        """Cut the connection at once: nothing more is sent."""
+        self.writer.transport.abort()
         await asyncio.gather(self.writer.wait_closed(), return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What our frame reader makes of a stream of bytes, and what another implementation makes of it."""
+"""Reads a stream of frames with our reader, and with that of the `websockets` library."""
 
 from __future__ import annotations
 
@@ -6,50 +6,51 @@ from websockets.exceptions import PayloadTooBig
 from websockets.frames import CloseCode, Opcode
 from websockets.protocol import OPEN, SERVER, Protocol
 
-from mcp_actors.transports.frames import FrameError, FrameReader
+from mcp_actors.ws.frames import FrameError, FrameReader
 
 LIMIT = 300
-"""Bytes of the longest message, here: short enough to be exceeded often."""
+"""Bytes of the longest message: short enough to be exceeded often."""
 
 LONGEST_CONTROL_FRAME = 125
 CONTROL_BIT = 0x08
 
-Event = tuple[str, bytes] | tuple[str, int | None, str]
+Event = tuple[str, bytes] | tuple[str, int | None]
 
 
 class Recorder:
-    """A sink that keeps what it gets."""
+    """A receiver and control that keeps its events. Batches are counted, and so are fragments."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.turns = 0
+        self.batches = 0
+        self.counted = 0
 
-    def on_text(self, payload: bytes) -> None:
-        self.events.append(("text", payload))
+    def frame_received(self, frame: bytes) -> None:
+        self.events.append(("text", frame))
 
-    def on_binary(self, payload: bytes) -> None:
-        self.events.append(("binary", payload))
+    def binary_received(self, data: bytes) -> None:
+        self.events.append(("binary", data))
 
-    def on_ping(self, payload: bytes) -> None:
-        self.events.append(("ping", payload))
+    def ping_received(self, data: bytes) -> None:
+        self.events.append(("ping", data))
 
-    def on_pong(self, payload: bytes) -> None:
-        self.events.append(("pong", payload))
+    def pong_received(self, data: bytes) -> None:
+        self.events.append(("pong", data))
 
-    def on_close(self, code: int | None, reason: str) -> None:
-        self.events.append(("close", code, reason))
+    def control_frame_received(self, size: int) -> None:
+        self.counted += 1
 
-    def on_fragment(self) -> None:
-        """The whole message is what counts."""
+    def close_received(self, code: int | None) -> None:
+        self.events.append(("close", code))
 
-    def on_turn(self) -> None:
-        self.turns += 1
+    def batch_ended(self) -> None:
+        self.batches += 1
 
 
 def read(*chunks: bytes, limit: int = LIMIT) -> tuple[list[Event], int | None]:
-    """What our reader makes of these bytes: the events, and the code it fails with."""
+    """Return the events that our reader finds in these bytes, and the code it fails with."""
     recorder = Recorder()
-    reader = FrameReader(recorder, limit)
+    reader = FrameReader(recorder, recorder, limit)
     try:
         for chunk in chunks:
             reader.receive(chunk)
@@ -61,7 +62,7 @@ def read(*chunks: bytes, limit: int = LIMIT) -> tuple[list[Event], int | None]:
 
 
 def read_by_websockets(*chunks: bytes) -> tuple[list[Event], int | None]:
-    """What the library makes of them."""
+    """Return what the library finds in them."""
     protocol = Protocol(SERVER, state=OPEN, max_size=LIMIT)
     for chunk in chunks:
         protocol.receive_data(chunk)
@@ -80,19 +81,19 @@ def read_by_websockets(*chunks: bytes) -> tuple[list[Event], int | None]:
             case Opcode.CLOSE:
                 assert protocol.close_rcvd is not None
                 code = protocol.close_rcvd.code
-                events.append(("close", None if code == CloseCode.NO_STATUS_RCVD else code, protocol.close_rcvd.reason))
+                events.append(("close", None if code == CloseCode.NO_STATUS_RCVD else code))
     failed = protocol.parser_exc is not None and not isinstance(protocol.parser_exc, EOFError)
     if failed and protocol.close_rcvd is not None and "incomplete fragmented message" in str(protocol.parser_exc):
         # the library refuses a close frame between fragments, where RFC 6455 (section 5.4) allows control frames
         code = protocol.close_rcvd.code
-        events.append(("close", None if code == CloseCode.NO_STATUS_RCVD else code, protocol.close_rcvd.reason))
+        events.append(("close", None if code == CloseCode.NO_STATUS_RCVD else code))
         return events, None
     assert protocol.close_sent is not None or not failed
     return events, protocol.close_sent.code if failed and protocol.close_sent else None
 
 
 def websockets_waits(*chunks: bytes) -> bool:
-    """Whether the library still waits for the rest of a frame at the end of these bytes."""
+    """Return whether the library waits for the rest of a frame at the end of these bytes."""
     protocol = Protocol(SERVER, state=OPEN, max_size=LIMIT)
     for chunk in chunks:
         protocol.receive_data(chunk)
@@ -101,7 +102,7 @@ def websockets_waits(*chunks: bytes) -> bool:
 
 
 def websockets_counts_a_control_frame(stream: bytes) -> bool:
-    """Whether the library ends a stream at a control frame between fragments, which it counts to their message.
+    """Return whether the library ends a stream at a control frame between fragments, as it counts it to their message.
 
     RFC 6455 (section 5.4) lets control frames stand there, and they are no part of the message.
     """

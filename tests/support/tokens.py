@@ -1,4 +1,4 @@
-"""Access tokens for tests, signed with one secret."""
+"""Access tokens for tests, all signed with one secret."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ OPTIONAL = {"auth": "optional", "secret_key": SECRET}
 
 
 def token(sub: str, ttl: float = 60, **claims: Any) -> str:
-    """A token for `sub`, good for so many seconds; a claim that is None is left out."""
+    """A token for `sub` that expires in `ttl` seconds. Claims that are None are left out."""
     found = {"sub": sub, "exp": time.time() + ttl, **claims}
     return jwt.encode({name: value for name, value in found.items() if value is not None}, SECRET, algorithm="HS256")
 
 
 def bearer(sub: str, ttl: float = 60, **claims: Any) -> dict[str, str]:
-    """The header of a handshake that brings such a token."""
+    """The Authorization header with such a token."""
     return {"Authorization": f"Bearer {token(sub, ttl, **claims)}"}

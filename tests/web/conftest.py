@@ -1,32 +1,34 @@
-"""What the demo page's tests run on: a server of its own process, a Chromium, and pages that are watched."""
+"""Fixtures for tests in a real browser: servers in their own processes, Chromium, and pages that record errors."""
 
 from __future__ import annotations
 
-import http
-import http.client
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
+from bench.engine import Engine
 from bench.ports import free_ports
+from tests.support.server import Process
+from tests.web.pages import DEADLINE
 
-ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 20.0
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
+
+    from tests.web.pages import OpenPage
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-OUR_VARIABLES = ("MCP_ACTORS_", "DJANGO_", "REDIS_")
 
-# No picture leaves this machine, and no name is looked up.
+# No media leaves this machine, and no name is looked up.
 FLAGS = [
     "--no-sandbox",
     "--allow-loopback-in-peer-connection",
@@ -38,140 +40,122 @@ FLAGS = [
     "--disable-quic",
     "--disable-gpu",
 ]
-FAKE_CAMERA = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+# Ten frames a second show that video flows; the usual number keeps a small machine busy with encoding and decoding.
+FAKE_CAMERA = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=fps=10"]
+
+expect.set_options(timeout=DEADLINE * 1000)
 
 
 @dataclass
 class Watch:
-    """What the pages of one test did that they should not."""
+    """Records errors on the pages of one test, and requests to other hosts."""
 
     hosts: set[str]
     complaints: list[str] = field(default_factory=list)
     server_may_be_away: bool = False
-    """Whether a test stops its server: the browser then complains of each attempt to reach it."""
+    """Set by tests that stop their server: the browser then reports each failed attempt to connect."""
+    sockets_are_routed: bool = False
+    """Set for pages whose WebSockets the test intercepts: such a socket looks open for a while after it was closed."""
 
     def over(self, context: BrowserContext) -> None:
         """Watch every page of this context."""
-        context.on("console", self._heard)
+        context.on("console", self._console)
         context.on("weberror", lambda error: self.complaints.append(f"page error: {error.error}"))
-        context.on("request", lambda request: self._asked(request.url))
-        context.on("page", lambda page: page.on("websocket", lambda websocket: self._asked(websocket.url)))
+        context.on("request", lambda request: self._request(request.url))
+        context.on("page", lambda page: page.on("websocket", lambda websocket: self._request(websocket.url)))
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _console(self, message: ConsoleMessage) -> None:
         away = self.server_may_be_away and message.text.startswith("WebSocket connection to")
-        if message.type == "error" and not away:
+        late = self.sockets_are_routed and message.text.startswith("WebSocket is already in CLOSING")
+        no_icon = message.location["url"].endswith("/favicon.ico")  # the browser looks for it if a page names no icon
+        if message.type == "error" and not away and not late and not no_icon:
             self.complaints.append(f"console: {message.text}")
 
-    def _asked(self, url: str) -> None:
+    def _request(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("data", "blob") and parts.netloc not in self.hosts:
-            self.complaints.append(f"asked another host: {url}")
-
-
-OpenPage = Callable[..., Page]
+            self.complaints.append(f"request to another host: {url}")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let no other test run beside a browser: it decodes video in time, and its driver's loop stays in a process."""
+    """Mark tests in a browser, and run them after all others.
+
+    The driver of the browser keeps an event loop running in the process, so that no other can run there any more.
+    """
     for item in items:
-        if "playwright" in getattr(item, "fixturenames", ()):
-            item.add_marker("alone")
+        if _uses_a_browser(item):
+            item.add_marker("browser")
+    items.sort(key=_uses_a_browser)
+
+
+def _uses_a_browser(item: pytest.Item) -> bool:
+    return "playwright" in getattr(item, "fixturenames", ())
 
 
 def _find_chromium() -> str:
     for name in BROWSERS:
         if path := shutil.which(name):
             return path
-    why = f"none of {', '.join(BROWSERS)} is installed"
+    reason = f"none of {', '.join(BROWSERS)} is installed"
     if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
-
-
-def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-    try:
-        connection.request("GET", "/")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-def _wait_until_it_answers(port: int, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while time.monotonic() < deadline:
-        assert server.poll() is None, f"the server ended with {server.returncode}"
-        if _answers(port):
-            return
-        time.sleep(0.05)
-    pytest.fail(f"the server did not answer on port {port} within {DEADLINE} s")
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @contextmanager
-def serving(port: int, directory: Path, **settings: str) -> Iterator[None]:
-    """Run a server on this port, with settings by the names of their variables; it must end well."""
-    environment = {
-        name: value for name, value in os.environ.items() if name != "PORT" and not name.startswith(OUR_VARIABLES)
-    }
-    server = subprocess.Popen(
-        [sys.executable, "-m", "mcp_actors", "serve", "--host", "127.0.0.1", "--port", str(port)],
-        cwd=directory,
-        env={**environment, **settings, "PYTHONPATH": str(ROOT)},
-    )
-    try:
-        _wait_until_it_answers(port, server)
-        yield
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(DEADLINE) == 0
-    finally:
-        if server.poll() is None:
-            server.kill()
-            server.wait()
+def serving(directory: Path, environ: Mapping[str, str] = MappingProxyType({}), port: int = 0) -> Iterator[int]:
+    """Run a server with these environment variables, and yield its port; the server must stop cleanly."""
+    with Process(directory, "serve", "--host", "127.0.0.1", "--port", str(port), **environ) as server:
+        yield server.wait_until_serving().port
+        assert server.stop() == 0
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a running server, without a slash at its end."""
-    port = free_ports()
-    with serving(port, tmp_path_factory.mktemp("server")):
+    """The address of a running server, without a trailing slash."""
+    with serving(tmp_path_factory.mktemp("server")) as port:
         yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
 def restartable_site(tmp_path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """The address of a server of one test's own, and what restarts it."""
+    """The address of a server for one test, and a function that restarts the server."""
     port = free_ports()
     with ExitStack() as running:
-        running.enter_context(serving(port, tmp_path))
+        running.enter_context(serving(tmp_path, port=port))
 
         def restart() -> None:
             running.pop_all().close()
-            running.enter_context(serving(port, tmp_path))
+            running.enter_context(serving(tmp_path, port=port))
 
         yield f"http://127.0.0.1:{port}", restart
 
 
 @pytest.fixture
-def forgetful_site(tmp_path: Path) -> Iterator[str]:
-    """The address of a server of one test's own, on which nobody waits for a connection that was lost."""
-    port = free_ports()
-    with serving(port, tmp_path, MCP_ACTORS_RESUME_WINDOW="0"):
+def sessionless_site(tmp_path: Path) -> Iterator[str]:
+    """The address of a server for one test, with sessions turned off."""
+    with serving(tmp_path, {"MCP_ACTORS_RESUME_WINDOW": "0"}) as port:
         yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis that several server processes share."""
+    with Engine() as engine:
+        yield engine.url
+
+
+@pytest.fixture(scope="session")
 def playwright() -> Iterator[Playwright]:
-    """What drives the browsers."""
+    """The driver of the browsers."""
     with sync_playwright() as playwright:
         yield playwright
 
 
 @pytest.fixture(scope="session")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
-    """One browser for nearly all tests; its cameras are fakes that say yes."""
+    """A browser with a fake camera and microphone that need no permission."""
     browser = playwright.chromium.launch(executable_path=_find_chromium(), args=[*FLAGS, *FAKE_CAMERA])
     yield browser
     browser.close()
@@ -179,7 +163,7 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture
 def hiding_chromium(playwright: Playwright) -> Iterator[Browser]:
-    """A browser without camera: it hides its addresses behind mDNS names, which nobody here can look up."""
+    """A browser without a camera: it hides its addresses behind mDNS names, which cannot be resolved here."""
     browser = playwright.chromium.launch(executable_path=_find_chromium(), args=FLAGS)
     yield browser
     browser.close()
@@ -193,7 +177,7 @@ def watch(site: str) -> Watch:
 
 @pytest.fixture
 def open_page(chromium: Browser, site: str, watch: Watch) -> Iterator[OpenPage]:
-    """Open a page of the site as another person; at the end nothing may have gone wrong on any of them."""
+    """Open a page of the site in a browser context of its own; no page may have reported an error at the end."""
     contexts: list[BrowserContext] = []
 
     def open_it(
@@ -210,6 +194,7 @@ def open_page(chromium: Browser, site: str, watch: Watch) -> Iterator[OpenPage]:
             context.add_init_script(init_script)
         page = context.new_page()
         if websockets is not None:
+            watch.sockets_are_routed = True
             websockets(page)
         page.goto(urljoin(site, path))
         return page

@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from itertools import permutations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Browser, Page, WebSocketRoute, expect
+from playwright.sync_api import expect
+
+from tests.web.pages import (
+    a_room,
+    assert_everybody_sees_everybody,
+    assert_only_sees,
+    collect_sockets,
+    frames_decoded,
+    id_of,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Browser, WebSocketRoute
+
     from tests.web.conftest import Watch
+    from tests.web.pages import OpenPage
 
-DEADLINE = 20.0
-OpenPage = Callable[..., Page]
-
-# Resolves once more frames than given of this peer's video have been decoded, to their number then.
-DECODED = """
-async ({peerId, over, deadline}) => {
-  const end = performance.now() + deadline;
-  let frames = -1;
-  while (performance.now() < end) {
-    const peer = globalThis.mcpActors?.call.peers.get(peerId);
-    for (const entry of (await peer?.pc.getStats())?.values() ?? []) {
-      if (entry.type === "inbound-rtp" && entry.kind === "video") frames = entry.framesDecoded;
-    }
-    if (frames > over) return frames;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`${peerId}: ${frames} frames decoded`);
-}
-"""
 REFUSE_CAMERA = """
 const refuse = async () => { throw new DOMException("refused", "NotAllowedError"); };
 if (navigator.mediaDevices) navigator.mediaDevices.getUserMedia = refuse;
 """
-# Tries what a page that was broken into would; resolves to the rules that refused it.
-OUTLAW = """
+# Attempts that injected code would make; resolves to the directives that blocked them.
+ATTACK = """
 async () => {
-  const refused = [], attempts = 6;
+  const blocked = [], attempts = 6;
   const all = new Promise((resolve) => document.addEventListener("securitypolicyviolation", (event) => {
-    if (refused.push(event.effectiveDirective) === attempts) resolve();
+    if (blocked.push(event.effectiveDirective) === attempts) resolve();
   }));
   const add = (tag, fields) => document.body.append(Object.assign(document.createElement(tag), fields));
   add("script", {text: "window.broken = true"});
@@ -54,47 +46,14 @@ async () => {
   fetch("http://evil.example/").catch(() => {});
   await all;
   if (window.broken) throw new Error("the script ran");
-  return refused;
+  return blocked;
 }
 """
 NO_MEDIA_DEVICES = "Object.defineProperty(Navigator.prototype, 'mediaDevices', {value: undefined});"
 
 
-def id_of(page: Page) -> str:
-    """The peer id of this page."""
-    peer_id = page.locator(".tile.self").get_attribute("data-peer-id")
-    assert peer_id is not None
-    return peer_id
-
-
-def frames_decoded(page: Page, peer_id: str, over: int = 0) -> int:
-    """Wait until the page has decoded more than so many video frames of a peer; return how many."""
-    frames: int = page.evaluate(DECODED, {"peerId": peer_id, "over": over, "deadline": DEADLINE * 1000})
-    return frames
-
-
-def assert_everybody_sees_everybody(*pages: Page) -> None:
-    """Each page shows and decodes the video of each other."""
-    for one, other in permutations(pages, 2):
-        peer_id = id_of(other)
-        expect(one.locator(f".tile[data-peer-id='{peer_id}'] video")).to_be_visible()
-        assert frames_decoded(one, peer_id) > 0
-
-
-def assert_only_sees(page: Page, *others: Page) -> None:
-    """The page has its own tile and those of the others, no more."""
-    expect(page.locator(".tile")).to_have_count(1 + len(others))
-    for other in others:
-        expect(page.locator(f".tile[data-peer-id='{id_of(other)}']")).to_have_count(1)
-
-
-def a_room() -> str:
-    """The path of a room nobody else uses."""
-    return f"/?room=test-{uuid4().hex}"
-
-
-def test_two_pages_see_each_other_then_a_third_comes_then_one_leaves(open_page: OpenPage) -> None:
-    """Without a click, and without a room in the address."""
+def test_three_pages_see_each_other_until_one_is_closed(open_page: OpenPage) -> None:
+    """This needs no click, and no room in the address."""
     first, second = open_page("/"), open_page("/")
     assert_everybody_sees_everybody(first, second)
     third = open_page("/")
@@ -111,7 +70,6 @@ def test_two_pages_see_each_other_then_a_third_comes_then_one_leaves(open_page: 
 
 
 def test_a_reload_replaces_the_tile_and_video_flows_again(open_page: OpenPage) -> None:
-    """The old peer goes, a new one comes."""
     room = a_room()
     staying, reloading = open_page(room), open_page(room)
     assert_everybody_sees_everybody(staying, reloading)
@@ -124,7 +82,6 @@ def test_a_reload_replaces_the_tile_and_video_flows_again(open_page: OpenPage) -
 
 
 def test_leaving_and_joining_again_needs_no_reload(open_page: OpenPage) -> None:
-    """The button leaves, its other face comes back."""
     room = a_room()
     staying, leaving = open_page(room), open_page(room)
     assert_everybody_sees_everybody(staying, leaving)
@@ -140,7 +97,7 @@ def test_leaving_and_joining_again_needs_no_reload(open_page: OpenPage) -> None:
 
 
 def test_a_double_click_on_leave_leaves(open_page: OpenPage) -> None:
-    """It does not come back with its second half, and what was off stays off."""
+    """The second click does not join again, and a camera that was off stays off."""
     page = open_page(a_room())
     expect(page.locator("#status")).to_have_attribute("data-state", "open")
     expect(page.locator("#camera")).to_have_attribute("data-source", "camera")
@@ -154,8 +111,8 @@ def test_a_double_click_on_leave_leaves(open_page: OpenPage) -> None:
     expect(page.locator("#camera")).to_have_attribute("data-source", "generated")
 
 
-def test_pages_of_different_rooms_do_not_see_each_other_until_one_changes_rooms(open_page: OpenPage) -> None:
-    """The room is the one in the address, and the one in the room field."""
+def test_only_pages_of_the_same_room_see_each_other(open_page: OpenPage) -> None:
+    """The room is set by the address, and by the room field."""
     here, there = a_room(), a_room()
     one, two, other = open_page(here), open_page(here), open_page(there)
     assert_everybody_sees_everybody(one, two)
@@ -171,8 +128,8 @@ def test_pages_of_different_rooms_do_not_see_each_other_until_one_changes_rooms(
     assert two.url.endswith(there)
 
 
-def test_chat_crosses_as_text_and_so_do_names(open_page: OpenPage) -> None:
-    """Nobody can put markup into the page of somebody else."""
+def test_chat_messages_and_names_are_shown_as_text(open_page: OpenPage) -> None:
+    """Markup from other people is not interpreted."""
     room, markup = a_room(), "<img src=x onerror=alert(1)><b>bold</b>"
     one, other = open_page(room), open_page(room)
     name = one.get_by_label("Your name")
@@ -196,8 +153,8 @@ def test_chat_crosses_as_text_and_so_do_names(open_page: OpenPage) -> None:
 
 
 @pytest.mark.parametrize("init_script", [REFUSE_CAMERA, NO_MEDIA_DEVICES], ids=["refused", "insecure-context"])
-def test_without_a_camera_the_generated_picture_is_seen(open_page: OpenPage, init_script: str) -> None:
-    """No permission, no secure context: there is something to see all the same."""
+def test_without_a_camera_the_generated_picture_is_sent(open_page: OpenPage, init_script: str) -> None:
+    """The permission is refused, or the context is not secure."""
     room = a_room()
     without, other = open_page(room, init_script=init_script), open_page(room)
     assert_everybody_sees_everybody(without, other)
@@ -206,39 +163,31 @@ def test_without_a_camera_the_generated_picture_is_seen(open_page: OpenPage, ini
     assert frames_decoded(other, id_of(without), over=so_far + 5) > so_far
 
 
-def test_camera_and_picture_change_places_without_negotiation(open_page: OpenPage) -> None:
-    """The same RTCPeerConnection carries both."""
+def test_switching_between_camera_and_picture_needs_no_negotiation(open_page: OpenPage) -> None:
     room = a_room()
     one, other = open_page(room), open_page(room)
     camera = one.locator("#camera")
     expect(camera).to_have_attribute("data-source", "camera")
     assert_everybody_sees_everybody(one, other)
-    described = "[...mcpActors.call.peers.values()].map(({pc}) => pc.localDescription.sdp)"
-    before = one.evaluate(described)
+    descriptions = "[...mcpActors.call.peers.values()].map(({pc}) => pc.localDescription.sdp)"
+    before = one.evaluate(descriptions)
     for source in ("generated", "camera"):
         camera.click()
         expect(camera).to_have_attribute("data-source", source)
         so_far = frames_decoded(other, id_of(one))
         assert frames_decoded(other, id_of(one), over=so_far + 5) > so_far
-    assert one.evaluate(described) == before
+    assert one.evaluate(descriptions) == before
 
 
-def test_media_flows_on_while_signaling_is_lost_and_found_again(
-    open_page: OpenPage, watch: Watch, forgetful_site: str
+def test_media_flows_while_signaling_is_lost_and_the_room_is_joined_again(
+    open_page: OpenPage, watch: Watch, sessionless_site: str
 ) -> None:
-    """The call goes on over the connection it has, and the newly joined roster changes nothing about it."""
+    """The call keeps its RTCPeerConnection; the new roster does not change it."""
     sockets: list[WebSocketRoute] = []
-
-    def pass_through(page: Page) -> None:
-        def connect(route: WebSocketRoute) -> None:
-            route.connect_to_server()
-            sockets.append(route)
-
-        page.route_web_socket("**/ws/signaling/", connect)
-
-    watch.hosts.add(urlsplit(forgetful_site).netloc)
-    watch.server_may_be_away = True  # it ends before its pages do
-    dropping, other = open_page(forgetful_site, websockets=pass_through), open_page(forgetful_site)
+    watch.hosts.add(urlsplit(sessionless_site).netloc)
+    watch.server_may_be_away = True  # it stops before the pages are closed
+    dropping = open_page(sessionless_site, websockets=collect_sockets(sockets, "**/ws/signaling/"))
+    other = open_page(sessionless_site)
     assert_everybody_sees_everybody(dropping, other)
     dropping.evaluate(
         """() => {
@@ -259,19 +208,17 @@ def test_media_flows_on_while_signaling_is_lost_and_found_again(
     assert_everybody_sees_everybody(dropping, other)
 
 
-def test_a_page_loads_and_says_why_it_cannot_reach_others(open_page: OpenPage, hiding_chromium: Browser) -> None:
-    """Browsers that hide their addresses from each other: until one is allowed to use its camera."""
+def test_a_page_that_cannot_reach_others_loads_and_says_why(open_page: OpenPage, hiding_chromium: Browser) -> None:
+    """Browsers hide their addresses until one may use its camera; `goto` waits for the page to load."""
     room = a_room()
     one = open_page(room, browser=hiding_chromium)
-    began = time.monotonic()
     other = open_page(room, browser=hiding_chromium)
-    assert time.monotonic() - began < 5
     assert other.evaluate("document.readyState") == "complete"
     tile = other.locator(f".tile[data-peer-id='{id_of(one)}']")
     expect(tile.locator(".cover-state")).to_have_text("Waiting")
     name = tile.locator(".name").text_content()
     for page in (one, other):
-        expect(page.locator("#problem")).to_contain_text("but not to", timeout=DEADLINE * 1000)
+        expect(page.locator("#problem")).to_contain_text("but not to")
     expect(other.locator("#problem")).to_contain_text(f"Connected to the server, but not to {name} yet")
 
     other.context.grant_permissions(["camera", "microphone"])
@@ -281,10 +228,10 @@ def test_a_page_loads_and_says_why_it_cannot_reach_others(open_page: OpenPage, h
         expect(page.locator("#problem")).to_be_hidden()
 
 
-def test_a_restarted_server_makes_nobody_join_again(
+def test_after_a_restart_of_the_server_nobody_is_reported_as_joined_or_left(
     open_page: OpenPage, watch: Watch, restartable_site: tuple[str, Callable[[], None]]
 ) -> None:
-    """The chat says that it was away, keeps what is being typed, and goes on."""
+    """The chat reports the interruption and keeps the text that is being typed."""
     site, restart = restartable_site
     watch.hosts.add(urlsplit(site).netloc)
     watch.server_may_be_away = True
@@ -294,7 +241,7 @@ def test_a_restarted_server_makes_nobody_join_again(
     one.get_by_label("Message").fill("typed meanwhile")
     restart()
     for page in (one, other):
-        expect(page.locator("#chat-log .notice").last).to_have_text("The chat is back.")
+        expect(page.locator("#chat-log .notice").last).to_have_text("The chat is connected again.")
     expect(one.get_by_label("Message")).to_have_value("typed meanwhile")
     one.get_by_label("Message").press("Enter")
     expect(other.locator("#chat-log .message .text")).to_have_text("typed meanwhile")
@@ -303,19 +250,19 @@ def test_a_restarted_server_makes_nobody_join_again(
     expect(one.locator("#chat-log .notice", has_text="left.")).to_have_count(0)
 
 
-def test_what_is_smuggled_into_the_page_may_do_nothing(chromium: Browser, site: str) -> None:
-    """That the page itself breaks no rule is seen in all tests: a breach is a complaint on the console."""
+def test_the_content_security_policy_blocks_injected_code(chromium: Browser, site: str) -> None:
+    """All tests check that the page itself does not violate the policy: that would be an error on the console."""
     context = chromium.new_context()
     page = context.new_page()
     page.goto(site + a_room())
     expect(page.locator("#status")).to_have_attribute("data-state", "open")
-    refused = page.evaluate(OUTLAW)
+    blocked = page.evaluate(ATTACK)
     context.close()
-    assert sorted(refused) == ["base-uri", "connect-src", "frame-src", "img-src", "script-src-elem", "style-src-attr"]
+    assert sorted(blocked) == ["base-uri", "connect-src", "frame-src", "img-src", "script-src-elem", "style-src-attr"]
 
 
-def test_the_page_stands_in_no_frame(chromium: Browser, site: str) -> None:
-    """Not even in one of its own site: a click on what seems another page would turn the camera on."""
+def test_the_page_cannot_be_framed(chromium: Browser, site: str) -> None:
+    """Not even by its own site: a click in a disguised frame could turn the camera on."""
     context = chromium.new_context()
     page = context.new_page()
     page.route("**/frame.html", lambda route: route.fulfill(body=f'<iframe src="{site}/"></iframe>'))

@@ -1,17 +1,17 @@
-"""The browser client at a server that limits it: it waits for as long as it is told, and goes on where it was."""
+"""The browser client beyond its rate limits: it waits as long as the server demands, and resumes its session."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.support.server import Process
-from tests.web.test_resume import LISTEN, NOTE_PAUSES, STATES
+from tests.web.conftest import serving
+from tests.web.pages import RECORD, STATES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.web.conftest import Watch
-    from tests.web.test_demo import OpenPage
+    from tests.web.pages import OpenPage
 
 LIMITS = {
     "MCP_ACTORS_CONNECTION_MESSAGE_RATE": "100",
@@ -27,20 +27,19 @@ FLOOD = """
 """
 
 
-def test_a_page_that_floods_is_closed_waits_and_goes_on(open_page: OpenPage, watch: Watch, tmp_path: Path) -> None:
-    with Process(tmp_path, "serve", "--host", "127.0.0.1", "--port", "0", **LIMITS) as server:
-        port = server.wait_until_serving().port
+def test_a_page_that_floods_is_closed_and_resumes_after_a_pause(
+    open_page: OpenPage, watch: Watch, tmp_path: Path
+) -> None:
+    with serving(tmp_path, LIMITS) as port:
         watch.hosts.add(f"127.0.0.1:{port}")
         page = open_page(f"http://127.0.0.1:{port}")
         page.wait_for_function(f"() => {STATES} === 'open,open'")
-        page.evaluate(LISTEN)
-        page.evaluate(NOTE_PAUSES)
+        page.evaluate(RECORD)
         page.evaluate(FLOOD)
-        page.wait_for_function("() => globalThis.pause")
+        page.wait_for_function("() => pause")
         assert page.evaluate("pause.code") == 4004
         assert page.evaluate("pause.delay") > 500
         assert set(page.evaluate("flooded")) == {"peer-not-found", "rate-limited"}
         page.wait_for_function(f"() => {STATES} === 'open,open'")
         assert page.evaluate("happened") == []
         page.goto("about:blank")
-        assert server.stop() == 0

@@ -1,4 +1,4 @@
-"""The browser client hears of moderators, and does not come back to where they put it out."""
+"""The browser client reports what moderators do, and does not reconnect after it was removed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.ports import free_ports
 from tests.support.tokens import OPTIONAL, token
-from tests.web.conftest import DEADLINE, serving
+from tests.web.conftest import serving
+from tests.web.pages import DEADLINE, PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,26 +39,25 @@ CLOSED = "() => happened.some(([type]) => type === 'close')"
 
 @pytest.fixture
 def page(tmp_path: Path, chromium: Browser) -> Iterator[Page]:
-    """A page of a server that takes tokens."""
-    port = free_ports()
-    with serving(port, tmp_path, **SETTINGS):
+    """A page of a server with optional tokens."""
+    with serving(tmp_path, SETTINGS) as port:
         context = chromium.new_context()
         context.set_default_timeout(DEADLINE * 1000)
         page = context.new_page()
-        page.goto(f"http://127.0.0.1:{port}/favicon.svg")
+        page.goto(f"http://127.0.0.1:{port}{PLAIN}")
         yield page
         context.close()
 
 
 @pytest.mark.parametrize(
-    ("request_", "payload", "told", "code"),
+    ("request_type", "payload", "event", "code"),
     [("kick", {"peer_id": "bob"}, "kicked", 4504), ("close-room", {}, "room-closed", 4505)],
 )
-def test_who_is_put_out_is_told_and_does_not_come_back(
-    page: Page, request_: str, payload: dict[str, Any], told: str, code: int
+def test_a_removed_peer_is_told_and_does_not_reconnect(
+    page: Page, request_type: str, payload: dict[str, Any], event: str, code: int
 ) -> None:
     assert page.evaluate(JOIN, token("mo", can=["signal", "moderate"])) is False
-    page.evaluate(f"(payload) => mo.request({request_!r}, 'r', payload)", payload)
+    page.evaluate(f"(payload) => mo.request({request_type!r}, 'r', payload)", payload)
     page.wait_for_function(CLOSED)
-    assert page.evaluate("happened") == [["locked", True], [told, None], ["close", code]]
+    assert page.evaluate("happened") == [["locked", True], [event, None], ["close", code]]
     assert page.evaluate("[bob.state, bob.room]") == ["closed", None]

@@ -1,4 +1,5 @@
-"""The broker over Redis: rooms span nodes. How it works is told in link.py, what lies in Redis in lua/common.lua."""
+"""The broker over Redis: rooms span nodes. See link.py for how it works, and lua/common.lua for the data in Redis."""
+# ruff: noqa: D102 - the protocols in mcp_actors.broker document the methods
 
 from __future__ import annotations
 
@@ -8,37 +9,161 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from mcp_actors.broker import BrokerError
-from mcp_actors.broker.redis.bucket import RedisSettings
-from mcp_actors.broker.redis.connection import LinkLost, Unusable
+from mcp_actors.broker.redis.connection import LinkLost, Tls, Unusable
+from mcp_actors.broker.redis.entries import pack_metadata, pack_notice
 from mcp_actors.broker.redis.keys import Keys, bucket_of
 from mcp_actors.broker.redis.link import Link
-from mcp_actors.broker.redis.topology import topology_of
-from mcp_actors.protocol.errors import Unavailable
+from mcp_actors.broker.redis.requests import Operation
+from mcp_actors.broker.redis.settings import RedisSettings
+from mcp_actors.broker.redis.status import read_rooms, read_roster
+from mcp_actors.broker.redis.topology import NO_FILES, topology_of
+from mcp_actors.protocol.events import NO_NOTICE, Moderated
 from mcp_actors.protocol.identifiers import session_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
-    from mcp_actors.broker import Listener, Note, Recovered, Taken
+    from mcp_actors.broker import AcquiredSession, Listener, Recovered, SessionRecord
     from mcp_actors.broker.redis.bucket import Bucket
-    from mcp_actors.broker.redis.notes import Notes
-    from mcp_actors.protocol.events import Event, Kind, LeaveReason, Member, MemberMoved, Receipt, Step
+    from mcp_actors.broker.redis.room import Room
+    from mcp_actors.broker.redis.session_directory import SessionDirectory
+    from mcp_actors.protocol.events import (
+        Event,
+        Kind,
+        LeaveReason,
+        Member,
+        MemberMoved,
+        NegotiationStep,
+        Notice,
+        Receipt,
+    )
     from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId, UserId
     from mcp_actors.redis_url import RedisUrl
 
-__all__ = ["RedisBroker", "RedisSettings"]
+__all__ = ["RedisBroker", "RedisSettings", "Tls"]
 
 log = structlog.get_logger("mcp_actors.redis")
 
-PARTING = 2.0
-"""Seconds that the leaves of the last members have to be written when a node stops."""
+STOP_SECONDS = 2.0
+"""How long the last leaves may take to be written when a node stops."""
 
 
-class RedisBroker:
-    """See `Broker`.
+class _Rooms:
+    """Membership, moderation and relay: each room has its bucket."""
 
-    `prefix`: of all keys. `buckets`: 0 for what suits the topology. `timeout` and `ca_file` as in `Access`.
+    _links: Sequence[Link]
+
+    def _bucket(self, room: RoomId) -> Bucket:
+        links = self._links
+        return links[0 if len(links) == 1 else bucket_of(room, len(links))].bucket
+
+    def _room(self, room: RoomId) -> Room | None:
+        return self._bucket(room).rooms.get(room)
+
+    def join(self, room: RoomId, member: Member, capacity: int, *, moderator: bool = False) -> None:
+        self._bucket(room).open_room(room).join(member, capacity, moderator=moderator)
+
+    def claim(self, room: RoomId, member: Member) -> None:
+        self._bucket(room).open_room(room).claim(member)
+
+    def fence_owner(self, room: RoomId, incarnation: Incarnation) -> None:
+        found = self._room(room)
+        if found is not None:
+            found.fence_owner(incarnation)
+
+    async def is_gone(self, room: RoomId, node: NodeId) -> bool:
+        link = self._links[bucket_of(room, len(self._links))]
+        return await link.connected.is_gone(node) and await link.inbox.is_read(link.bucket.executor)
+
+    def leave(self, room: RoomId, incarnation: Incarnation, reason: LeaveReason) -> None:
+        found = self._room(room)
+        if found is not None:
+            found.leave(incarnation, reason)
+
+    def set_presence(self, room: RoomId, incarnation: Incarnation, *, detached: bool, address: str = "") -> None:
+        found = self._room(room)
+        if found is not None:
+            found.set_presence(incarnation, detached=detached, address=address)
+
+    def release(self, room: RoomId, incarnation: Incarnation) -> None:
+        found = self._room(room)
+        if found is not None:
+            self._bucket(room).deliver(found, found.replica.release(incarnation))
+
+    def abandon(self, room: RoomId) -> None:
+        self._bucket(room).abandon(room)
+
+    def update(self, room: RoomId, by: Incarnation, metadata: dict[str, Any]) -> None:
+        self._moderate(room, by, Operation.UPDATE, pack_metadata(metadata))
+
+    def kick(
+        self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId, notice: Notice = NO_NOTICE
+    ) -> None:
+        self._moderate(room, by, Operation.KICK, kind, whom, pack_notice(notice), notice.ban_seconds * 1000)
+
+    def list_bans(self, room: RoomId, by: Incarnation) -> None:
+        self._moderate(room, by, Operation.LIST_BANS)
+
+    def unban(self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId) -> None:
+        self._moderate(room, by, Operation.UNBAN, kind, whom)
+
+    def lock(self, room: RoomId, by: Incarnation, *, locked: bool) -> None:
+        self._moderate(room, by, Operation.LOCK if locked else Operation.UNLOCK)
+
+    def close(self, room: RoomId, by: Incarnation, notice: Notice = NO_NOTICE) -> None:
+        self._moderate(room, by, Operation.CLOSE, pack_notice(notice))
+
+    def _moderate(self, room: RoomId, by: Incarnation, operation: Operation, *arguments: str | int) -> None:
+        found = self._room(room)
+        if found is None or not found.moderate(by, operation, arguments):
+            self._bucket(room).emit(room, Moderated(by, done=False))
+
+    def relay(
+        self,
+        room: RoomId,
+        sender: Member,
+        target: Member,
+        frame: bytes,
+        delivery_id: int,
+        step: NegotiationStep | None = None,
+    ) -> None:
+        self._bucket(room).sender.send(room, "signal", sender, [target], frame, delivery_id, step)
+
+    def broadcast(
+        self, room: RoomId, sender: Member, targets: Sequence[Member], frame: bytes, delivery_id: int
+    ) -> None:
+        self._bucket(room).sender.send(room, "broadcast", sender, targets, frame, delivery_id)
+
+    def send_receipt(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
+        self._bucket(room).sender.send_receipt(room, sender, receipt)
+
+    def ack_cutover(self, room: RoomId, move: MemberMoved) -> None:
+        self._bucket(room).sender.ack_cutover(room, move)
+
+    def hand_over(self, room: RoomId, member: Member, body: bytes) -> None:
+        self._bucket(room).sender.hand_over(room, member, body)
+
+    async def recover(self, room: RoomId, kind: Kind, move: MemberMoved, offset: str, patience: float) -> Recovered:
+        found = self._room(room)
+        members = {} if found is None else found.replica.members
+        inbox = self._bucket(room).dead_inbox(move.old)
+        return await inbox.recover(room, kind, move, offset, patience, members)
+
+    def offset(self, room: RoomId) -> str:
+        return self._links[bucket_of(room, len(self._links))].inbox.offset
+
+    async def stop_reading(self) -> None:
+        await asyncio.gather(*(link.inbox.stop() for link in self._links))
+
+
+class RedisBroker(_Rooms):
+    """A `Broker` whose nodes share a Redis.
+
+    `prefix` is that of all keys. `buckets`: 0 for what suits the topology. `timeout` is as in `Access`, and `files` are
+    those of TLS that the URL does not name.
     """
+
+    shared = True
 
     def __init__(
         self,
@@ -49,177 +174,101 @@ class RedisBroker:
         buckets: int,
         timeout: float,
         settings: RedisSettings,
-        ca_file: str = "",
+        files: Tls = NO_FILES,
     ) -> None:
-        self._topology = topology_of(url, timeout, ca_file)
-        buckets = buckets or self._topology.buckets
+        topology = topology_of(url, timeout, files)
+        buckets = buckets or topology.buckets
         self._listener: Listener
+        self._keys = [Keys(prefix, bucket, buckets) for bucket in range(buckets)]
         self._links = [
-            Link(Keys(prefix, bucket, buckets), buckets, node, self._topology, self._tell, settings, self._bury)
-            for bucket in range(buckets)
+            Link(keys, buckets, node, topology, self._tell, settings, self._on_node_reaped) for keys in self._keys
         ]
         self._tasks: list[asyncio.Task[None]] = []
 
     def listen(self, listener: Listener) -> None:
-        """See `Broker`."""
         self._listener = listener
 
     def _tell(self, room: RoomId, event: Event) -> Awaitable[None] | None:
         return self._listener(room, event)
 
-    def _bucket(self, room: RoomId) -> Bucket:
-        links = self._links
-        return links[0 if len(links) == 1 else bucket_of(room, len(links))].bucket
-
-    # ------------------------------------------------------------------------------------------------- life of a node
-
     async def start(self) -> None:
-        """See `Broker`."""
         try:
             servers = [await link.open() for link in self._links]
         except (LinkLost, Unusable) as error:
             await asyncio.gather(*(link.close() for link in self._links if link.bucket.up))
-            help_ = ". Start it, or correct REDIS_URL, or REDIS_HOST and REDIS_PORT."
-            raise BrokerError(f"{error}{help_}" if isinstance(error, LinkLost) else str(error)) from None
+            hint = ". Start it, or correct REDIS_URL, or REDIS_HOST and REDIS_PORT."
+            raise BrokerError(f"{error}{hint}" if isinstance(error, LinkLost) else str(error)) from None
         policies = {server.policy for server in servers} - {"noeviction", ""}
         if policies:
-            text = "redis may drop what it holds when its memory is full; set its maxmemory-policy to noeviction"
+            text = "redis may evict data when its memory is full, set its maxmemory-policy to noeviction"
             log.warning(text, policy=", ".join(sorted(policies)))
-        self._tasks = [asyncio.create_task(link.run()) for link in self._links]
-        log.info("attached to redis", buckets=len(self._links), server=servers[0].name)
+        self.resume()
+        log.info("redis attached", buckets=len(self._links), server=servers[0].name)
 
-    async def stop(self) -> None:
-        """See `Broker`."""
-        try:
-            async with asyncio.timeout(PARTING):
-                while self._tasks and not all(link.idle for link in self._links):  # noqa: ASYNC110 - once in a life
-                    await asyncio.sleep(0.01)
-        except TimeoutError:
-            log.warning("stopped before all members had left; the other nodes will see to it")
+    def resume(self) -> None:
+        """Run the links, from the start or after `halt`."""
+        self._tasks = [asyncio.create_task(link.run()) for link in self._links]
+
+    async def halt(self) -> None:
+        """Stop the links without a word to the other nodes, as if the process died."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(link.close() for link in self._links))
         self._tasks = []
+        for link in self._links:
+            link.disconnect()
+
+    async def stop(self) -> None:
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                while self._tasks and not self.idle:  # noqa: ASYNC110 - once per process
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            unsaved = sum(link.bucket.sessions.unwritten for link in self._links)
+            log.warning(
+                "stopped before everything was written, other nodes will remove what is left", unsaved_sessions=unsaved
+            )
+        await self.halt()
+        await asyncio.gather(*(link.close() for link in self._links))
 
     @property
-    def shared(self) -> bool:
-        """See `Broker`."""
-        return True
+    def idle(self) -> bool:
+        """Whether Redis has acknowledged everything."""
+        return all(link.bucket.idle for link in self._links)
 
     @property
     def ready(self) -> bool:
-        """See `Broker`."""
         return all(link.bucket.up for link in self._links)
 
     def health(self) -> Mapping[str, Any]:
-        """See `Broker`."""
         return {"broker": "redis", "buckets": [link.health() for link in self._links]}
 
-    # ----------------------------------------------------------------------------------------------------- membership
+    async def rooms(self) -> Mapping[RoomId, Mapping[NodeId, int]]:
+        buckets = zip(self._links, self._keys, strict=True)
+        found = await asyncio.gather(*(read_rooms(link.bucket.executor, keys) for link, keys in buckets))
+        return {room: nodes for rooms in found for room, nodes in rooms.items()}
 
-    def join(self, room: RoomId, member: Member, capacity: int, *, moderator: bool = False) -> None:
-        """See `Broker`."""
-        self._bucket(room).join(room, member, capacity, moderator=moderator)
+    async def roster(self, room: RoomId) -> Sequence[Member]:
+        keys = self._keys[bucket_of(room, len(self._keys))]
+        return await read_roster(self._bucket(room).executor, keys, room)
 
-    def kick(self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId) -> None:
-        """See `Broker`."""
-        self._bucket(room).kick(room, by, kind, whom)
+    def save_session(self, note: SessionRecord) -> None:
+        self._sessions(note.session).save(note)
 
-    def lock(self, room: RoomId, by: Incarnation, *, locked: bool) -> None:
-        """See `Broker`."""
-        self._bucket(room).lock(room, by, locked=locked)
+    def delete_session(self, session: str) -> None:
+        self._sessions(session).delete(session)
 
-    def close(self, room: RoomId, by: Incarnation) -> None:
-        """See `Broker`."""
-        self._bucket(room).close(room, by)
+    def disown_session(self, session: str) -> None:
+        self._sessions(session).disown(session)
 
-    def claim(self, room: RoomId, member: Member) -> None:
-        """See `Broker`."""
-        self._bucket(room).claim(room, member)
+    async def acquire_session(
+        self, session: str, generation: int, whose: str, patience: float
+    ) -> AcquiredSession | None:
+        return await self._sessions(session).acquire(session, generation, whose, patience)
 
-    def switch(self, room: RoomId, move: MemberMoved) -> None:
-        """See `Broker`."""
-        self._bucket(room).switch(room, move)
-
-    def hand_over(self, room: RoomId, member: Member, body: bytes) -> None:
-        """See `Broker`."""
-        self._bucket(room).hand_over(room, member, body)
-
-    def release(self, room: RoomId, incarnation: Incarnation) -> None:
-        """See `Broker`."""
-        self._bucket(room).release(room, incarnation)
-
-    def leave(self, room: RoomId, incarnation: Incarnation, reason: LeaveReason) -> None:
-        """See `Broker`."""
-        self._bucket(room).leave(room, incarnation, reason)
-
-    def mark(self, room: RoomId, incarnation: Incarnation, *, away: bool) -> None:
-        """See `Broker`."""
-        self._bucket(room).mark(room, incarnation, away=away)
-
-    def abandon(self, room: RoomId) -> None:
-        """See `Broker`."""
-        self._bucket(room).abandon(room)
-
-    # --------------------------------------------------------------------------------------------------------- frames
-
-    def relay(
-        self, room: RoomId, sender: Member, target: Member, frame: bytes, ticket: int, step: Step | None = None
-    ) -> None:
-        """See `Broker`."""
-        self._open_bucket(room).send(room, "s", sender, target, frame, ticket, step)
-
-    def announce(self, room: RoomId, sender: Member, targets: Sequence[Member], frame: bytes, ticket: int) -> None:
-        """See `Broker`."""
-        bucket = self._open_bucket(room)
-        for target in targets:
-            bucket.send(room, "m", sender, target, frame, ticket)
-
-    def _open_bucket(self, room: RoomId) -> Bucket:
-        bucket = self._bucket(room)
-        if bucket.outgoing.full:
-            text = "The other servers are out of reach, and as much waits for them as may; try again in a moment."
-            raise Unavailable(text)
-        return bucket
-
-    def confirm(self, room: RoomId, sender: Member, receipt: Receipt) -> None:
-        """See `Broker`."""
-        self._bucket(room).confirm(room, sender, receipt)
-
-    # ------------------------------------------------------------------------------------------------------- sessions
-
-    async def recover(self, room: RoomId, kind: Kind, move: MemberMoved, at: str, patience: float) -> Recovered:
-        """See `Broker`."""
-        return await self._bucket(room).recover(room, kind, move, at, patience)
-
-    async def stop_reading(self) -> None:
-        """See `Broker`."""
-        await asyncio.gather(*(link.stop_reading() for link in self._links))
-
-    def place(self, room: RoomId) -> str:
-        """See `Broker`."""
-        return self._links[bucket_of(room, len(self._links))].place
-
-    def note(self, note: Note) -> None:
-        """See `Broker`."""
-        self._notes(note.session).note(note)
-
-    def forget(self, session: str) -> None:
-        """See `Broker`."""
-        self._notes(session).forget(session)
-
-    def drop(self, session: str) -> None:
-        """See `Broker`."""
-        self._notes(session).drop(session)
-
-    async def take(self, session: str, generation: int, whose: str, patience: float) -> Taken | None:
-        """See `Broker`."""
-        return await self._notes(session).take(session, generation, whose, patience)
-
-    def _bury(self, dead: NodeId, gone: list[Incarnation]) -> None:
+    def _on_node_reaped(self, dead: NodeId, gone: list[Incarnation]) -> None:
         for session in {session_of(incarnation) for incarnation in gone}:
-            self._notes(session).bury(session, dead)
+            self._sessions(session).on_node_reaped(session, dead)
 
-    def _notes(self, session: str) -> Notes:
-        return self._links[bucket_of(session, len(self._links))].bucket.notes
+    def _sessions(self, session: str) -> SessionDirectory:
+        return self._links[bucket_of(session, len(self._links))].bucket.sessions

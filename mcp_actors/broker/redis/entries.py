@@ -1,7 +1,7 @@
-"""What lies in a node's inbox, written and read: changes of rooms, rooms as a whole, frames of other nodes, probes.
+"""The entries of a node's inbox: changes, snapshots and audits of rooms, frames from other nodes, and probes.
 
-An entry of a stream is flat: field, value, field, value. Its field `t` says what it is: `m` changes, `s` a room as a
-whole, `k` a probe; one with the field `r` holds frames.
+An entry of a Redis stream is a flat list of fields and values. Frames are in the field `frames`; the other entries
+have a `type`. lua/common.lua writes changes and snapshots.
 """
 
 from __future__ import annotations
@@ -9,87 +9,145 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from mcp_actors.protocol.events import Kind, LeaveReason, Member, Step
-from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId
+from mcp_actors.protocol.events import NO_NOTICE, Kind, LeaveReason, Member, NegotiationStep, Notice
+from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId, UserId
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mcp_actors.protocol.identifiers import PeerId, UserId
-
 MAX_FRAMES = 256
 MAX_FRAME_BYTES = 262_144
-"""What one entry holds at most, unless a single frame is larger: decoding it, 0.1 ms, must not hold up the loop."""
+"""Limits of one entry, unless a single frame is larger: decoding it, 0.1 ms, must not hold up the loop."""
+
+FrameKind = Literal["signal", "broadcast", "receipt", "cutover", "handover"]
+
+
+class UnreadableEntry(Exception):
+    """An entry is not one that nodes of this protocol write."""
 
 
 class Frame(Struct, frozen=True, array_like=True, gc=False):
-    """What one node sends another, about one room.
+    """A frame that one node sends to another about a room.
 
-    `kind`: s, a signal from a member to a member; m, a message from a member to the users of a node; r, a receipt from
-    a node to a member; w, the word of the node `source` that it has heard of a move of `target`; h, what the node that
-    a member was at hands over to the one it is at. `number` counts the frames of each (source, target), from 1;
-    that of w and h is the move they are about.
-    `ticket` is what the receipt will name; 0 where none is wanted but for a failure. `body`: the frame for the client,
-    or what is handed over, or what became of a frame: b"1" delivered, b"2" queued, b"0" neither. `step`: that of a
-    signal; in a receipt, the offer that has overtaken it. `moves`: those of the target, as far as its sender knew.
+    signal: from member `source` to member `target`. broadcast: from user `source` to the users of a node, of which
+    `target` is one. receipt: from `source`, which received the delivery, to `target`; `body` is b"1" if it was
+    delivered, b"2" if it was queued, b"3" if the target has moved away, b"4" if there was no room to queue it, else
+    b"0", and `step` names an offer that superseded it. cutover: node `source` has applied the move of member `target`.
+    handover: `body` is the state of member `target` from node `source`.
+
+    `number` counts the frames per (source, target) from 1; for cutover and handover it is the epoch of the move.
+    `delivery_id` is 0 if the sender only wants to know about a failure. `epoch` is that of the target, as far as the
+    sender knew.
     """
 
     room: RoomId
     source: str
     target: str
     number: int
-    kind: Literal["s", "m", "r", "w", "h"]
-    ticket: int
+    kind: FrameKind
+    delivery_id: int
     body: bytes
-    step: Step | None = None
-    moves: int = 0
+    step: NegotiationStep | None = None
+    epoch: int = 0
 
 
-class Gone(Struct, frozen=True):
-    """A member left; `field` as in `field_of`."""
+class StoredMember(Struct, frozen=True):
+    """A member as Redis keeps it; `metadata` is JSON."""
+
+    node: NodeId
+    incarnation: Incarnation
+    kind: Kind
+    id: str
+    verified: bool
+    order: int
+    detached: bool
+    epoch: int
+    metadata: str
+    updated: int
+    address: str
+
+    @classmethod
+    def of(cls, member: Member) -> StoredMember:
+        """Convert a member for Redis."""
+        return cls(**structs.asdict(member) | {"metadata": pack_metadata(member.metadata)})
+
+    def restored(self) -> Member:
+        """Convert a member from Redis."""
+        return Member(**structs.asdict(self) | {"metadata": unpack_metadata(self.metadata)})
+
+
+class Joined(Struct, frozen=True, tag_field="change", tag="joined"):
+    """A member joined; `Changes` holds the member itself."""
+
+    member: StoredMember
+
+
+class Left(Struct, frozen=True, tag_field="change", tag="left"):
+    """A member left; `notice` is JSON, empty if a moderator said nothing."""
 
     incarnation: Incarnation
     reason: LeaveReason
-    field: str = ""
+    kind: Kind
+    id: str
+    notice: str = ""
 
 
-class Marked(Struct, frozen=True):
-    """A member is away, or back; `field` as in `field_of`."""
+class Presence(Struct, frozen=True, tag_field="change", tag="presence"):
+    """A member was detached or attached."""
 
     incarnation: Incarnation
-    away: bool
-    field: str = ""
+    detached: bool
+    kind: Kind
+    id: str
 
 
-class Moved(Struct, frozen=True):
-    """The session of a member goes on at a node. `silent`: the nodes of the room of which nothing more comes."""
+class Updated(Struct, frozen=True, tag_field="change", tag="updated"):
+    """A peer, or a user with all its connections, has other metadata, which is JSON; set by a connection, if known."""
+
+    kind: Kind
+    id: PeerId | UserId
+    metadata: str
+    updated: int
+    by: Incarnation | None = None
+
+
+class Moved(Struct, frozen=True, tag_field="change", tag="moved"):
+    """The session of a member resumes at another node. `silent`: nodes of the room that will send nothing more."""
 
     incarnation: Incarnation
     node: NodeId
-    moves: int
+    epoch: int
     silent: tuple[NodeId, ...] = ()
 
 
-class Locked(Struct, frozen=True):
-    """The room is locked, or unlocked; `by` whom, None where a node only told it again."""
+class OwnerFenced(Struct, frozen=True, tag_field="change", tag="owner-fenced"):
+    """The node that a member moved to goes on without a handover: what earlier owners send for it is stale."""
+
+    incarnation: Incarnation
+    epoch: int
+
+
+class Locked(Struct, frozen=True, tag_field="change", tag="locked"):
+    """The room was locked or unlocked, by a moderator or (None) by a node that announced it again."""
 
     locked: bool
-    by: Incarnation | None
+    by: Incarnation | None = None
 
 
-class Closed(Struct, frozen=True):
-    """All have left; `by` whom it was closed."""
+class Closed(Struct, frozen=True, tag_field="change", tag="closed"):
+    """A moderator removed all members; `notice` as in `Left`."""
 
     by: Incarnation
+    notice: str = ""
 
 
-Change = Member | Gone | Marked | Moved | Locked | Closed
+Change = Member | Left | Presence | Updated | Moved | OwnerFenced | Locked | Closed
 
 
 class Changes(Struct, frozen=True):
-    """Members of a room came, went or were marked, at once, from `version` on, which follows the version `after`."""
+    """The changes of a room from version `after` to `version`, made at once."""
 
     room: RoomId
     after: int
@@ -98,103 +156,118 @@ class Changes(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """A room as it is at `version`. `epoch` is the run of the server that says so, `token` that of the question.
+    """A room at a version. `run_id` is that of the server, `token` that of the request.
 
-    `lock`: the version in which it was locked, or, negative, unlocked; 0 if it never was.
+    `lock` is the version in which the room was locked or, negative, unlocked; 0 if it never was.
     """
 
     room: RoomId
     version: int
-    epoch: str
+    run_id: str
     token: str
     members: list[Member]
     lock: int = 0
 
 
+class AuditedRoom(Struct, frozen=True):
+    """The stored state of a room of this node.
+
+    `members`: their number. `lost`: the incarnations of this node's members that are not stored. `last_peer` and
+    `last_user`: the highest orders that were given. `sound`: the keys of the room agree with each other.
+    """
+
+    room: RoomId
+    version: int
+    members: int
+    lost: list[Incarnation]
+    last_peer: int
+    last_user: int
+    sound: bool
+
+
+class Audit(Struct, frozen=True):
+    """The stored state of some rooms, after all entries before this one."""
+
+    rooms: list[AuditedRoom]
+
+
+class Damaged(Struct, frozen=True):
+    """Another node found that keys of a room were deleted or changed by hand."""
+
+    room: RoomId
+
+
 class Probe(Struct, frozen=True):
-    """What a node put into its own inbox, to see that it reads it."""
+    """A probe that a node writes to its own inbox, to prove that it reads it."""
 
     number: int
 
 
-class _Text(Struct, frozen=True, array_like=True):
-    """The part of a member that Redis does not look into."""
+Entry = list[Frame] | Changes | Snapshot | Audit | Damaged | Probe
 
-    kind: Kind
-    id: str
-    metadata: dict[str, Any]
-    verified: bool = False  # last, where the script for joins looks for it
-
-
-pack_frame = msgspec.msgpack.Encoder().encode
+pack = msgspec.msgpack.Encoder().encode
 _frames = msgspec.msgpack.Decoder(list[Frame]).decode
-_anything = msgspec.msgpack.Decoder().decode
-_text = msgspec.json.Decoder(_Text).decode
-_write_text = msgspec.json.Encoder().encode
+_changes = msgspec.msgpack.Decoder(
+    list[Joined | Left | Presence | Updated | Moved | OwnerFenced | Locked | Closed]
+).decode
+_audited = msgspec.msgpack.Decoder(list[AuditedRoom]).decode
+_members = msgspec.msgpack.Decoder(list[StoredMember]).decode
 
 
 def pack_frames(packed: Sequence[bytes]) -> bytes:
-    """Put frames, each packed, into one value."""
+    """Combine frames, each packed, into one value."""
     return b"\xdc" + len(packed).to_bytes(2, "big") + b"".join(packed)
 
 
-def member_text(member: Member) -> bytes:
-    """What Redis keeps of a member beside its node, incarnation and order."""
-    return _write_text(_Text(member.kind, member.id, member.metadata, member.verified))
+def pack_metadata(metadata: dict[str, Any]) -> str:
+    """Encode the metadata of a member for Redis."""
+    return msgspec.json.encode(metadata).decode()
 
 
-def user_text(user: str) -> bytes:
-    """How what `member_text` writes begins for all connections of a user."""
-    return _write_text((Kind.USER, user))[:-1] + b","
+def unpack_metadata(packed: str) -> dict[str, Any]:
+    """Decode the metadata of a member."""
+    found: dict[str, Any] = msgspec.json.decode(packed)
+    return found
+
+
+def pack_notice(notice: Notice) -> str:
+    """Encode the words of a moderator for Redis; no words are an empty string."""
+    return "" if notice == NO_NOTICE else msgspec.json.encode(notice).decode()
+
+
+def unpack_notice(packed: str) -> Notice:
+    """Decode the words of a moderator."""
+    return msgspec.json.decode(packed, type=Notice) if packed else NO_NOTICE
 
 
 def field_of(member: Member) -> str:
-    """Under what a room's hash keeps a member: one peer of an id, any number of connections of a user."""
-    return f"p{member.id}" if member.kind is Kind.PEER else f"u{member.incarnation}"
+    """The field of a member in the hash of a room: one peer per id, any number of connections per user."""
+    return f"peer:{member.id}" if member.kind is Kind.PEER else f"user:{member.id} {member.incarnation}"
 
 
-def read(flat: Sequence[bytes]) -> list[Frame] | Changes | Snapshot | Probe:
-    """Read one entry."""
-    if flat[0] == b"r":
-        return _frames(flat[1])
-    fields = dict(zip(flat[::2], flat[1::2], strict=True))
-    if fields[b"t"] == b"k":
-        return Probe(int(fields[b"n"]))
-    room, version = RoomId(fields[b"R"].decode()), int(fields[b"v"])
-    packed = _anything(fields[b"o"])
-    if fields[b"t"] == b"m":
-        return Changes(room, int(fields[b"a"]), version, [_change(change) for change in packed])
-    members = [_member(*member) for member in packed]
-    return Snapshot(room, version, fields[b"e"].decode(), fields[b"q"].decode(), members, int(fields.get(b"l", b"0")))
+def read(flat: Sequence[bytes]) -> Entry:
+    """Decode an entry. Raises `UnreadableEntry`."""
+    try:
+        return _frames(flat[1]) if flat[0] == b"frames" else _read(dict(zip(flat[::2], flat[1::2], strict=True)))
+    except (LookupError, ValueError, msgspec.DecodeError) as error:
+        raise UnreadableEntry(repr(error)) from error
 
 
-def _change(change: list[Any]) -> Change:
-    match change:
-        case ["+", *member]:
-            return _member(*member)
-        case ["-", incarnation, reason, field]:
-            return Gone(incarnation, LeaveReason(reason), field)
-        case [">", incarnation, node, moves, silent]:
-            return Moved(incarnation, node, moves, tuple(silent))
-        case ["#", locked, by]:
-            return Locked(locked == "1", Incarnation(by) if by else None)
-        case ["x", by]:
-            return Closed(Incarnation(by))
-        case _:
-            return Marked(change[1], change[2] == "1", change[3])
-
-
-def _member(node: str, incarnation: str, order: int, text: str, away: str, moves: int) -> Member:
-    parts = _text(text)
-    member_id: PeerId | UserId = parts.id  # type: ignore[assignment]
-    return Member(
-        parts.kind,
-        member_id,
-        Incarnation(incarnation),
-        NodeId(node),
-        parts.metadata,
-        order,
-        away == "1",
-        moves,
-        parts.verified,
-    )
+def _read(fields: dict[bytes, bytes]) -> Changes | Snapshot | Audit | Damaged | Probe:
+    if fields[b"type"] == b"probe":
+        return Probe(int(fields[b"number"]))
+    if fields[b"type"] == b"audit":
+        return Audit(_audited(fields[b"rooms"]))
+    room = RoomId(fields[b"room"].decode())
+    if fields[b"type"] == b"damaged":
+        return Damaged(room)
+    version = int(fields[b"version"])
+    if fields[b"type"] == b"changes":
+        decoded = _changes(fields[b"changes"])
+        changes = [one.member.restored() if isinstance(one, Joined) else one for one in decoded]
+        return Changes(room, int(fields[b"after"]), version, changes)
+    if fields[b"type"] == b"snapshot":
+        members = [member.restored() for member in _members(fields[b"members"])]
+        run_id, token = fields[b"run"].decode(), fields[b"token"].decode()
+        return Snapshot(room, version, run_id, token, members, int(fields[b"lock"]))
+    raise ValueError(fields[b"type"])

@@ -1,12 +1,13 @@
 """The link of this node to one bucket of Redis: attached, or trying to be.
 
-Two connections, one that writes and one that reads, live and die together. While they live, three tasks use them: one
-writes what waits, one reads the inbox, one renews the lease, which proves that the other two work. When anything
-breaks, both are closed, and after a pause the node attaches anew; what it finds then says what to mend:
+Two connections, for writing and for reading, live and die together. Three tasks use them: one writes the queue, one
+reads the inbox, one renews the lease, which proves that the other two work. When anything breaks, both connections are
+closed, and after a pause the node attaches again; the pauses grow until a link has read an entry. What the node finds
+then says what to repair:
 
-    attached as before              what was not answered is written again
-    another run of the server       it may have lost data: rooms are synchronized, what was sent lately is sent again
-    declared dead meanwhile         the others saw this node's members leave: so do they; what waited is void
+    attached as before             what was not acknowledged is written again
+    another run of the server      it may have lost data: rooms are synchronized, and frames sent lately are sent again
+    fenced meanwhile               the other nodes saw its members leave, so its rooms do too; what waited is void
 """
 
 from __future__ import annotations
@@ -14,62 +15,58 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import deque
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from redis.exceptions import ResponseError
 
-from mcp_actors.broker.redis import entries
 from mcp_actors.broker.redis.bucket import Bucket
-from mcp_actors.broker.redis.connection import LinkLost, RedisConnection, Unusable
-from mcp_actors.broker.redis.entries import Probe
-from mcp_actors.broker.redis.estate import WHOLE, place
-from mcp_actors.broker.redis.outgoing import Call
-from mcp_actors.broker.redis.reaper import Execute, Reaper
-from mcp_actors.broker.redis.scripts import ATTACH, BEAT, BYE, RETIRE, SCRIPTS
+from mcp_actors.broker.redis.connected_nodes import PREFIX, ConnectedNodes
+from mcp_actors.broker.redis.connection import AccessDenied, LinkLost, RedisConnection, Unusable, words
+from mcp_actors.broker.redis.inbox import InboxReader
+from mcp_actors.broker.redis.log_limit import LogLimit
+from mcp_actors.broker.redis.reaper import Reaper
+from mcp_actors.broker.redis.scripts import ATTACH, HEARTBEAT, UNREGISTER
+from mcp_actors.broker.redis.server_check import identify, prepare
 from mcp_actors.protocol.events import LeaveReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from mcp_actors.broker import Listener
-    from mcp_actors.broker.redis.bucket import RedisSettings
-    from mcp_actors.broker.redis.connection import Command, Reply, Server
     from mcp_actors.broker.redis.keys import Keys
+    from mcp_actors.broker.redis.reaper import Execute
+    from mcp_actors.broker.redis.server_check import Server
+    from mcp_actors.broker.redis.settings import RedisSettings
     from mcp_actors.broker.redis.topology import Topology
     from mcp_actors.protocol.identifiers import Incarnation, NodeId
 
 log = structlog.get_logger("mcp_actors.redis")
 
-PROTOCOL = "3"
-"""The version of what lies in Redis: nodes of different ones do not work together."""
+PROTOCOL = "5"
+"""The version of the data in Redis; nodes of different versions do not work together."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
-"""Seconds between attempts to attach that fail, doubled each time, times a random factor between 0.5 and 1.5."""
+"""Seconds between attempts to attach, doubled each time, times a random factor between 0.5 and 1.5."""
 
-READ_GRAIN = 100
-"""Milliseconds of an inbox that are counted as one."""
-
-READ_ENTRIES = 200
-"""Entries read in one go."""
-
-TEND = 0.1
+HOUSEKEEPING = 0.1
 """Seconds between looks at what waits for time to pass."""
 
-BEATS = 3
-"""Renewals of the lease in its time: the second may fail, and a dead node is found within 1.4 leases."""
+HEARTBEATS = 3
+"""Renewals per lease: the second may fail, and a dead node is found within 1.4 leases."""
 
-RECOVERY = 1000
-"""Milliseconds after a restart of the server in which joins wait, so that all nodes have announced their members."""
+JOIN_HOLD_MS = 1000
+"""How long joins wait after a restart of the server, so that all nodes announce their members. If the server lost its
+data without a restart, they wait until all nodes have tried to renew their leases, should that be longer."""
 
-INBOX_LIFE = 10
-"""Leases after which an inbox that nobody renews is gone, but a minute at least."""
+INBOX_LEASES = 10
+"""Leases after which an inbox that nobody renews is deleted, but at least a minute."""
 
 
 class Link:
-    """See the module's docstring. `bury` is told of each node that is lost for good, and whom it took along."""
+    """`on_node_reaped` is called with each node that is lost for good, and the members that left with it."""
 
     def __init__(
         self,
@@ -77,112 +74,113 @@ class Link:
         buckets: int,
         node: NodeId,
         topology: Topology,
-        tell: Listener,
+        listener: Listener,
         settings: RedisSettings,
-        bury: Callable[[NodeId, list[Incarnation]], None],
+        on_node_reaped: Callable[[NodeId, list[Incarnation]], None],
     ) -> None:
         self._wake = asyncio.Event()
-        self.bucket = Bucket(keys, node, tell, settings, self._wake.set, time.monotonic)
+        self.bucket = Bucket(keys, node, listener, settings, self._wake.set, time.monotonic)
+        self.connected = ConnectedNodes(node, self.bucket.executor)
+        self.inbox = InboxReader(keys.inbox(node), node, self.bucket, settings)
         self._keys = keys
         self._buckets = buckets
         self._node = node
-        self._inbox = keys.inbox(node)
         self._topology = topology
         self._settings = settings
-        self._lease = settings.lease
+        self._on_node_reaped = on_node_reaped
         self._connections: tuple[RedisConnection, RedisConnection] | None = None
-        self._run_id = ""
-        self._cursor = b"0-0"
-        self._read_at = self._lost_at = self._judges_from = 0.0
-        self._probe = 0
-        self._lag = 0
-        self._away_said = False
-        self._is_reading = True
-        self._taking = asyncio.Lock()
-        self._history: deque[tuple[int, int]] = deque()  # of what was read and not cut: milliseconds and bytes
-        self._history_bytes = 0
-        self._bury = bury
-
-    # --------------------------------------------------------------------------------------------------- life of a link
+        self._run_id = self._data = ""
+        self._lost_at = self._judges_from = 0.0
+        self._limited_log = LogLimit(time.monotonic)
+        self._checked = ""  # the run of the server whose permissions were tried
+        self._attached_as: dict[str, Any] = {}  # what to log once the link works
+        self._logged: set[str] = set()  # the kinds of failures of this outage
 
     async def open(self) -> Server:
         """Attach for the first time. Raises `LinkLost` and `Unusable`."""
         try:
             return await self._attach()
         except BaseException:
-            self.hang_up()
+            self.disconnect()
             raise
 
     async def run(self) -> None:
-        """Keep the link, for ever."""
+        """Keep the link up, for ever."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._tend())
+            group.create_task(self._housekeeping())
             pause = FIRST_PAUSE
             while True:
                 try:
                     if self._connections is None:
                         await self._attach()
-                    pause = 0.0
                     await self._serve()
                 except* (LinkLost, Unusable) as lost:
-                    self._say_away(lost.exceptions[0])
-                except* Exception:
+                    self._note_failure(lost)
+                except* Exception as bug:
+                    self._note_failure(bug)
+                    self.inbox.works.clear()
                     pause = LONGEST_PAUSE
-                    log.exception("the link to redis failed", bucket=self._keys.bucket)
                 finally:
-                    self.hang_up()
+                    self.disconnect()
+                pause = FIRST_PAUSE if self.inbox.works.is_set() else min(2 * pause, LONGEST_PAUSE)
+                self.inbox.works.clear()
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-                pause = min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
 
     async def close(self) -> None:
-        """Say good-bye, if that is possible, and hang up; `run` was cancelled before."""
+        """Unregister the node, if possible, and disconnect; `run` was cancelled before."""
         keys, node = self._keys, self._node
-        self.hang_up()
-        named = (keys.nodes, keys.rooms_of(node), keys.inbox(node), keys.config)
-        try:
-            connection = await RedisConnection.open(await self._topology.primary(keys.slot), self._topology.access)
-        except (LinkLost, Unusable):
-            return
-        try:
-            if not await connection.one("EVAL", BYE.text, len(named), *named, node):
-                window = int(self._settings.resume_window * 1000)
-                await connection.one("EVAL", RETIRE.text, 1, keys.nodes, node, window)
-        except (LinkLost, ResponseError):
-            return
-        finally:
-            connection.close()
-
-    @property
-    def idle(self) -> bool:
-        """Whether this node has nothing left to ask or to say."""
-        return self.bucket.idle
+        self.disconnect()
+        with suppress(LinkLost, Unusable, ResponseError):
+            address = await self._topology.primary(keys.slot)
+            connection = await RedisConnection.open(address, self._topology.access)
+            try:
+                named = (keys.nodes, keys.rooms_of(node), keys.inbox(node), keys.config)
+                await connection.one("SCRIPT", "LOAD", UNREGISTER.text)
+                await connection.one(*UNREGISTER.call(named, (node, self._settings.window_ms)))
+            finally:
+                connection.close()
 
     async def _serve(self) -> None:
-        connections = self._connections
-        if connections is None:
+        if self._connections is None:
             return
+        writer, reader = self._connections
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._write(connections[0]))
-            group.create_task(self._read(connections[1]))
-            group.create_task(self._beat(group))
+            group.create_task(self._write(writer))
+            group.create_task(self.inbox.run(reader))
+            group.create_task(self._heartbeat(group))
+            group.create_task(self._log_recovery())
 
-    def hang_up(self) -> None:
-        """Close the connections, if there are any; what was asked over them will be asked again."""
+    def disconnect(self) -> None:
+        """Close the connections, if there are any; unanswered requests are repeated over the next ones."""
         connections, self._connections = self._connections, None
         for connection in connections or ():
             connection.close()
         if self.bucket.up:
             self._lost_at = time.monotonic()
-            self.bucket.detached()
+            self.bucket.link_down()
 
-    def _say_away(self, error: BaseException) -> None:
+    def _note_failure(self, error: BaseException) -> None:
+        """Log each kind of failure once per outage, and everything that an operator has to change."""
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        if not self._away_said:
-            self._away_said = True
-            log.warning("redis is away", bucket=self._keys.bucket, reason=str(error))
+        if isinstance(error, AccessDenied):
+            self._checked = ""
+        kind = str(error) if isinstance(error, Unusable) else type(error).__name__
+        if kind in self._logged:
+            return
+        self._logged.add(kind)
+        if isinstance(error, LinkLost):
+            log.warning("redis link lost", bucket=self._keys.bucket, reason=str(error))
+        elif isinstance(error, Unusable):
+            log.error("redis cannot be used", bucket=self._keys.bucket, reason=str(error))
+        else:
+            log.error("redis link failed", bucket=self._keys.bucket, exc_info=error)
 
-    # ---------------------------------------------------------------------------------------------------------- attach
+    async def _log_recovery(self) -> None:
+        await self.inbox.works.wait()
+        if self._logged:
+            self._logged.clear()
+            log.info("redis link restored", bucket=self._keys.bucket, **self._attached_as)
 
     async def _attach(self) -> Server:
         access = self._topology.access
@@ -194,212 +192,130 @@ class Link:
             writer.close()
             raise
         self._connections = (writer, reader)
-        server = await writer.server()
-        for reply in await writer.send([("SCRIPT", "LOAD", script.text) for script in SCRIPTS]):
-            if isinstance(reply, ResponseError):
-                raise Unusable(f"Redis at {address} refuses SCRIPT LOAD, which this server needs: {reply}.")
-        if (await reader.server()).run_id != server.run_id:
-            raise LinkLost(f"Redis at {address} restarted just now")
-        word, fenced = await self._register(writer, server.run_id)
-        self._attached(server, word, fenced=fenced)
+        for connection in self._connections:  # Redis may refuse it; see `ConnectedNodes`
+            await connection.send([("CLIENT", "SETNAME", f"{PREFIX}{self._node}")])
+        server = await identify(writer, self._keys.pattern)
+        known = server.run_id == self._checked
+        await prepare(writer, self._keys.scratch(self._node), self._keys.pattern, known=known)
+        self._checked = server.run_id
+        if (await identify(reader, self._keys.pattern)).run_id != server.run_id:
+            raise LinkLost(f"{reader} restarted just now")
+        word, data, fenced = await self._register(writer, server.run_id)
+        self._attached(server, word, data, fenced=fenced)
         return server
 
-    async def _register(self, writer: RedisConnection, run_id: str) -> tuple[bytes, bool]:
-        """The word that `attach` replied at last, and whether this node was declared dead."""
-        word = await self._try_to_register(writer, run_id, anew=False)
+    async def _register(self, writer: RedisConnection, run_id: str) -> tuple[bytes, str, bool]:
+        """The last reply of attach.lua, and whether this node was fenced."""
+        word, data = await self._try_to_register(writer, run_id, new=False)
         if word not in (b"WAIT", b"GONE"):
-            return word, False
+            return word, data, False
         if word == b"WAIT":
             await self._reaper(writer.send, run_id).reap(self._node)
-        return await self._try_to_register(writer, run_id, anew=True), True
+        return *await self._try_to_register(writer, run_id, new=True), True
 
-    async def _try_to_register(self, writer: RedisConnection, run_id: str, *, anew: bool) -> bytes:
-        keys = self._keys
-        named = (keys.nodes, self._inbox, keys.config, keys.tombstone(self._node))
-        who = (self._node, self._lease_ms, self._inbox_ms, PROTOCOL, self._buckets, "1" if anew else "")
-        known = bool(self._run_id)
-        how = (run_id, "1" if known and run_id != self._run_id else "", "1" if known else "", RECOVERY)
+    async def _try_to_register(self, writer: RedisConnection, run_id: str, *, new: bool) -> tuple[bytes, str]:
+        keys, other_run = self._keys, self._run_id not in ("", run_id)
+        named = (keys.nodes, keys.inbox(self._node), keys.config, keys.tombstone(self._node))
+        who = (self._node, self._settings.lease_ms, self._inbox_ms, PROTOCOL, self._buckets, "1" if new else "")
+        hold = JOIN_HOLD_MS if other_run else max(JOIN_HOLD_MS, int(1.2 * self._settings.lease_ms / HEARTBEATS))
+        how = (run_id, "1" if other_run else "", self._data, hold)
         try:
-            reply = await writer.one("EVALSHA", ATTACH.digest, len(named), *named, *who, *how)
+            word, *rest = words(await writer.one(*ATTACH.call(named, (*who, *how))))
         except ResponseError as error:
-            raise LinkLost(f"Redis refuses to register this node: {error}") from None
-        word: bytes = reply[0]
+            raise LinkLost(f"Redis refused to register this node: {error}") from None
         if word == b"CONFIG":
-            raise Unusable(_misfit(reply[1].decode(), reply[2].decode(), self._buckets))
-        return word
-
-    @property
-    def _lease_ms(self) -> int:
-        return int(self._lease * 1000)
+            version, buckets = (part.decode() for part in rest)
+            raise Unusable(_misfit(version, buckets, self._buckets))
+        return bytes(word), rest[0].decode() if rest else ""
 
     @property
     def _inbox_ms(self) -> int:
-        return max(60_000, INBOX_LIFE * self._lease_ms, int(2000 * self._settings.resume_window))
+        return max(60_000, INBOX_LEASES * self._settings.lease_ms, 2 * self._settings.window_ms)
 
-    def _attached(self, server: Server, word: bytes, *, fenced: bool) -> None:
-        same = server.run_id == self._run_id
-        if word == b"NEW" or not same:
-            self._cursor = b"0-0"
-        self._run_id = server.run_id
-        now = self._read_at = time.monotonic()
-        if now - self._lost_at > self._lease / BEATS:
-            self._judges_from = now + self._lease  # Redis may have been away: all nodes look dead, and need time
+    def _attached(self, server: Server, word: bytes, data: str, *, fenced: bool) -> None:
+        same, kept = server.run_id == self._run_id, word == b"OK" and data == self._data
+        self._run_id, self._data = server.run_id, data
+        self.inbox.attached(rewind=not (same and kept))
+        now = time.monotonic()
+        if now - self._lost_at > self._settings.lease / HEARTBEATS:
+            self._judges_from = now + self._settings.lease  # after an outage of Redis all leases look expired
         if fenced:
-            log.warning("this node was declared dead; its members are told to join again", node=self._node)
-        self.bucket.attached(server.run_id, fenced=fenced, lost=same and word == b"NEW" and not fenced)
-        if self._away_said:
-            self._away_said = False
-            log.info("redis is back", bucket=self._keys.bucket, same_run=same, with_its_data=word == b"OK")
-
-    # ------------------------------------------------------------------------------------------------- while it is up
+            log.warning("node was fenced, its members have to join again", node=self._node)
+        self.bucket.link_up(server.run_id, fenced=fenced, lost=same and not kept and not fenced)
+        self._attached_as = {"same_run": same, "data_kept": kept}
 
     async def _write(self, connection: RedisConnection) -> None:
-        outgoing = self.bucket.outgoing
+        queue = self.bucket.queue
         while True:
-            if not outgoing:
+            if not queue:
                 self._wake.clear()
                 await self._wake.wait()
-                await asyncio.sleep(0)  # what else this turn of the loop has to say goes along
-            batch = outgoing.take()
+                await asyncio.sleep(0)  # gather what else this turn of the loop writes
+            batch = queue.take()
             try:
                 replies = await connection.send(batch.commands)
             except BaseException:
-                outgoing.give_back(batch)
+                queue.give_back(batch)
                 raise
-            outgoing.settle(batch, replies, time.monotonic())
+            queue.settle(batch, replies, self.bucket.up_time.seconds)
 
-    async def _read(self, connection: RedisConnection) -> None:
-        block, bucket = self._lease_ms, self.bucket
-        while True:
-            command = ("XREAD", "COUNT", READ_ENTRIES, "BLOCK", block, "STREAMS", self._inbox, self._cursor)
-            (reply,) = await connection.send([command], wait=self._lease)
-            if not self._is_reading:
-                await asyncio.Event().wait()  # until the node has stopped
-            if isinstance(reply, ResponseError):
-                raise LinkLost(f"Redis refuses to read the inbox: {reply}")
-            async with self._taking:
-                for name, flat in reply[0][1] if reply else ():
-                    self._cursor = name
-                    self._note_read(name, flat)
-                    self._take(name, flat)
-                    if bucket.slow:
-                        slow, bucket.slow = bucket.slow, []
-                        await asyncio.gather(*slow)
-
-    def _take(self, name: bytes, flat: list[bytes]) -> None:
-        try:
-            news = entries.read(flat)
-        except Exception as error:
-            entry = name.decode()
-            log.error("an entry of the inbox cannot be read", entry=entry, error=repr(error))  # noqa: TRY400 - one line
-            return
-        if not isinstance(news, Probe):
-            self.bucket.take(news, name)
-        elif news.number == self._probe:
-            self._read_at = time.monotonic()
-
-    async def _beat(self, group: asyncio.TaskGroup) -> None:
+    async def _heartbeat(self, group: asyncio.TaskGroup) -> None:
+        inbox, settings = self.inbox, self._settings
         reaping: asyncio.Task[None] | None = None
         while True:
-            await asyncio.sleep(self._lease / BEATS * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
             now = time.monotonic()
-            if now - self._read_at > self._lease:
+            if now - inbox.proved_at > settings.lease:
                 raise LinkLost("the inbox is not being read")
-            self._probe += 1
-            named = (self._keys.nodes, self._inbox, self._keys.config)
-            arguments = (self._node, self._lease_ms, self._inbox_ms, self._probe, self._cut())
-            (reply,) = await self._execute([("EVALSHA", BEAT.digest, len(named), *named, *arguments)])
-            if reply[0] != b"OK":
-                raise LinkLost("this node was declared dead")
-            self._note_lag(reply[2])
-            if reply[1] and now > self._judges_from and (reaping is None or reaping.done()):
+            inbox.probe += 1
+            named = (self._keys.nodes, self._keys.inbox(self._node), self._keys.config)
+            arguments = (self._node, settings.lease_ms, self._inbox_ms, inbox.probe, inbox.trim())
+            (reply,) = await self.bucket.executor.run([HEARTBEAT.call(named, arguments)])
+            word, *rest = words(reply)
+            if word != b"OK":
+                raise LinkLost("this node was fenced")
+            expired, lag = rest
+            inbox.note_lag(lag)
+            if expired and now > self._judges_from and (reaping is None or reaping.done()):
                 reaping = group.create_task(self._reap())
-
-    def _cut(self) -> int:
-        """Where to cut the inbox (ms): what was read stays while one may want it who takes over, unless it is much."""
-        cut = int(self._cursor.partition(b"-")[0]) - int(self._settings.resume_window * 1000)
-        while self._history and (self._history[0][0] < cut or self._history_bytes > self._settings.max_inbox_bytes):
-            milliseconds, size = self._history.popleft()
-            self._history_bytes -= size
-            cut = max(cut, milliseconds + 1)
-        return cut
-
-    def _note_read(self, name: bytes, flat: list[bytes]) -> None:
-        size = sum(map(len, flat))
-        milliseconds = int(name.partition(b"-")[0])
-        self._history_bytes += size
-        if self._history and milliseconds - self._history[-1][0] < READ_GRAIN:
-            size += self._history.pop()[1]
-        self._history.append((milliseconds, size))
-
-    @property
-    def place(self) -> str:
-        """The place in the inbox up to which all was read."""
-        return place(self._cursor, WHOLE, self._node).decode()
-
-    async def stop_reading(self) -> None:
-        """Read no more of the inbox, from the end of what is being read on."""
-        self._is_reading = False
-        async with self._taking:
-            return
-
-    def _note_lag(self, lag: int) -> None:
-        """How many entries lie in the inbox: those of a beat, unless this node does not keep up."""
-        limit = self._settings.max_inbox_entries // 2
-        if lag > limit >= self._lag:
-            log.warning("this node does not keep up with what the others send", entries=lag, bucket=self._keys.bucket)
-        self._lag = lag
+            await asyncio.sleep(settings.lease / HEARTBEATS * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
 
     async def _reap(self) -> None:
-        reaper = self._reaper(self._execute, self._run_id)
+        reaper = self._reaper(self.bucket.executor.run, self._run_id)
         window = self._settings.resume_window
-        for dead, over, just_now in await reaper.condemn():
+        for dead, over, just_now in await reaper.fence():
             if dead == self._node:
                 continue
             if just_now:
-                log.warning("a node is lost", node=dead)
+                log.warning("node lease expired", node=dead)
             if window and not over:
-                await reaper.set_away(dead)
+                await reaper.detach_members(dead)
                 continue
             rooms, gone = await reaper.reap(dead, LeaveReason.TIMEOUT if window else LeaveReason.NODE_LOST)
             self.bucket.counters.reaped += 1
-            log.info("a node is forgotten", node=dead, rooms=rooms)
-            self._bury(dead, gone)
+            log.info("node reaped", node=dead, rooms=rooms)
+            self._on_node_reaped(dead, gone)
 
     def _reaper(self, execute: Execute, run_id: str) -> Reaper:
-        settings = self._settings
-        return Reaper(execute, self._keys, run_id, settings.max_inbox_entries, settings.resume_window)
+        return Reaper(execute, self._keys, run_id, self._settings, self._limited_log)
 
-    async def _execute(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send commands among all others, and wait for their replies. Raises `LinkLost` if one is refused."""
-        loop = asyncio.get_running_loop()
-        replies = [loop.create_future() for _ in commands]
-        for command, reply in zip(commands, replies, strict=True):
-            self.bucket.outgoing.call(Call(command, lambda value, reply=reply: reply.done() or reply.set_result(value)))  # type: ignore[misc]
-        self._wake.set()
-        values: list[Any] = await asyncio.gather(*replies)
-        for value in values:
-            if isinstance(value, ResponseError):
-                raise LinkLost(f"Redis refuses a command: {value}")
-        return values
-
-    async def _tend(self) -> None:
+    async def _housekeeping(self) -> None:
         while True:
-            await asyncio.sleep(TEND)
+            await asyncio.sleep(HOUSEKEEPING)
             try:
-                self.bucket.tend()
+                self.bucket.housekeeping()
             except Exception:
-                log.exception("looking after rooms failed", bucket=self._keys.bucket)
+                log.exception("housekeeping failed", bucket=self._keys.bucket)
 
     def health(self) -> dict[str, Any]:
-        """What an operator may want to know of this link."""
-        age = time.monotonic() - self._read_at if self._read_at else None
+        """Figures for an operator."""
+        age = time.monotonic() - self.inbox.proved_at if self.inbox.proved_at else None
         return {
             "up": self.bucket.up,
             "proved_seconds_ago": None if age is None else round(age, 3),
-            "rooms": len(self.bucket),
-            "waiting": self.bucket.outgoing.frames,
-            "unread": self._lag,
+            "rooms": len(self.bucket.rooms),
+            "waiting": self.bucket.queue.frames,
+            "unread": self.inbox.lag,
+            "unsaved_sessions": self.bucket.sessions.refused,
             **asdict(self.bucket.counters),
         }
 
@@ -407,10 +323,10 @@ class Link:
 def _misfit(version: str, buckets: str, ours: int) -> str:
     if version != PROTOCOL:
         return (
-            f"The nodes on this Redis speak version {version} of what lies in it, this one {PROTOCOL}. Stop them first,"
+            f"The nodes on this Redis use version {version} of its data, this one uses {PROTOCOL}. Stop them first,"
             " or set another MCP_ACTORS_REDIS_PREFIX."
         )
     return (
         f"MCP_ACTORS_REDIS_BUCKETS is {ours} here, but {buckets} at the nodes that run on this Redis already. Set it to"
-        f" {buckets}, or stop them all first; another deployment takes another MCP_ACTORS_REDIS_PREFIX."
+        f" {buckets}, or stop them all first; another deployment needs another MCP_ACTORS_REDIS_PREFIX."
     )

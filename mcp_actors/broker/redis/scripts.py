@@ -1,48 +1,62 @@
-"""The Lua scripts, each in a file of its own that says what it takes and replies."""
+"""The Lua scripts: lua/common.lua in front of each file, whose header says what it does and replies."""
 
 from __future__ import annotations
 
 from hashlib import sha1
 from importlib.resources import files
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mcp_actors.broker.redis.connection import Command
+
+_LUA = files("mcp_actors") / "broker" / "redis" / "lua"
+_LIBRARY = (_LUA / "common.lua").read_text(encoding="utf-8")
 
 
 class Script(NamedTuple):
-    """A script: its text, and the digest by which Redis knows it once it is loaded."""
+    """A script, and the digest by which Redis knows it once it is loaded."""
 
     text: str
     digest: str
 
+    def call(self, keys: Iterable[str], arguments: Iterable[str | bytes | int]) -> Command:
+        """The command that runs the script, with keys and arguments in the order in which it names them."""
+        keys = tuple(keys)
+        return ("EVALSHA", self.digest, len(keys), *keys, *arguments)
 
-def _load(name: str, *, room: bool) -> Script:
-    lua = files("mcp_actors") / "broker" / "redis" / "lua"
-    text = (lua / f"{name}.lua").read_text(encoding="utf-8")
-    if room:
-        text = (lua / "common.lua").read_text(encoding="utf-8") + text
+
+LIMITED = {"join"}
+"""The scripts that Redis refuses when its memory is full."""
+
+_DELETE_FIRST = {"save_session", "delete_session"}
+_WRITE_NOTHING = {"check"}
+_UNLIMITED = "redis.call('ZREM', KEYS[1], '')\n"
+"""Precedes the others, which free memory, or keep what is there: a script that has deleted something may write on.
+
+The first key of each is `nodes`, which has no member without a name.
+"""
+
+
+def _load(name: str) -> Script:
+    text = (_LUA / f"{name}.lua").read_text(encoding="utf-8")
+    text = _LIBRARY + ("" if name in LIMITED | _DELETE_FIRST | _WRITE_NOTHING else _UNLIMITED) + text
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-ATTACH = _load("attach", room=False)
-BEAT = _load("beat", room=False)
-BYE = _load("bye", room=False)
-CONDEMN = _load("condemn", room=False)
-RETIRE = _load("retire", room=False)
-NOTE = _load("note", room=False)
-TAKE = _load("take", room=False)
-FORGET = _load("forget", room=False)
-REAP_NODE = _load("reap_node", room=False)
-JOIN = _load("join", room=True)
-LEAVE = _load("leave", room=True)
-CLAIM = _load("claim", room=True)
-MARK = _load("mark", room=True)
-KICK = _load("kick", room=True)
-LOCK = _load("lock", room=True)
-CLOSE = _load("close", room=True)
-RESYNC = _load("resync", room=True)
-EXPIRE = _load("expire", room=True)
-REAP_ROOM = _load("reap_room", room=True)
+ATTACH, HEARTBEAT, UNREGISTER = map(_load, ("attach", "heartbeat", "unregister"))
+FENCE, REAP_ROOM, REAP_NODE = map(_load, ("fence", "reap_room", "reap_node"))
+JOIN, LEAVE, SET_PRESENCE = map(_load, ("join", "leave", "set_presence"))
+CLAIM, FENCE_OWNER = map(_load, ("claim", "fence_owner"))
+UPDATE, KICK, LOCK, CLOSE = map(_load, ("update", "kick", "lock", "close"))
+LIST_BANS, UNBAN = map(_load, ("list_bans", "unban"))
+RESYNC, EXPIRE, AUDIT, CHECK = map(_load, ("resync", "expire", "audit", "check"))
+SAVE_SESSION, ACQUIRE_SESSION, DELETE_SESSION = map(_load, ("save_session", "acquire_session", "delete_session"))
 
-OF_NODES = (ATTACH, BEAT, BYE, CONDEMN, RETIRE, REAP_NODE, REAP_ROOM)
-OF_ROOMS = (JOIN, LEAVE, CLAIM, MARK, KICK, LOCK, CLOSE, RESYNC, EXPIRE)
-OF_SESSIONS = (NOTE, TAKE, FORGET)
-SCRIPTS = (*OF_NODES, *OF_ROOMS, *OF_SESSIONS)
+SCRIPTS = (
+    *(ATTACH, HEARTBEAT, UNREGISTER, FENCE, REAP_ROOM, REAP_NODE),
+    *(JOIN, LEAVE, CLAIM, FENCE_OWNER, SET_PRESENCE, RESYNC, EXPIRE, AUDIT, CHECK),
+    *(UPDATE, KICK, LOCK, CLOSE, LIST_BANS, UNBAN),
+    *(SAVE_SESSION, ACQUIRE_SESSION, DELETE_SESSION),
+)

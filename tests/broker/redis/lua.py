@@ -1,4 +1,4 @@
-"""The scripts as tests call them, on a real server: each with its keys in place, and its reply as text."""
+"""The scripts as tests call them, on a real server."""
 
 from __future__ import annotations
 
@@ -7,34 +7,25 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import redis
+from msgspec import structs
 
-from mcp_actors.broker.redis import entries
-from mcp_actors.broker.redis.entries import Changes, Frame, Probe, Snapshot, field_of, member_text, user_text
+from mcp_actors.broker.redis import entries, scripts
+from mcp_actors.broker.redis.entries import (
+    Audit,
+    AuditedRoom,
+    Changes,
+    Entry,
+    Left,
+    Presence,
+    Snapshot,
+    StoredMember,
+    field_of,
+    pack,
+    pack_metadata,
+)
 from mcp_actors.broker.redis.keys import Keys
 from mcp_actors.broker.redis.link import PROTOCOL
-from mcp_actors.broker.redis.scripts import (
-    ATTACH,
-    BEAT,
-    BYE,
-    CLAIM,
-    CLOSE,
-    CONDEMN,
-    EXPIRE,
-    FORGET,
-    JOIN,
-    KICK,
-    LEAVE,
-    LOCK,
-    MARK,
-    NOTE,
-    REAP_NODE,
-    REAP_ROOM,
-    RESYNC,
-    RETIRE,
-    SCRIPTS,
-    TAKE,
-)
-from mcp_actors.protocol.events import Kind, Member
+from mcp_actors.protocol.events import Kind, LeaveReason, Member
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId, UserId
 
 if TYPE_CHECKING:
@@ -42,6 +33,8 @@ if TYPE_CHECKING:
 
     from bench.engine import Engine
     from mcp_actors.broker.redis.scripts import Script
+
+Argument = str | bytes | int
 
 ROOM = RoomId("room123")
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
@@ -52,13 +45,23 @@ MAX_ENTRIES = 1000
 
 
 def peer(name: str, node: NodeId = A, order: int = 0, **metadata: Any) -> Member:
-    """A peer whose incarnation is `name` on its node."""
+    """A peer, whose incarnation is its name on its node."""
     return Member(Kind.PEER, PeerId(name), Incarnation(f"{node}.{name}"), node, metadata, order)
 
 
 def user(name: str, number: int = 1, node: NodeId = A, order: int = 0) -> Member:
-    """One of the connections of a user."""
+    """A connection of a user."""
     return Member(Kind.USER, UserId(name), Incarnation(f"{node}.{name}.{number}"), node, {}, order)
+
+
+def leaving(member: Member, reason: LeaveReason | str = LeaveReason.LEFT, notice: str = "") -> Left:
+    """The change that a member left."""
+    return Left(member.incarnation, LeaveReason(reason), member.kind, member.id, notice)
+
+
+def presence(member: Member, *, detached: bool) -> Presence:
+    """The change that a member was detached or attached."""
+    return Presence(member.incarnation, detached, member.kind, member.id)
 
 
 class Store:
@@ -67,8 +70,10 @@ class Store:
     def __init__(self, engine: Engine, keys: Keys | None = None) -> None:
         self.redis: Any = redis.Redis(port=engine.port, socket_timeout=10)
         self.keys = keys or Keys("test", 0, 1)
+        self.data = ""
+        """The id of the data, as the last node to attach was told."""
         self.redis.flushall()
-        for script in SCRIPTS:
+        for script in scripts.SCRIPTS:
             self.redis.script_load(script.text)
 
     def __enter__(self) -> Self:
@@ -77,10 +82,12 @@ class Store:
     def __exit__(self, *_error: object) -> None:
         self.redis.close()
 
-    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
-        """Its reply; the strings in a list are decoded."""
-        reply = self.redis.evalsha(script.digest, len(keys), *keys, *arguments)
-        return [part.decode() for part in reply] if isinstance(reply, list) and script is not BEAT else reply
+    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        """The reply of a script, with its strings decoded."""
+        reply = self.redis.execute_command(*script.call(keys, arguments))
+        if not isinstance(reply, list):
+            return reply
+        return [part.decode() if isinstance(part, bytes) else part for part in reply]
 
     def _room(
         self,
@@ -89,14 +96,11 @@ class Store:
         room: RoomId,
         others: Sequence[NodeId],
         run: str,
-        arguments: Sequence[str | bytes | int],
-        also: Sequence[str] = (),
+        arguments: Sequence[Argument],
+        extra: tuple[str, ...] = (),
     ) -> list[str]:
-        keys = self.keys
-        named = [keys.nodes, keys.room(room), keys.nodes_of(room), keys.rooms_of(node)]
-        named += [keys.inbox(NodeId(name)) for name in dict.fromkeys((node, *others))]
-        named += also
-        reply: list[str] = self.run(script, named, [node, room, keys.inboxes, MAX_ENTRIES, run, *arguments])
+        named = self.keys.of_room(room, dict.fromkeys((node, *others)), extra)
+        reply: list[str] = self.run(script, named, [node, room, self.keys.inboxes, MAX_ENTRIES, run, *arguments])
         return reply
 
     def attach(
@@ -106,102 +110,93 @@ class Store:
         lease: int = LEASE,
         version: str = PROTOCOL,
         buckets: int = 1,
-        anew: bool = False,
+        new: bool = False,
         run: str = RUN,
-        hold: int | None = None,
+        restarted: bool = False,
+        data: str = "",
+        hold: int = 0,
     ) -> list[str]:
         keys = self.keys
         named = [keys.nodes, keys.inbox(node), keys.config, keys.tombstone(node)]
-        known = "" if hold is None else "1"
-        last: list[str | bytes | int] = [run, known, known, hold or 0]
-        reply: list[str] = self.run(
-            ATTACH, named, [node, lease, INBOX_LIFE, version, buckets, "1" if anew else "", *last]
-        )
+        own: list[Argument] = [node, lease, INBOX_LIFE, version, buckets, "1" if new else ""]
+        last: list[Argument] = [run, "1" if restarted else "", data, hold]
+        reply: list[str] = self.run(scripts.ATTACH, named, [*own, *last])
+        if reply[0] in {"OK", "NEW"}:
+            self.data = reply.pop()
         return reply
 
-    def beat(self, node: NodeId, probe: int = 1, *, lease: int = LEASE, cut: str = "") -> list[Any]:
+    def heartbeat(self, node: NodeId, probe: int = 1, *, lease: int = LEASE, trim: str = "") -> list[Any]:
         named = [self.keys.nodes, self.keys.inbox(node), self.keys.config]
-        reply: list[Any] = self.run(BEAT, named, [node, lease, INBOX_LIFE, probe, cut])
+        reply: list[Any] = self.run(scripts.HEARTBEAT, named, [node, lease, INBOX_LIFE, probe, trim])
         return reply
 
-    def condemn(self, at_most: int = 100) -> list[str]:
-        return self.condemned(at_most)[::3]
+    def fence(self, at_most: int = 100) -> list[str]:
+        return self.fenced(at_most)[::3]
 
-    def condemned(self, at_most: int = 100, window: int = 0) -> list[str]:
-        """Nodes, each with "1" if the time is over that its members have, and "1" if it was condemned just now."""
-        reply: list[str] = self.run(CONDEMN, [self.keys.nodes], [at_most, window])
+    def fenced(self, at_most: int = 100, window: int = 0) -> list[str]:
+        """Nodes, each with "1" if its window is over, and "1" if it was fenced just now."""
+        reply: list[str] = self.run(scripts.FENCE, [self.keys.nodes], [at_most, window])
         return reply
 
-    def bye(self, node: NodeId) -> int:
+    def unregister(self, node: NodeId, window: int = 60_000) -> int:
         keys = self.keys
         named = [keys.nodes, keys.rooms_of(node), keys.inbox(node), keys.config]
-        reply: int = self.run(BYE, named, [node])
-        return reply
-
-    def retire(self, node: NodeId, window: int) -> int:
-        reply: int = self.run(RETIRE, [self.keys.nodes], [node, window])
+        reply: int = self.run(scripts.UNREGISTER, named, [node, window])
         return reply
 
     def reap_node(self, node: NodeId, life: int = 60_000) -> int:
         keys = self.keys
         named = [keys.nodes, keys.rooms_of(node), keys.inbox(node), keys.tombstone(node), keys.left_by(node)]
-        reply: int = self.run(REAP_NODE, named, [node, life])
+        reply: int = self.run(scripts.REAP_NODE, named, [node, life])
         return reply
 
     def reap_room(
         self, dead: NodeId, *, room: RoomId = ROOM, others: Sequence[NodeId] = (), reason: str = "node-lost"
     ) -> list[str]:
-        return self._room(REAP_ROOM, dead, room, others, RUN, [reason], [self.keys.left_by(dead)])
+        return self._room(scripts.REAP_ROOM, dead, room, others, RUN, [reason], (self.keys.left_by(dead),))
 
     def claim(
         self,
         node: NodeId,
         member: Member,
-        moves: int,
+        epoch: int,
         *,
-        rival: NodeId | None = None,
+        owner: NodeId | None = None,
         others: Sequence[NodeId] = (),
-        whole: bool = False,
+        snapshot: bool = False,
     ) -> list[str]:
-        own: list[str | bytes | int] = [field_of(member), member.incarnation, moves, "1" if whole else "", rival or ""]
-        return self._room(
-            CLAIM, node, ROOM, others, RUN, own, [self.keys.out_of(ROOM), self.keys.rooms_of(rival or node)]
-        )
+        own: list[Argument] = [field_of(member), member.incarnation, epoch, "1" if snapshot else "", owner or ""]
+        return self._room(scripts.CLAIM, node, ROOM, others, RUN, own)
 
-    def note(
+    def fence_owner(self, node: NodeId, member: Member, epoch: int, *, others: Sequence[NodeId] = ()) -> list[str]:
+        own: list[Argument] = [field_of(member), member.incarnation, epoch]
+        return self._room(scripts.FENCE_OWNER, node, ROOM, others, RUN, own)
+
+    def save_session(
         self,
         node: NodeId,
         session: str,
         generation: int,
         *,
         proved: bool = False,
-        whose: str = "peer:",
+        owner: str = "peer:",
         left: bytes = b"",
         life: int = 60_000,
-        out: str = "",
+        removed: str = "",
     ) -> str:
-        rooms = b'[["room123","ana","s.1",false]]'
-        arguments: list[str | bytes | int] = [
-            node,
-            generation,
-            generation if proved else generation - 1,
-            whose,
-            rooms,
-            left,
-            life,
-            out,
-        ]
-        return str(self.run(NOTE, [self.keys.session(session)], arguments)[0])
+        oldest = generation if proved else generation - 1
+        own: list[Argument] = [node, generation, oldest, owner, b'[["room123","ana","s.1",false]]', left, removed, life]
+        return str(self.run(scripts.SAVE_SESSION, [self.keys.session(session)], own)[0])
 
-    def take(
-        self, node: NodeId, session: str, generation: int, *, whose: str = "peer:", patience: int = 1000
+    def acquire_session(
+        self, node: NodeId, session: str, generation: int, *, owner: str = "peer:", hold: int = 1000
     ) -> list[str]:
         named = [self.keys.nodes, self.keys.session(session)]
-        reply: list[str] = self.run(TAKE, named, [node, generation, whose, patience])
+        reply: list[str] = self.run(scripts.ACQUIRE_SESSION, named, [node, generation, owner, hold])
         return reply
 
-    def forget(self, node: NodeId, session: str) -> str:
-        return str(self.run(FORGET, [self.keys.session(session)], [node])[0])
+    def delete_session(self, node: NodeId, session: str) -> str:
+        return str(self.run(scripts.DELETE_SESSION, [self.keys.session(session)], [node])[0])
 
     def join(
         self,
@@ -210,44 +205,68 @@ class Store:
         room: RoomId = ROOM,
         others: Sequence[NodeId] = (),
         capacity: int = 100,
-        whole: bool = False,
+        snapshot: bool = False,
         run: str = RUN,
-        rival: NodeId | None = None,
         moderator: bool = False,
     ) -> list[str]:
-        own: list[str | bytes | int] = [field_of(member), member.incarnation, member_text(member), capacity]
-        own += ["1" if whole else "", rival or ""]
-        own.append("1" if moderator else "")
-        also = (self.keys.rooms_of(rival or member.node), self.keys.config)
-        return self._room(JOIN, member.node, room, others, run, own, also)
+        own: list[Argument] = [pack(StoredMember.of(member)), capacity]
+        own += ["1" if snapshot else "", "1" if moderator else ""]
+        return self._room(scripts.JOIN, member.node, room, others, run, own)
 
     def kick(
-        self, by: Member, whom: Member, *, room: RoomId = ROOM, others: Sequence[NodeId] = (), life: int = 60_000
+        self,
+        by: Member,
+        whom: Member,
+        *,
+        room: RoomId = ROOM,
+        others: Sequence[NodeId] = (),
+        life: int = 60_000,
+        notice: str = "",
+        ban: int = 0,
+        max_bans: int = 100,
     ) -> list[str]:
-        is_peer = whom.kind is Kind.PEER
-        own: list[str | bytes | int] = [field_of(by), by.incarnation, field_of(whom) if is_peer else ""]
-        own += [b"" if is_peer else user_text(whom.id), life]
-        return self._room(KICK, by.node, room, others, RUN, own, self._of_nodes(by, room, others))
+        own: list[Argument] = [field_of(by), by.incarnation, whom.kind, whom.id, life, notice, ban, max_bans]
+        return self._room(scripts.KICK, by.node, room, others, RUN, own)
 
     def close_room(
-        self, by: Member, *, room: RoomId = ROOM, others: Sequence[NodeId] = (), life: int = 60_000
+        self,
+        by: Member,
+        *,
+        room: RoomId = ROOM,
+        others: Sequence[NodeId] = (),
+        life: int = 60_000,
+        notice: str = "",
     ) -> list[str]:
-        own: list[str | bytes | int] = [field_of(by), by.incarnation, life]
-        return self._room(CLOSE, by.node, room, others, RUN, own, self._of_nodes(by, room, others))
+        own: list[Argument] = [field_of(by), by.incarnation, life, notice]
+        return self._room(scripts.CLOSE, by.node, room, others, RUN, own)
 
-    def _of_nodes(self, by: Member, room: RoomId, others: Sequence[NodeId]) -> list[str]:
-        nodes = [NodeId(name) for name in dict.fromkeys((by.node, *others))]
-        return [*map(self.keys.rooms_of, nodes), self.keys.config, self.keys.out_of(room)]
+    def update(self, member: Member, *, others: Sequence[NodeId] = (), **metadata: Any) -> list[str]:
+        own: list[Argument] = [field_of(member), member.incarnation, pack_metadata(metadata)]
+        return self._room(scripts.UPDATE, member.node, ROOM, others, RUN, own)
+
+    def list_bans(self, by: Member) -> list[str]:
+        return self._room(scripts.LIST_BANS, by.node, ROOM, (), RUN, [field_of(by), by.incarnation])
+
+    def unban(self, by: Member, whom: Member) -> list[str]:
+        own: list[Argument] = [field_of(by), by.incarnation, whom.kind, whom.id]
+        return self._room(scripts.UNBAN, by.node, ROOM, (), RUN, own)
 
     def lock(self, by: Member, *, locked: bool = True, room: RoomId = ROOM, others: Sequence[NodeId] = ()) -> list[str]:
-        own: list[str | bytes | int] = [field_of(by), by.incarnation, "1" if locked else "0"]
-        return self._room(LOCK, by.node, room, others, RUN, own)
+        own: list[Argument] = [field_of(by), by.incarnation, "1" if locked else "0"]
+        return self._room(scripts.LOCK, by.node, room, others, RUN, own)
 
-    def mark(
-        self, member: Member, *, away: bool, room: RoomId = ROOM, others: Sequence[NodeId] = (), run: str = RUN
+    def set_presence(
+        self,
+        member: Member,
+        *,
+        detached: bool,
+        room: RoomId = ROOM,
+        others: Sequence[NodeId] = (),
+        run: str = RUN,
+        address: str = "",
     ) -> list[str]:
-        own = [field_of(member), member.incarnation, "1" if away else "0"]
-        return self._room(MARK, member.node, room, others, run, own)
+        own = [field_of(member), member.incarnation, "1" if detached else "0", address]
+        return self._room(scripts.SET_PRESENCE, member.node, room, others, run, own)
 
     def leave(
         self,
@@ -258,44 +277,58 @@ class Store:
         reason: str = "left",
         run: str = RUN,
     ) -> list[str]:
-        return self._room(LEAVE, member.node, room, others, run, [field_of(member), member.incarnation, reason])
+        own = [field_of(member), member.incarnation, reason]
+        return self._room(scripts.LEAVE, member.node, room, others, run, own)
 
     def resync(
         self,
         node: NodeId,
-        members: Sequence[tuple[Member, str]],
+        members: Sequence[tuple[Member, bool]],
         *,
-        token: str = "1",  # noqa: S107 - of a question
+        token: str = "1",  # noqa: S107 - of a request
         room: RoomId = ROOM,
         others: Sequence[NodeId] = (),
         run: str = RUN,
         lock: int = 0,
     ) -> list[str]:
-        own: list[str | bytes | int] = [token, lock]
-        for member, whether in members:
-            kind = "p" if member.kind is Kind.PEER else "u"
-            own += [field_of(member), member.incarnation, kind, member.order, member_text(member)]
-            own += ["1" if member.away else "0", member.moves, whether]
-        return self._room(RESYNC, node, room, others, run, own, [self.keys.out_of(room)])
+        """Announce members, each with whether it is confirmed."""
+        announced = [
+            {"member": StoredMember.of(structs.replace(member, node=node)), "confirmed": confirmed}
+            for member, confirmed in members
+        ]
+        return self._room(scripts.RESYNC, node, room, others, run, [token, lock, pack(announced), LEASE])
+
+    def audit(self, node: NodeId, *rooms: tuple[RoomId, Sequence[Member]]) -> list[AuditedRoom]:
+        """What the node is told of rooms, each with its own members there."""
+        keys = self.keys
+        named = [keys.nodes, keys.inbox(node), keys.rooms_of(node)]
+        named += [key for room, _ in rooms for key in (keys.members(room), keys.state(room))]
+        asked = [{"room": room, "own": {field_of(one): one.incarnation for one in own}} for room, own in rooms]
+        reply = self.run(scripts.AUDIT, named, [node, MAX_ENTRIES, pack(asked)])
+        if reply == ["FENCED"]:
+            return []
+        news = self.inbox(node)[-1]
+        assert isinstance(news, Audit)
+        return news.rooms
 
     def expire(
         self, node: NodeId, members: Sequence[Member], *, room: RoomId = ROOM, others: Sequence[NodeId] = ()
     ) -> list[str]:
-        pairs = [part for member in members for part in (field_of(member), member.incarnation)]
-        return self._room(EXPIRE, node, room, others, RUN, pairs)
+        listed = [{"incarnation": one.incarnation, "kind": one.kind, "id": one.id} for one in members]
+        return self._room(scripts.EXPIRE, node, room, others, RUN, [pack(listed)])
 
-    def inbox(self, node: NodeId) -> list[list[Frame] | Changes | Snapshot | Probe]:
-        """All that lies in a node's inbox, read."""
+    def inbox(self, node: NodeId) -> list[Entry]:
+        """All entries of an inbox, decoded."""
         return [entries.read(flat) for _, flat in self.entries(node)]
 
     def told(self, node: NodeId) -> list[Changes | Snapshot]:
-        """What a node was told of rooms, since it was last asked for here."""
+        """The changes and snapshots that a node was sent since the last call."""
         found = self.inbox(node)
         self.redis.xtrim(self.keys.inbox(node), maxlen=0, approximate=False)
         return [news for news in found if isinstance(news, Changes | Snapshot)]
 
     def entries(self, node: NodeId, start: str = "-", count: int = 10_000) -> list[tuple[bytes, list[bytes]]]:
-        """Entries of an inbox, as they are, from an id on."""
+        """The raw entries of an inbox, from an id on."""
         with self.redis.pipeline(transaction=False) as pipeline:
             pipeline.set_response_callback("XRANGE", lambda reply, **_options: reply)
             pipeline.execute_command("XRANGE", self.keys.inbox(node), start, "+", "COUNT", count)
@@ -303,47 +336,34 @@ class Store:
         return [(name, flat) for name, flat in found]
 
     def members(self, room: RoomId = ROOM) -> dict[Incarnation, Member]:
-        """Who is in a room, as the server keeps it."""
-        found = {}
-        for packed in self.redis.hvals(self.keys.room(room)):
-            node, incarnation, order, text, away, moves = msgspec.msgpack.decode(packed)
-            kind, name, metadata, verified = msgspec.json.decode(text)
-            found[Incarnation(incarnation)] = Member(
-                Kind(kind),
-                PeerId(name),
-                Incarnation(incarnation),
-                NodeId(node),
-                metadata,
-                order,
-                away == "1",
-                moves,
-                verified,
-            )
-        return found
+        """The members of a room, as the server keeps them."""
+        packed = self.redis.hvals(self.keys.members(room))
+        found = [msgspec.msgpack.decode(one, type=StoredMember).restored() for one in packed]
+        return {member.incarnation: member for member in found}
 
     def incarnations(self, room: RoomId = ROOM) -> set[Incarnation]:
-        """The incarnations in a room."""
+        """The incarnations in a room, as the server keeps them."""
         return set(self.members(room))
 
     def deadline(self, node: NodeId) -> float | None:
-        """Milliseconds; below 0 if it is condemned, None if it is not registered."""
+        """Milliseconds; negative if the node is fenced, None if it is not registered."""
         score = self.redis.zscore(self.keys.nodes, node)
         return None if score is None else float(score)
 
-    def run_out(self, *nodes: NodeId) -> None:
-        """Let leases have run out a second ago."""
+    def expire_leases(self, *nodes: NodeId) -> None:
+        """Let leases have expired a second ago."""
         for node in nodes:
             self.redis.zadd(self.keys.nodes, {node: int((time.time() - 1) * 1000)})
 
     def fields(self, room: RoomId = ROOM) -> set[str]:
-        """Under what a room's members are kept."""
-        return {field.decode() for field in self.redis.hkeys(self.keys.room(room))}
+        """The fields of the members of a room."""
+        return {field.decode() for field in self.redis.hkeys(self.keys.members(room))}
 
     def state(self, room: RoomId = ROOM) -> dict[str, str]:
-        """The nodes and counters of a room."""
-        found = self.redis.hgetall(self.keys.nodes_of(room))
+        """The state of a room."""
+        found = self.redis.hgetall(self.keys.state(room))
         return {field.decode(): value.decode() for field, value in found.items()}
 
-    def names(self) -> set[str]:
-        """All keys there are."""
+    def key_names(self) -> set[str]:
+        """All keys."""
         return {name.decode(errors="replace") for name in self.redis.execute_command("KEYS", "*")}

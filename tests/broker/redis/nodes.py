@@ -1,16 +1,20 @@
-"""Nodes without sockets, on a real server: each a `Bucket` whose link is played step by step, and breaks where told to.
+"""Nodes without sockets, on a real server: each is a `Bucket` whose link runs step by step, and breaks on demand.
 
-What a node hears is checked as it comes: that is what a room relies on.
+The events of a node are checked as they arrive, for what a room relies on.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from mcp_actors.broker.redis import entries
-from mcp_actors.broker.redis.bucket import Bucket, RedisSettings
+from mcp_actors.broker.redis.bucket import Bucket
 from mcp_actors.broker.redis.connection import LinkLost
-from mcp_actors.broker.redis.entries import Probe
+from mcp_actors.broker.redis.entries import Probe, pack_metadata
+from mcp_actors.broker.redis.requests import Operation
+from mcp_actors.broker.redis.settings import RedisSettings
 from mcp_actors.protocol.events import (
     Event,
     JoinRefused,
@@ -18,13 +22,14 @@ from mcp_actors.protocol.events import (
     Member,
     MemberJoined,
     MemberLeft,
-    Signalled,
-    Vacated,
+    MemberUpdated,
+    RemoteSignal,
+    Unsubscribed,
 )
 from tests.broker.redis.lua import ROOM
 
 if TYPE_CHECKING:
-    from mcp_actors.broker.redis.outgoing import Batch
+    from mcp_actors.broker.redis.write_queue import Batch
     from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId
     from tests.broker.redis.lua import Store
 
@@ -32,7 +37,7 @@ CALM = 3
 """Rounds in which nothing happens, after which nothing will."""
 
 CAPACITY = 4
-SETTINGS = RedisSettings(lease=6.0, outage_patience=2.0, replay_seconds=1000.0)
+SETTINGS = RedisSettings(lease=6.0, outage_patience=2.0, replay_seconds=1000.0, audit_interval=1.0)
 
 
 class World:
@@ -60,8 +65,8 @@ class World:
     def declare_dead(self, node: SteppedNode) -> None:
         """Reap a node, as another would do whose beat says that its lease ran out."""
         store = self.store
-        store.run_out(node.id)
-        store.condemn()
+        store.expire_leases(node.id)
+        store.fence()
         for name in store.redis.smembers(store.keys.rooms_of(node.id)):
             room: Any = name.decode()
             reply = store.reap_room(node.id, room=room)
@@ -79,7 +84,7 @@ class World:
                 node.attach()
                 node.write()
                 node.read()
-                node.bucket.tend()
+                node.bucket.housekeeping()
             self.now += 2.0
             calm = calm + 1 if self._state() == before else 0
             if calm >= CALM and self.now > self._enough:
@@ -94,7 +99,7 @@ class World:
         self.settle()
 
     def _state(self) -> list[Any]:
-        return [(len(node.heard), len(node.bucket.outgoing._queue)) for node in self.nodes]
+        return [(len(node.heard), len(node.bucket.queue)) for node in self.nodes]
 
 
 class SteppedNode:
@@ -111,25 +116,31 @@ class SteppedNode:
         self.asked: dict[Incarnation, str] = {}  # own members: asked, joined, refused or left
         self.rooms: dict[Incarnation, RoomId] = {}  # of own members
         self.leaving: set[Incarnation] = set()
-        self.frames: list[Signalled] = []
+        self.frames: list[RemoteSignal] = []
         world.nodes.append(self)
-
-    # ----------------------------------------------------------------------------------------------------- as a room
 
     def join(self, member: Member, room: RoomId = ROOM, capacity: int = CAPACITY) -> None:
         """Ask for a member."""
         self.asked[member.incarnation] = "asked"
         self.rooms[member.incarnation] = room
-        self.bucket.join(room, member, capacity)
+        self.bucket.open_room(room).join(member, capacity)
 
     def leave(self, incarnation: Incarnation) -> None:
         """Ask for a member to be removed."""
         self.leaving.add(incarnation)
-        self.bucket.leave(self.rooms[incarnation], incarnation, LeaveReason.LEFT)
+        room = self.bucket.rooms.get(self.rooms[incarnation])
+        if room is not None:
+            room.leave(incarnation, LeaveReason.LEFT)
+
+    def update(self, incarnation: Incarnation, metadata: dict[str, Any]) -> None:
+        """Ask for other metadata of a member."""
+        room = self.bucket.rooms.get(self.rooms[incarnation])
+        if room is not None:
+            room.moderate(incarnation, Operation.UPDATE, (pack_metadata(metadata),))
 
     def signal(self, sender: Incarnation, target: Member, number: int, room: RoomId = ROOM) -> None:
         """Send a numbered frame."""
-        self.bucket.send(room, "s", self.rosters[room][sender], target, str(number).encode(), 0)
+        self.bucket.sender.send(room, "signal", self.rosters[room][sender], [target], str(number).encode(), 0)
 
     def _hear(self, room: RoomId, event: Event) -> None:
         self.heard.append((room, event))
@@ -141,29 +152,39 @@ class SteppedNode:
                 rivals = [one for one in roster.values() if (one.kind, one.id) == (member.kind, member.id)]
                 assert not rivals or member.kind == "user", f"{self.id}: {member} beside {rivals}"
                 roster[member.incarnation] = member
-                if member.node == self.id:
+                if member.node == self.id and not self._is_refused(room, member.incarnation):
                     assert self.asked[member.incarnation] == "asked", f"{self.id}: heard again: {member}"
                     self.asked[member.incarnation] = "joined"
             case MemberLeft(_, incarnation, _):
                 assert incarnation in roster, f"{self.id}: left without having joined: {incarnation}"
                 del roster[incarnation]
-                if incarnation in self.asked:
+                if self.asked.get(incarnation) == "joined":
                     self.asked[incarnation] = "left"
+            case MemberUpdated():
+                alike = [one for one in roster.values() if (one.kind, one.id) == (event.kind, event.id)]
+                assert any(one.metadata != event.metadata for one in alike), f"{self.id}: no update: {event}"
+                for one in alike:
+                    roster[one.incarnation] = structs.replace(one, metadata=event.metadata)
             case JoinRefused(incarnation, _):
                 assert self.asked[incarnation] == "asked", f"{self.id}: refused after all: {incarnation}"
                 self.asked[incarnation] = "refused"
-            case Vacated():
+            case Unsubscribed():
                 assert not any(member.node == self.id for member in roster.values()), f"{self.id}: vacated too early"
                 roster.clear()
-            case Signalled():
+            case RemoteSignal():
                 assert event.sender in roster, f"{self.id}: a frame of nobody: {event}"
                 self.frames.append(event)
         versions = [
-            told.version for where, told in self.heard if where == room and isinstance(told, MemberJoined | MemberLeft)
+            told.version
+            for where, told in self.heard
+            if where == room and isinstance(told, MemberJoined | MemberLeft | MemberUpdated)
         ]
         assert versions == sorted(versions), f"{self.id}: versions fall: {versions}"
 
-    # ----------------------------------------------------------------------------------------------------- as a link
+    def _is_refused(self, room: RoomId, incarnation: Incarnation) -> bool:
+        """Whether a member is in the room only until its leave is carried out."""
+        local = self.bucket.rooms[room].replica.local.get(incarnation)
+        return local is not None and local.refused
 
     @property
     def _run_id(self) -> str:
@@ -171,7 +192,7 @@ class SteppedNode:
 
     def attach(self) -> None:
         """As `Link` does; a beat tells it when it was declared dead."""
-        if self.bucket.up and self.world.store.beat(self.id)[0] == b"FENCED":
+        if self.bucket.up and self.world.store.heartbeat(self.id)[0] == "FENCED":
             self.detach()
         if self.bucket.up:
             return
@@ -181,31 +202,31 @@ class SteppedNode:
         if word in {"WAIT", "GONE"}:
             if word == "WAIT":
                 self.world.declare_dead(self)
-            (word,) = store.attach(self.id, anew=True)
+            (word,) = store.attach(self.id, new=True)
             fenced = True
         if word == "NEW" or not same:
             self.cursor = b"0-0"
         self.run = self.world.run
-        self.bucket.attached(self._run_id, fenced=fenced)
+        self.bucket.link_up(self._run_id, fenced=fenced)
 
     def detach(self) -> None:
         """The connections break, with nothing under way."""
-        self.bucket.detached()
+        self.bucket.link_down()
 
     def write(self, *, done: bool = True, answered: bool = True) -> None:
         """Write a batch. It may be done without the answer coming back, or not be done: then the link breaks."""
         if not self.bucket.up:
             return
-        if not self.bucket.outgoing and done and answered:
+        if not self.bucket.queue and done and answered:
             return
-        batch = self.bucket.outgoing.take()
+        batch = self.bucket.queue.take()
         replies = self._execute(batch) if done else []
         if not (done and answered):
-            self.bucket.outgoing.give_back(batch)
+            self.bucket.queue.give_back(batch)
             self.detach()
             return
         try:
-            self.bucket.outgoing.settle(batch, replies, self.world.now)
+            self.bucket.queue.settle(batch, replies, self.bucket.up_time.seconds)
         except LinkLost:
             self.detach()
 
@@ -225,31 +246,38 @@ class SteppedNode:
             self.cursor = name
             news = entries.read(flat)
             if not isinstance(news, Probe):
-                self.bucket.take(news)
+                self.bucket.receive(news)
 
     @property
     def versions(self) -> dict[RoomId, int | None]:
         """Of the rooms it is in."""
-        return {room: replica.version for room, replica in self.bucket._replicas.items()}
+        return {name: room.replica.version for name, room in self.bucket.rooms.items()}
+
+
+def _shown(members: dict[Incarnation, Member]) -> dict[Incarnation, Member]:
+    """The members without what rooms do not show."""
+    return {incarnation: structs.replace(member, updated=0) for incarnation, member in members.items()}
 
 
 def check_at_rest(world: World, rooms: list[RoomId]) -> None:
     """All agree with the server, and everybody is where he was told to be."""
     store = world.store
     for room in rooms:
-        whole = store.members(room)
+        whole = _shown(store.members(room))
         told = {
             incarnation: member
             for node in world.nodes
-            for incarnation, member in node.rosters.get(room, {}).items()
+            for incarnation, member in _shown(node.rosters.get(room, {})).items()
             if member.node == node.id
         }
+        users = {(member.id, pack_metadata(member.metadata)) for member in whole.values() if member.kind == "user"}
+        assert len(users) == len({user for user, _ in users}), "connections of a user have different metadata"
         assert whole == told, "the server and the nodes disagree on who is in the room"
         for node in world.nodes:
-            roster = node.rosters.get(room, {})
+            roster = _shown(node.rosters.get(room, {}))
             if any(member.node == node.id for member in roster.values()):
                 assert roster == whole, f"{node.id} knows others"
-                assert node.versions[room] == int(store.state(room)["#v"])
+                assert node.versions[room] == int(store.state(room)["#version"])
             else:
                 assert roster == {}, f"{node.id} knows members of a room it is not in"
                 assert room not in node.versions, f"{node.id} keeps a room it is not in"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -8,19 +9,21 @@ import redis as client
 
 from bench.engine import Engine
 from mcp_actors.broker import BrokerError
+from mcp_actors.broker.redis import entries
+from mcp_actors.broker.redis.bucket import Bucket
+from mcp_actors.broker.redis.entries import Probe
+from mcp_actors.broker.redis.inbox import InboxReader
 from mcp_actors.broker.redis.keys import Keys
-from mcp_actors.protocol.errors import ErrorCode
-from mcp_actors.protocol.events import JoinRefused, Kind, MemberJoined, MemberLeft
-from mcp_actors.protocol.identifiers import NodeId
+from mcp_actors.broker.redis.link import LONGEST_PAUSE
+from mcp_actors.protocol.events import Kind, MemberJoined, MemberLeft, Moderated
+from mcp_actors.protocol.identifiers import NodeId, PeerId
 from tests.broker.contract import OTHER_ROOM, ROOM, summary
-from tests.support.brokers import Site, redis_broker
+from tests.support.brokers import BrokerNode
 from tests.support.loop import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mcp_actors.broker.redis.bucket import Counters
-    from mcp_actors.broker.redis.link import Link
     from tests.conftest import ExpectedLogs
 
 KEYS = Keys("test", 0, 1)
@@ -40,81 +43,78 @@ def look(shared: Engine) -> Iterator[client.Redis]:
         yield look
 
 
-def counters(site: Site) -> Counters:
-    return site.broker._links[0].bucket.counters
-
-
-async def test_a_node_whose_inbox_is_not_read_attaches_anew_instead_of_seeming_alive(
+async def test_a_node_that_does_not_read_its_inbox_attaches_again(
     shared: Engine, expected_logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected_logs("mcp_actors.redis", "not being read")
-    site = Site(shared.url, "a")
-    await site.start()
-    link = site.broker._links[0]
+    node = BrokerNode(shared.url, "a")
+    await node.start()
     with monkeypatch.context() as patch:
-        patch.setattr(type(link), "_take", lambda _self, _name, _flat: None)
-        await until(lambda: counters(site).attached > 1, "that it attaches anew")
-    await site.enter("ana")
-    await site.stop()
+        patch.setattr(entries, "read", lambda _flat: Probe(-1))
+        await until(lambda: node.counters["attached"] > 1, "that it attaches anew")
+    await node.enter("ana")
+    await node.stop()
 
 
-async def test_an_entry_that_cannot_be_read_is_skipped_and_reported(
+async def test_an_unreadable_entry_is_logged_and_skipped(
     shared: Engine, look: client.Redis, expected_logs: ExpectedLogs
 ) -> None:
-    expected_logs("mcp_actors.redis", "cannot be read")
-    site = Site(shared.url, "a")
-    await site.start()
-    ana = await site.enter("ana")
+    expected_logs("mcp_actors.redis", "inbox entry unreadable")
+    node = BrokerNode(shared.url, "a")
+    await node.start()
+    ana = await node.enter("ana")
     look.xadd(KEYS.inbox(NodeId("a")), {"t": "nonsense"})
-    ben = await site.enter("ben")
-    await site.knows(ana, ben)
-    assert counters(site).attached == 1
-    await site.stop()
+    ben = await node.enter("ben")
+    await node.knows(ana, ben)
+    assert node.counters["attached"] == 1
+    await node.stop()
 
 
-async def test_a_room_whose_keys_somebody_spoilt_is_refused_and_no_other(
+async def test_a_room_with_a_key_that_cannot_be_used_fails_alone(
     shared: Engine, look: client.Redis, expected_logs: ExpectedLogs
 ) -> None:
-    expected_logs("mcp_actors.redis", "refuses what is asked about a room")
-    site = Site(shared.url, "a")
-    await site.start()
-    look.set(KEYS.room(OTHER_ROOM), "spoilt")
-    refused = site.join(Kind.PEER, "ana", room=OTHER_ROOM)
-    await until(lambda: site.heard_of(JoinRefused, room=OTHER_ROOM), "the refusal")
-    assert site.heard_of(JoinRefused, room=OTHER_ROOM) == [JoinRefused(refused, ErrorCode.UNAVAILABLE)]
-    await site.enter("ben")
-    assert counters(site).attached == 1
-    look.delete(KEYS.room(OTHER_ROOM))
-    await site.stop()
+    expected_logs("mcp_actors.redis", "redis refused a request")
+    node = BrokerNode(shared.url, "a", resume_window=5.0)
+    await node.start()
+    ana = await node.enter("ana", room=OTHER_ROOM)
+    await node.enter("amy", room=OTHER_ROOM)
+    look.set(KEYS.removed(OTHER_ROOM), "spoilt")
+    node.broker.kick(OTHER_ROOM, ana, Kind.PEER, PeerId("amy"))
+    await until(lambda: node.of_kind(Moderated, room=OTHER_ROOM), "the failure")
+    assert node.of_kind(Moderated, room=OTHER_ROOM) == [Moderated(ana, done=False, failed=True)]
+    await node.enter("ben")
+    assert node.counters["attached"] == 1
+    look.delete(KEYS.removed(OTHER_ROOM))
+    await node.stop()
 
 
-async def test_data_that_are_gone_without_a_restart_are_put_back(
+async def test_data_lost_without_a_restart_are_restored(
     shared: Engine, look: client.Redis, expected_logs: ExpectedLogs
 ) -> None:
-    expected_logs("mcp_actors.redis", "redis is away")
-    sites = [Site(shared.url, name) for name in "ab"]
-    for site in sites:
-        await site.start()
-    present = [await site.enter(f"of {site.node}") for site in sites]
-    for site in sites:
-        await site.knows(*present)
+    expected_logs("mcp_actors.redis", "redis link lost")
+    nodes = [BrokerNode(shared.url, name) for name in "ab"]
+    for node in nodes:
+        await node.start()
+    present = [await node.enter(f"of {node.node}") for node in nodes]
+    for node in nodes:
+        await node.knows(*present)
     look.flushall()
-    newcomer = await sites[0].enter("late")
-    for site in sites:
-        await site.knows(*present, newcomer)
-        assert not site.heard_of(MemberLeft)
-    for site in sites:
-        await site.stop()
+    newcomer = await nodes[0].enter("late")
+    for node in nodes:
+        await node.knows(*present, newcomer)
+        assert not node.of_kind(MemberLeft)
+    for node in nodes:
+        await node.stop()
 
 
-async def test_a_node_that_comes_back_late_to_a_redis_without_its_data_keeps_its_members(
+async def test_a_node_that_returns_late_to_an_empty_redis_keeps_its_members(
     expected_logs: ExpectedLogs,
 ) -> None:
-    expected_logs("mcp_actors.redis", "redis is away")
+    expected_logs("mcp_actors.redis", "redis link lost")
     with Engine() as engine:
-        early, late = Site(engine.url, "early", lease=6.0), Site(engine.url, "late", lease=6.0)
-        for site in (early, late):
-            await site.start()
+        early, late = (BrokerNode(engine.url, name, lease=6.0, outage_patience=30.0) for name in ("early", "late"))
+        for node in (early, late):
+            await node.start()
         await early.enter("elsewhere", room=OTHER_ROOM)
         ana = await late.enter("ana")
         engine.kill()
@@ -123,168 +123,296 @@ async def test_a_node_that_comes_back_late_to_a_redis_without_its_data_keeps_its
         await asyncio.to_thread(engine.start)
         newcomer = await early.enter("ben")
         late.revive()
-        for site in (early, late):
-            await site.knows(ana, newcomer)
-            assert not site.heard_of(MemberLeft)
+        for node in (early, late):
+            await node.knows(ana, newcomer)
+            assert not node.of_kind(MemberLeft)
         orders = {str(member.id): member.order for member in late.members.values()}
         assert orders["ana"] == 1
         assert orders["ben"] > orders["ana"]
-        for site in (early, late):
-            await site.stop()
+        for node in (early, late):
+            await node.stop()
+
+
+def orders(node: BrokerNode) -> list[int]:
+    return sorted(member.order for member in node.members.values())
+
+
+@pytest.mark.parametrize("restarted", [True, False], ids=["restart", "flush"])
+async def test_a_slow_node_keeps_its_members_when_redis_loses_its_data(
+    restarted: bool, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs.allow("mcp_actors.redis", "redis link lost")
+    with Engine() as engine, client.Redis(port=engine.port) as look:
+        a, b, slow = nodes = [
+            BrokerNode(engine.url, name, lease=6.0, outage_patience=30.0) for name in ("a", "b", "slow")
+        ]
+        for node in nodes:
+            await node.start()
+        present = [await node.enter(f"{node.node}{number}") for number in range(2) for node in nodes]
+        await a.knows(*present)
+        await b.knows(*present)
+        for node in (a, b):
+            await node.die()
+        unknown = await slow.enter("unknown to the others")
+        await slow.die()
+        if restarted:
+            engine.kill()
+            await asyncio.to_thread(engine.start)
+        else:
+            look.flushall()
+        for node in (a, b):
+            node.revive()
+        newcomers = [await a.enter("first newcomer"), await b.enter("second newcomer")]
+        slow.revive()
+        for node in nodes:
+            await node.knows(*present, unknown, *newcomers)
+        for node in nodes:
+            assert not node.of_kind(MemberLeft)
+            assert len(set(orders(node))) == len(present) + 3
+        assert orders(a) == orders(b) == orders(slow)
+        for node in nodes:
+            await node.stop()
+
+
+async def test_a_node_that_was_fenced_delays_no_joins_of_the_others(
+    shared: Engine, look: client.Redis, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs("mcp_actors.redis", "was fenced")
+    expected_logs.allow("mcp_actors.redis")
+    a, b = BrokerNode(shared.url, "a"), BrokerNode(shared.url, "b")
+    for node in (a, b):
+        await node.start()
+    ana, ben = await a.enter("ana"), await b.enter("ben")
+    await a.knows(ana, ben)
+    await b.die()
+    await a.knows(ana)
+    b.revive()
+    await until(lambda: b.of_kind(MemberLeft), "its own member's leave")
+    assert set(look.hkeys(KEYS.config)) == {b"version", b"buckets", b"data"}
+    await a.enter("amy", room=OTHER_ROOM)
+    assert [event.member.order for event in a.of_kind(MemberJoined, room=OTHER_ROOM)] == [1]
+    for node in (a, b):
+        await node.stop()
+
+
+async def test_nothing_waits_once_all_members_are_announced_again(expected_logs: ExpectedLogs) -> None:
+    expected_logs("mcp_actors.redis", "redis link lost")
+    with Engine() as engine, client.Redis(port=engine.port) as look:
+        nodes = [BrokerNode(engine.url, name) for name in "abc"]
+        for node in nodes:
+            await node.start()
+        await nodes[0].enter("ana")
+        engine.kill()
+        await until(lambda: not any(node.broker.ready for node in nodes), "that Redis is missed")
+        await asyncio.to_thread(engine.start)
+        await until(lambda: all(node.broker.ready for node in nodes), "that Redis is back")
+        await until(
+            lambda: not any(field.startswith(b"announcing:") for field in look.hkeys(KEYS.config)),
+            "that all have announced their members",
+        )
+        for node in nodes:
+            await node.stop()
 
 
 async def test_a_start_that_fails_leaves_nothing_behind(shared: Engine, look: client.Redis) -> None:
-    running = Site(shared.url, "a", buckets=1)
+    running = BrokerNode(shared.url, "a", buckets=1)
     await running.start()
-    other = Site(shared.url, "b", buckets=4)
+    other = BrokerNode(shared.url, "b", buckets=4)
     with pytest.raises(BrokerError, match="MCP_ACTORS_REDIS_BUCKETS"):
         await other.start()
     await running.stop()
     assert look.keys() == []
 
 
-async def test_a_failure_in_looking_after_rooms_is_reported_and_ends_nothing(
+async def test_a_failure_in_housekeeping_is_logged_and_ends_nothing(
     shared: Engine, expected_logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected_logs("mcp_actors.redis", "looking after rooms failed")
-    site = Site(shared.url, "a")
-    await site.start()
-    bucket, failed = site.broker._links[0].bucket, asyncio.Event()
+    expected_logs("mcp_actors.redis", "housekeeping failed")
+    node = BrokerNode(shared.url, "a")
+    await node.start()
+    failed = asyncio.Event()
 
-    def fail() -> None:
+    def fail(_bucket: Bucket) -> None:
         failed.set()
         raise RuntimeError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bucket, "tend", fail)
+        patch.setattr(Bucket, "housekeeping", fail)
         await asyncio.wait_for(failed.wait(), 5)
-    await site.enter("ana")
-    await site.stop()
+    await node.enter("ana")
+    await node.stop()
 
 
-async def test_a_condemned_node_that_nobody_reaps_reaps_itself_and_goes_on(
+async def test_a_fenced_node_that_nobody_reaps_reaps_itself_and_goes_on(
     shared: Engine, look: client.Redis, expected_logs: ExpectedLogs
 ) -> None:
-    expected_logs("mcp_actors.redis", "declared dead")
-    site = Site(shared.url, "a")
-    await site.start()
-    ana = await site.enter("ana")
+    expected_logs("mcp_actors.redis", "was fenced")
+    node = BrokerNode(shared.url, "a")
+    await node.start()
+    ana = await node.enter("ana")
     look.zadd(KEYS.nodes, {"a": -1})
-    await until(lambda: site.heard_of(MemberLeft), "that its own member left")
-    assert summary(site.heard_of(MemberLeft)) == [("MemberLeft", ana)]
-    again = await site.enter("ana")
-    await site.knows(again)
-    await site.stop()
+    await until(lambda: node.of_kind(MemberLeft), "that its own member left")
+    assert summary(node.of_kind(MemberLeft)) == [("MemberLeft", ana)]
+    again = await node.enter("ana")
+    await node.knows(again)
+    await node.stop()
 
 
 async def test_a_node_that_stops_leaves_nothing_in_redis(shared: Engine, look: client.Redis) -> None:
-    site = Site(shared.url, "a")
-    await site.start()
+    node = BrokerNode(shared.url, "a")
+    await node.start()
     for number in range(50):
-        site.join(Kind.USER, f"u{number}")
-    await site.enter("ana")
-    await site.stop()
+        node.join(Kind.USER, f"u{number}")
+    await node.enter("ana")
+    await node.stop()
     assert look.keys() == []
 
 
-async def test_who_joins_right_after_redis_lost_its_data_sees_all_who_are_there(expected_logs: ExpectedLogs) -> None:
-    expected_logs("mcp_actors.redis", "redis is away")
+async def test_a_join_right_after_a_data_loss_sees_all_members(expected_logs: ExpectedLogs) -> None:
+    expected_logs("mcp_actors.redis", "redis link lost")
     with Engine() as engine:
-        a, b, c = (Site(engine.url, name) for name in "abc")
-        for site in (a, b, c):
-            await site.start()
-        present = [await site.enter(f"{site.node}{number}") for site in (a, b) for number in range(5)]
+        a, b, c = (BrokerNode(engine.url, name, outage_patience=30.0) for name in "abc")
+        for node in (a, b, c):
+            await node.start()
+        present = [await node.enter(f"{node.node}{number}") for node in (a, b) for number in range(5)]
         await a.knows(*present)
         engine.kill()
         await until(lambda: not (a.broker.ready or b.broker.ready or c.broker.ready), "that Redis is missed")
         newcomer = c.join(Kind.PEER, "cyd")
         await asyncio.to_thread(engine.start)
         await until(lambda: newcomer in c.members, "the join")
-        joined = c.heard_of(MemberJoined)
+        joined = c.of_kind(MemberJoined)
         assert {event.member.incarnation for event in joined} == {*present, newcomer}
         assert joined[-1].member.order == max(event.member.order for event in joined)
         assert len({event.member.order for event in joined}) == len(joined)
-        for site in (a, b, c):
-            await site.stop()
+        for node in (a, b, c):
+            await node.stop()
 
 
-async def test_its_health_says_how_it_is(shared: Engine) -> None:
-    site = Site(shared.url, "a", buckets=2)
-    await site.start()
-    await site.enter("ana")
-    health = site.broker.health()
+async def test_a_permission_that_is_taken_away_is_one_outage_until_it_is_given_back(
+    shared: Engine, look: Any, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs("mcp_actors.redis", "redis link lost")
+    expected_logs("mcp_actors.redis", "redis cannot be used")
+    look.execute_command("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all")
+    node = BrokerNode(f"redis://app:secret@127.0.0.1:{shared.port}", "a")
+    await node.start()
+    ana = await node.enter("ana")
+    look.execute_command("ACL", "SETUSER", "app", "-xread")
+    await until(lambda: len(expected_logs.records) == 2, "both logs")
+    connections = look.info("stats")["total_connections_received"]
+    await asyncio.sleep(1.0)  # in which the pauses grow
+    assert look.info("stats")["total_connections_received"] - connections < 20
+    assert not node.broker.ready
+    lost, denied = (record.getMessage() for record in expected_logs.records)
+    assert "no permissions to run the 'xread' command" in lost
+    assert "does not let the user 'app' run XREAD. Allow what this server needs: ACL SETUSER app ~test:*" in denied
+    look.execute_command("ACL", "SETUSER", "app", "+xread")
+    ben = await node.enter("ben")
+    await node.knows(ana, ben)
+    await node.stop()
+
+
+async def test_a_failure_of_the_link_is_logged_and_retried_after_a_pause(
+    shared: Engine, expected_logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected_logs("mcp_actors.redis", "redis link failed")
+    node = BrokerNode(shared.url, "a")
+    await node.start()
+    failures: list[float] = []
+
+    def fail(_reader: InboxReader, _name: bytes, _flat: list[bytes]) -> None:
+        failures.append(time.monotonic())
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InboxReader, "_process", fail)
+        await until(lambda: len(failures) == 3, "three attempts")
+    assert failures[2] - failures[0] > LONGEST_PAUSE
+    assert len(expected_logs.records) == 1
+    await until(lambda: node.counters["attached"] == len(failures) + 1, "the next attempt")
+    await node.enter("ana")
+    await node.stop()
+
+
+async def test_a_restart_without_the_permissions_is_logged_with_what_to_allow(
+    expected_logs: ExpectedLogs,
+) -> None:
+    expected_logs("mcp_actors.redis", "redis link lost")
+    expected_logs("mcp_actors.redis", "redis cannot be used")
+    with Engine() as engine:
+        node = BrokerNode(f"redis://app:secret@127.0.0.1:{engine.port}", "a")
+        with client.Redis(port=engine.port) as admin:
+            admin.execute_command("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all")
+        await node.start()
+        engine.kill()
+        await until(lambda: not node.broker.ready, "that Redis is missed")
+        await asyncio.to_thread(engine.start)
+        with client.Redis(port=engine.port) as admin:
+            admin.execute_command("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all", "-hincrby")
+            await until(
+                lambda: any("run HINCRBY" in record.getMessage() for record in expected_logs.records), "the log"
+            )
+            assert not node.broker.ready
+            admin.execute_command("ACL", "SETUSER", "app", "+hincrby")
+        await until(lambda: node.broker.ready, "that it attaches")
+        await node.enter("ana")
+        await node.stop()
+
+
+async def test_a_limit_of_redis_for_one_reply_is_found_and_kept(
+    shared: Engine, look: client.Redis, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs("mcp_actors.redis", "redis link lost")
+    a, b = BrokerNode(shared.url, "a", lease=6.0), BrokerNode(shared.url, "b", lease=6.0)
+    for node in (a, b):
+        await node.start()
+    ana, ben = await a.enter("ana"), await b.enter("ben")
+    await a.knows(ana, ben)
+    look.config_set("client-output-buffer-limit", "normal 262144 0 0")
+    try:
+        await b.die()
+        bodies = [str(number).encode().ljust(30_000) for number in range(60)]
+        for body in bodies:
+            a.signal(ana, ben, body)
+            await until(lambda: a.broker.idle, "that it is an entry of its own")
+        before = b.counters["attached"]
+        b.revive()
+        await until(lambda: b.frames == bodies, "all of it")
+        assert 0 < b.counters["attached"] - before < 12
+    finally:
+        look.config_set("client-output-buffer-limit", "normal 0 0 0")
+    for node in (a, b):
+        await node.stop()
+
+
+async def test_the_health_describes_each_bucket(shared: Engine) -> None:
+    node = BrokerNode(shared.url, "a", buckets=2)
+    await node.start()
+    await node.enter("ana")
+    health = node.broker.health()
     assert health["broker"] == "redis"
     assert [bucket["up"] for bucket in health["buckets"]] == [True, True]
     assert sum(bucket["rooms"] for bucket in health["buckets"]) == 1
     assert all(bucket["proved_seconds_ago"] < 5 for bucket in health["buckets"])
-    assert ROOM in site.broker._bucket(ROOM)._replicas
-    await site.stop()
+    await node.stop()
 
 
-# ------------------------------------------------------------------------------------------------------ what was read
-
-
-def _link(**settings: Any) -> Link:
-    """A link that is not open, and whose inbox was read by hand."""
-    broker = redis_broker("redis://127.0.0.1:1", "node-a", **settings)
-    return broker._links[0]
-
-
-def _read(link: Link, *entries: tuple[int, int]) -> None:
-    for milliseconds, size in entries:
-        name = b"%d-0" % milliseconds
-        link._cursor = name
-        link._note_read(name, [b"x" * size])
-
-
-async def test_what_was_read_is_cut_when_no_session_could_want_it_any_more() -> None:
-    link = _link(resume_window=30.0)
-    _read(link, (10_000, 1), (50_000, 1))
-    assert link._cut() == 20_000
-    link = _link(resume_window=0.0)
-    _read(link, (10_000, 1), (50_000, 1))
-    assert link._cut() == 50_000
-
-
-async def test_what_was_read_is_cut_sooner_where_it_is_too_much() -> None:
-    link = _link(resume_window=30.0, max_inbox_bytes=100)
-    _read(link, (50_000, 60), (51_000, 30))
-    assert link._cut() == 21_000
-    _read(link, (52_000, 30))
-    assert link._cut() == 50_001
-    _read(link, (53_000, 200))
-    assert link._cut() == 53_001
-
-
-async def test_what_is_cut_is_counted_no_longer() -> None:
-    link = _link(resume_window=1.0, max_inbox_bytes=100)
-    _read(link, *((number * 1000, 40) for number in range(1, 50)))
-    link._cut()
-    assert link._history_bytes == sum(size for _, size in link._history) <= 100
-
-
-async def test_many_entries_of_one_moment_are_counted_as_one() -> None:
-    link = _link(resume_window=30.0)
-    _read(link, *((5000 + number // 100, 1) for number in range(5000)))
-    assert len(link._history) <= 2
-    assert link._history_bytes == 5000
-
-
-async def test_a_node_that_stops_hears_nothing_more_and_names_the_place_up_to_which_it_heard(shared: Engine) -> None:
-    a, b = Site(shared.url, "a", resume_window=30.0), Site(shared.url, "b", resume_window=30.0)
-    for site in (a, b):
-        await site.start()
+async def test_a_node_that_stops_reading_keeps_its_offset(shared: Engine) -> None:
+    a, b = BrokerNode(shared.url, "a", resume_window=30.0), BrokerNode(shared.url, "b", resume_window=30.0)
+    for node in (a, b):
+        await node.start()
     ana, ben = await a.enter("ana"), await b.enter("ben")
     await a.knows(ana, ben)
     b.signal(ben, ana, b"heard")
     await until(lambda: a.frames, "the first")
     await a.broker.stop_reading()
-    at = a.broker.place(ROOM)
-    assert at.endswith(".999999@a")
+    offset = a.broker.offset(ROOM)
+    assert offset.endswith(".999999@a")
     b.signal(ben, ana, b"left")
-    await until(lambda: all(link.idle for link in b.broker._links), "that it is written")
+    await until(lambda: b.broker.idle, "that it is written")
     await b.enter("late")
     assert a.frames == [b"heard"]
-    assert a.broker.place(ROOM) == at
-    for site in (b, a):
-        await site.stop()
+    assert a.broker.offset(ROOM) == offset
+    for node in (b, a):
+        await node.stop()

@@ -1,47 +1,50 @@
--- Register a node, with an inbox, or renew what is registered.
+-- Register a node and create its inbox, or renew its registration.
 --
--- KEYS: 1 nodes  2 inbox  3 config  4 the node's tombstone
--- ARGV: 1 node  2 lease (ms)  3 life of an inbox nobody renews (ms)  4 version of this protocol  5 buckets
---       6 "1" to begin anew, with an empty inbox, after having been declared dead
---       7 run id of the server  8 "1" if the node was attached to another run of it  9 "1" if it was attached at all
---       10 ms in which nobody joins after data may have been lost
--- Replies: {OK}: it was registered | {NEW}: it was not | {WAIT}: it is condemned and being reaped |
---          {GONE}: it was declared dead | {CONFIG, version, buckets}: this deployment runs with others
+-- new: "1" to start again with an empty inbox after being fenced. data: the data to which the node was attached before, or
+-- ""; other_run: "1" if that was at another run of the server. hold_ms: how long nobody joins after data may have been lost.
+-- Replies: {OK, data}: it was registered | {NEW, data}: it was not | {WAIT}: it is fenced and being reaped |
+--          {GONE}: it was reaped | {CONFIG, version, buckets}: the deployment runs with these
 
-redis.call('HSETNX', KEYS[3], 'version', ARGV[4])
-redis.call('HSETNX', KEYS[3], 'buckets', ARGV[5])
-local config = redis.call('HMGET', KEYS[3], 'version', 'buckets')
-if config[1] ~= ARGV[4] or config[2] ~= ARGV[5] then return {'CONFIG', config[1], config[2]} end
+takes({'nodes', 'inbox', 'config', 'tombstone'},
+  {'node', 'lease_ms', 'inbox_ms', 'version', 'buckets', 'new', 'run', 'other_run', 'data', 'hold_ms'})
 
-local deadline = redis.call('ZSCORE', KEYS[1], ARGV[1])
+local micros = redis.call('TIME')
+redis.call('HSETNX', keys.config, 'version', args.version)
+redis.call('HSETNX', keys.config, 'buckets', args.buckets)
+redis.call('HSETNX', keys.config, 'data', micros[1] .. '.' .. micros[2] .. '@' .. args.run)
+local config = redis.call('HMGET', keys.config, 'version', 'buckets', 'data', 'lost-in')
+if config[1] ~= args.version or config[2] ~= args.buckets then return {'CONFIG', config[1], config[2]} end
+local data, lost_in = config[3], config[4]
+
+local deadline = redis.call('ZSCORE', keys.nodes, args.node)
 if deadline and tonumber(deadline) < 0 then return {'WAIT'} end
-if ARGV[6] == '1' then
-  redis.call('DEL', KEYS[2], KEYS[4])
-elseif redis.call('EXISTS', KEYS[4]) == 1 then
+if args.new == '1' then
+  redis.call('DEL', keys.inbox, keys.tombstone)
+  redis.call('HDEL', keys.config, 'announcing:' .. args.node)
+elseif redis.call('EXISTS', keys.tombstone) == 1 then
   return {'GONE'}
 end
 
-local reply = 'OK'
-if not deadline or redis.call('EXISTS', KEYS[2]) == 0 then
-  redis.call('DEL', KEYS[2])
-  redis.call('XADD', KEYS[2], '*', 't', 'k', 'n', '0')
+local reply, time = 'OK', now()
+if not deadline or redis.call('EXISTS', keys.inbox) == 0 then
+  redis.call('DEL', keys.inbox)
+  redis.call('XADD', keys.inbox, '*', 'type', 'probe', 'number', '0')
   reply = 'NEW'
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
+redis.call('ZADD', keys.nodes, time + args.lease_ms, args.node)
+redis.call('PEXPIRE', keys.inbox, args.inbox_ms)
 
--- What the server lost, the nodes announce again. Joins wait for that: a moment for all to come back, and up to a lease
--- for those that are back to be done. Where all was lost, new rooms count from far above any order there was before.
-local function text(number) return string.format('%.0f', number) end
-if ARGV[8] == '1' or (ARGV[9] == '1' and reply == 'NEW') then
-  if redis.call('HGET', KEYS[3], 'restarted') ~= ARGV[7] then
-    redis.call('HSET', KEYS[3], 'restarted', ARGV[7], 'recovering', 0)
-    redis.call('HSET', KEYS[3], 'joins-from', text(now + ARGV[10]), 'joins-until', text(now + ARGV[2]))
+-- The nodes announce again what the server may have lost. Joins wait for hold_ms, so that all nodes come back, and up to a
+-- lease for those that are back to finish. Newcomers get orders above any that existed before: a node that is late may have
+-- members that no other node knows. A node that was fenced has lost its members and announces nothing.
+local announces = args.new ~= '1'
+if args.other_run == '1' or (announces and args.data ~= '' and args.data ~= data) then
+  if lost_in ~= args.run then
+    for _, field in ipairs(announcing()) do redis.call('HDEL', keys.config, field) end
+    redis.call('HSET', keys.config, 'lost-in', args.run, 'joins-from', text(time + args.hold_ms),
+      'joins-until', text(time + args.lease_ms), 'orders-above', text(time), 'lost-until', text(time + args.inbox_ms))
   end
-  redis.call('HINCRBY', KEYS[3], 'recovering', 1)
-  if reply == 'NEW' then redis.call('HSET', KEYS[3], 'lost-until', text(now + ARGV[3])) end
+  if announces then redis.call('HSET', keys.config, 'announcing:' .. args.node, '1') end
 end
-redis.call('PEXPIRE', KEYS[3], ARGV[3])
-return {reply}
+redis.call('PEXPIRE', keys.config, args.inbox_ms)
+return {reply, data}

@@ -1,23 +1,19 @@
--- Put all members out of a room, for good, and tell every node that had members there. The next join begins the room anew.
+-- Remove all members from a room. The next join starts the room anew.
 --
--- KEYS, ARGV 1-5: as in kick.lua
--- ARGV: 6 field of the moderator  7 incarnation  8 ms in which those who were put out cannot be claimed
--- Replies: {OK, version} | {NOOP, version or ""}: the moderator is not at that node in the room | {FENCED} | {KEYS, node...} |
---          {LATER, ms}: as in join.lua
+-- field, incarnation: of the moderator. keep_out_ms: how long the members cannot be claimed. notice: the words of the
+-- moderator (JSON), or "".
+-- Replies: {OK, version} | {NOOP, version or ""}: the moderator is not in the room at this node | {FENCED} |
+--          {LATER, ms}: nodes are still announcing their members | {KEYS, node...}
 
-if fenced(ARGV[1]) then return {'FENCED'} end
-local later = still_announced(KEYS[#KEYS - 1])
-if later then return later end
-local state, nodes = load_nodes()
-if not is_here(ARGV[6], ARGV[7]) then return {'NOOP', state['#v'] or ''} end
-local missing = undeclared(nodes)
-if missing then return missing end
+takes_room({}, {'field', 'incarnation', 'keep_out_ms', 'notice'})
 
-local gone, flat = {}, redis.call('HGETALL', KEYS[2])
-for i = 1, #flat, 2 do gone[flat[i]] = cmsgpack.unpack(flat[i + 1]) end
-local version = bump(state)
-tell(nodes, state, version, {{'x', ARGV[7]}})
-for _, member in pairs(gone) do leave_node(member[1]) end
-put_out(gone, 'room-closed', ARGV[8])
-redis.call('DEL', KEYS[2], KEYS[3])
+local refusal = recovering() or refused()
+if refusal then return refusal end
+if not load_own(args.field, args.incarnation) then return {'NOOP', state['#version'] or ''} end
+
+local members, version = load_all(), bump()
+publish(version, {closed(args.incarnation, args.notice)})
+for node, count in pairs(nodes) do count_node(node, -count) end
+keep_out(members, 'room-closed', args.keep_out_ms, args.notice)
+redis.call('DEL', keys.members, keys.state)
 return {'OK', text(version)}

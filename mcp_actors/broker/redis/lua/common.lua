@@ -1,134 +1,334 @@
--- What the scripts that change a room share; it stands before each of them.
+-- The library in front of every script. A script names its keys and arguments with `takes`, or with `takes_room` if it
+-- works on a room, and then reads them as keys.<name> and args.<name>.
 --
--- KEYS: 1 nodes  2 room  3 room-nodes  4 node-rooms  5... the inboxes of all nodes with members in the room  last config
--- ARGV: 1 node  2 room id  3 prefix of inboxes  4 entries an inbox may hold  5 run id of the server  6... of the script
---
--- room        hash: field ("p" + peer id, or "u" + incarnation) -> msgpack
---             [node, incarnation, order, text, "1" if it is away or "0", moves]
--- room-nodes  hash: node -> its members here; "#v" version; "#e" run id that gave it; "#op" "#ou" joins of peers and
---             users; "#cp" "#cu" peers and users present; "#l" the version in which it was locked, or, negative, unlocked
--- out-of      sorted set of the room: incarnation + " " + how a moderator put it out -> when (ms)
+-- The keys of a bucket:
+--   nodes    sorted set: node -> end of its lease (ms). Once the node is fenced: minus the time when its members leave
+--   config   hash: version and buckets of the deployment; "data": an id of all that is stored, new if everything was lost;
+--            and, after a loss, the run that was lost in, how long joins wait, "announcing:" + each node that is not done with
+--            announcing its members, and above which number, and until when, newcomers are counted
+--   inbox    stream of a node; msgpack in its entries (see entries.py)
+--   rooms    set of a node: the rooms in which it has members
+--   members  hash of a room: "peer:" + id or "user:" + id + " " + incarnation -> msgpack map: node, incarnation, kind, id,
+--            verified, order, detached, epoch, metadata (JSON), updated, address (see Member). The connections of a user
+--            have the same metadata
+--   state    hash of a room: node -> its members in the room; "#version"; "#run": the server run that issued the version;
+--            "#joins:peer" and "#joins:user"; "#present:peer" and "#present:user"; "#lock": the version in which the
+--            room was locked, or minus the version in which it was unlocked
+--   removed  sorted set of a room: "kicked:" or "room-closed:" + incarnation -> when (ms)
+--   notices  hash of a room: when -> the words of the moderator to those that were removed then (JSON), if it had any
+--   bans     hash of a room: "peer:" or "user:" + id -> msgpack map: kind, id, ends (ms), owner (whether it is for those
+--            that are verified with the id, too), notice (JSON), by (id of the moderator), addresses
 
-local function fenced(node)
-  local deadline = redis.call('ZSCORE', KEYS[1], node)
+local keys, args = {}, {}
+local inboxes, room_sets = {}, {} -- keys, by node
+local state, nodes = {}, {} -- of the room: the fields that start with "#", and members by node
+local rooms = {} -- the keys of each room, of a script that works on several
+
+local function name(values, names)
+  assert(#values >= #names, 'keys or arguments are missing')
+  local named = {}
+  for i, value in ipairs(names) do named[value] = values[i] end
+  return named
+end
+
+local function takes(key_names, arg_names) keys, args = name(KEYS, key_names), name(ARGV, arg_names) end
+
+local function append(list, more)
+  for _, value in ipairs(more) do list[#list + 1] = value end
+  return list
+end
+
+-- Read the state of the room; one that is damaged is empty.
+local function read_state()
+  state, nodes = {}, {}
+  local flat = redis.pcall('HGETALL', keys.state)
+  for i = 1, #flat, 2 do
+    if string.sub(flat[i], 1, 1) == '#' then state[flat[i]] = flat[i + 1] else nodes[flat[i]] = tonumber(flat[i + 1]) or 0 end
+  end
+end
+
+-- Name the keys and arguments that all scripts of rooms have, then those of this one. The remaining keys are the inbox and
+-- the room set of each node in the room, the calling node first.
+local function takes_room(key_names, arg_names)
+  local all = append({'nodes', 'config', 'members', 'state', 'removed', 'notices', 'bans'}, key_names)
+  takes(all, append({'node', 'room', 'inbox_prefix', 'max_entries', 'run'}, arg_names))
+  for i = #all + 1, #KEYS, 2 do
+    local node = string.sub(KEYS[i], #args.inbox_prefix + 1)
+    inboxes[node], room_sets[node] = KEYS[i], KEYS[i + 1]
+  end
+  read_state()
+end
+
+-- Name the keys and arguments of a script that works on several rooms. The remaining keys are the members and the state of
+-- each.
+local function takes_rooms(key_names, arg_names)
+  takes(key_names, arg_names)
+  for i = #key_names + 1, #KEYS, 2 do rooms[#rooms + 1] = {members = KEYS[i], state = KEYS[i + 1]} end
+end
+
+local function text(number) return string.format('%.0f', number) end
+
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function is_fenced(node) -- or not registered at all
+  local deadline = redis.call('ZSCORE', keys.nodes, node)
   return not deadline or tonumber(deadline) < 0
 end
 
-local function load_nodes()
-  local flat, state, nodes = redis.call('HGETALL', KEYS[3]), {}, {}
-  for i = 1, #flat, 2 do
-    if string.sub(flat[i], 1, 1) == '#' then state[flat[i]] = flat[i + 1] else nodes[flat[i]] = tonumber(flat[i + 1]) end
-  end
-  return state, nodes
-end
-
--- Every inbox that will be written must be a declared key: the reply to one that is not, before anything is written.
-local function undeclared(nodes)
-  local declared, missing = {}, {'KEYS'}
-  for i = 5, #KEYS do declared[KEYS[i]] = true end
+-- Every key that a script writes must be declared: the reply that names the nodes whose keys are missing, if any are.
+local function undeclared()
+  local missing = {'KEYS'}
   for node in pairs(nodes) do
-    if not declared[ARGV[3] .. node] then missing[#missing + 1] = node end
+    if not inboxes[node] then missing[#missing + 1] = node end
   end
   return #missing > 1 and missing or nil
 end
 
--- After a restart the nodes announce their members again: until they have, the reply to what must wait for all of them.
-local function still_announced(config)
-  local known = redis.call('HMGET', config, 'joins-from', 'joins-until', 'recovering')
+local function refused() return is_fenced(args.node) and {'FENCED'} or undeclared() end
+
+-- The fields of the nodes that are announcing their members again, after the server may have lost data.
+local function announcing()
+  local fields = {}
+  for _, field in ipairs(redis.call('HKEYS', keys.config)) do
+    if string.sub(field, 1, 11) == 'announcing:' then fields[#fields + 1] = field end
+  end
+  return fields
+end
+
+-- Until all nodes have announced their members: the reply to joins, kicks and closes.
+local function recovering()
+  local known = redis.call('HMGET', keys.config, 'joins-from', 'joins-until')
   if not known[1] then return nil end
-  local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  if now < tonumber(known[1]) then return {'LATER', string.format('%.0f', tonumber(known[1]) - now)} end
-  return now < tonumber(known[2]) and tonumber(known[3]) > 0 and {'LATER', '100'} or nil
+  local time = now()
+  if time < tonumber(known[1]) then return {'LATER', text(tonumber(known[1]) - time)} end
+  return time < tonumber(known[2]) and #announcing() > 0 and {'LATER', '100'} or nil
 end
 
--- Whether a member is in the room at the node that asks: one that has moved asks for itself where it is now.
-local function is_here(field, incarnation)
-  local present = redis.call('HGET', KEYS[2], field)
-  local member = present and cmsgpack.unpack(present)
-  return member and member[1] == ARGV[1] and member[2] == incarnation
-end
+local function is_locked() return tonumber(state['#lock'] or 0) > 0 end
 
-local function is_locked(state) return tonumber(state['#l'] or 0) > 0 end
-
-local function text(number) return string.format('%.0f', number) end
-
--- Microseconds as a base: versions never repeat, not after a loss of data nor when a room begins anew.
-local function bump(state)
-  local version = tonumber(state['#v'])
-  if version and state['#e'] == ARGV[5] then
+-- Versions start from microseconds, so that they never repeat: neither after a loss of data nor in a room that was empty.
+local function bump()
+  local version = tonumber(state['#version'])
+  if version and state['#run'] == args.run then
     version = version + 1
   else
     local time = redis.call('TIME')
     version = math.max((version or 0) + 1, time[1] * 1000000 + time[2])
   end
-  redis.call('HSET', KEYS[3], '#v', text(version), '#e', ARGV[5])
+  redis.call('HSET', keys.state, '#version', text(version), '#run', args.run)
   return version
 end
 
-local function add_entry(node, ...)
-  redis.call('XADD', ARGV[3] .. node, 'NOMKSTREAM', 'MAXLEN', '~', ARGV[4], '*', ...)
+local function set_lock(locked, version) redis.call('HSET', keys.state, '#lock', text(locked and version or -version)) end
+
+local function field_of(member)
+  return member.kind == 'peer' and 'peer:' .. member.id or 'user:' .. member.id .. ' ' .. member.incarnation
 end
 
-local function set_lock(locked, version) redis.call('HSET', KEYS[3], '#l', text(locked and version or -version)) end
+local TYPES = {
+  node = 'string', incarnation = 'string', id = 'string', verified = 'boolean', order = 'number', detached = 'boolean',
+  epoch = 'number', metadata = 'string', updated = 'number', address = 'string'
+}
 
--- changes: {'+', node, incarnation, order, text, away, moves}, {'-', incarnation, reason, field},
--- {'~', incarnation, away, field}, {'>', incarnation, node, moves, {node...}}, {'#', "1" if it is locked now, by whom},
--- {'x', by whom}: all have left. Each entry names the version it follows: who has read that one has missed nothing,
--- also when a restart made versions jump.
-local function tell(nodes, state, version, changes)
-  local packed, after = cmsgpack.pack(changes), state['#v'] or '0'
-  for node in pairs(nodes) do
-    add_entry(node, 't', 'm', 'R', ARGV[2], 'a', after, 'v', text(version), 'o', packed)
+-- The member that a field holds, or nil if it is damaged.
+local function unpack_member(field, packed)
+  local read, member = pcall(cmsgpack.unpack, packed)
+  if not read or type(member) ~= 'table' or (member.kind ~= 'peer' and member.kind ~= 'user') then return nil end
+  for attribute, kind in pairs(TYPES) do
+    if type(member[attribute]) ~= kind then return nil end
   end
+  return field_of(member) == field and member or nil
 end
 
-local function tell_all_of_it(node, version, token)
-  local flat, members = redis.call('HGETALL', KEYS[2]), {}
-  for i = 2, #flat, 2 do members[#members + 1] = cmsgpack.unpack(flat[i]) end
-  local lock = redis.call('HGET', KEYS[3], '#l') or '0'
-  local whole = cmsgpack.pack(members)
-  add_entry(node, 't', 's', 'R', ARGV[2], 'v', text(version), 'e', ARGV[5], 'q', token, 'l', lock, 'o', whole)
+local function load(field)
+  local packed = redis.pcall('HGET', keys.members, field)
+  return type(packed) == 'string' and unpack_member(field, packed) or nil
 end
 
+-- All members, and the fields that are damaged.
+local function load_all()
+  local members, damaged = {}, {}
+  local flat = redis.pcall('HGETALL', keys.members)
+  for i = 1, #flat, 2 do
+    local member = unpack_member(flat[i], flat[i + 1])
+    if member then members[#members + 1] = member else damaged[#damaged + 1] = flat[i] end
+  end
+  return members, damaged
+end
+
+local function counted(field) return tonumber(state[field]) or 0 end
+
+-- Whether the state of the room has as many members as there are. If not, somebody deleted or changed a key by hand.
+local function is_sound()
+  local size, sum = redis.pcall('HLEN', keys.members), 0
+  for _, count in pairs(nodes) do sum = sum + count end
+  local peers, users = counted('#present:peer'), counted('#present:user')
+  return size == sum and size == peers + users and counted('#joins:peer') >= peers and counted('#joins:user') >= users
+end
+
+-- The peer with an id, or all connections of a user.
+local function members_of(kind, id)
+  local found, prefix = {}, kind .. ':' .. id
+  if kind == 'peer' then
+    found[1] = load(prefix) or nil
+    return found
+  end
+  prefix = prefix .. ' '
+  for _, field in ipairs(redis.call('HKEYS', keys.members)) do
+    if string.sub(field, 1, #prefix) == prefix and not string.find(field, ' ', #prefix + 1, true) then
+      found[#found + 1] = load(field)
+    end
+  end
+  return found
+end
+
+-- The members that cannot be in the room with this one (MemberTable.rivals), and the other connections of the same user.
+local function rivals_of(member)
+  local rivals, alike = {}, {}
+  for _, one in ipairs(members_of(member.kind, member.id)) do
+    local list = (member.kind == 'peer' or one.verified ~= member.verified) and rivals or alike
+    list[#list + 1] = one
+  end
+  return rivals, alike
+end
+
+local function save(member) redis.call('HSET', keys.members, field_of(member), cmsgpack.pack(member)) end
+
+-- The member, if it is in the room at the calling node.
+local function load_own(field, incarnation)
+  local member = load(field)
+  return member and member.node == args.node and member.incarnation == incarnation and member or nil
+end
+
+-- A set of rooms that is damaged fails nothing else: an audit repairs it.
 local function count_node(node, by)
-  if redis.call('HINCRBY', KEYS[3], node, by) <= 0 then
-    redis.call('HDEL', KEYS[3], node)
-    redis.call('SREM', KEYS[4], ARGV[2])
+  if redis.call('HINCRBY', keys.state, node, by) <= 0 then
+    redis.call('HDEL', keys.state, node)
+    redis.pcall('SREM', room_sets[node], args.room)
+  else
+    redis.pcall('SADD', room_sets[node], args.room)
   end
 end
 
--- The same for a node whose rooms are declared behind the inboxes, in their order; the last two keys are others.
-local function leave_node(node)
-  if redis.call('HINCRBY', KEYS[3], node, -1) > 0 then return end
-  redis.call('HDEL', KEYS[3], node)
-  local inboxes = (#KEYS - 6) / 2
-  for i = 5, 4 + inboxes do
-    if KEYS[i] == ARGV[3] .. node then redis.call('SREM', KEYS[i + inboxes], ARGV[2]) end
+local function add(member)
+  save(member)
+  redis.call('HINCRBY', keys.state, '#present:' .. member.kind, 1)
+  count_node(member.node, 1)
+end
+
+local function remove(member)
+  redis.call('HDEL', keys.members, field_of(member))
+  redis.call('HINCRBY', keys.state, '#present:' .. member.kind, -1)
+  count_node(member.node, -1)
+end
+
+local function drop_if_empty()
+  if redis.call('EXISTS', keys.members) == 0 then redis.call('DEL', keys.state) end
+end
+
+local function append_entry(node, ...)
+  redis.call('XADD', inboxes[node], 'NOMKSTREAM', 'MAXLEN', '~', args.max_entries, '*', ...)
+end
+
+-- The changes of a room, as its nodes read them (see entries.py).
+local function joined(member) return {change = 'joined', member = member} end
+local function left(member, reason, notice)
+  return {
+    change = 'left', incarnation = member.incarnation, kind = member.kind, id = member.id, reason = reason, notice = notice
+  }
+end
+local function updated(member, by)
+  return {change = 'updated', kind = member.kind, id = member.id, metadata = member.metadata, updated = member.updated, by = by}
+end
+local function presence(member)
+  return {change = 'presence', incarnation = member.incarnation, kind = member.kind, id = member.id, detached = member.detached}
+end
+local function moved(member, silent)
+  return {change = 'moved', incarnation = member.incarnation, node = member.node, epoch = member.epoch, silent = silent}
+end
+local function owner_fenced(member) return {change = 'owner-fenced', incarnation = member.incarnation, epoch = member.epoch} end
+local function locked(is, by) return {change = 'locked', locked = is, by = by} end
+local function closed(by, notice) return {change = 'closed', by = by, notice = notice} end
+
+-- Tell the nodes that had members in the room when the script began. The entry names the version before: a node that has
+-- applied that one has missed nothing, even where a restart made versions jump.
+local function publish(version, changes)
+  local packed, after = cmsgpack.pack(changes), state['#version'] or '0'
+  for node in pairs(nodes) do
+    append_entry(node, 'type', 'changes', 'room', args.room, 'after', after, 'version', text(version), 'changes', packed)
   end
 end
 
--- Remember for so long that nobody may come back as one of these, in the last key: as many as an inbox may hold.
-local function put_out(members, how, life)
-  if tonumber(life) <= 0 then return end
-  local time, out = redis.call('TIME'), KEYS[#KEYS]
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  redis.call('ZREMRANGEBYSCORE', out, '-inf', text(now - life))
-  for _, member in pairs(members) do redis.call('ZADD', out, text(now), member[2] .. ' ' .. how) end
-  redis.call('ZREMRANGEBYRANK', out, 0, -ARGV[4] - 1)
-  redis.call('PEXPIRE', out, life)
+local function send_snapshot(node, version, token)
+  local lock, members = redis.call('HGET', keys.state, '#lock') or '0', cmsgpack.pack((load_all()))
+  append_entry(node, 'type', 'snapshot', 'room', args.room, 'version', text(version), 'run', args.run, 'token', token,
+    'lock', lock, 'members', members)
 end
 
--- How a moderator put somebody out; nil if none did.
-local function how_out(out, incarnation)
+local function forget_removed(...)
+  local gone = redis.call(...)
+  for i = 1, #gone, 2 do
+    redis.call('ZREM', keys.removed, gone[i])
+    redis.call('HDEL', keys.notices, gone[i + 1])
+  end
+end
+
+-- Keep these from being claimed or announced for so long (ms); of no more members than an inbox may hold entries.
+local function keep_out(members, how, life, notice)
+  if tonumber(life) <= 0 or #members == 0 then return end
+  local time = now()
+  forget_removed('ZRANGEBYSCORE', keys.removed, '-inf', text(time - life), 'WITHSCORES')
+  while redis.call('ZCOUNT', keys.removed, text(time), text(time)) > 0 do time = time + 1 end -- one notice at a time
+  for _, member in ipairs(members) do redis.call('ZADD', keys.removed, text(time), how .. ':' .. member.incarnation) end
+  if notice ~= '' then redis.call('HSET', keys.notices, text(time), notice) end
+  local excess = redis.call('ZCARD', keys.removed) - args.max_entries
+  if excess > 0 then forget_removed('ZRANGE', keys.removed, 0, excess - 1, 'WITHSCORES') end
+  redis.call('PEXPIRE', keys.removed, life)
+  redis.call('PEXPIRE', keys.notices, life)
+end
+
+-- How a moderator removed a member, and its notice: nil if none did.
+local function how_removed(incarnation)
   for _, how in ipairs({'kicked', 'room-closed'}) do
-    if redis.call('ZSCORE', out, incarnation .. ' ' .. how) then return how end
+    local time = redis.call('ZSCORE', keys.removed, how .. ':' .. incarnation)
+    if time then return how, redis.call('HGET', keys.notices, time) or '' end
   end
 end
 
-local function kind_of(field) return string.sub(field, 1, 1) end
+-- The bans of the room. Those that have ended are deleted.
+local function load_bans()
+  local time, bans = now(), {}
+  for _, packed in ipairs(redis.call('HVALS', keys.bans)) do
+    local ban = cmsgpack.unpack(packed)
+    if ban.ends > time then bans[#bans + 1] = ban else redis.call('HDEL', keys.bans, ban.kind .. ':' .. ban.id) end
+  end
+  return bans
+end
 
-local function end_if_empty()
-  if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('DEL', KEYS[3]) end
+local function bars(ban, member)
+  for _, address in ipairs(ban.addresses) do
+    if address == member.address then return true end
+  end
+  if member.id ~= ban.id then return false end
+  if member.verified then return ban.owner end
+  return member.kind == ban.kind
+end
+
+-- The ban that keeps a member out the longest: nil if it may join.
+local function ban_of(member)
+  local found, time, candidates = nil, now(), nil
+  if member.address == '' then
+    candidates = redis.call('HMGET', keys.bans, 'peer:' .. member.id, 'user:' .. member.id)
+  else
+    candidates = redis.call('HVALS', keys.bans)
+  end
+  for _, packed in ipairs(candidates) do
+    local ban = packed and cmsgpack.unpack(packed)
+    if ban and ban.ends > time and bars(ban, member) and (not found or ban.ends > found.ends) then found = ban end
+  end
+  return found
 end
 

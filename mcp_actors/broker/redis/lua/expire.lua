@@ -1,20 +1,17 @@
--- Declare members gone whom Redis lost and whose node did not come back for them; who is there after all stays.
+-- Publish the leave of members that Redis lost and whose node did not announce them again. Members that are in the room stay.
 --
--- KEYS, ARGV 1-5: as in common.lua, the node being the one that asks
--- ARGV: 6... field and incarnation of each
--- Replies: {OK, how many} | {FENCED} | {KEYS, node...}
+-- members: msgpack list of {incarnation, kind, id}.
+-- Replies: {OK} | {FENCED} | {KEYS, node...}
 
-if fenced(ARGV[1]) then return {'FENCED'} end
-local state, nodes = load_nodes()
-local missing = undeclared(nodes)
-if missing then return missing end
+takes_room({}, {'members'})
+
+local refusal = refused()
+if refusal then return refusal end
 
 local changes = {}
-for i = 6, #ARGV, 2 do
-  local present = redis.call('HGET', KEYS[2], ARGV[i])
-  if not present or cmsgpack.unpack(present)[2] ~= ARGV[i + 1] then
-    changes[#changes + 1] = {'-', ARGV[i + 1], 'node-lost', ARGV[i]}
-  end
+for _, member in ipairs(cmsgpack.unpack(args.members)) do
+  local present = load(field_of(member))
+  if not present or present.incarnation ~= member.incarnation then changes[#changes + 1] = left(member, 'node-lost') end
 end
-if #changes > 0 and next(nodes) then tell(nodes, state, bump(state), changes) end
-return {'OK', tostring(#changes)}
+if #changes > 0 and next(nodes) then publish(bump(), changes) end
+return {'OK'}

@@ -1,43 +1,44 @@
--- Put a peer, or all connections of a user, out of a room, for good: in one version, which every node that has members there
--- is told, those of the ones who go included.
+-- Remove a peer, or all connections of a user, from a room, in one version; and ban the identity for ban_ms, if that is not 0.
 --
--- KEYS, ARGV 1-5: as in common.lua, the node being that of the moderator; behind the inboxes, in the same order, the rooms of
---                 their nodes; last but one the configuration, last who was put out
--- ARGV: 6 field of the moderator  7 incarnation  8 field of the peer, or "" for a user  9 how the text of the user begins, or ""
---       10 ms in which those who were put out cannot be claimed
--- Replies: {OK, version} | {NOOP, version or ""}: the moderator is not at that node in the room, or nobody is of that id | {FENCED} | {LATER, ms}: as in join.lua |
---          {KEYS, node...}
+-- A ban is for the id of this kind, and for the addresses of those that are removed. If the id was verified, or nobody was
+-- there, it is also for those of either kind that are verified with it; they are removed, too.
+-- field, incarnation: of the moderator. kind, id: whom to remove. keep_out_ms: how long they cannot be claimed. notice: the
+-- words of the moderator (JSON), or "".
+-- Replies: {OK, version} | {ABSENT, version}: nobody was there to remove, but the id is banned | {LIMIT, version}: the room
+--          has as many bans as it may | {NOOP, version or ""}: the moderator is not in the room at this node, or there is
+--          nobody to remove | {FENCED} | {LATER, ms}: nodes are still announcing their members | {KEYS, node...}
 
-if fenced(ARGV[1]) then return {'FENCED'} end
-local later = still_announced(KEYS[#KEYS - 1])
-if later then return later end
-local state, nodes = load_nodes()
-if not is_here(ARGV[6], ARGV[7]) then return {'NOOP', state['#v'] or ''} end
-local missing = undeclared(nodes)
-if missing then return missing end
+takes_room({}, {'field', 'incarnation', 'kind', 'id', 'keep_out_ms', 'notice', 'ban_ms', 'max_bans'})
 
-local gone = {}
-if ARGV[8] ~= '' then
-  local present = redis.call('HGET', KEYS[2], ARGV[8])
-  if present then gone[ARGV[8]] = cmsgpack.unpack(present) end
-else
-  local flat = redis.call('HGETALL', KEYS[2])
-  for i = 1, #flat, 2 do
-    local member = cmsgpack.unpack(flat[i + 1])
-    if string.sub(member[4], 1, #ARGV[9]) == ARGV[9] then gone[flat[i]] = member end
+local refusal = recovering() or refused()
+if refusal then return refusal end
+local moderator, unchanged = load_own(args.field, args.incarnation), state['#version'] or ''
+if not moderator then return {'NOOP', unchanged} end
+
+local targets, ban_ms = members_of(args.kind, args.id), tonumber(args.ban_ms)
+if ban_ms > 0 then
+  local owner, addresses, ends, field = #targets == 0, {}, now() + ban_ms, args.kind .. ':' .. args.id
+  for _, member in ipairs(targets) do owner = owner or member.verified end
+  for _, member in ipairs(owner and members_of(args.kind == 'peer' and 'user' or 'peer', args.id) or {}) do
+    if member.verified then targets[#targets + 1] = member end
   end
+  for _, member in ipairs(targets) do
+    if member.address ~= '' then addresses[#addresses + 1] = member.address end
+  end
+  local bans, last = load_bans(), ends
+  if #bans >= tonumber(args.max_bans) and not redis.call('HGET', keys.bans, field) then return {'LIMIT', unchanged} end
+  for _, ban in ipairs(bans) do last = math.max(last, ban.ends) end
+  redis.call('HSET', keys.bans, field, cmsgpack.pack({
+    kind = args.kind, id = args.id, ends = ends, owner = owner, notice = args.notice, by = moderator.id, addresses = addresses
+  }))
+  redis.call('PEXPIRE', keys.bans, text(last - now()))
 end
-if not next(gone) then return {'NOOP', state['#v'] or ''} end
+if #targets == 0 then return {ban_ms > 0 and 'ABSENT' or 'NOOP', unchanged} end
 
-local changes = {}
-for field, member in pairs(gone) do
-  redis.call('HDEL', KEYS[2], field)
-  redis.call('HINCRBY', KEYS[3], '#c' .. kind_of(field), -1)
-  changes[#changes + 1] = {'-', member[2], 'kicked', field}
-end
-local version = bump(state)
-tell(nodes, state, version, changes)
-for _, member in pairs(gone) do leave_node(member[1]) end
-put_out(gone, 'kicked', ARGV[10])
-end_if_empty()
+local version, changes = bump(), {}
+for _, member in ipairs(targets) do changes[#changes + 1] = left(member, 'kicked', args.notice) end
+publish(version, changes)
+for _, member in ipairs(targets) do remove(member) end
+keep_out(targets, 'kicked', args.keep_out_ms, args.notice)
+drop_if_empty()
 return {'OK', text(version)}

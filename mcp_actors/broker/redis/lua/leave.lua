@@ -1,21 +1,16 @@
--- Take a member out of a room, and tell every node that has members there, the asking one included.
+-- Remove a member from a room.
 --
--- KEYS, ARGV 1-5: as in common.lua, the node being that of the member
--- ARGV: 6 field  7 incarnation  8 reason
--- Replies: {OK, version} | {NOOP}: no such incarnation at that node | {FENCED} | {KEYS, node...}
+-- Replies: {OK, version} | {NOOP}: it is not in the room at this node | {FENCED} | {KEYS, node...}
 
-if fenced(ARGV[1]) then return {'FENCED'} end
-local present = redis.call('HGET', KEYS[2], ARGV[6])
-present = present and cmsgpack.unpack(present)
-if not present or present[2] ~= ARGV[7] or present[1] ~= ARGV[1] then return {'NOOP'} end
-local state, nodes = load_nodes()
-local missing = undeclared(nodes)
-if missing then return missing end
+takes_room({}, {'field', 'incarnation', 'reason'})
 
-local version = bump(state)
-redis.call('HDEL', KEYS[2], ARGV[6])
-redis.call('HINCRBY', KEYS[3], '#c' .. kind_of(ARGV[6]), -1)
-tell(nodes, state, version, {{'-', ARGV[7], ARGV[8], ARGV[6]}})
-count_node(ARGV[1], -1)
-end_if_empty()
+local refusal = refused()
+if refusal then return refusal end
+local member = load_own(args.field, args.incarnation)
+if not member then return {'NOOP'} end
+
+local version = bump()
+remove(member)
+publish(version, {left(member, args.reason)})
+drop_if_empty()
 return {'OK', text(version)}

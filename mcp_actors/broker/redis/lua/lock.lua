@@ -1,17 +1,17 @@
--- Lock a room, which then lets in only those who may moderate it, or unlock it, and tell every node that has members there.
+-- Lock ("1") or unlock ("0") a room: a locked room admits moderators only.
 --
--- KEYS, ARGV 1-5: as in common.lua, the node being that of the moderator
--- ARGV: 6 field of the moderator  7 incarnation  8 "1" to lock it, "0" to unlock it
--- Replies: {OK, version} | {NOOP, version or ""}: the moderator is not at that node in the room, or it is so already | {FENCED} |
---          {KEYS, node...}
+-- field, incarnation: of the moderator.
+-- Replies: {OK, version} | {NOOP, version or ""}: the moderator is not in the room at this node, or nothing changes |
+--          {FENCED} | {KEYS, node...}
 
-if fenced(ARGV[1]) then return {'FENCED'} end
-local state, nodes = load_nodes()
-if not is_here(ARGV[6], ARGV[7]) or is_locked(state) == (ARGV[8] == '1') then return {'NOOP', state['#v'] or ''} end
-local missing = undeclared(nodes)
-if missing then return missing end
+takes_room({}, {'field', 'incarnation', 'locked'})
 
-local version = bump(state)
-set_lock(ARGV[8] == '1', version)
-tell(nodes, state, version, {{'#', ARGV[8], ARGV[7]}})
+local refusal = refused()
+if refusal then return refusal end
+local lock = args.locked == '1'
+if not load_own(args.field, args.incarnation) or is_locked() == lock then return {'NOOP', state['#version'] or ''} end
+
+local version = bump()
+set_lock(lock, version)
+publish(version, {locked(lock, args.incarnation)})
 return {'OK', text(version)}

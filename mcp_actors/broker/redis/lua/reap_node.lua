@@ -1,12 +1,13 @@
--- Forget a condemned node that has no member in any room any more, and leave a tombstone for a while.
+-- Delete a fenced node that has no members left, and leave a tombstone for tombstone_ms. left: the rooms in which it left
+-- detached members.
 --
--- KEYS: 1 nodes  2 node-rooms  3 inbox  4 tombstone  5 the rooms that it left members in
--- ARGV: 1 node  2 life of the tombstone (ms)
--- Replies: 1, or 0 if it is not condemned or still in a room
+-- Replies: 1, or 0 if the node is not fenced or still in a room
 
-local deadline = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not deadline or tonumber(deadline) >= 0 or redis.call('EXISTS', KEYS[2], KEYS[5]) > 0 then return 0 end
-redis.call('ZREM', KEYS[1], ARGV[1])
-redis.call('DEL', KEYS[3])
-redis.call('SET', KEYS[4], '1', 'PX', ARGV[2])
+takes({'nodes', 'rooms', 'inbox', 'tombstone', 'left'}, {'node', 'tombstone_ms'})
+
+local deadline = redis.call('ZSCORE', keys.nodes, args.node)
+if not deadline or tonumber(deadline) >= 0 or redis.call('EXISTS', keys.rooms, keys.left) > 0 then return 0 end
+redis.call('ZREM', keys.nodes, args.node)
+redis.call('DEL', keys.inbox)
+redis.call('SET', keys.tombstone, '1', 'PX', args.tombstone_ms)
 return 1

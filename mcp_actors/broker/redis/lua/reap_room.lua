@@ -1,40 +1,38 @@
--- Take the members of a condemned node out of a room, in one version; or, while they may still go on at another node, let
--- them be away.
+-- Remove the members of a fenced node from a room, in one version; or, without a reason, detach them, so that their sessions
+-- can resume at another node. left: the rooms in which the node left detached members.
 --
--- KEYS, ARGV 1-5: as in common.lua, the node being the condemned one; last the rooms that it left members in
--- ARGV: 6 the reason with which they leave, or "" to let them be away
--- Replies: {OK, incarnation...}: those that left | {ALIVE}: it is not condemned | {KEYS, node...}
+-- Replies: {OK, incarnation...}: the members that were removed | {ALIVE}: the node is not fenced | {KEYS, node...}
 
-local deadline = redis.call('ZSCORE', KEYS[1], ARGV[1])
+takes_room({'left'}, {'reason'})
+
+local deadline = redis.call('ZSCORE', keys.nodes, args.node)
 if not deadline or tonumber(deadline) >= 0 then return {'ALIVE'} end
-local state, nodes = load_nodes()
-if ARGV[6] ~= '' then nodes[ARGV[1]] = nil end -- else it is told, for those who go on with its members
-local missing = undeclared(nodes)
+local leave = args.reason ~= ''
+if leave then nodes[args.node] = nil end -- else its inbox is told, for the nodes that recover from it
+local missing = undeclared()
 if missing then return missing end
 
-local changes, reply, flat = {}, {'OK'}, redis.call('HGETALL', KEYS[2])
-for i = 1, #flat, 2 do
-  local member = cmsgpack.unpack(flat[i + 1])
-  if member[1] == ARGV[1] then
-    if ARGV[6] ~= '' then
-      redis.call('HDEL', KEYS[2], flat[i])
-      redis.call('HINCRBY', KEYS[3], '#c' .. kind_of(flat[i]), -1)
-      changes[#changes + 1] = {'-', member[2], ARGV[6], flat[i]}
-      reply[#reply + 1] = member[2]
-    elseif member[5] ~= '1' then
-      member[5] = '1'
-      redis.call('HSET', KEYS[2], flat[i], cmsgpack.pack(member))
-      changes[#changes + 1] = {'~', member[2], '1', flat[i]}
+local changes, reply = {}, {'OK'}
+for _, member in ipairs(load_all()) do
+  if member.node == args.node then
+    if leave then
+      remove(member)
+      changes[#changes + 1] = left(member, args.reason)
+      reply[#reply + 1] = member.incarnation
+    elseif not member.detached then
+      member.detached = true
+      save(member)
+      changes[#changes + 1] = presence(member)
     end
   end
 end
-redis.call('SREM', KEYS[4], ARGV[2])
-if ARGV[6] ~= '' then
-  redis.call('SREM', KEYS[#KEYS], ARGV[2])
-  redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('SREM', room_sets[args.node], args.room)
+if leave then
+  redis.call('SREM', keys.left, args.room)
+  redis.call('HDEL', keys.state, args.node)
 else
-  redis.call('SADD', KEYS[#KEYS], ARGV[2])
+  redis.call('SADD', keys.left, args.room)
 end
-if #changes > 0 then tell(nodes, state, bump(state), changes) end
-end_if_empty()
+if #changes > 0 then publish(bump(), changes) end
+drop_if_empty()
 return reply

@@ -1,84 +1,148 @@
--- Make what Redis knows of a node's members in a room what the node knows, and tell the node all of the room.
+-- Make the members of a node in a room those that the node has, and send the node a snapshot of the room. All else that is
+-- stored of the room is made to agree with its members; if it did not, the other nodes of the room are told to do the same.
 --
--- KEYS, ARGV 1-5: as in common.lua, last who was put out
--- ARGV: 6 token, which the snapshot will carry  7 the lock as the node knows it, as "#l", then for each member of it eight:
---       field, incarnation, kind, order, text, "1" if away or "0", moves,
---       "in" (it is to be in the room) or "if" (it may be: a request decides)
--- Of two nodes that both have a member, the one it moved to last has it.
--- Of two locks that of the later version counts, as long as the node has members in the room.
--- Replies: {OK, incarnation...}: those whose place another has taken, or, with " " and how, whom a moderator put out | {FENCED} | {KEYS, node...}
+-- token: comes back with the snapshot. lock: the lock as the node knows it, in the form of "#lock"; the later version counts,
+-- as long as the node has members in the room. members: msgpack list of {member, confirmed}: if not confirmed, a request of
+-- the node decides whether the member is in the room. If two nodes have a member, the node with the higher epoch keeps it.
+-- lease_ms: for nodes that have members and are not registered: they renew the lease, or are reaped.
+-- Of the metadata of a member the one that was set last counts.
+-- Replies: {OK, incarnation, how, notice, ...}: members that lost their place: to another ("") or removed by a moderator
+--          ("kicked", "room-closed") | {FENCED} | {KEYS, node...}
 
-if fenced(ARGV[1]) then return {'FENCED'} end
-local state, nodes = load_nodes()
-local missing = undeclared(nodes)
+takes_room({}, {'token', 'lock', 'members', 'lease_ms'})
+
+local function delete_unless(kind, key)
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
+end
+
+-- Derive from the members what else is stored of the room.
+local function repair(members)
+  local counts, present, last, deadline = {}, {peer = 0, user = 0}, {peer = 0, user = 0}, now() + args.lease_ms
+  for _, member in ipairs(members) do
+    counts[member.node] = (counts[member.node] or 0) + 1
+    present[member.kind] = present[member.kind] + 1
+    last[member.kind] = math.max(last[member.kind], member.order)
+  end
+  for node in pairs(nodes) do
+    delete_unless('set', room_sets[node])
+    if counts[node] then redis.call('ZADD', keys.nodes, 'NX', text(deadline), node) end
+    redis.call('HDEL', keys.state, node)
+    count_node(node, counts[node] or 0)
+  end
+  for kind, count in pairs(present) do
+    if count ~= counted('#present:' .. kind) then redis.call('HSET', keys.state, '#present:' .. kind, count) end
+    if last[kind] > counted('#joins:' .. kind) then redis.call('HSET', keys.state, '#joins:' .. kind, text(last[kind])) end
+  end
+end
+
+if is_fenced(args.node) then return {'FENCED'} end
+local known, damaged = load_all()
+for _, member in ipairs(known) do nodes[member.node] = nodes[member.node] or 0 end
+local missing = undeclared()
 if missing then return missing end
 
-local known, orders, flat = {}, {p = {}, u = {}}, redis.call('HGETALL', KEYS[2])
-for i = 1, #flat, 2 do
-  local member = cmsgpack.unpack(flat[i + 1])
-  known[flat[i]] = member
-  orders[kind_of(flat[i])][member[3]] = true
+delete_unless('hash', keys.members)
+delete_unless('hash', keys.state)
+for _, field in ipairs(damaged) do redis.call('HDEL', keys.members, field) end
+local sound = is_sound()
+if not sound then
+  for node in pairs(nodes) do
+    if node ~= args.node then append_entry(node, 'type', 'damaged', 'room', args.room) end
+  end
+end
+repair(known)
+
+local by_field, orders = {}, {peer = {}, user = {}}
+for _, member in ipairs(known) do
+  by_field[field_of(member)] = member
+  orders[member.kind][member.order] = true
 end
 
-local changes, kept, moved, reply = {}, {}, {}, {'OK'}
-for i = 8, #ARGV, 8 do
-  local field, incarnation, kind, order = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
-  local member, moves = known[field], tonumber(ARGV[i + 6])
-  if member and member[2] == incarnation then
-    if member[1] == ARGV[1] then
+local all_announced, still_here = cmsgpack.unpack(args.members), {}
+for _, announced in ipairs(all_announced) do still_here[announced.member.incarnation] = true end
+
+local changes, kept, gone, reply, latest = {}, {}, {}, {'OK'}, {}
+for field, member in pairs(by_field) do
+  if member.node == args.node and not still_here[member.incarnation] then -- its id may have a new member already
+    remove(member)
+    changes[#changes + 1] = left(member, 'disconnected')
+    by_field[field], orders[member.kind][member.order], gone[member] = nil, nil, true
+  end
+end
+
+local function identity(member) return member.kind .. ':' .. member.id end
+local owned, claimed = {}, {} -- the ids of users that are here, with a token and without: no id is in both
+local function note_user(member)
+  if member.kind == 'user' then (member.verified and owned or claimed)[member.id] = true end
+end
+local function is_rival_here(member)
+  if member.kind == 'peer' then return by_field[field_of(member)] ~= nil end
+  return (member.verified and claimed or owned)[member.id]
+end
+for _, member in pairs(by_field) do note_user(member) end
+local function compare(member)
+  local field = identity(member)
+  if not latest[field] or latest[field].updated < member.updated then
+    latest[field] = {updated = member.updated, metadata = member.metadata}
+  end
+end
+for _, member in ipairs(known) do compare(member) end
+
+for _, announced in ipairs(all_announced) do
+  local member, field = announced.member, field_of(announced.member)
+  local present = by_field[field]
+  if present and present.incarnation == member.incarnation then
+    compare(member)
+    if present.node == args.node then
       kept[field] = true
-    elseif member[6] < moves then
+    elseif present.epoch < member.epoch then
       kept[field] = true
-      moved[member[1]] = (moved[member[1]] or 0) + 1
-      changes[#changes + 1] = {'>', incarnation, ARGV[1], moves, {}}
-      member[1], member[6] = ARGV[1], moves
-      redis.call('HSET', KEYS[2], field, cmsgpack.pack(member))
+      count_node(present.node, -1)
+      count_node(args.node, 1)
+      present.node, present.epoch = args.node, member.epoch
+      save(present)
+      changes[#changes + 1] = moved(present, {})
     end
-  elseif ARGV[i + 7] == 'in' then
-    local how = how_out(KEYS[#KEYS], incarnation)
-    if how or member or orders[kind][order] then
-      reply[#reply + 1] = how and incarnation .. ' ' .. how or incarnation
+  elseif announced.confirmed then
+    local how, notice = how_removed(member.incarnation)
+    if how or present or is_rival_here(member) or orders[member.kind][member.order] then
+      append(reply, {member.incarnation, how or '', notice or ''})
     else
       kept[field] = true
-      orders[kind][order] = true
-      redis.call('HSET', KEYS[2], field, cmsgpack.pack({ARGV[1], incarnation, order, ARGV[i + 4], ARGV[i + 5], moves}))
-      redis.call('HINCRBY', KEYS[3], '#c' .. kind, 1)
-      if order > tonumber(redis.call('HGET', KEYS[3], '#o' .. kind) or 0) then
-        redis.call('HSET', KEYS[3], '#o' .. kind, order)
+      orders[member.kind][member.order] = true
+      add(member)
+      note_user(member)
+      compare(member)
+      known[#known + 1] = member
+      local counter = '#joins:' .. member.kind
+      if member.order > tonumber(redis.call('HGET', keys.state, counter) or 0) then
+        redis.call('HSET', keys.state, counter, text(member.order))
       end
-      changes[#changes + 1] = {'+', ARGV[1], incarnation, order, ARGV[i + 4], ARGV[i + 5], moves}
+      changes[#changes + 1] = joined(member)
     end
   end
 end
-for field, member in pairs(known) do
-  if member[1] == ARGV[1] and not kept[field] then
-    redis.call('HDEL', KEYS[2], field)
-    redis.call('HINCRBY', KEYS[3], '#c' .. kind_of(field), -1)
-    changes[#changes + 1] = {'-', member[2], 'disconnected', field}
+local corrected = {}
+for _, member in ipairs(known) do
+  local field = identity(member)
+  if not gone[member] and member.updated < latest[field].updated then
+    member.updated, member.metadata = latest[field].updated, latest[field].metadata
+    save(member)
+    if by_field[field_of(member)] == member and not corrected[field] then changes[#changes + 1] = updated(member) end
+    corrected[field] = true
   end
 end
 
-for node, by in pairs(moved) do -- in the set of its rooms this one may stay, which does no harm
-  if redis.call('HINCRBY', KEYS[3], node, -by) <= 0 then redis.call('HDEL', KEYS[3], node) end
-end
-local count = 0
-for _ in pairs(kept) do count = count + 1 end
-if count > 0 then
-  redis.call('HSET', KEYS[3], ARGV[1], count)
-  redis.call('SADD', KEYS[4], ARGV[2])
-else
-  redis.call('HDEL', KEYS[3], ARGV[1])
-  redis.call('SREM', KEYS[4], ARGV[2])
-end
-local version, lock = tonumber(state['#v'] or 0), tonumber(ARGV[7])
-local relock = count > 0 and math.abs(lock) > math.abs(tonumber(state['#l'] or 0)) and (lock > 0) ~= is_locked(state)
-if relock then changes[#changes + 1] = {'#', lock > 0 and '1' or '0', ''} end
-if #changes > 0 or state['#e'] ~= ARGV[5] then
-  version = bump(state)
+local version, lock = tonumber(state['#version'] or 0), tonumber(args.lock)
+local relock = next(kept) and math.abs(lock) > math.abs(tonumber(state['#lock'] or 0)) and (lock > 0) ~= is_locked()
+if relock then changes[#changes + 1] = locked(lock > 0) end
+if #changes > 0 or state['#run'] ~= args.run then
+  version = bump()
   if relock then set_lock(lock > 0, version) end
-  nodes[ARGV[1]] = nil
-  tell(nodes, state, version, changes)
+  nodes[args.node] = nil
+  publish(version, changes)
 end
-tell_all_of_it(ARGV[1], version, ARGV[6])
-end_if_empty()
+send_snapshot(args.node, version, args.token)
+if sound then drop_if_empty() end -- else the nodes that have members there are about to announce them
 return reply

@@ -1,0 +1,220 @@
+"""Checks of joins and leaves: pure functions of a record, which yield one line for each broken promise."""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.chaos.record import Event, Record, Stay
+
+    Entries = dict[tuple[str, int], tuple[int, dict[str, int]]]
+
+
+def false_leaves(record: Record) -> Iterator[str]:
+    """`peer-left` events of peers that were there, once for each member that was told."""
+    ended: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for stay in record.stays:
+        if stay.may_leave_at is not None:
+            insort(ended[stay.room, stay.member], stay.may_leave_at)
+    for stay in record.stays:
+        heard: Counter[str] = Counter()
+        for event in stay.events:
+            if not event.joined:
+                heard[event.peer] += 1
+                if bisect_right(ended[stay.room, event.peer], event.at) < heard[event.peer]:
+                    yield f"{stay} was told at {event.at - record.began:.3f} s that {event.peer} left, which was there"
+
+
+def mismatches(record: Record) -> Iterator[str]:
+    """Members that were told of other joins and leaves, or in another order, than the first observer of the room."""
+    for room in record.rooms():
+        first = _reference(record, room)
+        if first is None:
+            yield f"{room} has no observer that survived"
+            continue
+        entries = _entries(first)
+        for stay in record.stays:
+            if stay.room == room and stay.role != "user" and (stay.joined_at or 0.0) > (first.joined_at or 0.0):
+                yield from _differences(first, entries, stay, data_lost=record.data_lost)
+    for stay in record.stays:
+        yield from _contradictions(stay, record.began)
+
+
+def _reference(record: Record, room: str) -> Stay | None:
+    """Return the first observer that survived, preferably one without a gap."""
+    living = [stay for stay in record.observers(room) if stay.lives]
+    return min(living, key=lambda stay: bool(stay.misses), default=None)
+
+
+def _differences(first: Stay, entries: Entries, other: Stay, *, data_lost: bool) -> Iterator[str]:
+    """Describe how the events of two members differ.
+
+    After a gap or a loss of Redis data, only the resulting rosters are compared.
+    """
+    if other.struck or data_lost or first.misses or other.misses:
+        if other.present and first.roster != other.roster:
+            yield f"{other} sees {_difference(first.roster, other.roster)} than {first}"
+        return
+    entered = entries.get((other.member, other.first_roster.get(other.member, 0)))
+    if entered is None:
+        yield f"{first} was never told of {other}"
+        return
+    index, roster = entered
+    if roster != other.first_roster:
+        yield f"{other} joined and saw {_difference(roster, other.first_roster)} than {first}"
+    yield from _divergence(first, first.events[index + 1 :], other)
+
+
+def _entries(first: Stay) -> Entries:
+    """Return, by peer and order, the index of the event of its join, and the roster then."""
+    found: Entries = {}
+    roster = dict(first.first_roster)
+    for index, event in enumerate(first.events):
+        _apply(roster, event)
+        if event.joined:
+            found.setdefault((event.peer, event.order), (index, dict(roster)))
+    return found
+
+
+def _divergence(first: Stay, events: list[Event], other: Stay) -> Iterator[str]:
+    """Yield where two sequences of events diverge. That of a member that left may be shorter."""
+    for index, (one, two) in enumerate(zip(events, other.events, strict=False)):
+        if (one.joined, one.peer, one.order) != (two.joined, two.peer, two.order):
+            yield f"event {index} after the join of {other}: {first} was told {one}, and the other {two}"
+            return
+    less, more = len(other.events), len(events)
+    if less > more or (less < more and other.present):
+        yield f"since {other} joined it was told of {less} joins and leaves, {first} of {more}"
+
+
+def _difference(one: dict[str, int], other: dict[str, int]) -> str:
+    less, more = sorted(one.keys() - other.keys()), sorted(other.keys() - one.keys())
+    moved = sorted(peer for peer in one.keys() & other.keys() if one[peer] != other[peer])
+    return f"another roster (missing {less}, extra {more}, other order {moved})"
+
+
+def _contradictions(stay: Stay, began: float) -> Iterator[str]:
+    """Describe joins of peers that were there, and leaves of peers that were not.
+
+    After a gap that the member was told of, events may concern any peer until the reply that resumes brings the roster.
+    """
+    roster = dict(stay.first_roster)
+    gaps = [
+        (link.dialed_at, link.entered_at)
+        for link in stay.links
+        if link.entered_at is not None and not link.complete and link.runs and link.runs[0][0] > link.received + 1
+    ]
+    for event in stay.events:
+        known = not any(since <= event.at <= until for since, until in gaps)
+        if known and event.joined == (event.peer in roster):
+            yield f"{stay} was told {event} at {event.at - began:.3f} s, which changed nothing"
+        _apply(roster, event)
+
+
+def _apply(roster: dict[str, int], event: Event) -> None:
+    if event.joined:
+        roster[event.peer] = event.order
+    else:
+        roster.pop(event.peer, None)
+
+
+def ghosts(record: Record) -> Iterator[str]:
+    """Peers in a roster that are gone, and peers missing in a roster, once for each wrong roster."""
+    there: dict[str, set[str]] = defaultdict(set)
+    for stay in record.stays:
+        if stay.present and stay.role != "user":
+            there[stay.room].add(stay.member)
+    for stay in record.stays:
+        if stay.present:
+            seen, real = stay.roster.keys(), there[stay.room]
+            yield from (f"{stay} still sees {peer}" for peer in sorted(seen - real))
+            yield from (f"{stay} does not see {peer}" for peer in sorted(real - seen))
+
+
+def stale(record: Record) -> Iterator[str]:
+    """Metadata in a roster that is older than the last update of which its owner was told, once for each roster."""
+    for owner in record.stays:
+        for stay in record.stays:
+            if owner.present and stay.present and stay.room == owner.room and owner.member in stay.metadata:
+                seen = stay.metadata[owner.member]
+                if seen < owner.updated:
+                    yield f"{stay} sees update {seen} of {owner.member}, which was told of {owner.updated}"
+
+
+def taken(record: Record) -> Iterator[str]:
+    """Joins refused with `peer-id-taken` after all former owners of the id, and others, were told that they left.
+
+    While Redis is unavailable, a member that leaves is told so before the others are.
+    """
+    for stay in record.stays:
+        if stay.join_error == "peer-id-taken":
+            others = [
+                one
+                for one in record.stays
+                if (one.room, one.member) == (stay.room, stay.member) and one is not stay and not one.join_error
+            ]
+            if all(one.left_at is not None and _is_known(record, one, stay.asked_at) for one in others):
+                yield f"{stay}, at {stay.asked_at - record.began:.3f} s"
+
+
+def _is_known(record: Record, gone: Stay, by: float) -> bool:
+    """Whether an observer was told by a time that a member left."""
+    since = gone.ended_at or 0.0
+    events = (event for stay in record.observers(gone.room) for event in stay.events)
+    return any(not one.joined and one.peer == gone.member and since <= one.at <= by for one in events)
+
+
+def late(record: Record) -> Iterator[str]:
+    """Killed nodes whose peers were reported as gone too late or not to all."""
+    if record.announce_within is None:
+        return
+    for kill in record.kills:
+        took = announced_after(record, kill.members, kill.at)
+        if took is None:
+            yield f"the peers of node {kill.node} were not reported as gone to all"
+        elif took > record.announce_within:
+            yield f"the peers of node {kill.node} were reported as gone after {took:.2f} s"
+
+
+def announced_after(record: Record, members: set[str], at: float) -> float | None:
+    """Return the seconds until all surviving observers were told that all `members` left, or None if some were not."""
+    last = at
+    for stay in record.stays:
+        if stay.role != "observer" or not stay.lives or (stay.joined_at or 0.0) > at:
+            continue
+        left: dict[str, float] = {}
+        for event in stay.events:
+            if not event.joined and event.at >= at:
+                left.setdefault(event.peer, event.at)  # a peer that came back under that id may leave again later
+        wanted = {one.member for one in record.stays if one.member in members and one.room == stay.room}
+        if not wanted <= left.keys():
+            return None
+        last = max(last, *(left[member] for member in wanted), at)
+    return last - at
+
+
+def leaves(record: Record) -> Iterator[float]:
+    """Yield the seconds from each leave on a surviving node until each surviving observer was told of it."""
+    heard = {
+        room: [(observer, _leaves_heard(observer)) for observer in record.observers(room) if observer.lives]
+        for room in record.rooms()
+    }
+    for stay in record.stays:
+        if stay.struck or stay.silent or stay.joined_at is None or stay.ended_at is None or stay.role == "user":
+            continue
+        for observer, told in heard[stay.room]:
+            later = [at for at in told[stay.member] if at >= stay.ended_at]
+            if later and (observer.joined_at or 0.0) < stay.joined_at:
+                yield later[0] - stay.ended_at
+
+
+def _leaves_heard(observer: Stay) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = defaultdict(list)
+    for event in observer.events:
+        if not event.joined:
+            found[event.peer].append(event.at)
+    return found

@@ -1,0 +1,1 @@
+"""Adapters move bytes between a web framework and connections."""

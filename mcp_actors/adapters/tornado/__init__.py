@@ -1,0 +1,1 @@
+"""The Tornado adapter: HTTP server, WebSocket handshake and the fast frame loop."""

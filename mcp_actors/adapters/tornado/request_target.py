@@ -1,0 +1,37 @@
+"""The target of a request: RFC 9112, section 3.2."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import unquote
+
+MAX_PATH = 256
+"""Characters of a path that is normalized; nothing is served at a longer one, and it would take milliseconds."""
+
+_ABSOLUTE = re.compile(r"(?:https?|wss?)://(?P<host>[^\s/?#@\\]+)(?P<path>/.*)?", re.IGNORECASE)
+_SLASHES = re.compile("/{2,}")
+
+
+class RequestTarget(NamedTuple):
+    """The path of a request, and the host that it names, which counts instead of the header `Host`; None for none."""
+
+    path: str
+    host: str | None = None
+
+
+def request_target(path: str) -> RequestTarget | None:
+    """Read a target without its query, in origin-form or absolute-form; None if it is neither.
+
+    Repeated slashes count as one: clients join a base URL and a path with them. Percent-encoding is undone.
+    """
+    if path.startswith("/") or path == "*":
+        return RequestTarget(_normal(path))
+    found = _ABSOLUTE.fullmatch(path)
+    if found is None:
+        return None
+    return RequestTarget(_normal(found["path"] or "/"), found["host"])
+
+
+def _normal(path: str) -> str:
+    return path if len(path) > MAX_PATH else unquote(_SLASHES.sub("/", path))

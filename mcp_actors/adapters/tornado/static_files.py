@@ -1,0 +1,47 @@
+"""Static files, which are read once at start: a request costs one look-up in a dictionary, whatever its path."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from email.utils import formatdate
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INDEX = "index.html"
+"""The file that is served for the path of its folder, too."""
+
+
+class StaticFile(NamedTuple):
+    """The bytes of a file, and the headers that describe them. `modified`: seconds since 1970."""
+
+    content: bytes
+    content_type: str
+    etag: str
+    modified: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of an answer with this file."""
+        modified = formatdate(self.modified, usegmt=True)
+        return {"Content-Type": self.content_type, "Etag": self.etag, "Last-Modified": modified}
+
+
+def read_files(directory: Path) -> dict[str, StaticFile]:
+    """Read a directory and its folders. The keys are paths of URLs, such as `/app.js`, and `/` for `index.html`."""
+    found: dict[str, StaticFile] = {}
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        name = f"/{path.relative_to(directory).as_posix()}"
+        found[name] = _read(path)
+        if path.name == INDEX:
+            found[name.removesuffix(INDEX)] = found[name]
+    return found
+
+
+def _read(path: Path) -> StaticFile:
+    content = path.read_bytes()
+    content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    etag = f'"{hashlib.sha256(content).hexdigest()}"'
+    return StaticFile(content, content_type, etag, int(path.stat().st_mtime))

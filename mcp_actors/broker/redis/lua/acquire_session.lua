@@ -1,0 +1,23 @@
+-- Take a session over from another node with a token of it; for hold_ms no other node can. Repeating the call changes nothing,
+-- until the calling node saves the session: the reply may have been lost for longer than it holds the session.
+--
+-- A token is spent once the client is known to have a later one: the reply with the later one may have been lost. A token
+-- later than the record is valid: its node was lost before it saved the record.
+-- Replies: {OK, generation, oldest, rooms, left, removed}: as in save_session.lua | {NONE}: there is no such session, it
+--          belongs to another client or to the calling node, or the token is spent | {LATER}: another node is taking it over |
+--          {FENCED}
+
+takes({'nodes', 'session'}, {'node', 'generation', 'owner', 'hold_ms'})
+
+if is_fenced(args.node) then return {'FENCED'} end
+local fields = {'node', 'generation', 'oldest', 'owner', 'rooms', 'left', 'removed', 'held-until'}
+local found = name(redis.call('HMGET', keys.session, unpack(fields)), fields)
+local token, time = tonumber(args.generation), now()
+if not found.node or found.owner ~= args.owner or token < tonumber(found.oldest) then return {'NONE'} end
+local generation = tonumber(found.generation)
+local held_until, own = found['held-until'], found.node == args.node
+if own and not held_until then return {'NONE'} end
+if not own and time < tonumber(held_until or 0) then return {'LATER'} end
+if not own or token >= generation then generation = math.max(generation, token) + 1 end
+redis.call('HSET', keys.session, 'node', args.node, 'generation', generation, 'held-until', text(time + args.hold_ms))
+return {'OK', text(generation), found.oldest, found.rooms, found.left, found.removed}

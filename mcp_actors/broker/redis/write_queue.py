@@ -1,0 +1,271 @@
+"""The queue of commands and frames for one bucket of Redis, without I/O.
+
+Frames for one inbox travel together as one entry. Frames that Redis did not acknowledge keep their place and are
+written again, also those that it refused because its memory is full; frames that it acknowledged lately are kept, to be
+written again if it comes back without them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from redis.exceptions import NoPermissionError, ResponseError
+
+from mcp_actors.broker.redis.connection import AccessDenied
+from mcp_actors.broker.redis.entries import MAX_FRAME_BYTES, MAX_FRAMES, Frame, pack, pack_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mcp_actors.broker.redis.connection import Command, Reply
+    from mcp_actors.broker.redis.settings import RedisSettings
+    from mcp_actors.protocol.identifiers import RoomId
+
+MAX_BATCH = 256
+"""How many commands are written at once."""
+
+RETRY_REFUSED = 1.0
+"""Seconds after which frames that Redis refused are written again."""
+
+
+class QueuedFrame(NamedTuple):
+    """A frame on its way to an inbox."""
+
+    inbox: str
+    frame: Frame
+    packed: bytes
+
+
+def _ignore() -> None:
+    pass
+
+
+class Call(NamedTuple):
+    """A command, with the callback for its reply, and the one for when the link breaks first.
+
+    `room`: later frames of this room must not overtake it.
+    """
+
+    command: Command
+    answered: Callable[[Reply], None]
+    dropped: Callable[[], None] = _ignore
+    room: RoomId | None = None
+
+
+class Batch(NamedTuple):
+    """A batch of commands that is written at once; each is a call, or an entry of several frames."""
+
+    commands: list[Command]
+    contents: list[Call | list[QueuedFrame]]
+
+
+@dataclass(slots=True)
+class _Entry:
+    """The frames of one entry, and the rooms whose calls come after it in its batch."""
+
+    frames: list[QueuedFrame]
+    size: int
+    behind: set[RoomId | None]
+
+    def take(self, queued: QueuedFrame) -> bool:
+        """Take one more frame if there is room for it, and it overtakes no call of its room."""
+        size = self.size + len(queued.packed)
+        if size > MAX_FRAME_BYTES or len(self.frames) >= MAX_FRAMES or queued.frame.room in self.behind:
+            return False
+        self.frames.append(queued)
+        self.size = size
+        return True
+
+
+class WriteQueue:
+    """The queue to one bucket. Times are seconds of a clock that stands still while the link is down."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._settings = settings
+        self._queue: deque[QueuedFrame | Call] = deque()
+        self._held: dict[str, list[QueuedFrame]] = {}  # for missing inboxes: their nodes are dead, or not back yet
+        self._missing_since: dict[str, float] = {}
+        self._retry_at: dict[str, float] = {}  # for inboxes that Redis refuses to write, as its memory is full
+        self.refusal = ""
+        """Why Redis refuses frames, if it does."""
+        self._written: deque[tuple[float, QueuedFrame]] = deque()
+        self._written_bytes = 0
+        self.frames = self.bytes = 0
+        """The size of the frames that Redis has not acknowledged."""
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more frames are accepted."""
+        return self.frames >= self._settings.max_remote_messages or self.bytes >= self._settings.max_remote_bytes
+
+    def put(self, inbox: str, frame: Frame) -> None:
+        """Append a frame; the caller checks `full`."""
+        queued = QueuedFrame(inbox, frame, pack(frame))
+        self._count(queued)
+        self._held.get(inbox, self._queue).append(queued)
+
+    def call(self, call: Call) -> None:
+        """Append a command."""
+        self._queue.append(call)
+
+    def call_first(self, calls: Iterable[Call]) -> None:
+        """Put commands before everything that waits."""
+        self._queue.extendleft(reversed(list(calls)))
+
+    def _count(self, frame: QueuedFrame, sign: int = 1) -> None:
+        self.frames += sign
+        self.bytes += sign * len(frame.packed)
+
+    def take(self) -> Batch:
+        """Take the next batch: calls keep their place among the frames of their rooms, and each inbox gets one entry.
+
+        With two entries, the second could find an inbox that was missing for the first, and overtake it.
+        """
+        batch = Batch([], [])
+        entries: dict[str, _Entry] = {}
+        while self._queue and len(batch.contents) < MAX_BATCH:
+            item = self._queue[0]
+            if isinstance(item, Call):
+                batch.contents.append(item)
+                for entry in entries.values():
+                    entry.behind.add(item.room)
+            elif item.inbox not in entries:
+                entries[item.inbox] = _Entry([item], len(item.packed), set())
+                batch.contents.append(entries[item.inbox].frames)
+            elif not entries[item.inbox].take(item):
+                break
+            self._queue.popleft()
+        batch.commands.extend(map(self._command, batch.contents))
+        return batch
+
+    def _command(self, content: Call | list[QueuedFrame]) -> Command:
+        if isinstance(content, Call):
+            return content.command
+        value = pack_frames([frame.packed for frame in content])
+        limit = ("NOMKSTREAM", "MAXLEN", "~", self._settings.max_inbox_entries)
+        return ("XADD", content[0].inbox, *limit, "*", "frames", value)
+
+    def settle(self, batch: Batch, replies: list[Reply], now: float) -> None:
+        """Process the replies to a batch; frames for a missing inbox are held.
+
+        An exception of a callback is raised after all replies are processed.
+        """
+        failure: Exception | None = None
+        for content, reply in zip(batch.contents, replies, strict=True):
+            if isinstance(content, Call):
+                try:
+                    content.answered(reply)
+                except Exception as error:
+                    failure = error
+            elif reply is None:
+                self._retry_at.pop(content[0].inbox, None)
+                self._missing_since.setdefault(content[0].inbox, now)
+                self._hold(content)
+            elif isinstance(reply, ResponseError):
+                failure = AccessDenied(str(reply)) if isinstance(reply, NoPermissionError) else failure
+                self.refusal = str(reply)
+                self._missing_since.pop(content[0].inbox, None)
+                self._retry_at[content[0].inbox] = now + RETRY_REFUSED
+                self._hold(content)
+            else:
+                self._retry_at.pop(content[0].inbox, None)
+                self.refusal = self.refusal if self._retry_at else ""
+                self._missing_since.pop(content[0].inbox, None)
+                self._remember(content, now)
+        if failure is not None:
+            raise failure
+
+    def give_back(self, batch: Batch) -> None:
+        """Put an unacknowledged batch back, without its calls: their callers repeat them."""
+        for content in reversed(batch.contents):
+            if isinstance(content, Call):
+                content.dropped()
+            else:
+                self._queue.extendleft(reversed(content))
+
+    def drop_calls(self) -> None:
+        """Drop the calls that wait: their callers repeat them."""
+        waiting, self._queue = self._queue, deque()
+        for item in waiting:
+            if isinstance(item, Call):
+                item.dropped()
+            else:
+                self._queue.append(item)
+
+    def _hold(self, frames: list[QueuedFrame]) -> None:
+        inbox = frames[0].inbox
+        held = self._held.setdefault(inbox, [])
+        held.extend(frames)
+        waiting, self._queue = self._queue, deque()
+        for item in waiting:
+            if isinstance(item, QueuedFrame) and item.inbox == inbox:
+                held.append(item)
+            else:
+                self._queue.append(item)
+
+    def _remember(self, frames: list[QueuedFrame], now: float) -> None:
+        for frame in frames:
+            self._count(frame, -1)
+            self._written.append((now, frame))
+            self._written_bytes += len(frame.packed)
+        self.forget_old(now)
+
+    def forget_old(self, now: float) -> None:
+        """Drop acknowledged frames that no restart of Redis can lose any more, or that are too many."""
+        written, settings = self._written, self._settings
+        oldest = now - settings.replay_seconds
+        while written and (
+            written[0][0] < oldest
+            or len(written) > settings.max_replay_messages
+            or self._written_bytes > settings.max_replay_bytes
+        ):
+            _, frame = written.popleft()
+            self._written_bytes -= len(frame.packed)
+
+    def retry_held(self, now: float) -> list[Frame]:
+        """Queue held frames again; return those whose inbox has been missing for too long."""
+        lost: list[Frame] = []
+        for inbox in [inbox for inbox in self._held if self._retry_at.get(inbox, now) <= now]:
+            frames = self._held.pop(inbox)
+            refused = inbox in self._retry_at  # so it is not missing
+            if refused or now - self._missing_since.setdefault(inbox, now) <= self._settings.grace:
+                self._queue.extend(frames)
+                continue
+            del self._missing_since[inbox]
+            lost.extend(queued.frame for queued in frames)
+            for queued in frames:
+                self._count(queued, -1)
+        return lost
+
+    def link_up(self) -> None:
+        """Redis is back: the nodes whose inboxes are missing get all their time again."""
+        self._missing_since.clear()
+
+    def replay(self, now: float) -> int:
+        """Queue the frames written lately again, before everything that waits; return how many they are."""
+        self.forget_old(now)
+        again = [frame for _, frame in self._written]
+        for frame in again:
+            self._count(frame)
+        held = [frame for frames in self._held.values() for frame in frames]
+        self._queue.extendleft(reversed([*again, *held]))
+        self._held.clear()
+        self._written.clear()
+        self._written_bytes = 0
+        return len(again)
+
+    def clear(self) -> None:
+        """Drop everything: this node was fenced, and no node would accept its frames."""
+        self.drop_calls()
+        self._queue.clear()
+        self._held.clear()
+        self._missing_since.clear()
+        self._retry_at.clear()
+        self.refusal = ""
+        self._written.clear()
+        self.frames = self.bytes = self._written_bytes = 0

@@ -1,0 +1,1 @@
+"""One client, sans I/O: limits, identity, outbox, heartbeat."""

@@ -1,0 +1,1 @@
+"""The meaning of requests, for each path of the server."""

@@ -1,0 +1,220 @@
+"""The base of both endpoints: authentication, sessions, updates, moderation, and room requests in the background."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import structlog
+from msgspec import UNSET
+
+from mcp_actors.connection.ip_limits import group_of
+from mcp_actors.protocol.codec import encode, error_message
+from mcp_actors.protocol.errors import BadMessage, NotInRoom, Unavailable
+from mcp_actors.protocol.events import Kind
+from mcp_actors.protocol.identifiers import shown
+from mcp_actors.protocol.messages import (
+    Authenticate,
+    Authenticated,
+    AuthenticatedPayload,
+    CloseRoom,
+    Kick,
+    ListBans,
+    Lock,
+    Moderation,
+    Ping,
+    Pong,
+    Request,
+    Unban,
+    Unlock,
+    Update,
+)
+from mcp_actors.sessions import Greeting, forbidden
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from mcp_actors.auth.authentication import Authentication
+    from mcp_actors.auth.grants import Grant, Permission
+    from mcp_actors.connection.connection import Connection, Handler
+    from mcp_actors.connection.connections import Connections
+    from mcp_actors.node import Node
+    from mcp_actors.protocol.identifiers import RequestId, RoomId
+    from mcp_actors.sessions import Session, Sessions
+
+log = structlog.get_logger("mcp_actors.connection")
+
+PONG = encode(Pong())
+
+FREE_COMEBACKS = 3
+"""Times that a session may be resumed before that counts as joins: a class that reloads at once is let in at once."""
+
+
+class Endpoint(ABC):
+    """One path of the server; a subclass adds the requests of its clients to `handlers`."""
+
+    permission: Permission
+    kind: ClassVar[Kind]
+
+    def __init__(
+        self,
+        node: Node,
+        sessions: Sessions,
+        connections: Connections,
+        authentication: Authentication | None,
+        decode: Callable[[bytes], Any],
+        *,
+        ice_servers: tuple[dict[str, Any], ...] = (),
+        version: str = "",
+        terms: Mapping[str, Any] = MappingProxyType({}),
+        ban_addresses: bool = False,
+    ) -> None:
+        self.decode = decode
+        self.handlers: Mapping[type[Request], Handler] = {
+            **self._handlers(),
+            Authenticate: self._authenticate,
+            Ping: self._pong,
+            Update: self._update,
+            **dict.fromkeys((Kick, Lock, Unlock, CloseRoom, ListBans, Unban), self._moderate),
+        }
+        self._node = node
+        self._sessions = sessions
+        self._connections = connections
+        self._authentication = authentication
+        self._ice_servers = ice_servers
+        self._version = version
+        self._terms = terms
+        self._ban_addresses = ban_addresses
+
+    @abstractmethod
+    def _handlers(self) -> dict[type[Request], Handler]:
+        """Return the handlers of the endpoint's own requests."""
+
+    def opened(self, connection: Connection, token: str | None) -> None:
+        """Check the access token of the handshake, or start the time to bring one."""
+        if self._authentication is None:
+            return
+        if token is None:
+            if self._authentication.required:
+                self._authentication.watch(connection, None)
+            return
+        try:
+            self._grant(connection, connection.identity.authenticate(token), None)
+        except Exception as error:
+            connection.answer(error, None)
+
+    def _authenticate(self, connection: Connection, request: Authenticate, _frame: bytes) -> None:
+        identity = connection.identity
+        if self._authentication is not None and identity.grant is None and connection.session is not None:
+            raise BadMessage("Send `authenticate` before anything else.", field="type")  # a session has one identity
+        grant = identity.authenticate(request.payload.token)
+        self._connections.spoke(connection)
+        self._grant(connection, grant, request.id)
+
+    def _grant(self, connection: Connection, grant: Grant, request_id: RequestId | None) -> None:
+        authentication = self._authentication
+        assert authentication is not None  # it has checked the token  # noqa: S101
+        authentication.watch(connection, grant)
+        log.debug("authenticated", sub=grant.sub, address=connection.address)
+        rooms = UNSET if grant.rooms is None else list(grant.rooms)
+        payload = AuthenticatedPayload(grant.sub, sorted(grant.can), authentication.seconds_left(grant), rooms)
+        connection.say(Authenticated(id=UNSET if request_id is None else request_id, payload=payload))
+        if connection.session is not None:
+            self._tell_forbidden(connection, _confine(connection, connection.session, connection.session.replay.last))
+
+    def _tell_forbidden(self, connection: Connection, rooms: Iterable[RoomId]) -> None:
+        for room in rooms:
+            connection.say(error_message(forbidden(room, None)))
+
+    def _pong(self, connection: Connection, request: Ping, _frame: bytes) -> None:
+        connection.send(PONG if request.id is None else encode(Pong(id=request.id)), b"")
+
+    def _update(self, connection: Connection, request: Update, frame: bytes) -> None:
+        session = self._session(connection, request.room)
+        membership = session.rooms.membership(request.room)
+        connection.limits.update(connection.now())
+        connection.costs.charge_delivery(self._node.audience_size(request.room, self.kind), len(frame))
+        connection.run(membership.moderate(request), request)
+
+    def _moderate(self, connection: Connection, request: Moderation, _frame: bytes) -> None:
+        connection.identity.expect_moderator()
+        connection.identity.expect_room(request.room)
+        session = self._session(connection, request.room)
+        connection.run(session.rooms.membership(request.room).moderate(request), request)
+
+    def _address(self, connection: Connection) -> str:
+        """Return the address for bans; empty if the operator does not allow them."""
+        return group_of(connection.address) if self._ban_addresses else ""
+
+    def _session(self, connection: Connection, room: RoomId) -> Session:
+        """Return the session of a client that is to be in a room. Raises `NotInRoom` if it has none."""
+        if connection.session is None:
+            raise NotInRoom(f"You are not in room {shown(room)}; join it first.")
+        return connection.session
+
+    def _open_session(self, connection: Connection, owner: str) -> Session:
+        """Return the session of a connection, a new one if it has none."""
+        self._connections.spoke(connection)
+        if connection.session is None:
+            connection.session = self._sessions.open(self.kind, owner, connection)
+        return connection.session
+
+    def _expect_may_join(self, connection: Connection, session: Session, room: RoomId) -> None:
+        """Raise `RateLimited`, `AlreadyInRoom`, `TooManyRooms` or `Unavailable` if a room cannot be joined."""
+        connection.limits.join(connection.now())
+        self._connections.joins(connection)
+        session.rooms.check_join(room)
+        if self._connections.stopping:
+            raise Unavailable("This server process is stopping; reconnect, which leads to another, and join there.")
+
+    async def _find_session(
+        self, connection: Connection, token: str, owner: str, received: int, offsets: Mapping[RoomId, str]
+    ) -> Session | None:
+        """Return the session of a resume token, of this node or moved here from another.
+
+        Raises `RateLimited` if earlier joins and comebacks are not made up for, and `Kicked` or `RoomClosed` if
+        moderators removed the session from all its rooms.
+        """
+        connection.limits.expect_joins(0, connection.now())
+        session = self._sessions.find(token, self.kind, owner)
+        if session is not None:
+            self._count_comeback(connection, session, session.generation - 1)
+            return session
+        session = await self._sessions.resume(token, self.kind, owner, received, offsets, connection.charged_to)
+        if session is not None:  # it has moved here, which began its next generation
+            self._count_comeback(connection, session, session.generation - 2)
+        return session
+
+    def _count_comeback(self, connection: Connection, session: Session, earlier: int) -> None:
+        """Count a join for each room of a session that was resumed several times before."""
+        if earlier >= FREE_COMEBACKS:
+            connection.limits.joined(len(session.rooms), connection.now())
+
+    def _resume(self, connection: Connection, session: Session | None, received: int) -> None:
+        """Attach a session to a connection that is open and has none, unless the session has ended meanwhile."""
+        if session is not None and not session.ended and connection.session is None and not connection.closed:
+            left = _confine(connection, session, received)
+            connection.session = session
+            connection.complete = session.attach(connection, received, self._address(connection))
+            connection.resumed = True
+            connection.returns = set(session.rooms)
+            if self.kind is Kind.PEER:  # others were told that it was away, and are told that it is back
+                connection.costs.charge_reply(0, 2 * sum(map(self._node.watchers, session.rooms)))
+            self._tell_forbidden(connection, left)
+
+    def _greeting(self, connection: Connection, session: Session, request_id: RequestId | None) -> Greeting:
+        token = self._sessions.token(session)
+        return Greeting(request_id, self._ice_servers, token, connection.resumed, connection.complete, self._terms)
+
+    def _greeted(self, connection: Connection, session: Session) -> None:
+        """Note that the client was sent its next resume token: the pong will say that it has it."""
+        session.token_sent()
+        if connection.session is session:
+            connection.ping()
+
+
+def _confine(connection: Connection, session: Session, received: int) -> list[RoomId]:
+    """Confine a session to the rooms that the client's token allows; return those that it does not."""
+    grant = connection.identity.grant
+    return [] if grant is None or grant.rooms is None else session.confine(grant.lets_into, received)

@@ -1,0 +1,108 @@
+"""/ws/signaling/: peers, and the signals that they relay to each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcp_actors.auth.grants import Permission
+from mcp_actors.endpoints.endpoint import Endpoint
+from mcp_actors.protocol.events import Kind
+from mcp_actors.protocol.identifiers import PeerId
+from mcp_actors.protocol.messages import Answer, IceCandidate, Join, Leave, Offer, Signal, Targeted
+
+if TYPE_CHECKING:
+    from mcp_actors.connection.connection import Connection, Handler
+    from mcp_actors.protocol.identifiers import RoomId
+    from mcp_actors.protocol.messages import Request
+    from mcp_actors.sessions import Greeting, Session
+
+
+class SignalingEndpoint(Endpoint):
+    """Requests of peers. A peer has an id of its own in each of its rooms."""
+
+    permission = Permission.SIGNAL
+    kind = Kind.PEER
+
+    def _handlers(self) -> dict[type[Request], Handler]:
+        return {
+            IceCandidate: self._relay,
+            Offer: self._relay,
+            Answer: self._relay,
+            Signal: self._relay,
+            Join: self._join,
+            Leave: self._leave,
+        }
+
+    def _relay(self, connection: Connection, request: Targeted, frame: bytes) -> None:
+        if not connection.identity.may_send:
+            raise connection.identity.refusal()
+        session = self._session(connection, request.room)
+        backlog = session.rooms.membership(request.room).relay(request, frame)
+        if session.rooms.joining:
+            session.kept.wait(len(frame))
+        if backlog is not None:
+            connection.pause_until(backlog)
+
+    def _leave(self, connection: Connection, request: Leave, _frame: bytes) -> None:
+        session = self._session(connection, request.room)
+        connection.run(session.leave(request.room, request.id), request)
+
+    def _join(self, connection: Connection, request: Join, _frame: bytes) -> None:
+        peer = PeerId(connection.identity.resolve(request.given.peer_id, "payload.peer_id"))
+        connection.identity.expect_room(request.room)
+        if request.given.resume and connection.session is None:
+            connection.run(self._come_back(connection, request, peer), request, pause=True)
+        else:
+            self._enter(connection, request, peer)
+
+    async def _come_back(self, connection: Connection, request: Join, peer: PeerId) -> None:
+        """Resume the session of the client, if it has one, then join or return to the room."""
+        payload, owner = request.given, connection.identity.session_owner("")
+        session = await self._find_session(
+            connection, payload.resume or "", owner, payload.received or 0, payload.offsets
+        )
+        if session is not None and not session.rooms.may_be(request.room, peer):
+            session = None
+        self._resume(connection, session, payload.received or 0)
+        if not connection.closed:  # for lack of room for what waited in the session
+            self._enter(connection, request, peer)
+
+    def _enter(self, connection: Connection, request: Join, peer: PeerId) -> None:
+        room, payload, identity = request.room, request.given, connection.identity
+        session = self._open_session(connection, identity.session_owner(""))
+        if payload.resume:
+            session.rooms.check_return(room)
+        greeting = self._greeting(connection, session, request.id)
+        if payload.resume and self._may_return(connection, session, room, peer, payload.resume):
+            self._count_return(connection, room)
+            connection.run(self._return(connection, session, room, greeting), request)
+            return
+        self._expect_may_join(connection, session, room)
+        membership = self._node.membership(
+            room,
+            Kind.PEER,
+            peer,
+            payload.metadata or {},
+            session=session.id,
+            verified=identity.verified,
+            address=self._address(connection),
+        )
+        greeting = greeting._replace(resumed=False, complete=False)
+        entered = membership.enter(session, presence=bool(payload.presence), moderator=identity.may_moderate)
+        connection.run(session.join(room, membership, entered, greeting), request)
+
+    def _may_return(self, connection: Connection, session: Session, room: RoomId, peer: PeerId, token: str) -> bool:
+        """Whether a client that has come back with its session asks for a room of that session."""
+        is_back = connection.resumed and room in session.rooms and session.rooms.may_be(room, peer)
+        return is_back and self._sessions.is_token_of(token, session)
+
+    def _count_return(self, connection: Connection, room: RoomId) -> None:
+        """Count a join for the roster of a room, but not the first time after a comeback. Raises `RateLimited`."""
+        if connection.returns and room in connection.returns:
+            connection.returns.discard(room)
+        else:
+            connection.limits.join(connection.now())
+
+    async def _return(self, connection: Connection, session: Session, room: RoomId, greeting: Greeting) -> None:
+        await session.rejoin(room, greeting)
+        self._greeted(connection, session)

@@ -1,0 +1,24 @@
+"""Names and addresses of this machine."""
+
+import ipaddress
+
+
+def plain_host(name: str) -> str:
+    """A host as sockets take it: IPv6 without brackets, and an IPv4 address that is written as IPv6 as IPv4."""
+    bare = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+    try:
+        mapped = getattr(ipaddress.ip_address(bare), "ipv4_mapped", None)
+    except ValueError:
+        return bare
+    return bare if mapped is None else str(mapped)
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host name or address means this machine."""
+    host = plain_host(name).lower().removesuffix(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

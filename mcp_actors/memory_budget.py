@@ -1,0 +1,211 @@
+"""The memory that clients make this process and its kernel keep: counted by address and in all, and bounded.
+
+Counting is cheap: each holder adds what it keeps in full, although a body may be shared by many. Only when a count
+exceeds its limit, the exact bytes are measured, in which a shared body is split among those that keep it. If these
+exceed the limit, too, the heaviest holder of the heaviest address pays first, until an eighth of the limit is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from heapq import heapify, heappop, heapreplace
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+log = structlog.get_logger("mcp_actors.memory")
+
+UNLIMITED = 2**62
+
+MESSAGE_OVERHEAD = 160
+"""Bytes that Python takes for a kept message beside its text: a tuple, two headers, and a place in a list."""
+
+COMMON = 65_536
+"""A client that keeps up with its messages keeps less. It pays only if nobody keeps more."""
+
+CHECK_EVERY = 0.05
+"""Seconds between checks of the limits."""
+
+MAX_EFFORT = 0.05
+"""The part of the time that checks may take, at most; they become less frequent when they take long."""
+
+LOG_EVERY = 10.0
+"""Seconds between two warnings, at least."""
+
+
+class Holder(Protocol):
+    """Keeps messages for a client, or bytes in buffers."""
+
+    def kept_bodies(self) -> Iterable[bytes]:
+        """Count what is kept now, and return the bodies of kept messages, which other holders may keep, too."""
+
+    def pay(self) -> None:
+        """Free what is kept, at the expense of the client. It may be called again."""
+
+
+class Account:
+    """The bytes that one holder keeps. `address`: the address that is charged for them. Close it with its holder."""
+
+    __slots__ = ("_budget", "address", "holder", "size")
+
+    def __init__(self, budget: MemoryBudget, address: str, holder: Holder) -> None:
+        self.address = address
+        self.holder: Holder | None = holder
+        self.size = 0
+        self._budget = budget
+
+    def add(self, size: int) -> None:
+        """Count more bytes, or fewer if it is negative."""
+        if size and self.holder is not None:
+            before, self.size = self.size, self.size + size
+            self._budget.changed(self, before)
+
+    def set(self, size: int) -> None:
+        """Count so many bytes in all."""
+        self.add(size - self.size)
+
+    def close(self) -> None:
+        """Count nothing any more."""
+        self.set(0)
+        self.holder = None  # they refer to each other
+
+    def move(self, address: str) -> None:
+        """Charge another address from now on."""
+        if address != self.address:
+            size = self.size
+            self.set(0)
+            self.address = address
+            self.set(size)
+
+
+class _Address:
+    """The accounts of one address that are not empty."""
+
+    __slots__ = ("accounts", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.accounts: dict[Account, None] = {}
+
+
+class MemoryBudget:
+    """The bytes that all holders keep, at most `limit`, and those of one address at most `share`. 0 is no limit."""
+
+    def __init__(self, limit: int = 0, share: int = 0) -> None:
+        self.size = 0
+        """Bytes that are kept, with shared bodies counted in full for each holder."""
+        self._limit = limit or UNLIMITED
+        self._share = share or UNLIMITED
+        self._addresses: dict[str, _Address] = {}
+        self._over: set[str] = set()
+        self._logged = -LOG_EVERY
+
+    @property
+    def holders(self) -> int:
+        """The number of holders that keep anything."""
+        return sum(len(one.accounts) for one in self._addresses.values())
+
+    def account(self, address: str, holder: Holder) -> Account:
+        """Return an empty account, which costs nothing until something is added."""
+        return Account(self, address, holder)
+
+    def size_of(self, address: str) -> int:
+        """Return the bytes that are kept for an address."""
+        found = self._addresses.get(address)
+        return 0 if found is None else found.size
+
+    def changed(self, account: Account, before: int) -> None:
+        """Follow an account that had another size `before`."""
+        one = self._addresses.get(account.address)
+        if one is None:
+            one = self._addresses[account.address] = _Address()
+        grown = account.size - before
+        one.size += grown
+        self.size += grown
+        if one.size > self._share:
+            self._over.add(account.address)
+        if not before:
+            one.accounts[account] = None
+        elif not account.size:
+            del one.accounts[account]
+            if not one.accounts:
+                del self._addresses[account.address]
+
+    async def run(self) -> None:
+        """Check the limits again and again, for ever."""
+        while True:
+            began = monotonic()
+            paid = self.check()
+            if paid and began >= self._logged + LOG_EVERY:
+                self._logged = began
+                log.warning("memory limit reached", paid=paid, bytes=self.size)
+            await asyncio.sleep(max(CHECK_EVERY, (monotonic() - began) / MAX_EFFORT))
+
+    def check(self) -> int:
+        """Let holders pay until no limit is exceeded; return how many had to."""
+        paid = 0
+        for key in tuple(self._over):
+            one = self._addresses.get(key)
+            if one is None or one.size <= self._share:
+                self._over.discard(key)
+            else:
+                paid += _collect(tuple(one.accounts), self._share)
+        if self.size > self._limit:
+            paid += _collect(tuple(self._accounts()), self._limit)
+        return paid
+
+    def _accounts(self) -> Iterator[Account]:
+        for one in self._addresses.values():
+            yield from one.accounts
+
+
+def _collect(accounts: tuple[Account, ...], limit: int) -> int:
+    """Let holders pay if they keep more than a limit; return how many had to."""
+    sizes = measure(accounts)
+    excess, paid = sum(sizes.values()) - limit, 0
+    if excess <= 0:
+        return 0
+    excess += limit / 8
+    heavy = {account: size for account, size in sizes.items() if size > COMMON}
+    common = {account: size for account, size in sizes.items() if size <= COMMON}
+    for group in (heavy, common):
+        for account in heaviest_first(group):
+            if excess <= 0:
+                return paid
+            excess -= sizes[account]
+            if account.holder is not None:  # else it was closed by another that paid
+                account.holder.pay()
+                paid += 1
+    return paid
+
+
+def measure(accounts: Iterable[Account]) -> dict[Account, float]:
+    """Return the bytes of each account, with each shared body split among those of them that keep it."""
+    kept = {one: [] if one.holder is None else list(one.holder.kept_bodies()) for one in accounts}
+    keepers = Counter(id(body) for bodies in kept.values() for body in bodies)
+    return {
+        account: max(0.0, account.size - sum(len(body) * (1 - 1 / keepers[id(body)]) for body in bodies))
+        for account, bodies in kept.items()
+    }
+
+
+def heaviest_first(sizes: dict[Account, float]) -> Iterator[Account]:
+    """Yield accounts: each time the heaviest of the address that is the heaviest without those before."""
+    by_address: dict[str, list[Account]] = {}
+    for account in sorted(sizes, key=sizes.__getitem__):
+        by_address.setdefault(account.address, []).append(account)
+    heap = [(-sum(sizes[one] for one in accounts), key) for key, accounts in by_address.items()]
+    heapify(heap)
+    while heap:
+        weight, key = heap[0]
+        account = by_address[key].pop()
+        yield account
+        if by_address[key]:
+            heapreplace(heap, (weight + sizes[account], key))
+        else:
+            heappop(heap)

@@ -1,0 +1,229 @@
+"""The server process: listening sockets, TLS, signals, and the greeting."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import os
+import signal
+import socket
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+from tornado.httputil import HTTPHeaders
+from tornado.netutil import bind_sockets
+
+from mcp_actors import __version__
+from mcp_actors.adapters.tornado.http_server import HttpServer, ListeningSocket
+from mcp_actors.adapters.tornado.origin_policy import OriginPolicy
+from mcp_actors.adapters.tornado.proxy_headers import TrustedProxies
+from mcp_actors.adapters.tornado.request_limits import RequestLimits
+from mcp_actors.adapters.tornado.web_app import refusal
+from mcp_actors.app import App, StartError, banner
+from mcp_actors.background import BackgroundTasks
+from mcp_actors.loopback import is_loopback, plain_host
+from mcp_actors.tls import Certificate, TlsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from ssl import SSLContext
+
+    from mcp_actors.settings import Settings
+
+log = structlog.get_logger("mcp_actors")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+GC_THRESHOLD = 20_000
+"""New objects that trigger the garbage collector.
+
+Messages leave no cycles behind, but rooms and connections are many objects that stay. With Python's default of 700,
+creating a room among 50,000 took 160 us of CPU, with this it took 70.
+"""
+
+
+class Terminal:
+    """The terminal from which this process was started, if there is one.
+
+    SIGHUP means that it was closed, which ends the process as Ctrl-C does. Otherwise an operator wants a reload.
+    """
+
+    def __init__(self) -> None:
+        self._was_there = self._is_there()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was there when this object was made, and is not any more."""
+        return self._was_there and not self._is_there()
+
+    @staticmethod
+    def _is_there() -> bool:
+        return os.isatty(0)
+
+
+def tune_gc() -> None:
+    """Keep the garbage collector from traversing all rooms again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 5, 100)
+
+
+def listen(host: str, port: int, *, shared: bool = False, buffer: int = 0) -> list[ListeningSocket]:
+    """Listen on every address of a host. Raises `StartError`.
+
+    `shared` lets other processes do so too. `buffer`: bytes that the kernel buffers for each connection, in each
+    direction; 0 leaves that to the system.
+    """
+    try:
+        bound = bind_sockets(port, plain_host(host), backlog=1024, reuse_port=shared)
+    except (OSError, UnicodeError) as error:
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            hint = f"Is another server running there? Choose another port: --port {port + 1}, or PORT=."
+        else:
+            hint = "Choose another address with --host, such as localhost or 0.0.0.0, or another port with --port."
+        problem = getattr(error, "strerror", None) or error
+        raise StartError(f"Cannot listen on {host} port {port}: {problem}. {hint}") from None
+    for one in bound if buffer else ():
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)  # accepted connections inherit it
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    return [ListeningSocket.of(one) for one in bound]
+
+
+class Server:
+    """An `App` behind listening sockets of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.app = App(settings)
+        self._settings = settings
+        http = settings.http
+        self._certificate = Certificate(http.tls_cert_file, http.tls_key_file) if http.tls_cert_file else None
+        self.http_server = self._http_server()
+        self._sockets: list[ListeningSocket] = []
+        self._background = BackgroundTasks()
+        self._stop_requested = asyncio.Event()
+        self._terminal = Terminal()
+
+    @property
+    def port(self) -> int:
+        """The bound port: the configured one, or the one that the system chose for 0."""
+        return int(self._sockets[0].getsockname()[1])
+
+    async def start(self) -> None:
+        """Start the application, then listen. Raises `StartError`."""
+        settings = self._settings.server
+        await self.app.start()
+        try:
+            self._sockets = listen(
+                settings.host,
+                settings.port,
+                shared=settings.processes > 1,
+                buffer=self._settings.connections.max_socket_buffer_bytes,
+            )
+        except StartError:
+            await self.app.stop()
+            raise
+        self.http_server.add_sockets(self._sockets)
+        if self._certificate is not None:
+            certificate = self._certificate
+            self._background.start(lambda: certificate.follow(self._use_certificate), "certificate reload")
+        log.info("listening", host=settings.host, port=self.port, node=self.app.node.id, version=__version__)
+        if not is_loopback(settings.host) and not self._settings.http.allowed_hosts:
+            log.warning("reachable under any host name; set MCP_ACTORS_ALLOWED_HOSTS", host=settings.host)
+
+    async def stop(self) -> None:
+        """Stop the application, then stop listening: until then load balancers are told that it is not ready.
+
+        Each step is taken even if an earlier one fails.
+        """
+        count = len(self.app.connections)
+        async with AsyncExitStack() as steps:  # in reverse order
+            steps.push_async_callback(self.http_server.close_all_connections)
+            steps.callback(self.http_server.stop)
+            steps.push_async_callback(self._background.stop)
+            steps.push_async_callback(self.app.stop)
+        log.info("stopped", connections=count)
+
+    def request_stop(self) -> None:
+        """Make `run` stop the server, as a signal does."""
+        self._stop_requested.set()
+
+    def reload(self) -> None:
+        """Load the certificate again. Key files are read when they change, and other settings need a restart."""
+        log.info("reloading")
+        if self._certificate is not None:
+            self._certificate.reload(self._use_certificate)
+
+    def _hang_up(self) -> None:
+        if self._terminal.is_closed:
+            self.request_stop()
+        else:
+            self.reload()
+
+    async def run(self, announce: Callable[[str], None], *, supervised: bool = False) -> None:
+        """Start, announce the addresses, serve until SIGINT or SIGTERM, and stop; SIGHUP reloads.
+
+        A second signal ends the process at once, unless it is `supervised`: then its parent decides, because the first
+        signal may come after the parent has already asked it to stop.
+        """
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self.request_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        await self.start()
+        tune_gc()
+        announce(self._greeting())
+        await self._stop_requested.wait()
+        for number in () if supervised else SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        await self.stop()
+
+    def _http_server(self) -> HttpServer:
+        http = self._settings.http
+        try:
+            tls = None if self._certificate is None else self._certificate.load()
+        except TlsError as error:
+            raise StartError(str(error)) from None
+        return HttpServer(
+            self.app.web,
+            max_handshakes=http.max_handshakes,
+            max_address_handshakes=http.max_address_handshakes,
+            request_limits=RequestLimits(
+                http.max_headers,
+                partial(refusal, banner=banner(http)),
+                lambda address: self.app.addresses.request_wait(address, asyncio.get_running_loop().time()),
+            ),
+            trusted_proxies=TrustedProxies(http.trusted_proxies, http.proxy_header),
+            ssl_options=tls,
+            max_header_size=http.max_request_bytes,
+            max_body_size=http.max_request_bytes,
+            idle_connection_timeout=http.request_timeout,
+            body_timeout=http.request_timeout,
+        )
+
+    def _use_certificate(self, context: SSLContext) -> None:
+        self.http_server.ssl_options = context
+
+    def _name(self) -> str:
+        """A host name under which this server answers."""
+        server, http = self._settings.server, self._settings.http
+        host = plain_host(server.host)
+        if host in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+            host = socket.gethostname()
+        policy = OriginPolicy(http.allowed_hosts, (), loopback=is_loopback(server.host))
+        headers = HTTPHeaders({"Host": f"[{host}]" if ":" in host else host})
+        return host if policy.refusal(headers) is None else http.allowed_hosts[0].removeprefix(".")
+
+    def _greeting(self) -> str:
+        host = self._name()
+        where = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        s = "" if self._certificate is None else "s"
+        return (
+            f"mcp_actors {__version__} is serving. Stop it with Ctrl-C.\n"
+            f"  demo call   http{s}://{where}/               open it in two tabs\n"
+            f"  signaling   ws{s}://{where}/ws/signaling/   for WebRTC peers\n"
+            f"  messages    ws{s}://{where}/ws/mcp/         for users of the same rooms"
+        )

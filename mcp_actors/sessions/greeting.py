@@ -1,0 +1,61 @@
+"""The reply to a join: composed from what the room says and from what the endpoint and the session know."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import UNSET
+
+from mcp_actors.protocol import messages as wire
+from mcp_actors.protocol.codec import JSON
+from mcp_actors.protocol.events import Kind
+from mcp_actors.protocol.identifiers import PeerId, RequestId
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mcp_actors.protocol.identifiers import RoomId
+    from mcp_actors.protocol.outgoing import Outgoing
+    from mcp_actors.room.effects import Welcome
+    from mcp_actors.sessions.ports import ClientCosts
+
+
+class Greeting(NamedTuple):
+    """The part of the reply to a join that the room does not know: request id, ICE servers, session, and `terms`.
+
+    `resume` is the token to come back with, empty if there is none. `resumed`: the client came back; `complete`: it has
+    missed nothing. `terms` are fields that are the same for every client: its heartbeat and its limits.
+    """
+
+    request_id: RequestId | None = None
+    ice_servers: Sequence[dict[str, Any]] = ()
+    resume: str = ""
+    resumed: bool = False
+    complete: bool = False
+    terms: Mapping[str, Any] = MappingProxyType({})
+
+    def fields(self) -> dict[str, Any]:
+        """The fields about the session and the connection."""
+        if not self.resume:
+            return dict(self.terms)
+        found: dict[str, Any] = {**self.terms, "resume": self.resume, "resumed": self.resumed}
+        return found | {"complete": self.complete} if self.resumed else found
+
+
+def charge_join(costs: ClientCosts, reply: Outgoing, welcome: Welcome) -> None:
+    """Charge the bytes of the reply to a join, and each member: its entry there, and that it is told of the join."""
+    costs.charge_reply(len(reply.encoded(JSON)[1]), len(welcome.peers) + len(welcome.users))
+
+
+def join_reply(kind: Kind, room: RoomId, welcome: Welcome, greeting: Greeting) -> wire.ServerMessage:
+    """`joined` for a peer, `room-joined` for a user."""
+    request_id = UNSET if greeting.request_id is None else greeting.request_id
+    locked = welcome.locked or UNSET
+    if kind is Kind.USER:
+        payload = wire.RoomJoinedPayload(welcome.users, welcome.peers, locked)
+        return wire.RoomJoined(room=room, id=request_id, payload=payload)
+    ice_servers, fields = list(greeting.ice_servers), greeting.fields()
+    peer = PeerId(welcome.member_id)
+    joined = wire.JoinedPayload(peer, welcome.order, welcome.peers, ice_servers, locked=locked, **fields)
+    return wire.Joined(room=room, id=request_id, payload=joined)

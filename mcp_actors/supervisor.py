@@ -1,0 +1,386 @@
+"""Several worker processes on one port: a parent process starts them, restarts them and stops them; it serves nothing.
+
+Workers are forked before there is an event loop or a thread, so all have the same settings and run the same code, even
+one that is restarted weeks later. A pipe connects the parent with each worker. Through it a worker reports that it
+serves, or why it cannot, and again and again that its event loop turns: a worker that is silent for too long is killed
+and started again. End of file means that it died. To a worker, a message or the end of file means that it must
+stop: the parent said so, or died. So no worker outlives its parent by more than its drain, and a signal that reaches
+workers and parent alike, as Ctrl-C and service managers send it, does not count twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import select
+import signal
+import socket
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+from msgspec.structs import replace
+
+from mcp_actors.app import StartError
+from mcp_actors.background import BackgroundTasks
+from mcp_actors.server import SIGNALS, Server, Terminal, listen, tune_gc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import ForkProcess
+
+    from mcp_actors.settings import Settings
+
+log = structlog.get_logger("mcp_actors")
+
+MIN_DELAY, MAX_DELAY = 0.1, 10.0
+"""Seconds before a worker that died is restarted; each death doubles them."""
+
+STEADY = 10.0
+"""Seconds of service after which a death counts as the first one again."""
+
+STOP_TIMEOUT = 10.0
+"""Seconds that workers have to stop when another cannot start, in addition to their drain."""
+
+CHECKS = 5
+"""Checks for a report per worker time-out: a worker that was silent between so many in a row hangs. They are counted
+rather than timed, so that no worker is killed when a machine continues that was suspended."""
+
+FAILURE, KILLED = 1, 128
+"""Exit statuses: of a worker that cannot start; of a process ended by a signal, whose number is added."""
+
+_fork = multiprocessing.get_context("fork")
+
+
+class Serving(NamedTuple):
+    """A worker serves."""
+
+    greeting: str
+
+
+class Failed(NamedTuple):
+    """A worker ends."""
+
+    why: str
+
+
+class Alive(NamedTuple):
+    """The event loop of a worker turns."""
+
+
+class Parent:
+    """The parent process, as its worker `number` sees it."""
+
+    def __init__(self, pipe: Connection, number: int) -> None:
+        self.number = number
+        self._pipe = pipe
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when the worker must stop."""
+        return self._pipe.fileno()
+
+    def tell(self, report: Serving | Failed | Alive) -> None:
+        """Report to the parent."""
+        with suppress(OSError):  # the parent is gone, which the worker notices by itself
+            self._pipe.send(report)
+
+    async def keep_telling(self, interval: float) -> None:
+        """Report every `interval` seconds that the event loop turns, unless the parent does not read."""
+        writable = select.poll()
+        writable.register(self._pipe, select.POLLOUT)
+        while True:
+            if writable.poll(0):
+                self.tell(Alive())
+            await asyncio.sleep(interval)
+
+
+@dataclass(slots=True)
+class _Worker:
+    number: int
+    process: ForkProcess | None = None
+    pipe: Connection | None = None
+    served_since: float | None = None
+    silent_checks: int | None = None
+    failure: str = ""
+    delay: float = 0.0
+    start_at: float | None = 0.0
+
+
+class Supervisor:
+    """Keeps `count` workers running `task`, which gets its parent and returns an exit status.
+
+    `announce` gets the greeting of a worker once all serve; `complain` gets the reason why a worker could not start.
+    Workers close the parent's `private` sockets. If one cannot start, the others have `stop_timeout` seconds to stop. A
+    worker is killed if it has begun to report and then is silent for `worker_timeout` seconds; 0 turns that off.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        task: Callable[[Parent], int],
+        *,
+        announce: Callable[[str], None],
+        complain: Callable[[str], None],
+        private: Iterable[socket.socket] = (),
+        stop_timeout: float = STOP_TIMEOUT,
+        worker_timeout: float = 0.0,
+    ) -> None:
+        self._workers = [_Worker(number) for number in range(1, count + 1)]
+        self._task = task
+        self._announce = announce
+        self._complain = complain
+        self._private = tuple(private)
+        self._stop_timeout = stop_timeout
+        self._worker_timeout = worker_timeout
+        self._check_at = time.monotonic() + worker_timeout / CHECKS if worker_timeout else None
+        self._terminal = Terminal()
+        self._announced = False
+        self._stopping = False
+        self._kill_at: float | None = None
+        self._status = 0
+        self._signals, self._wakeup = socket.socketpair()
+
+    def run(self) -> int:
+        """Run the workers until SIGINT or SIGTERM; return the exit status.
+
+        It is 0 after a signal, 128 plus its number after a second one, which kills the workers, or that of a worker
+        that could not start before all served.
+        """
+        self._signals.setblocking(False)
+        self._wakeup.setblocking(False)
+        signal.set_wakeup_fd(self._wakeup.fileno())
+        former = {number: signal.signal(number, lambda *_: None) for number in (*SIGNALS, signal.SIGHUP)}
+        try:
+            while not self._stopping or any(worker.pipe for worker in self._workers):
+                self._run_once()
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in former.items():
+                signal.signal(number, handler)
+            self._signals.close()
+            self._wakeup.close()
+        return self._status
+
+    def _run_once(self) -> None:
+        for worker in self._workers:
+            if not self._stopping and worker.start_at is not None and worker.start_at <= time.monotonic():
+                self._start(worker)
+        pipes = {worker.pipe: worker for worker in self._workers if worker.pipe is not None}
+        ready = wait([self._signals, *pipes], self._timeout())
+        if self._signals in ready:
+            self._handle_signals(self._signals.recv(64))
+        for pipe in pipes.keys() & set(ready):
+            self._receive(pipes[pipe], pipe)
+        if self._kill_at is not None and time.monotonic() >= self._kill_at:
+            self._kill()
+        if self._check_at is not None and time.monotonic() >= self._check_at:
+            self._check_at = time.monotonic() + self._worker_timeout / CHECKS
+            for worker in self._workers:
+                self._check(worker)
+
+    def _check(self, worker: _Worker) -> None:
+        """Kill a worker that hangs; its death is handled like any other."""
+        if worker.silent_checks is None or worker.pipe is None or worker.process is None:
+            return
+        worker.silent_checks += 1
+        if worker.silent_checks > CHECKS:
+            log.warning("worker hangs, killing it", process=worker.number, silent_seconds=self._worker_timeout)
+            worker.silent_checks = None
+            worker.process.kill()
+
+    def _timeout(self) -> float | None:
+        times = [worker.start_at for worker in self._workers if worker.start_at is not None and not self._stopping]
+        times += [when for when in (self._kill_at, self._check_at) if when is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _start(self, worker: _Worker) -> None:
+        ours, theirs = _fork.Pipe()
+        worker.start_at, worker.served_since, worker.silent_checks, worker.failure = None, None, None, ""
+        worker.process = _fork.Process(target=self._be_worker, args=(worker.number, theirs, ours))
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the worker has its own handlers
+        try:
+            worker.process.start()
+            worker.pipe = ours
+        except OSError as error:
+            ours.close()
+            worker.failure = f"Cannot start a process: {error.strerror}."
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        theirs.close()
+        if worker.pipe is None:
+            self._handle_death(worker, FAILURE)
+
+    def _be_worker(self, number: int, own_end: Connection, parents_end: Connection) -> None:
+        """Run the task in the worker process, and exit with its status."""
+        parent, status = Parent(own_end, number), FAILURE
+        try:
+            signal.set_wakeup_fd(-1)
+            for each in SIGNALS:
+                signal.signal(each, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server handles it
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            for private in (self._signals, self._wakeup, *self._private):
+                private.close()
+            for pipe in (parents_end, *(worker.pipe for worker in self._workers if worker.pipe is not None)):
+                pipe.close()
+            structlog.contextvars.bind_contextvars(process=number)
+            status = self._task(parent)
+        except BaseException:
+            parent.tell(Failed(traceback.format_exc().rstrip()))
+        raise SystemExit(status)
+
+    def _receive(self, worker: _Worker, pipe: Connection) -> None:
+        try:
+            report = pipe.recv()
+        except (EOFError, OSError):
+            pipe.close()
+            worker.pipe = None
+            if worker.process is not None:
+                worker.process.join()
+                self._handle_death(worker, worker.process.exitcode or 0)
+            return
+        worker.silent_checks = 0
+        if isinstance(report, Alive):
+            return
+        if isinstance(report, Failed):
+            worker.failure = report.why
+            return
+        worker.served_since = time.monotonic()
+        if not self._announced and all(each.served_since is not None for each in self._workers):
+            self._announced = True
+            self._announce(report.greeting)
+
+    def _handle_death(self, worker: _Worker, code: int) -> None:
+        """Restart a worker, or stop if it never served. `code`: its exit status, or a negative signal number."""
+        if self._stopping:
+            return
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        if not self._announced and worker.served_since is None:
+            self._status = KILLED - code if code < 0 else code or FAILURE
+            self._complain(worker.failure or f"Worker process {worker.number} died before it served: {how}.")
+            self._stop()
+            self._kill_at = time.monotonic() + self._stop_timeout
+            return
+        now = time.monotonic()
+        worker.delay = restart_delay(worker.delay, now - (worker.served_since or now))
+        worker.start_at = now + worker.delay
+        reason = {"reason": worker.failure} if worker.failure else {}
+        log.warning("worker died, restarting it", process=worker.number, how=how, delay=worker.delay, **reason)
+
+    def _handle_signals(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            if number == signal.SIGHUP and not self._terminal.is_closed:
+                self._forward(number)
+            elif not self._stopping:
+                self._stop()
+            else:
+                self._status = KILLED + number
+                self._kill()
+
+    def _forward(self, number: int) -> None:
+        for worker in self._workers:
+            if worker.pipe is not None and worker.process is not None and worker.process.pid is not None:
+                os.kill(worker.process.pid, number)  # it is not reaped yet, so the pid is its own
+
+    def _stop(self) -> None:
+        self._stopping = True
+        for worker in self._workers:
+            if worker.pipe is not None:
+                with suppress(OSError):  # it has just died
+                    worker.pipe.send("stop")
+
+    def _kill(self) -> None:
+        self._kill_at = None
+        for worker in self._workers:
+            if worker.pipe is not None and worker.process is not None:
+                worker.process.kill()
+
+
+def restart_delay(last: float, served: float) -> float:
+    """Return how long to wait before a restart, after the previous delay and `served` seconds of service."""
+    if not last or served >= STEADY:
+        return MIN_DELAY
+    return min(2 * last, MAX_DELAY)
+
+
+def serve(
+    settings: Settings,
+    run_loop: Callable[[Coroutine[object, object, None]], None],
+    *,
+    announce: Callable[[str], None],
+    complain: Callable[[str], None],
+) -> int:
+    """Serve with several workers until SIGINT or SIGTERM; return the exit status. Raises `StartError`."""
+    port, reserved = _reserve(settings.server.host, settings.server.port)
+    server = replace(settings.server, port=port)
+
+    def task(parent: Parent) -> int:
+        try:
+            run_loop(_serve_one(Server(replace(settings, server=server)), parent, server.worker_timeout / CHECKS))
+        except StartError as error:
+            parent.tell(Failed(str(error)))
+            return FAILURE
+        return 0
+
+    def greet(greeting: str) -> None:
+        announce(f"{greeting}\n  processes   {server.processes} on this port; a room spans them all")
+
+    timeout = server.drain_seconds + STOP_TIMEOUT
+    tune_gc()
+    try:
+        return Supervisor(
+            server.processes,
+            task,
+            announce=greet,
+            complain=complain,
+            private=reserved,
+            stop_timeout=timeout,
+            worker_timeout=server.worker_timeout,
+        ).run()
+    finally:
+        for each in reserved:
+            each.close()
+
+
+async def _serve_one(server: Server, parent: Parent, report_interval: float) -> None:
+    loop, background = asyncio.get_running_loop(), BackgroundTasks()
+    if report_interval:
+        background.start(lambda: parent.keep_telling(report_interval), "liveness")
+
+    def stop() -> None:
+        loop.remove_reader(parent)
+        server.request_stop()
+
+    loop.add_reader(parent, stop)
+    try:
+        await server.run(lambda greeting: parent.tell(Serving(greeting)), supervised=True)
+    finally:
+        loop.remove_reader(parent)
+        await background.stop()
+
+
+def _reserve(host: str, port: int) -> tuple[int, list[socket.socket]]:
+    """Reserve the port; return its number, which the system chooses for 0, and sockets that hold it without listening.
+
+    Workers listen with SO_REUSEPORT, which would silently share the port with another deployment that does so too;
+    hence the first attempt without. No connection comes to sockets that do not listen.
+    """
+    probes = listen(host, port)
+    addresses = [probe.getsockname() for probe in probes]
+    reserved = []
+    for probe, address in zip(probes, addresses, strict=True):
+        holder = socket.socket(probe.family, socket.SOCK_STREAM)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if probe.family == socket.AF_INET6:
+            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.close()
+        holder.bind(address)
+        reserved.append(holder)
+    return int(addresses[0][1]), reserved

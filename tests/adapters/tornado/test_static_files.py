@@ -1,0 +1,36 @@
+"""Static files by the paths of their URLs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from mcp_actors.adapters.tornado.static_files import read_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_files_are_found_by_the_path_of_their_url(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    for name in ("index.html", "app.js", "style.css", "favicon.svg", "data.bin", "more/index.html"):
+        (tmp_path / name).write_bytes(name.encode())
+        os.utime(tmp_path / name, (0, 86_400.5))
+    found = read_files(tmp_path)
+    assert {path: file.content.decode() for path, file in found.items()} == {
+        "/": "index.html",
+        "/index.html": "index.html",
+        "/app.js": "app.js",
+        "/style.css": "style.css",
+        "/favicon.svg": "favicon.svg",
+        "/data.bin": "data.bin",
+        "/more/": "more/index.html",
+        "/more/index.html": "more/index.html",
+    }
+    types = [found[path].content_type for path in ("/", "/app.js", "/style.css", "/favicon.svg", "/data.bin")]
+    assert types[0] == "text/html"
+    assert "javascript" in types[1]
+    assert types[2:] == ["text/css", "image/svg+xml", "application/octet-stream"]
+    assert found["/"].headers["Last-Modified"] == "Fri, 02 Jan 1970 00:00:00 GMT"
+    assert len({file.etag for file in found.values()}) == 6
+    assert all(file.etag.startswith('"') and file.etag.endswith('"') for file in found.values())

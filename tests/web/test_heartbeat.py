@@ -1,0 +1,162 @@
+"""The heartbeat of the browser client: a connection that is lost without a sign, and timers that fire late."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.server import Process
+from tests.web.conftest import serving
+from tests.web.network_path import NetworkPath
+from tests.web.pages import DEADLINE, PLAIN, wait_until
+from tests.web.scripted import ScriptedServer, joined, signalled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+    from tests.web.pages import OpenPage
+
+INTERVAL = 1.0
+SETTINGS = {"MCP_ACTORS_PING_INTERVAL": str(INTERVAL)}
+
+CREATE = """
+async () => {
+  const {Signaling} = await import("/signaling.js");
+  const url = `ws://${location.host}/ws/signaling/`;
+  Object.assign(globalThis, {log: [], sender: new Signaling(url), listener: new Signaling(url)});
+  for (const type of ["reconnecting", "rejoined", "close", "signal", "open"]) {
+    listener.addEventListener(type, ({detail}) => log.push(detail?.data ?? type));
+  }
+}
+"""
+JOIN_AS_LISTENER = "() => listener.join('r', 'listener').then(({order}) => order)"
+JOIN_AS_SENDER = "() => sender.join('r', 'sender').then(({order}) => order)"
+SEND_WHILE_STOPPED = """
+() => {
+  globalThis.fate = "pending";
+  sender.signal("listener", 1).then(({status}) => (fate = status), ({code}) => (fate = code));
+}
+"""
+SEND = "(data) => sender.signal('listener', data).then(({status}) => status)"
+
+JOIN = """
+async () => {
+  const {Signaling} = await import("/signaling.js");
+  globalThis.WebSocket = class extends WebSocket {
+    send(text) {
+      super.send(text);
+      if (text !== '{"type":"ping"}' || !globalThis.block) return;
+      for (const end = performance.now() + globalThis.block; performance.now() < end; );
+      globalThis.block = 0;
+    }
+  };
+  Object.assign(globalThis, {log: [], times: [], signaling: new Signaling(`ws://${location.host}/ws/scripted/`)});
+  for (const type of ["reconnecting", "rejoined", "close", "signal"]) {
+    signaling.addEventListener(type, ({detail}) => {
+      log.push(detail?.data ?? type);
+      times.push(performance.now());
+    });
+  }
+  await signaling.join("r", "me");
+}
+"""
+
+
+@pytest.fixture
+def open_plain(chromium: Browser) -> Iterator[Callable[[int], Page]]:
+    """Open a page without a client of its own, of the server at a port."""
+    context = chromium.new_context()
+    context.set_default_timeout(DEADLINE * 1000)
+
+    def open_it(port: int) -> Page:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{port}{PLAIN}")
+        page.evaluate(CREATE)
+        return page
+
+    yield open_it
+    context.close()
+
+
+@pytest.fixture
+def scripted(open_page: OpenPage) -> tuple[Page, ScriptedServer]:
+    """A page that has joined at a server with a heartbeat."""
+    server = ScriptedServer()
+    server.greeting = [joined(1, "token 1", resumed=False, ping_interval=INTERVAL)]
+    page = open_page(PLAIN, websockets=server.over)
+    page.evaluate(JOIN)
+    return page, server
+
+
+def test_a_client_that_only_listens_notices_a_frozen_path_and_resumes(
+    open_plain: Callable[[int], Page], tmp_path: Path
+) -> None:
+    with serving(tmp_path, SETTINGS) as port:
+        path = NetworkPath(port)
+        page, other = open_plain(path.port), open_plain(port)
+        assert page.evaluate(JOIN_AS_LISTENER) == 1
+        assert other.evaluate(JOIN_AS_SENDER) == 2
+        assert other.evaluate(SEND, "before") == "delivered"
+        page.wait_for_function("() => log.includes('before')")
+        path.freeze()
+        other.evaluate(SEND, "meanwhile")
+        page.wait_for_function("() => log.filter((entry) => entry === 'open').length === 2")
+        assert page.evaluate("log") == ["open", "before", "reconnecting", "meanwhile", "open"]
+        for each in (page, other):
+            each.goto("about:blank")
+        path.cut()
+
+
+def test_a_client_notices_that_the_server_stands_still_and_what_it_sent_arrives_later(
+    open_plain: Callable[[int], Page], tmp_path: Path
+) -> None:
+    with Process(tmp_path, "serve", "--host", "127.0.0.1", "--port", "0", **SETTINGS) as server:
+        port = server.wait_until_serving().port
+        page = open_plain(port)
+        assert page.evaluate(JOIN_AS_LISTENER) == 1
+        assert page.evaluate(JOIN_AS_SENDER) == 2
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            page.evaluate(SEND_WHILE_STOPPED)
+            page.wait_for_function("() => [sender.state, listener.state].join() === 'reconnecting,reconnecting'")
+            assert page.evaluate("fate") == "pending"
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        page.wait_for_function("() => fate !== 'pending' && listener.state === 'open'")
+        assert page.evaluate("fate") in ("delivered", "queued")
+        page.wait_for_function("() => log.includes(1)")
+        assert page.evaluate("log.filter((entry) => entry === 1).length") == 1
+        page.goto("about:blank")
+        assert server.stop() == 0
+
+
+def test_a_connection_without_an_answer_to_a_ping_is_given_up_after_two_intervals(
+    scripted: tuple[Page, ScriptedServer],
+) -> None:
+    page, server = scripted
+    wait_until(page, lambda: server.pings >= 2, "pings")
+    assert page.evaluate("log") == []
+    server.greeting = [joined(3, "token 2", resumed=True, complete=True, ping_interval=INTERVAL)]
+    server.answers_pings = False
+    server.send(**signalled(2))
+    page.wait_for_function("() => log.includes('reconnecting')")
+    server.answers_pings = True
+    page.wait_for_function("() => signaling.state === 'open'")
+    assert page.evaluate("log") == [2, "reconnecting"]
+    assert page.evaluate("(times[1] - times[0]) / 1000") >= 1.99 * INTERVAL
+
+
+def test_a_timer_that_fires_late_does_not_end_a_connection_that_works(scripted: tuple[Page, ScriptedServer]) -> None:
+    """The page is held up right after a ping: when it runs again, the answer and the timer are both due."""
+    page, server = scripted
+    page.evaluate(f"globalThis.block = {INTERVAL * 5000}")
+    page.wait_for_function("() => globalThis.block === 0")
+    so_far = server.pings
+    wait_until(page, lambda: server.pings >= so_far + 2, "more pings")
+    assert page.evaluate("[signaling.state, ...log]") == ["open"]
+    assert len(server.sockets) == 1
