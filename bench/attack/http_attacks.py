@@ -7,7 +7,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from bench.attack.attack import Attack
-from bench.attack.raw_client import HOST, RawClient, handshake_request
+from bench.attack.raw_client import RawClient, get_request, handshake_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,10 +37,6 @@ class HttpAttack(Attack):
             await asyncio.gather(reading, return_exceptions=True)
             client.close()
 
-    def _get(self, path: str, *more: str) -> bytes:
-        lines = (f"GET {path} HTTP/1.1", f"Host: {HOST}:{self._target.port}", *more, "", "")
-        return "\r\n".join(lines).encode("latin-1")
-
 
 class DeepPaths(HttpAttack):
     """Requests whose paths have thousands of segments."""
@@ -51,7 +47,7 @@ class DeepPaths(HttpAttack):
     def block(self) -> bytes:
         """See `HttpAttack`."""
         beginning = self._random.choice(("a/", "//a", "../", "%61/"))
-        return self._get("/" + beginning * (8000 // len(beginning))) * 2
+        return get_request(self._target.port, "/" + beginning * (8000 // len(beginning))) * 2
 
 
 class Requests(HttpAttack):
@@ -62,10 +58,10 @@ class Requests(HttpAttack):
 
     def block(self) -> bytes:
         """See `HttpAttack`."""
-        return self._get(self._random.choice(("/", "/app.js", "/healthz", "/nothing"))) * 20
+        return get_request(self._target.port, self._random.choice(("/", "/app.js", "/healthz", "/nothing"))) * 20
 
 
-class Visits(HttpAttack):
+class Visits(Attack):
     """One request on each of many connections."""
 
     name, about = "visits", "connections with one request each, as many as possible"
@@ -76,7 +72,7 @@ class Visits(HttpAttack):
         for _ in range(10):
             client = await RawClient.open(self._target)
             try:
-                await client.send(self._get("/healthz", "Connection: close"))
+                await client.send(get_request(self._target.port, "/healthz", "Connection: close"))
                 await client.receive()
             finally:
                 client.close()
@@ -114,17 +110,16 @@ class LogVolume(HttpAttack):
         return self._random.choice(tuple(self._wrong()))
 
     def _wrong(self) -> Iterator[bytes]:
+        port = self._target.port
         path = f"/?token={TOKEN}{'a' * 4000}"
         form = "Content-Type: application/x-www-form-urlencoded"
-        yield self._get(path, form, "Content-Length: 2000") + b"a=&" * 667
-        yield self._get(path, form, "Content-Encoding: x", "Content-Length: 3") + b"a=b"
-        yield self._get(path, "Content-Type: multipart/form-data; boundary=x", "Content-Length: 3") + b"--x"
-        yield self._get(path, "Transfer-Encoding: chunked") + b"1\r\na\r\n" * 500
-        yield self._get(path, f"X: {'y' * 4000}", "no header")
-        yield self._get(path).replace(b"GET", b"BREW")
-        yield self._get(path).replace(b"GET /", b"GET nonsense")
-        yield self._get(path).replace(b"Host: ", b"Host: evil.example, ")
-        yield handshake_request(self._target.port, f"Origin: http://{'a' * 4000}").replace(
-            b"/ HTTP", path.encode() + b" HTTP"
-        )
-        yield handshake_request(self._target.port) + b"\x81\xfe\x10\x00\0\0\0\0" + b"x" * 4096
+        yield get_request(port, path, form, "Content-Length: 2000") + b"a=&" * 667
+        yield get_request(port, path, form, "Content-Encoding: x", "Content-Length: 3") + b"a=b"
+        yield get_request(port, path, "Content-Type: multipart/form-data; boundary=x", "Content-Length: 3") + b"--x"
+        yield get_request(port, path, "Transfer-Encoding: chunked") + b"1\r\na\r\n" * 500
+        yield get_request(port, path, f"X: {'y' * 4000}", "no header")
+        yield get_request(port, path).replace(b"GET", b"BREW")
+        yield get_request(port, path).replace(b"GET /", b"GET nonsense")
+        yield get_request(port, path).replace(b"Host: ", b"Host: evil.example, ")
+        yield handshake_request(port, f"Origin: http://{'a' * 4000}").replace(b"/ HTTP", path.encode() + b" HTTP")
+        yield handshake_request(port) + b"\x81\xfe\x10\x00\0\0\0\0" + b"x" * 4096

@@ -42,18 +42,22 @@ def frame_header(length: int, first: int = FINAL | TEXT) -> bytes:
     return struct.pack("!BBQ4x", first, 0xFF, length)
 
 
+def get_request(port: int, path: str, *more: str) -> bytes:
+    """Build an HTTP request with extra header lines."""
+    return "\r\n".join((f"GET {path} HTTP/1.1", f"Host: {HOST}:{port}", *more, "", "")).encode("latin-1")
+
+
 def handshake_request(port: int, *more: str) -> bytes:
     """Build a WebSocket handshake request with extra header lines."""
-    lines = (
-        "GET /ws/signaling/ HTTP/1.1",
-        f"Host: {HOST}:{port}",
+    return get_request(
+        port,
+        "/ws/signaling/",
         "Connection: Upgrade",
         "Upgrade: websocket",
         "Sec-WebSocket-Version: 13",
         f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
         *more,
     )
-    return "\r\n".join((*lines, "", "")).encode()
 
 
 class Target:

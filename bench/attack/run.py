@@ -88,14 +88,16 @@ class _Run:
     async def run(self, names: Sequence[str], say: Callable[[str], None]) -> list[Verdict]:
         """Run the attacks, one after the other."""
         seconds, verdicts = self._options.seconds, []
-        await self._bystanders.join(f"{self._options.scheme}://{HOST}:{self._server.port}", self._tls)
-        await self._measure(seconds / 4)  # warm-up
-        before = rss_bytes(self._server.pid)
-        for name in names:
-            say(f"{name}: {ATTACKS[name].about}")
-            verdicts.append(await self._attack(name, before))
-            await self._bystanders.exchange(seconds / 10)
-        await self._bystanders.close()
+        try:
+            await self._bystanders.join(f"{self._options.scheme}://{HOST}:{self._server.port}", self._tls)
+            await self._measure(seconds / 4)  # warm-up
+            before = rss_bytes(self._server.pid)
+            for name in names:
+                say(f"{name}: {ATTACKS[name].about}")
+                verdicts.append(await self._attack(name, before))
+                await self._bystanders.exchange(seconds / 10)
+        finally:
+            await self._bystanders.close()
         return verdicts
 
     async def _attack(self, name: str, before: int) -> Verdict:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bench.__main__ import main
 from bench.attack.attacks import ATTACKS
+from bench.attack.raw_client import Target
 from bench.attack.verdict import KERNEL, LOG_AT_ONCE, LOG_RATE, MEMORY, Verdict
 from bench.plan import Latency
 
@@ -31,6 +33,14 @@ def test_calls_continue_beside_every_attack(tmp_path: Path, capsys: pytest.Captu
         assert verdict["newcomers_elsewhere"]["count"] > 0
         assert verdict["lost"] == 0
     assert (tmp_path / "attack" / "report.txt").read_text().count(" held\n") == len(ATTACKS)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_attack_can_be_made(name: str) -> None:
+    random = Random(1)  # noqa: S311 - to be repeated, not to be secret
+    attack = ATTACKS[name](Target(1, random, many=True), random)
+    assert attack.name == name
+    assert 0 < attack.quick_clients <= attack.clients
 
 
 @pytest.mark.alone
