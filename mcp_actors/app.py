@@ -5,22 +5,17 @@ from __future__ import annotations
 import secrets
 import socket
 from contextlib import AsyncExitStack
-from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from mcp_actors import __version__
-from mcp_actors.adapters.tornado.echo import EchoHandler
-from mcp_actors.adapters.tornado.handler import EndpointHandler
-from mcp_actors.adapters.tornado.origin_policy import OriginPolicy
-from mcp_actors.adapters.tornado.pages import HealthHandler, PageHandler, ReadyHandler
-from mcp_actors.adapters.tornado.proxy_headers import TrustedProxies
-from mcp_actors.adapters.tornado.static_files import read_files
-from mcp_actors.adapters.tornado.upgrade import frame_loops
-from mcp_actors.adapters.tornado.web_app import Route, WebApp
+from mcp_actors.adapters.http.endpoint_route import EndpointRoute
+from mcp_actors.adapters.http.origin_policy import OriginPolicy
+from mcp_actors.adapters.http.pages import FilePage, HealthPage, ReadyPage
+from mcp_actors.adapters.http.proxy_headers import TrustedProxies
+from mcp_actors.adapters.http.site import Site
+from mcp_actors.adapters.http.static_files import read_files
 from mcp_actors.auth.authentication import Authentication
 from mcp_actors.auth.grants import Expectations
 from mcp_actors.auth.secret import derive
@@ -49,12 +44,8 @@ from mcp_actors.sessions import SessionLimits, Sessions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tornado.web import RequestHandler
-
     from mcp_actors.broker import Broker
     from mcp_actors.settings import AddressSettings, ConnectionSettings, HttpSettings, Settings
-
-log = structlog.get_logger("mcp_actors")
 
 CLOSING_TIMEOUT = 1.0
 """How long clients have to answer the close frame when the node stops."""
@@ -74,7 +65,7 @@ class StartError(Exception):
 
 
 class App:
-    """The parts of one node. It opens no listening socket: `web` is served by whoever does."""
+    """The parts of one node. It opens no listening socket: an adapter serves `site`."""
 
     def __init__(self, settings: Settings) -> None:
         self._drain_seconds = settings.server.drain_seconds
@@ -84,7 +75,8 @@ class App:
         self.memory = MemoryBudget(settings.connections.max_memory_bytes, settings.addresses.max_address_memory_bytes)
         self.sessions = _sessions(settings, self.node, self.memory)
         self.authentication = _authentication(settings)
-        self.web = _web_app(settings, self)
+        self.policy = origin_policy(settings)
+        self.site = _site(settings, self)
         self._background = BackgroundTasks()
 
     async def start(self) -> None:
@@ -245,9 +237,14 @@ def terms(settings: Settings) -> dict[str, Any]:
     return found | {"ping_interval": round(min(interval, window / 3), 3) if window else interval}
 
 
-def _web_app(settings: Settings, app: App) -> WebApp:
+def origin_policy(settings: Settings) -> OriginPolicy:
+    """The Host and Origin rules."""
+    http = settings.http
+    return OriginPolicy(http.allowed_hosts, http.cors_allowed_origins, loopback=is_loopback(settings.server.host))
+
+
+def _site(settings: Settings, app: App) -> Site:
     http, connection = settings.http, settings.connections
-    policy = OriginPolicy(http.allowed_hosts, http.cors_allowed_origins, loopback=is_loopback(settings.server.host))
     limits = Limits(
         connection.max_message_bytes,
         connection.max_metadata_bytes,
@@ -256,9 +253,8 @@ def _web_app(settings: Settings, app: App) -> WebApp:
     )
     bounds = connection_bounds(connection)
     environment = Environment(app.connections, app.addresses, bounds, app.authentication, app.memory)
-    loops = frame_loops()
 
-    def route(endpoint: type[SignalingEndpoint | MessagingEndpoint], decode: Callable[[bytes], Any]) -> dict[str, Any]:
+    def route(endpoint: type[SignalingEndpoint | MessagingEndpoint], decode: Callable[[bytes], Any]) -> EndpointRoute:
         serving = endpoint(
             app.node,
             app.sessions,
@@ -270,45 +266,28 @@ def _web_app(settings: Settings, app: App) -> WebApp:
             terms=terms(settings),
             ban_addresses=settings.rooms.ban_addresses,
         )
-        return {
-            "environment": environment,
-            "endpoint": serving,
-            "policy": policy,
-            "loops": loops,
-            "max_message": READ_LIMIT * connection.max_message_bytes,
-            "refuse_with_close": http.refuse_with_close,
-        }
+        return EndpointRoute(
+            environment,
+            serving,
+            app.policy,
+            max_message=READ_LIMIT * connection.max_message_bytes,
+            refuse_with_close=http.refuse_with_close,
+        )
 
-    state = {"broker": app.node.broker, "connections": app.connections}
-    signaling = Route(EndpointHandler, route(SignalingEndpoint, peer_decoder(limits).decode))
-    messaging = Route(EndpointHandler, route(MessagingEndpoint, user_decoder(limits).decode))
-    pages = {
-        path: Route(PageHandler, {"policy": policy, "file": file})
-        for path, file in read_files(Path(str(files("mcp_actors") / "web"))).items()
-    }
-    echo = {"/echo": Route(EchoHandler, {"policy": policy, "loops": loops})}
-    return WebApp(
+    signaling = route(SignalingEndpoint, peer_decoder(limits).decode)
+    messaging = route(MessagingEndpoint, user_decoder(limits).decode)
+    found = read_files(Path(str(files("mcp_actors") / "web")))
+    return Site(
         TrustedProxies(http.trusted_proxies, http.proxy_header),
         app.addresses,
         {
-            **pages,
-            **(echo if http.echo else {}),
-            "/ws/signaling": signaling,
-            "/ws/signaling/": signaling,
-            "/ws/mcp": messaging,
-            "/ws/mcp/": messaging,
-            "/healthz": Route(HealthHandler, state),
-            "/readyz": Route(ReadyHandler, state),
+            **{path: FilePage(app.policy, file) for path, file in found.items()},
+            **dict.fromkeys(("/ws/signaling", "/ws/signaling/"), signaling),
+            **dict.fromkeys(("/ws/mcp", "/ws/mcp/"), messaging),
+            "/healthz": HealthPage(app.node.broker, app.connections),
+            "/readyz": ReadyPage(app.node.broker, app.connections),
         },
-        Route(PageHandler, {"policy": policy, "file": None}),
+        FilePage(app.policy, None),
         banner=banner(http),
         max_url_bytes=http.max_url_bytes,
-        log_function=_log_request,
     )
-
-
-def _log_request(handler: RequestHandler) -> None:
-    status = handler.get_status()
-    write = log.error if status == HTTPStatus.INTERNAL_SERVER_ERROR else log.debug
-    request = handler.request
-    write("request", method=request.method, path=request.path, status=status, address=request.remote_ip)

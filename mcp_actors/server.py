@@ -13,16 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
-from tornado.httputil import HTTPHeaders
 from tornado.netutil import bind_sockets
 
 from mcp_actors import __version__
+from mcp_actors.adapters.http.origin_policy import OriginPolicy
 from mcp_actors.adapters.tornado.http_server import HttpServer, ListeningSocket
-from mcp_actors.adapters.tornado.origin_policy import OriginPolicy
-from mcp_actors.adapters.tornado.proxy_headers import TrustedProxies
 from mcp_actors.adapters.tornado.request_limits import RequestLimits
-from mcp_actors.adapters.tornado.web_app import refusal
-from mcp_actors.app import App, StartError, banner
+from mcp_actors.adapters.tornado.web_app import EchoRoute, WebApp, refusal
+from mcp_actors.app import App, StartError
 from mcp_actors.background import BackgroundTasks
 from mcp_actors.loopback import is_loopback, plain_host
 from mcp_actors.tls import Certificate, TlsError
@@ -187,16 +185,19 @@ class Server:
             tls = None if self._certificate is None else self._certificate.load()
         except TlsError as error:
             raise StartError(str(error)) from None
+        site = self.app.site
+        if http.echo:
+            site.add("/echo", EchoRoute(self.app.policy))
         return HttpServer(
-            self.app.web,
+            WebApp(site),
             max_handshakes=http.max_handshakes,
             max_address_handshakes=http.max_address_handshakes,
             request_limits=RequestLimits(
                 http.max_headers,
-                partial(refusal, banner=banner(http)),
+                partial(refusal, banner=site.banner),
                 lambda address: self.app.addresses.request_wait(address, asyncio.get_running_loop().time()),
             ),
-            trusted_proxies=TrustedProxies(http.trusted_proxies, http.proxy_header),
+            trusted_proxies=site.trusted_proxies,
             ssl_options=tls,
             max_header_size=http.max_request_bytes,
             max_body_size=http.max_request_bytes,
@@ -214,7 +215,7 @@ class Server:
         if host in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
             host = socket.gethostname()
         policy = OriginPolicy(http.allowed_hosts, (), loopback=is_loopback(server.host))
-        headers = HTTPHeaders({"Host": f"[{host}]" if ":" in host else host})
+        headers = {"Host": f"[{host}]" if ":" in host else host}
         return host if policy.refusal(headers) is None else http.allowed_hosts[0].removeprefix(".")
 
     def _greeting(self) -> str:

@@ -206,8 +206,9 @@ class Connection:
 
     def ping(self) -> None:
         """Ask the client for a sign of life. The pong brings back the number of the last message that was sent."""
-        sent = 0 if self.session is None else self.session.replay.last - len(self._outbox)
-        self._transport.ping(self._heartbeat.ping(max(sent, 0)))
+        if self._transport.has_pings:
+            sent = 0 if self.session is None else self.session.replay.last - len(self._outbox)
+            self._transport.ping(self._heartbeat.ping(max(sent, 0)))
         if self.session is not None and self.session.replay.bytes:  # else the heartbeat, which comes now, is enough
             self._outbox.count_buffers()
 
@@ -235,7 +236,7 @@ class Connection:
     def take_heard(self) -> bool:
         """Return whether anything arrived since the last call, or might have if it had been read."""
         heard = self._heartbeat.take_heard(self._transport.received)
-        return self._reading.take_paused() or heard
+        return self._reading.take_paused() or heard or not self._transport.has_pings
 
     def is_stuck(self) -> bool:
         """Count what is kept for the client; whether it took nothing since the last two calls though more waited."""

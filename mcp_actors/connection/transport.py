@@ -31,6 +31,10 @@ class Transport(Protocol):
     received: int
     """Bytes that have arrived so far."""
 
+    has_pings: bool
+    """Whether it sends pings, and hands their pongs on. If not, whoever reads the frames pings the client, and what is
+    sent is never acknowledged."""
+
     def send(self, prefix: bytes, body: bytes) -> None:
         """Send one text message in two parts, joined when they are written; many receivers may share the body."""
 

@@ -72,6 +72,8 @@ class FrameLoop(FrameWriter, asyncio.Protocol):
         *("_receiver", "_rest", "_rest_timer", "_scheduler", "_writable", "early", "received"),
     )
 
+    has_pings = True
+
     def __init__(self, loops: FrameLoops, max_message: int) -> None:
         super().__init__(loops.coalescer)
         self._receiver = cast("ConnectionReceiver", None)

@@ -32,6 +32,7 @@ class FakeTransport:
     """Records what a connection sends, and hands it frames while it is not paused."""
 
     connection: Connection
+    has_pings = True
 
     def __init__(self) -> None:
         self.received = 0

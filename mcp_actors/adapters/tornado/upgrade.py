@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, cast
 from tornado.iostream import SSLIOStream, StreamClosedError
 from tornado.util import _websocket_mask  # a C function; see FrameLoops.unmask
 
-from mcp_actors.adapters.tornado.origin_policy import refuse
-from mcp_actors.adapters.tornado.refusal import Refusal, client_closed
+from mcp_actors.adapters.http.exchange import text
+from mcp_actors.adapters.http.refusal import Refusal
+from mcp_actors.adapters.tornado.refusal import client_closed, close_frame
+from mcp_actors.adapters.tornado.safe_handler import SafeHandler
 from mcp_actors.adapters.tornado.stream_transport import StreamTransport
-from mcp_actors.adapters.tornado.web_app import SafeHandler
 from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.ws.fair_scheduler import FairScheduler
 from mcp_actors.ws.frame_loop import FrameLoop, FrameLoops
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tornado.http1connection import HTTP1Connection
     from tornado.iostream import IOStream
 
-    from mcp_actors.adapters.tornado.origin_policy import OriginPolicy
+    from mcp_actors.adapters.http.origin_policy import OriginPolicy
     from mcp_actors.ws.frame_loop import ConnectionReceiver
 
 MAX_FLOODING = 8
@@ -76,7 +77,7 @@ class UpgradeHandler(SafeHandler):
         if self.refuse_with_close and is_handshake:
             self._refused = refusal
         else:
-            refuse(self, refusal.status, refusal.reason)
+            self.respond(text(refusal.status, refusal.reason, **refusal.headers))
 
     def select_subprotocol(self, offered: list[str]) -> str | None:
         """Choose one of the subprotocols that the client offers, or none."""
@@ -119,7 +120,7 @@ class UpgradeHandler(SafeHandler):
         self.set_header("Sec-WebSocket-Version", VERSION)
         self.set_header("Upgrade", "websocket")
         self.set_header("Connection", "Upgrade")
-        refuse(self, *problem)
+        self.respond(text(*problem))
 
     async def _close_at_once(self, refusal: Refusal) -> None:
         """Send the answer and a close frame together, and hang up when the client has answered, or after a time.
@@ -129,7 +130,7 @@ class UpgradeHandler(SafeHandler):
         stream = cast("HTTP1Connection", self.request.connection).stream
         with suppress(StreamClosedError, TimeoutError):
             async with asyncio.timeout(REFUSED_TIMEOUT):
-                self.write(refusal.close_frame)
+                self.write(close_frame(refusal))
                 await self.flush()
                 await client_closed(stream)
         self.detach()
