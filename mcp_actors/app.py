@@ -17,6 +17,8 @@ from mcp_actors.adapters.http.proxy_headers import TrustedProxies
 from mcp_actors.adapters.http.site import Site
 from mcp_actors.adapters.http.static_files import read_files
 from mcp_actors.auth.authentication import Authentication
+from mcp_actors.auth.authorization import Authorizer
+from mcp_actors.auth.expiry import Expiry
 from mcp_actors.auth.grants import Expectations
 from mcp_actors.auth.secret import derive
 from mcp_actors.background import BackgroundTasks
@@ -44,6 +46,7 @@ from mcp_actors.sessions import SessionLimits, Sessions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mcp_actors.auth.authorization import Authorize
     from mcp_actors.broker import Broker
     from mcp_actors.settings import AddressSettings, ConnectionSettings, HttpSettings, Settings
 
@@ -67,7 +70,8 @@ class StartError(Exception):
 class App:
     """The parts of one node. It opens no listening socket: an adapter serves `site`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, authorize: Authorize | None = None) -> None:
+        """Build the parts. `authorize`: the application's own rules, if it has some."""
         self._drain_seconds = settings.server.drain_seconds
         self.node = _node(settings)
         self.connections = _connections(settings.connections)
@@ -75,6 +79,7 @@ class App:
         self.memory = MemoryBudget(settings.connections.max_memory_bytes, settings.addresses.max_address_memory_bytes)
         self.sessions = _sessions(settings, self.node, self.memory)
         self.authentication = _authentication(settings)
+        self.authorizer = None if authorize is None else _authorizer(authorize, settings)
         self.policy = origin_policy(settings)
         self.site = _site(settings, self)
         self._background = BackgroundTasks()
@@ -216,6 +221,13 @@ def _authentication(settings: Settings) -> Authentication | None:
     )
 
 
+def _authorizer(authorize: Authorize, settings: Settings) -> Authorizer:
+    auth, id_length = settings.auth, settings.connections.max_id_length
+    return Authorizer(
+        authorize, timeout=auth.authorize_timeout, max_pending=auth.max_authorizations, id_length=id_length
+    )
+
+
 def banner(settings: HttpSettings) -> str:
     """The value of the header `Server`; empty for none."""
     return f"mcp_actors/{__version__}" if settings.server_banner else ""
@@ -252,7 +264,8 @@ def _site(settings: Settings, app: App) -> Site:
         settings.rooms.max_ban_seconds,
     )
     bounds = connection_bounds(connection)
-    environment = Environment(app.connections, app.addresses, bounds, app.authentication, app.memory)
+    expiry = Expiry(notice=settings.auth.notice) if app.authentication is None else app.authentication
+    environment = Environment(app.connections, app.addresses, bounds, app.authentication, app.memory, expiry)
 
     def route(endpoint: type[SignalingEndpoint | MessagingEndpoint], decode: Callable[[bytes], Any]) -> EndpointRoute:
         serving = endpoint(
@@ -265,6 +278,8 @@ def _site(settings: Settings, app: App) -> Site:
             version=__version__,
             terms=terms(settings),
             ban_addresses=settings.rooms.ban_addresses,
+            authorizer=app.authorizer,
+            expiry=expiry,
         )
         return EndpointRoute(
             environment,
@@ -272,6 +287,8 @@ def _site(settings: Settings, app: App) -> Site:
             app.policy,
             max_message=READ_LIMIT * connection.max_message_bytes,
             refuse_with_close=http.refuse_with_close,
+            kind="peer" if endpoint is SignalingEndpoint else "user",
+            authorizer=app.authorizer,
         )
 
     signaling = route(SignalingEndpoint, peer_decoder(limits).decode)

@@ -17,6 +17,7 @@ from tornado.netutil import bind_sockets
 
 from mcp_actors import __version__
 from mcp_actors.adapters.http.origin_policy import OriginPolicy
+from mcp_actors.adapters.tornado.authorize_callback import callback
 from mcp_actors.adapters.tornado.http_server import HttpServer, ListeningSocket
 from mcp_actors.adapters.tornado.request_limits import RequestLimits
 from mcp_actors.adapters.tornado.web_app import EchoRoute, WebApp, refusal
@@ -94,7 +95,7 @@ class Server:
     """An `App` behind listening sockets of its own."""
 
     def __init__(self, settings: Settings) -> None:
-        self.app = App(settings)
+        self.app = App(settings, callback(settings.auth))
         self._settings = settings
         http = settings.http
         self._certificate = Certificate(http.tls_cert_file, http.tls_key_file) if http.tls_cert_file else None

@@ -12,6 +12,7 @@ from mcp_actors import logs
 from mcp_actors.adapters.asgi.application import AsgiApp
 from mcp_actors.adapters.asgi.lifespan import run_lifespan
 from mcp_actors.adapters.http.mount import below
+from mcp_actors.adapters.tornado.authorize_callback import callback
 from mcp_actors.adapters.tornado.mount import MountedSite
 from mcp_actors.adapters.tornado.web_app import WebApp
 from mcp_actors.app import App, StartError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tornado.routing import Router
 
     from mcp_actors.adapters.asgi.interface import AsgiApplication, Receive, Scope, Send
+    from mcp_actors.auth.authorization import Authorize
     from mcp_actors.settings import Settings
 
 log = structlog.get_logger("mcp_actors")
@@ -48,12 +50,16 @@ class SignalingServer:
     returns them; by default they are read from the environment and `.env`, as the standalone server reads them. Of
     those, what concerns listening sockets, TLS, processes and request heads is up to the server of the application.
 
+    `authorize` decides who may connect and join; see `mcp_actors.auth.authorization`. By default that is the
+    application behind `MCP_ACTORS_AUTH_URL`, if that is set.
+
     `prefix` is a path such as `/signal`, without a slash at its end. It can be started again after it was stopped.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, *, authorize: Authorize | None = None) -> None:
         """Read the settings if there are none. Raises `SettingsError`."""
         self._settings = load() if settings is None else settings
+        self._authorize = authorize or callback(self._settings.auth)
         self._app: App | None = None
         self._asgi: AsgiApp | None = None
         self._web: WebApp | None = None
@@ -78,7 +84,7 @@ class SignalingServer:
         logs.pass_on()
         if not settings.redis.broker_url and not is_only_worker():
             raise StartError(SEVERAL_WORKERS)
-        app = App(settings)
+        app = App(settings, self._authorize)
         await app.start()
         self._app, self._asgi, self._web = app, AsgiApp(app.site), WebApp(app.site)
         log.info("started", node=app.node.id)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
+from mcp_actors.auth.expiry import Expiry
 from mcp_actors.connection.costs import Costs
 from mcp_actors.connection.heartbeat import Heartbeat
 from mcp_actors.connection.identity import Identity
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future, Task
 
     from mcp_actors.auth.authentication import Authentication
+    from mcp_actors.auth.authorization import Admission
     from mcp_actors.auth.grants import Permission
     from mcp_actors.connection.connections import Connections
     from mcp_actors.connection.ip_limits import IpLimits
@@ -61,8 +63,8 @@ class Endpoint(Protocol):
     decode: Callable[[bytes], Request]
     """Decodes and validates a frame. Raises `BadMessage` and `MessageTooBig`."""
 
-    def opened(self, connection: Connection, token: str | None) -> None:
-        """Handle a new connection, with the access token of its handshake."""
+    def opened(self, connection: Connection, token: str | None, admission: Admission | None) -> None:
+        """Handle a new connection, with the access token of its handshake and what the application decided about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Environment:
     bounds: Bounds
     authentication: Authentication | None = None
     memory: MemoryBudget = field(default_factory=MemoryBudget)
+    expiry: Expiry = field(default_factory=Expiry)
+    """The deadlines of grants; with `authentication` that is the same."""
     running: set[Task[None]] = field(default_factory=set)
     """Requests that run in the background: the event loop keeps only weak references to tasks."""
 
@@ -150,9 +154,9 @@ class Connection:
         self._running = 0
         environment.connections.add(self, loop.time())
 
-    def opened(self, token: str | None) -> None:
-        """Begin, with the access token of the handshake."""
-        self._endpoint.opened(self, token)
+    def opened(self, token: str | None, admission: Admission | None = None) -> None:
+        """Begin, with the access token of the handshake and what the application decided about it."""
+        self._endpoint.opened(self, token, admission)
 
     def frame_received(self, frame: bytes) -> None:
         """Handle one message, valid UTF-8."""
@@ -197,8 +201,7 @@ class Connection:
         environment = self._environment
         environment.connections.remove(self)
         environment.addresses.close(self.limits, self._loop.time())
-        if environment.authentication is not None:
-            environment.authentication.forget(self)
+        environment.expiry.forget(self)
         if not self.closed:
             log.debug("connection lost", code=code, address=self.address)
             self._end(LeaveReason.DISCONNECTED, final=False)

@@ -68,8 +68,8 @@ def test_a_token_says_whether_its_client_may_send_and_where() -> None:
 
 @pytest.mark.parametrize("who", [Identity(None, Permission.SIGNAL), identity(), identity("alice")])
 def test_only_a_token_lets_a_client_moderate(who: Identity) -> None:
-    identity("moderator").expect_moderator()
-    assert identity("moderator").may_moderate
-    assert not who.may_moderate
+    identity("moderator").expect_moderator(RoomId("r"))
+    assert identity("moderator").may_moderate(RoomId("r"))
+    assert not who.may_moderate(RoomId("r"))
     with pytest.raises(Forbidden):
-        who.expect_moderator()
+        who.expect_moderator(RoomId("r"))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mcp_actors.adapters.asgi.interface import AsgiApplication
     from mcp_actors.app import App
+    from mcp_actors.auth.authorization import Authorize
     from mcp_actors.connection.connections import Connections
 
 
@@ -25,9 +26,9 @@ SEND_BUFFER = 131_072
 """Bytes that the kernel buffers for a client, so that one that does not read is noticed before megabytes are sent."""
 
 
-def signaling_server(directory: Path, **settings: Any) -> SignalingServer:
+def signaling_server(directory: Path, authorize: Authorize | None = None, **settings: Any) -> SignalingServer:
     """A server to mount; settings are given by their names in lower case, without the prefix."""
-    return SignalingServer(load(overrides=settings, environ={}, directory=directory))
+    return SignalingServer(load(overrides=settings, environ={}, directory=directory), authorize=authorize)
 
 
 class Uvicorn:
@@ -93,8 +94,8 @@ class Uvicorn:
 class AsgiServer(Uvicorn):
     """The server by itself in uvicorn. Settings are as in `signaling_server`."""
 
-    def __init__(self, directory: Path, **settings: Any) -> None:
-        self.signaling = signaling_server(directory, **settings)
+    def __init__(self, directory: Path, authorize: Authorize | None = None, **settings: Any) -> None:
+        self.signaling = signaling_server(directory, authorize, **settings)
         super().__init__(self.signaling.asgi(), ping_interval=settings.get("ping_interval", 20))
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 import structlog
 
@@ -14,7 +14,9 @@ from mcp_actors.adapters.asgi.transport import AsgiTransport
 from mcp_actors.adapters.http.endpoint_route import EndpointRoute, find_token, select_subprotocol
 from mcp_actors.adapters.http.exchange import HEADERS, Request, Response, text
 from mcp_actors.adapters.http.mount import below, to_folder
+from mcp_actors.adapters.http.refusal import Refusal
 from mcp_actors.adapters.http.request_target import decoded_target
+from mcp_actors.auth.authorization import Handshake
 from mcp_actors.ws.fair_scheduler import FairScheduler
 from mcp_actors.ws.frames import close_reason
 from mcp_actors.ws.handshake import NO_HANDSHAKE
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcp_actors.adapters.asgi.interface import Receive, Scope, Send
-    from mcp_actors.adapters.http.refusal import Refusal
     from mcp_actors.adapters.http.site import Found, Site
 
 log = structlog.get_logger("mcp_actors")
@@ -71,10 +72,14 @@ class AsgiApp:
         if refusal is not None:
             await self._refuse(scope, receive, send, route, refusal)
             return
+        admission = await route.admit(_handshake(route, scope, headers, address, query)) if route.asks else None
+        if isinstance(admission, Refusal):
+            await self._refuse(scope, receive, send, route, admission)
+            return
         await self._accept(scope, send)
         transport = AsgiTransport(receive, send, self._scheduler, route.max_message)
         connection = route.connect(transport, address, found.path)
-        connection.opened(_token(scope, headers, query))
+        connection.opened(_token(scope, headers, query), admission)
         await transport.serve(connection)
 
     def _find(self, scope: Scope, method: str) -> tuple[Headers, str, Found]:
@@ -142,6 +147,11 @@ def _take_query(scope: Scope) -> bytes:
     query: bytes = scope.get("query_string", b"")
     scope["query_string"] = b""
     return query
+
+
+def _handshake(route: EndpointRoute, scope: Scope, headers: Headers, address: str, query: bytes) -> Handshake:
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query.count(b"&") < MAX_ARGUMENTS else []
+    return Handshake(route.kind, headers, dict(pairs), address, scope)
 
 
 def _token(scope: Scope, headers: Mapping[str, str], query: bytes) -> str | None:

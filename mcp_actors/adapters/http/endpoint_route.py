@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from math import ceil
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import structlog
 
 from mcp_actors.adapters.http.refusal import Refusal
 from mcp_actors.connection.connection import Connection
-from mcp_actors.protocol.errors import CloseCode
+from mcp_actors.protocol.errors import CloseCode, Forbidden, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from mcp_actors.adapters.http.origin_policy import OriginPolicy
+    from mcp_actors.auth.authorization import Admission, Authorizer, Handshake
     from mcp_actors.connection.connection import Endpoint, Environment
     from mcp_actors.connection.transport import Transport
 
 log = structlog.get_logger("mcp_actors.connection")
+
+RETRY_AFTER = 1.0
+"""Seconds after which to try again when the application does not answer."""
 
 BEARER = "bearer"
 SUBPROTOCOL, TOKEN_SUBPROTOCOL = "mcp-actors", "mcp-actors.token."
@@ -46,10 +50,16 @@ class EndpointRoute:
         *,
         max_message: int,
         refuse_with_close: bool = False,
+        kind: Literal["peer", "user"] = "peer",
+        authorizer: Authorizer | None = None,
     ) -> None:
         self.policy = policy
         self.max_message = max_message
         self.refuse_with_close = refuse_with_close
+        self.kind: Literal["peer", "user"] = kind
+        self.asks = authorizer is not None
+        """Whether the application is asked about each handshake; see `admit`."""
+        self._authorizer = authorizer
         self._environment = environment
         self._endpoint = endpoint
 
@@ -58,15 +68,34 @@ class EndpointRoute:
         limited = self._limited(headers, address)
         if limited is not None:
             return limited
-        full = self._environment.connections.refusal
+        full = self._full(address)
         if full is not None:
-            log.warning("handshake refused", reason=full, address=address)
-            return Refusal(503, full, CloseCode.TRY_AGAIN_LATER)
+            return full
         by_policy = self.policy.refusal(headers)
         if by_policy is None:
             return None
         log.info("handshake refused", reason=by_policy, address=address)
         return Refusal(403, by_policy, CloseCode.FORBIDDEN)
+
+    async def admit(self, handshake: Handshake) -> Admission | Refusal | None:
+        """Ask the application about a handshake that nothing else refuses; None if there is none to ask."""
+        if self._authorizer is None:
+            return None
+        try:
+            admission = await self._authorizer.admit(handshake)
+        except Forbidden as error:
+            log.info("handshake refused", reason=str(error), address=handshake.address)
+            return Refusal(403, str(error), CloseCode.FORBIDDEN)
+        except Unavailable as error:
+            return Refusal(503, f"unavailable: {error}", CloseCode.TRY_AGAIN_LATER, RETRY_AFTER)
+        return self._full(handshake.address) or admission
+
+    def _full(self, address: str) -> Refusal | None:
+        full = self._environment.connections.refusal
+        if full is None:
+            return None
+        log.warning("handshake refused", reason=full, address=address)
+        return Refusal(503, full, CloseCode.TRY_AGAIN_LATER)
 
     def connect(self, transport: Transport, address: str, path: str) -> Connection:
         """Return a new connection, to be opened with the token of its handshake."""

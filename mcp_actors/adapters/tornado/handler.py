@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcp_actors.adapters.http.endpoint_route import find_token, select_subprotocol
+from mcp_actors.adapters.http.refusal import Refusal
 from mcp_actors.adapters.tornado.upgrade import UpgradeHandler
+from mcp_actors.auth.authorization import Handshake
 
 if TYPE_CHECKING:
     from tornado.httputil import HTTPServerRequest
 
     from mcp_actors.adapters.http.endpoint_route import EndpointRoute
-    from mcp_actors.adapters.http.refusal import Refusal
+    from mcp_actors.auth.authorization import Admission
     from mcp_actors.connection.connection import Connection
     from mcp_actors.ws.frame_loop import FrameLoop, FrameLoops
 
@@ -26,11 +28,24 @@ class EndpointHandler(UpgradeHandler):
         self.loops = loops
         self.max_message = route.max_message
         self._route = route
+        self._handshake = _handshake(route, self.request) if route.asks else None
+        self._admission: Admission | None = None
         self._token = take_token(self.request)
 
     def refusal(self) -> Refusal | None:
         """Check the limits of addresses and connections, then the Host and Origin rules."""
         return self._route.refusal(self.request.headers, str(self.request.remote_ip))
+
+    async def get(self) -> None:
+        """Ask the application about the handshake, then answer it and hand the connection over."""
+        if self._handshake is not None and self.is_handshake:
+            found = await self._route.admit(self._handshake)
+            if isinstance(found, Refusal):
+                self.refuse(found)
+            else:
+                self._admission = found
+        if not self._finished:
+            await super().get()
 
     def select_subprotocol(self, offered: list[str]) -> str | None:
         """Choose the subprotocol that holds no token."""
@@ -39,8 +54,13 @@ class EndpointHandler(UpgradeHandler):
     def connect(self, frame_loop: FrameLoop) -> Connection:
         """Open a connection."""
         connection = self._route.connect(frame_loop, str(self.request.remote_ip), self.request.path)
-        connection.opened(self._token)
+        connection.opened(self._token, self._admission)
         return connection
+
+
+def _handshake(route: EndpointRoute, request: HTTPServerRequest) -> Handshake:
+    query = {name: values[-1].decode("utf-8", "replace") for name, values in request.query_arguments.items()}
+    return Handshake(route.kind, request.headers.copy(), query, str(request.remote_ip))
 
 
 def take_token(request: HTTPServerRequest) -> str | None:

@@ -70,11 +70,19 @@ class UpgradeHandler(SafeHandler):
     def prepare(self) -> None:
         """Refuse the handshake if there is a reason to; `get` refuses it with a close frame."""
         refusal = self.refusal()
-        if refusal is None:
-            return
+        if refusal is not None:
+            self.refuse(refusal)
+
+    @property
+    def is_handshake(self) -> bool:
+        """Whether the request is a handshake that is not refused."""
         request = self.request
         is_handshake = request.method == "GET" and handshake_problem(request.version, request.headers) is None
-        if self.refuse_with_close and is_handshake:
+        return is_handshake and self._refused is None
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer with the reason, or have `get` refuse the handshake with a close frame."""
+        if self.refuse_with_close and self.is_handshake:
             self._refused = refusal
         else:
             self.respond(text(refusal.status, refusal.reason, **refusal.headers))
