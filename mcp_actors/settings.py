@@ -191,6 +191,7 @@ class RoomSettings(Struct, frozen=True):
     max_room_bans: Count = 256
     max_bans: Count = 100_000
     ban_addresses: bool = False
+    max_observer_events: Count = 10_000
 
 
 class ConnectionSettings(Struct, frozen=True, rename=lambda name: _prefix("connection_", name)):

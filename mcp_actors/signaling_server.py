@@ -19,16 +19,19 @@ from mcp_actors.app import App, StartError
 from mcp_actors.auth import secret
 from mcp_actors.environment import load
 from mcp_actors.loopback import is_loopback
+from mcp_actors.observing import Observing
+from mcp_actors.rooms import Rooms
 from mcp_actors.workers import is_only_worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from types import TracebackType
 
     from tornado.routing import Router
 
     from mcp_actors.adapters.asgi.interface import AsgiApplication, Receive, Scope, Send
     from mcp_actors.auth.authorization import Authorize
+    from mcp_actors.observing import Observer
     from mcp_actors.settings import Settings
 
 log = structlog.get_logger("mcp_actors")
@@ -53,13 +56,23 @@ class SignalingServer:
     `authorize` decides who may connect and join; see `mcp_actors.auth.authorization`. By default that is the
     application behind `MCP_ACTORS_AUTH_URL`, if that is set.
 
+    `observers` are called with the events of `mcp_actors.observing`, and may use `rooms`.
+
     `prefix` is a path such as `/signal`, without a slash at its end. It can be started again after it was stopped.
     """
 
-    def __init__(self, settings: Settings | None = None, *, authorize: Authorize | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        authorize: Authorize | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
         """Read the settings if there are none. Raises `SettingsError`."""
         self._settings = load() if settings is None else settings
         self._authorize = authorize or callback(self._settings.auth)
+        self._observers = tuple(observers)
+        self._observing: Observing | None = None
         self._app: App | None = None
         self._asgi: AsgiApp | None = None
         self._web: WebApp | None = None
@@ -70,6 +83,11 @@ class SignalingServer:
         if self._app is None:
             raise RuntimeError(NOT_STARTED)
         return self._app
+
+    @property
+    def rooms(self) -> Rooms:
+        """The rooms of the started server. Raises `RuntimeError` if it was not started."""
+        return Rooms(self.app.node)
 
     async def start(self) -> None:
         """Start on the running loop.
@@ -85,19 +103,25 @@ class SignalingServer:
         if not settings.redis.broker_url and not is_only_worker():
             raise StartError(SEVERAL_WORKERS)
         app = App(settings, self._authorize)
+        if self._observers:
+            self._observing = Observing(self._observers, settings.rooms.max_observer_events)
+            app.node.observe(self._observing)
+            app.node.observe_messages(self._observing)
         await app.start()
         self._app, self._asgi, self._web = app, AsgiApp(app.site), WebApp(app.site)
         log.info("started", node=app.node.id)
 
     async def stop(self) -> None:
         """Close all connections, and leave the other processes. Nothing happens if it was not started."""
-        app, self._app = self._app, None
+        app = self._app
         if app is None:
             return
         try:
             await app.stop()  # until it has, requests are answered
+            if self._observing is not None:
+                await self._observing.close()
         finally:
-            self._asgi = self._web = None
+            self._app = self._asgi = self._web = self._observing = None
         log.info("stopped")
 
     async def __aenter__(self) -> Self:

@@ -9,7 +9,7 @@ import structlog
 from mcp_actors.protocol.codec import JSON, error_message
 from mcp_actors.protocol.errors import CloseCode, SignalingError
 from mcp_actors.protocol.events import LeaveReason, Member, Receipt
-from mcp_actors.protocol.messages import CloseRoom, Kick, ListBans, Lock, Message, Unban, Update
+from mcp_actors.protocol.messages import Announce, CloseRoom, Kick, ListBans, Lock, Message, Unban, Update
 from mcp_actors.protocol.outgoing import Outgoing, weight
 from mcp_actors.room import effects
 from mcp_actors.room.acknowledgements import no_peer, no_room
@@ -35,7 +35,7 @@ log = structlog.get_logger("mcp_actors.room")
 
 
 def request(broker: Broker, room: RoomId, effect: effects.Moderate) -> None:
-    """Ask the broker for what a member requests."""
+    """Ask the broker for what a member requests, or the application."""
     by = effect.by
     match effect.request:
         case Update(payload=payload):
@@ -44,6 +44,8 @@ def request(broker: Broker, room: RoomId, effect: effects.Moderate) -> None:
             broker.kick(room, by, *target_of(kick), notice_of(kick))
         case CloseRoom() as close:
             broker.close(room, by, notice_of(close))
+        case Announce() as announce:
+            broker.announce(room, announce.content)
         case ListBans():
             broker.list_bans(room, by)
         case Unban() as unban:
