@@ -46,7 +46,7 @@ const token = takeToken();
 const subject = token && subjectOf(token);
 
 const self = {
-  id: subject ?? randomId(),
+  id: subject ?? new URLSearchParams(location.search).get("id") ?? randomId(), // an application may say who is logged in
   name: stored("name") || cleanName(subject, randomName()),
   joinedAs: "",
   room: roomInAddress(),
