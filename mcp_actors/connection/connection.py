@@ -138,7 +138,7 @@ class Connection:
             max_messages=bounds.max_outbox_messages,
             max_bytes=bounds.max_outbox_bytes,
         )
-        self.send: Callable[[bytes, bytes], bool] = self._outbox.send
+        self.send = self._outbox.send
         """Sends one message in two parts; False if the connection is closed."""
         self.has_room: Callable[[int], bool] = self._outbox.has_room
         """Whether one more message of so many bytes of another client may wait to be read."""
