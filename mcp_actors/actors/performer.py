@@ -54,9 +54,8 @@ def request(broker: Broker, room: RoomId, effect: effects.Moderate) -> None:
             broker.lock(room, by, locked=isinstance(other, Lock))
 
 
-DELIVERIES = 16
-"""Deliveries that are made before other callbacks of the loop run. With four times as many, the median latency of other
-rooms beside a flood of broadcasts was 2.1 ms instead of 1.6 ms on a busy machine."""
+DELIVERIES = 24
+"""Deliveries that are made before other callbacks of the loop run. Each takes some 2 us, and is written later."""
 
 
 class Performer:
@@ -104,7 +103,7 @@ class Performer:
         """Perform what is left, as far as one turn goes."""
         rest, self._rest = self._rest, None
         if rest is not None:
-            self._send(rest)
+            self._send(rest, bulk=True)
         self._perform()
 
     def _perform(self) -> None:
@@ -170,7 +169,7 @@ class Performer:
         for reply in replies + self._room.pending.replies():
             self._done(Done(reply, error))
 
-    def _send(self, effect: effects.Send) -> None:
+    def _send(self, effect: effects.Send, *, bulk: bool = False) -> None:
         receivers, message, ports = effect.to, effect.message, self.ports
         each = 1
         if len(receivers) > 1:
@@ -179,14 +178,14 @@ class Performer:
             most = max(1, DELIVERIES // each)
             if len(receivers) > most:
                 self._rest = effects.Send(receivers[most:], message)
-                receivers = receivers[:most]
+                receivers, bulk = receivers[:most], True
         self.sent += len(receivers) * each
         for incarnation in receivers:
             port = ports[incarnation]
             if port.congested and self._sender is not None:
                 self._charge_waiting(self._sender, message)
                 self._sender = None
-            port.send(message)
+            port.send(message, bulk)
 
     def _publish(self, effect: effects.Publish) -> None:
         room, sender, request = self._room.id, effect.sender, cast("Targeted | Message", effect.message.request)

@@ -142,7 +142,7 @@ class Connection:
             max_messages=bounds.max_outbox_messages,
             max_bytes=bounds.max_outbox_bytes,
         )
-        self.send: Callable[[bytes, bytes], bool] = self._outbox.send
+        self.send = self._outbox.send
         """Sends one message in two parts; False if the connection is closed."""
         self.has_room: Callable[[int], bool] = self._outbox.has_room
         """Whether one more message of so many bytes of another client may wait to be read."""
@@ -210,10 +210,14 @@ class Connection:
     def ping(self) -> None:
         """Ask the client for a sign of life. The pong brings back the number of the last message that was sent."""
         if self._transport.has_pings:
-            sent = 0 if self.session is None else self.session.replay.last - len(self._outbox)
-            self._transport.ping(self._heartbeat.ping(max(sent, 0)))
+            self._transport.ping(self._heartbeat.ping(self._sent))
         if self.session is not None and self.session.replay.bytes:  # else the heartbeat, which comes now, is enough
             self._outbox.count_buffers()
+
+    @property
+    def _sent(self) -> int:
+        """The number of the last message of the session that was handed to the transport."""
+        return 0 if self.session is None else max(self.session.replay.last - len(self._outbox), 0)
 
     def close(self, code: CloseCode, leave: LeaveReason = LeaveReason.DISCONNECTED) -> None:
         """Start the closing handshake; the rooms are told `leave`."""
@@ -245,6 +249,8 @@ class Connection:
         """Count what is kept for the client; whether it took nothing since the last two calls though more waited."""
         state = self._outbox.count_buffers()
         if self.session is not None:
+            if not self._transport.has_pings:  # whoever sends them would have closed the connection
+                self.session.acknowledge(self._heartbeat.sent_long_ago(self._sent))
             self.session.kept.count()
         return self._heartbeat.is_stuck(state.taken if state.waiting else None)
 

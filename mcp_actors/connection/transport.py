@@ -32,11 +32,13 @@ class Transport(Protocol):
     """Bytes that have arrived so far."""
 
     has_pings: bool
-    """Whether it sends pings, and hands their pongs on. If not, whoever reads the frames pings the client, and what is
-    sent is never acknowledged."""
+    """Whether it sends pings, and hands their pongs on. If not, whoever reads the frames pings the client."""
 
-    def send(self, prefix: bytes, body: bytes) -> None:
-        """Send one text message in two parts, joined when they are written; many receivers may share the body."""
+    def send(self, prefix: bytes, body: bytes, bulk: bool = False) -> None:
+        """Send one text message in two parts, joined when they are written; many receivers may share the body.
+
+        `bulk`: it is sent to many at once, and should hold up nothing that is not.
+        """
 
     def ping(self, data: bytes) -> None:
         """Send a ping."""

@@ -44,7 +44,7 @@ class FakeTransport:
         self.answers_pings = True
         self._unread: list[bytes] = []
 
-    def send(self, prefix: bytes, body: bytes) -> None:
+    def send(self, prefix: bytes, body: bytes, bulk: bool = False) -> None:
         self.sent.append(prefix + body)
 
     def ping(self, data: bytes) -> None:

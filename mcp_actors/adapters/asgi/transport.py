@@ -100,8 +100,8 @@ class AsgiTransport:
             connection.lost(code)
             self._connection = cast("ConnectionReceiver", None)  # they refer to each other
 
-    def send(self, prefix: bytes, body: bytes) -> None:
-        """Send one text message."""
+    def send(self, prefix: bytes, body: bytes, bulk: bool = False) -> None:
+        """Send one text message. Those to many at once are sent as others: the server writes each by itself."""
         if self._close is not None or self._ended:
             return
         frame = prefix + body
