@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
+
 from mcp_actors import logs
 from mcp_actors.adapters.asgi.lifespan import run_lifespan
 from mcp_actors.environment import load
@@ -14,6 +16,8 @@ from mcp_actors.signaling_server import SignalingServer
 
 if TYPE_CHECKING:
     from mcp_actors.adapters.asgi.interface import Receive, Scope, Send
+
+log = structlog.get_logger("mcp_actors")
 
 NO_LIFESPAN = "mcp_actors was not started; the ASGI server must run its lifespan, such as uvicorn with --lifespan on."
 
@@ -36,6 +40,8 @@ class Application:
     async def _start(self) -> None:
         settings = load()
         logs.set_up("debug" if settings.server.debug else settings.server.log_level, settings.server.log_format)
+        for name in settings.obsolete:
+            log.warning("setting no longer exists and has no effect", setting=name)
         signaling = SignalingServer(settings)
         await signaling.start()
         self._signaling = signaling

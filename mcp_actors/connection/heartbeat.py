@@ -15,8 +15,8 @@ PATIENCE = 2
 
 
 ROUNDS_TO_ANSWER = 3
-"""Rounds after which a ping behind a message has been answered, or the connection is closed: at most one until the ping,
-and one for the answer."""
+"""Rounds after which a ping behind a message has been answered, or the connection is closed: one passes until the ping,
+and one until the answer."""
 
 
 class Heartbeat:
