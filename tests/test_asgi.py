@@ -8,6 +8,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from bench.engine import Engine
 from mcp_actors.asgi import NO_LIFESPAN, application
@@ -71,6 +72,12 @@ async def test_every_asgi_server_serves_the_page_and_both_endpoints(server: str,
         await b.expect_error("bad-message")
         for client in (b, user):
             await client.end()
+        with pytest.raises(InvalidStatus) as refused:
+            await process.client(Origin="http://evil.example")
+        assert (refused.value.response.status_code, b"CORS_ALLOWED_ORIGINS" in refused.value.response.body) == (
+            403,
+            True,
+        )
         assert await asyncio.to_thread(process.stop) in (0, -15)
         assert "/mcp_actors/" not in process.said(), "no traceback leads through this package"
 

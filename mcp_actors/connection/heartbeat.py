@@ -18,6 +18,8 @@ ROUNDS_TO_ANSWER = 3
 """Rounds after which a ping behind a message has been answered, or the connection is closed: one passes until the ping,
 and one until the answer."""
 
+NOTHING_SENT = (0,) * ROUNDS_TO_ANSWER
+
 
 class Heartbeat:
     """What a client did since the last round.
@@ -34,7 +36,7 @@ class Heartbeat:
         self._taken: int | None = None
         self._stuck_for = 0
         self._takes = False
-        self._sent = (0,) * ROUNDS_TO_ANSWER
+        self._sent = NOTHING_SENT
 
     def ping(self, number: int) -> bytes:
         """Return the data of a new ping: a number to be acknowledged, and a mark that cannot be guessed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mcp_actors.auth.grants import Permission
@@ -10,7 +11,7 @@ from mcp_actors.protocol.identifiers import shown
 from mcp_actors.sessions import VERIFIED
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Mapping
 
     from mcp_actors.auth.authentication import Authentication
     from mcp_actors.auth.authorization import Admission, Handshake
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 MAX_ROOM_GRANTS = 256
 """Grants for single rooms that are kept for one client, and forgotten for rooms that it is not in."""
+
+NO_ROOMS: Mapping[RoomId, Grant] = MappingProxyType({})
+"""An empty dictionary for each connection would take memory."""
 
 
 class Identity:
@@ -35,7 +39,7 @@ class Identity:
         self.may_send = authentication is None or not authentication.required
         self.handshake: Handshake | None = None
         """The handshake of a client about whose joins the application is asked."""
-        self.in_rooms: dict[RoomId, Grant] = {}
+        self.in_rooms: Mapping[RoomId, Grant] = NO_ROOMS
         """What the application has granted for single rooms."""
         self.is_admitted = False
         """Whether the application has said who the client is."""
@@ -53,9 +57,9 @@ class Identity:
 
     def admit_to(self, room: RoomId, grant: Grant, rooms: Container[RoomId]) -> None:
         """Take what the application has granted for a room; `rooms`: those that the client is in."""
-        if len(self.in_rooms) >= MAX_ROOM_GRANTS:
-            self.in_rooms = {one: kept for one, kept in self.in_rooms.items() if one in rooms}
-        self.in_rooms[room] = grant
+        is_full = len(self.in_rooms) >= MAX_ROOM_GRANTS
+        kept = {one: given for one, given in self.in_rooms.items() if not is_full or one in rooms}
+        self.in_rooms = {**kept, room: grant}
         if self.grant is None:
             self.grant, self.is_admitted = grant, True
         self.may_send = self.may_send or self._permission in grant.can

@@ -75,9 +75,9 @@ class AsgiProcess:
         self.process.send_signal(signal.SIGTERM)
         return self.wait()
 
-    async def client(self, path: str = "/ws/signaling/") -> Client:
+    async def client(self, path: str = "/ws/signaling/", **headers: str) -> Client:
         """Open a connection."""
-        return await Client.open(f"ws://127.0.0.1:{self.port}{path}")
+        return await Client.open(f"ws://127.0.0.1:{self.port}{path}", None, **headers)
 
     def __enter__(self) -> Self:
         return self

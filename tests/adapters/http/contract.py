@@ -181,6 +181,12 @@ class HttpContract:
                 assert socket.subprotocol == ("mcp-actors" if "subprotocols" in options else None)
 
     @pytest.mark.settings(**TOKENS)
+    async def test_a_handshake_with_a_token_that_cannot_be_used_is_told_so_and_closed(self, server: Serving) -> None:
+        peer = await server.peer(Authorization="Bearer nonsense")
+        await peer.expect_error("unauthorized")
+        await peer.expect_close(4502)
+
+    @pytest.mark.settings(**TOKENS)
     async def test_a_token_is_not_logged(self, server: Serving, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("DEBUG")
         token = token_of("ada")
