@@ -210,14 +210,9 @@ class Connection:
     def ping(self) -> None:
         """Ask the client for a sign of life. The pong brings back the number of the last message that was sent."""
         if self._transport.has_pings:
-            self._transport.ping(self._heartbeat.ping(self._sent))
+            self._transport.ping(self._heartbeat.ping(_last_sent(self.session, self._outbox)))
         if self.session is not None and self.session.replay.bytes:  # else the heartbeat, which comes now, is enough
             self._outbox.count_buffers()
-
-    @property
-    def _sent(self) -> int:
-        """The number of the last message of the session that was handed to the transport."""
-        return 0 if self.session is None else max(self.session.replay.last - len(self._outbox), 0)
 
     def close(self, code: CloseCode, leave: LeaveReason = LeaveReason.DISCONNECTED) -> None:
         """Start the closing handshake; the rooms are told `leave`."""
@@ -250,7 +245,8 @@ class Connection:
         state = self._outbox.count_buffers()
         if self.session is not None:
             if not self._transport.has_pings:  # whoever sends them would have closed the connection
-                self.session.acknowledge(self._heartbeat.sent_long_ago(self._sent))
+                sent = _last_sent(self.session, self._outbox)
+                self.session.acknowledge(self._heartbeat.sent_long_ago(sent))
             self.session.kept.count()
         return self._heartbeat.is_stuck(state.taken if state.waiting else None)
 
@@ -351,3 +347,8 @@ class Connection:
     def _overflow(self) -> None:
         log.info("slow client closed", address=self.address)
         self.close(CloseCode.SLOW_PEER)
+
+
+def _last_sent(session: Session | None, outbox: Outbox) -> int:
+    """Return the number of the last message of a session that was handed to the transport."""
+    return 0 if session is None else max(session.replay.last - len(outbox), 0)
