@@ -256,7 +256,7 @@ def _web_app(settings: Settings, app: App) -> WebApp:
     )
     bounds = connection_bounds(connection)
     environment = Environment(app.connections, app.addresses, bounds, app.authentication, app.memory)
-    loops = frame_loops()
+    loops = frame_loops(connection.max_socket_buffer_bytes)
 
     def route(endpoint: type[SignalingEndpoint | MessagingEndpoint], decode: Callable[[bytes], Any]) -> dict[str, Any]:
         serving = endpoint(
