@@ -44,6 +44,14 @@ creating a room among 50,000 took 160 us of CPU, with this it took 70.
 """
 
 
+REQUEST_BUFFER = 16_384
+"""Bytes that the kernel buffers of what a client sends before its handshake: it may send many requests, on many
+connections, and wait for no answer."""
+
+REQUEST_CHUNK = 32_768
+"""Bytes that are read of requests at once."""
+
+
 class Terminal:
     """The terminal from which this process was started, if there is one.
 
@@ -70,11 +78,13 @@ def tune_gc() -> None:
     gc.set_threshold(GC_THRESHOLD, 5, 100)
 
 
-def listen(host: str, port: int, *, shared: bool = False, buffer: int = 0) -> list[ListeningSocket]:
+def listen(
+    host: str, port: int, *, shared: bool = False, send_buffer: int = 0, receive_buffer: int = 0
+) -> list[ListeningSocket]:
     """Listen on every address of a host. Raises `StartError`.
 
-    `shared` lets other processes do so too. `buffer`: bytes that the kernel buffers for each connection, in each
-    direction; 0 leaves that to the system.
+    `shared` lets other processes do so too. `send_buffer` and `receive_buffer`: bytes that the kernel buffers for each
+    accepted connection; 0 leaves that to the system.
     """
     try:
         bound = bind_sockets(port, plain_host(host), backlog=1024, reuse_port=shared)
@@ -85,9 +95,9 @@ def listen(host: str, port: int, *, shared: bool = False, buffer: int = 0) -> li
             hint = "Choose another address with --host, such as localhost or 0.0.0.0, or another port with --port."
         problem = getattr(error, "strerror", None) or error
         raise StartError(f"Cannot listen on {host} port {port}: {problem}. {hint}") from None
-    for one in bound if buffer else ():
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)  # accepted connections inherit it
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    for option, size in ((socket.SO_SNDBUF, send_buffer), (socket.SO_RCVBUF, receive_buffer)):
+        for one in bound if size else ():
+            one.setsockopt(socket.SOL_SOCKET, option, size)  # accepted connections inherit it
     return [ListeningSocket.of(one) for one in bound]
 
 
@@ -112,14 +122,15 @@ class Server:
 
     async def start(self) -> None:
         """Start the application, then listen. Raises `StartError`."""
-        settings = self._settings.server
+        settings, buffer = self._settings.server, self._settings.connections.max_socket_buffer_bytes
         await self.app.start()
         try:
             self._sockets = listen(
                 settings.host,
                 settings.port,
                 shared=settings.processes > 1,
-                buffer=self._settings.connections.max_socket_buffer_bytes,
+                send_buffer=buffer,
+                receive_buffer=min(buffer, REQUEST_BUFFER),
             )
         except StartError:
             await self.app.stop()
@@ -190,7 +201,7 @@ class Server:
         if http.echo:
             site.add("/echo", EchoRoute(self.app.policy))
         return HttpServer(
-            WebApp(site),
+            WebApp(site, self._settings.connections.max_socket_buffer_bytes),
             max_handshakes=http.max_handshakes,
             max_address_handshakes=http.max_address_handshakes,
             request_limits=RequestLimits(
@@ -200,6 +211,7 @@ class Server:
             ),
             trusted_proxies=site.trusted_proxies,
             ssl_options=tls,
+            chunk_size=REQUEST_CHUNK,
             max_header_size=http.max_request_bytes,
             max_body_size=http.max_request_bytes,
             idle_connection_timeout=http.request_timeout,

@@ -108,7 +108,8 @@ class SignalingServer:
             app.node.observe(self._observing)
             app.node.observe_messages(self._observing)
         await app.start()
-        self._app, self._asgi, self._web = app, AsgiApp(app.site), WebApp(app.site)
+        self._app, self._asgi = app, AsgiApp(app.site)
+        self._web = WebApp(app.site, settings.connections.max_socket_buffer_bytes)
         log.info("started", node=app.node.id)
 
     async def stop(self) -> None:

@@ -40,9 +40,9 @@ REFUSED_TIMEOUT = 5.0
 """Seconds for a client to answer the close frame that refuses its handshake."""
 
 
-def frame_loops() -> FrameLoops:
+def frame_loops(receive_buffer: int = 0) -> FrameLoops:
     """Return what the frame loops of this process share."""
-    return FrameLoops(WriteCoalescer(), FairScheduler(MAX_FLOODING), _websocket_mask)
+    return FrameLoops(WriteCoalescer(), FairScheduler(MAX_FLOODING), _websocket_mask, receive_buffer)
 
 
 class UpgradeHandler(SafeHandler):

@@ -47,12 +47,15 @@ class EchoRoute:
 
 
 class WebApp(Application):
-    """The requests of a site. Bodies are never parsed."""
+    """The requests of a site. Bodies are never parsed.
 
-    def __init__(self, site: Site) -> None:
+    `receive_buffer`: bytes that the kernel buffers of what a client of a WebSocket sends; 0 leaves that to the system.
+    """
+
+    def __init__(self, site: Site, receive_buffer: int = 0) -> None:
         super().__init__(banner=site.banner, log_function=_log_request)
         self._site = site
-        self._loops = frame_loops()
+        self._loops = frame_loops(receive_buffer)
 
     def find_handler(self, request: HTTPServerRequest, **_kwargs: Any) -> Any:
         """Return the handler of a request, or one that refuses it."""
