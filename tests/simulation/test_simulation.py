@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tests.simulation.mutants import Mutant
 
 ROOT = Path(__file__).parents[2]
-FRESH_SECONDS = 15
-LONGEST = 150
+FRESH_SECONDS = 12
+LONGEST = 280
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -138,7 +138,7 @@ class Pair:
         if name == "HGETALL" or (self._comparing and name == "ZRANGE"):  # times may be equal at one only
             return sorted(map(repr, zip(names.plain(reply[::2]), names.plain(reply[1::2]), strict=True)))
         plain = names.plain(reply)
-        is_set = name in UNORDERED or (isinstance(plain, list) and plain[:1] == [b"KEYS"])
+        is_set = name in UNORDERED or (isinstance(plain, list) and (plain[:1] == [b"KEYS"] or _names_members(plain)))
         return sorted(map(repr, plain)) if is_set else plain
 
     def compare_keys(self) -> None:
@@ -168,6 +168,11 @@ class Pair:
                     self.execute_command("ZRANGE", key, 0, -1, "WITHSCORES")
                 case "stream":
                     self.execute_command("XRANGE", key, "-", "+", "COUNT", 10_000)
+
+
+def _names_members(reply: list[Any]) -> bool:
+    """Whether a reply names members, in the order of a hash."""
+    return len(reply) > 1 and reply[0] == b"OK" and all(isinstance(one, bytes) and b"." in one for one in reply[1:])
 
 
 def _reason(text: str) -> str:
