@@ -35,8 +35,6 @@ class Connection(WSListener):
     def __init__(self, owner: Owner, link: Link, name: str) -> None:
         self.link = link
         self.name = name
-        self.token = ""
-        """The resume token from the reply to the join."""
         self.ignored = False
         """Whether the member has abandoned it without closing it, as after a change of network."""
         self.muted = False

@@ -26,7 +26,11 @@ CLOSE_FRAME_TIMEOUT = 1.0
 CLOSE_TIMEOUT = 10.0
 
 encode, decode = msgspec.json.encode, msgspec.json.decode
-now = time.monotonic
+
+
+def now() -> float:
+    """Seconds of the monotonic clock."""
+    return time.monotonic()
 
 
 class JoinError(Exception):

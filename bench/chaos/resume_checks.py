@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from bench.chaos.roster_checks import reliable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -19,9 +21,9 @@ KICKED = "closed with 4504"
 
 
 def unresumed(record: Record) -> Iterator[str]:
-    """Members that could not resume although they came back in time."""
+    """Members that could not resume although they came back in time, and their node was not struck."""
     for stay in record.stays:
-        if stay.gave_up and stay.ended_at is not None and stay.links and stay.kicked_at is None:
+        if stay.gave_up and stay.ended_at is not None and stay.links and stay.kicked_at is None and not stay.struck:
             since = stay.links[-1].since
             if stay.ended_at - since < record.window:
                 yield f"{stay}: {stay.gave_up}; its connection broke at {since - record.began:.3f} s"
@@ -85,9 +87,9 @@ def resumed_rosters(record: Record) -> Iterator[str]:
 def joined_again(record: Record) -> Iterator[str]:
     """`peer-joined` events of peers that only resumed, once for each member that was told."""
     stays: Counter[tuple[str, str]] = Counter((stay.room, stay.member) for stay in record.stays)
-    back = {(stay.room, stay.member) for stay in record.stays if any(_resumes(stay))}
+    back = {(stay.room, stay.member) for stay in record.stays if any(_resumes(stay)) and not stay.struck}
     for stay in record.stays:
-        heard = Counter(event.peer for event in stay.events if event.joined)
+        heard = Counter(event.peer for event in reliable(stay, record) if event.joined)
         for peer, times in heard.items():
             if (stay.room, peer) in back and times > stays[stay.room, peer]:
                 yield f"{stay} was told {times} times that {peer} joined, but it joined {stays[stay.room, peer]} times"

@@ -201,11 +201,7 @@ class ResumingMember(Member):
         resumed = [connection for connection in connections if connection.link.resumed]
         if not resumed and self._final_error:
             self._give_up(self._final_error)
-        if len(resumed) > 1:  # the server closes the older one
-            gone = [asyncio.ensure_future(connection.gone.wait()) for connection in resumed]
-            await asyncio.wait(gone, timeout=TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
-            for task in gone:
-                task.cancel()
+        await _until_one_is_left(resumed)
         for connection in resumed:
             if connection.open and self.stay.ended_at is None:
                 self._use(connection)
@@ -215,7 +211,6 @@ class ResumingMember(Member):
         if self._connection is not None:
             self._connection.link.expected = True
         self._connection = connection
-        self._session.token = connection.token  # that of a concurrent attempt may have come later
         self.stay.node = connection.link.node
         for message in self._session.unanswered():
             self.stay.sent_again += 1
@@ -262,8 +257,6 @@ class ResumingMember(Member):
             self._enter_as_newcomer(connection, payload)
         else:
             self._session.accept(connection.link, message)
-            connection.token = payload.get("resume", "")
-            self._session.token = connection.token
             connection.link.entered_at = now()
             self._accepted(connection, payload, first=first)
         connection.mark_answered()
@@ -325,3 +318,16 @@ class ResumingMember(Member):
     def _arrive(self, data: dict[str, Any], sender: str, known: bool) -> None:
         """See `Member`. After a gap a user cannot know who joined meanwhile."""
         super()._arrive(data, sender, known or (self.stay.role == "user" and bool(self.stay.misses)))
+
+
+async def _until_one_is_left(connections: list[Connection]) -> None:
+    """Wait until the server has closed all connections of a session but the latest, or does not do so in time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(TIMEOUT):
+            while len(still := [one for one in connections if one.open]) > 1:
+                gone = [asyncio.ensure_future(one.gone.wait()) for one in still]
+                try:
+                    await asyncio.wait(gone, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for task in gone:
+                        task.cancel()

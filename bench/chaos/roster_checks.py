@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,18 +14,21 @@ if TYPE_CHECKING:
 
 
 def false_leaves(record: Record) -> Iterator[str]:
-    """`peer-left` events of peers that were there, once for each member that was told."""
-    ended: dict[tuple[str, str], list[float]] = defaultdict(list)
+    """`peer-left` events of peers that were there, once for each member that was told.
+
+    The order of a peer tells which of its stays is meant: one that has ended may be told of late.
+    """
+    stays = {(stay.room, stay.member, stay.first_roster.get(stay.member)): stay for stay in record.stays}
     for stay in record.stays:
-        if stay.may_leave_at is not None:
-            insort(ended[stay.room, stay.member], stay.may_leave_at)
-    for stay in record.stays:
-        heard: Counter[str] = Counter()
+        roster = dict(stay.first_roster)
         for event in stay.events:
-            if not event.joined:
-                heard[event.peer] += 1
-                if bisect_right(ended[stay.room, event.peer], event.at) < heard[event.peer]:
-                    yield f"{stay} was told at {event.at - record.began:.3f} s that {event.peer} left, which was there"
+            left = stays.get((stay.room, event.peer, roster.get(event.peer, 0)))
+            _apply(roster, event)
+            is_struck = stay.struck_at is not None and event.at >= stay.struck_at
+            if event.joined or left is None or is_struck or _in_gap(stay, event):
+                continue
+            if left.may_leave_at is None or event.at < left.may_leave_at:
+                yield f"{stay} was told at {event.at - record.began:.3f} s that {event.peer} left, which was there"
 
 
 def mismatches(record: Record) -> Iterator[str]:
@@ -103,16 +105,24 @@ def _contradictions(stay: Stay, began: float) -> Iterator[str]:
     After a gap that the member was told of, events may concern any peer until the reply that resumes brings the roster.
     """
     roster = dict(stay.first_roster)
-    gaps = [
-        (link.dialed_at, link.entered_at)
-        for link in stay.links
-        if link.entered_at is not None and not link.complete and link.runs and link.runs[0][0] > link.received + 1
-    ]
     for event in stay.events:
-        known = not any(since <= event.at <= until for since, until in gaps)
-        if known and event.joined == (event.peer in roster):
+        if not _in_gap(stay, event) and event.joined == (event.peer in roster):
             yield f"{stay} was told {event} at {event.at - began:.3f} s, which changed nothing"
         _apply(roster, event)
+
+
+def _in_gap(stay: Stay, event: Event) -> bool:
+    """Whether a member was told of an event after a gap, and before the reply that resumes."""
+    return any(
+        link.dialed_at <= event.at <= link.entered_at
+        for link in stay.links
+        if link.entered_at is not None and not link.complete
+    )
+
+
+def reliable(stay: Stay, record: Record) -> Iterator[Event]:
+    """The events of a member, without those that may repeat others, as Redis lost data and the member had a gap."""
+    return (event for event in stay.events if not (record.data_lost and _in_gap(stay, event)))
 
 
 def _apply(roster: dict[str, int], event: Event) -> None:

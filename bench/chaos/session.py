@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 REPEATED = ("signal", "message", "kick")
 """Requests that are sent again if they are not answered."""
 
+GREETINGS = ("joined", "connected")
+"""Messages that bring the next resume token."""
+
 
 class Session:
     """A session: resume token, last delivery number, received messages and unanswered requests."""
@@ -47,7 +50,10 @@ class Session:
             yield message | {"again": True}
 
     def accept(self, link: Link, message: dict[str, Any]) -> bool:
-        """Record a message's delivery number. Return whether no other connection has brought it already."""
+        """Record a message's delivery number, and the resume token that it brings.
+
+        Return whether no other connection has brought it already.
+        """
         number = message.get("delivery")
         if number is None:
             return True
@@ -55,6 +61,8 @@ class Session:
         new: bool = number > self.received
         if new and "at" in message:
             self._at[message["room"]] = message["at"]
+        if new and message["type"] in GREETINGS:
+            self.token = message["payload"].get("resume", self.token)
         self.received = max(self.received, number)
         return new
 

@@ -202,6 +202,7 @@ class RoomActor(LoopActor):
     def recover(self, incarnation: Incarnation, found: Recovered) -> None:
         """Give a claimed member what its old node may not have delivered."""
         self._perform(self._room.handovers.recover(incarnation, found.events, found.answered, arrived=found.known))
+        self._perform(self._room.handovers.recover_receipts(incarnation, found.receipts, whole=found.whole))
 
 
 _HANDLERS: dict[type, Callable[[RoomActor, Any], Any]] = {

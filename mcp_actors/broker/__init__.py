@@ -49,7 +49,7 @@ class SessionRecord(Struct, frozen=True):
     `generation` counts the connections of the session, and `oldest` is the first generation whose token the client may
     still have. `whose` is the identity that a client needs to resume it. `rooms` holds (room, member id, incarnation,
     presence wanted). `left` is what a stopping node leaves behind; `out` maps rooms to how a moderator removed it
-    there.
+    there. `epoch` counts the nodes that have taken it over: a late record of an earlier owner is ignored.
     """
 
     session: str
@@ -59,29 +59,33 @@ class SessionRecord(Struct, frozen=True):
     rooms: list[tuple[str, str, str, bool]]
     left: bytes = b""
     out: dict[RoomId, Removal] = {}
+    epoch: int = 0
 
 
 class AcquiredSession(Struct, frozen=True):
-    """A session that this node takes over: its new generation, and the rest as in `SessionRecord`."""
+    """A session that this node takes over: its new generation and epoch, and the rest as in `SessionRecord`."""
 
     generation: int
     oldest: int
     rooms: list[tuple[str, str, str, bool]]
     left: bytes = b""
     out: dict[RoomId, Removal] = {}
+    epoch: int = 0
 
 
 class Recovered(NamedTuple):
     """The entries that the inbox of a dead node held for a member that moved here.
 
     `events` came after the offset asked for, `answered` before it. `known`: the offset was found; otherwise `answered`
-    holds everything, and some of it may not have reached the client. `whole`: `events` is complete.
+    holds everything, and some of it may not have reached the client. `whole`: `events` is complete, and so are the
+    `receipts`, those for its own messages after the offset.
     """
 
     events: Sequence[Missable] = ()
     answered: Sequence[events.RemoteSignal | events.RemoteBroadcast] = ()
     known: bool = False
     whole: bool = False
+    receipts: Sequence[events.Receipt] = ()
 
 
 class Membership(Protocol):
@@ -243,6 +247,12 @@ class Relay(Protocol):
 
     def offset(self, room: RoomId) -> str:
         """The offset up to which this node has received everything for a room; see `recover`."""
+
+    def is_settled(self, room: RoomId) -> bool:
+        """Whether a node that is new to a room would be told of the members that this node knows.
+
+        It would not while the broker has lost some of them, whose nodes may announce them again.
+        """
 
     async def stop_reading(self) -> None:
         """Receive nothing more: this node stops, and what still arrives is left for the nodes that take over."""

@@ -280,6 +280,9 @@ class MemoryBroker(_Rooms):
     def offset(self, room: RoomId) -> str:
         return ""
 
+    def is_settled(self, room: RoomId) -> bool:
+        return True
+
     async def stop_reading(self) -> None:
         pass
 

@@ -15,7 +15,7 @@ from mcp_actors.room.pending import Fence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mcp_actors.protocol.events import MissedChange, RemoteBroadcast, RemoteSignal
+    from mcp_actors.protocol.events import MissedChange, Receipt, RemoteBroadcast, RemoteSignal
     from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId
     from mcp_actors.room.delivery import Delivery
     from mcp_actors.room.effects import Effect
@@ -136,4 +136,15 @@ class Handovers:
             if one.delivery_id:
                 delivered = not superseded
                 effects += self._delivery.receipt_for(one, delivered=delivered, queued=delivered, superseded=superseded)
+        return effects
+
+    def recover_receipts(self, incarnation: Incarnation, receipts: Sequence[Receipt], *, whole: bool) -> list[Effect]:
+        """Take the receipts for messages of a local member that its old node did not read.
+
+        If they are not all there (`whole`), nobody knows the fate of the messages that still wait for one: they are
+        forgotten, so that the client may send them again.
+        """
+        effects = [effect for receipt in receipts for effect in self._delivery.acks.receipt(receipt)]
+        if not whole and incarnation in self._roster.local:
+            self._delivery.acks.depart(incarnation)
         return effects

@@ -191,6 +191,8 @@ def _state(session: Session) -> SessionState:
 
 async def persist(node: Node, session: Session) -> bytes:
     """End a session whose node has stopped, without leaving its rooms; return what the next node needs of it."""
+    if not all(map(node.broker.is_settled, session.rooms)):
+        session.replay.mark_gap()
     departed = [(room, await membership.depart()) for room, membership in list(session.rooms.items())]
     members = [Behind(room, known.state, node.broker.offset(room)) for room, known in departed if known is not None]
     left = LeftBehind(_state(session), members)

@@ -153,7 +153,7 @@ class Sessions:
             received, offsets = received + UNREACHED, {}
         buffer, unknown = MigrationBuffer(), received + self._limits.max_frames
         session = Session(self, self._limits, kind, identity, token.session, migration=buffer, charged_to=charged_to)
-        session.generation, session.oldest = acquired.generation, acquired.oldest
+        session.generation, session.oldest, session.epoch = acquired.generation, acquired.oldest, acquired.epoch
         session.rooms.removed.update(acquired.out)
         self.by_id[session.id] = session
         try:
@@ -176,6 +176,10 @@ class Sessions:
         while (surplus := self.detached.surplus(session.kept.address)) is not None:
             surplus.end(LeaveReason.TIMEOUT)
         return True
+
+    def is_settled(self, room: RoomId) -> bool:
+        """See `SessionOwner`."""
+        return self._node.broker.is_settled(room)
 
     def changed(self, session: Session) -> None:
         """See `SessionOwner`."""
@@ -275,5 +279,5 @@ async def _try(work: Awaitable[None]) -> None:
 
 def _record(session: Session) -> SessionRecord:
     rooms = list_rooms(session.rooms.present())
-    owner = f"{session.kind}:{session.identity}"
-    return SessionRecord(session.id, session.generation, session.oldest, owner, rooms, out=dict(session.rooms.removed))
+    owner, out = f"{session.kind}:{session.identity}", dict(session.rooms.removed)
+    return SessionRecord(session.id, session.generation, session.oldest, owner, rooms, out=out, epoch=session.epoch)

@@ -104,6 +104,10 @@ class ReplayBuffer:
         else:
             self.append(head, body, room, hold=hold)
 
+    def mark_gap(self) -> None:
+        """Note that the client will miss a message behind those that are here."""
+        self._gap = self.last + 1
+
     def acknowledge(self, received: int) -> None:
         """Drop the messages up to a number."""
         count = received - self._before

@@ -55,6 +55,9 @@ class SessionOwner(Protocol):
     def changed(self, session: Session) -> None:
         """Tell other nodes of the session's rooms and tokens."""
 
+    def is_settled(self, room: RoomId) -> bool:
+        """Whether the next node of the session knows all members of a room that this one knows."""
+
     def hand_over(self, session: Session) -> None:
         """Hand a session that migrates out over: nothing more arrives for it here."""
 
@@ -64,15 +67,16 @@ class Session:
 
     A session begins with a `connection`, or with a `migration` from another node. `generation` counts its connections,
     each of which gets a resume token; `oldest` is the first whose token is accepted, as later tokens may not have
-    reached the client. `cutovers` is set while the session migrates out: the rooms that have moved, and whether
-    everything that other nodes sent here has arrived. `late` is set if the session went on without a handover.
+    reached the client. `epoch` counts the nodes that had it before. `cutovers` is set while the session migrates out:
+    the rooms that have moved, and whether everything that other nodes sent here has arrived. `late` is set if the
+    session went on without a handover.
     """
 
     __slots__ = (
         *("_acknowledge_above", "_connection", "_greetings", "_has_unused_token", "_is_numbered", "_owner"),
         "_token_sent_in",
-        *("congested", "cutovers", "detached", "ended", "generation", "id", "identity", "kept", "kind", "late"),
-        *("migration", "oldest", "replay", "rooms", "state"),
+        *("congested", "cutovers", "detached", "ended", "epoch", "generation", "id", "identity", "kept", "kind"),
+        *("late", "migration", "oldest", "replay", "rooms", "state"),
     )
 
     def __init__(
@@ -90,6 +94,7 @@ class Session:
         self.kind = kind
         self.identity = identity
         self.generation = self.oldest = 1
+        self.epoch = 0
         self.state = State.ATTACHED if migration is None else State.MIGRATING_IN
         self.detached = self._has_unused_token = migration is not None
         self.ended = self.congested = False
@@ -368,6 +373,8 @@ class Session:
             self._transition(State.MIGRATING_OUT)
             if connection is not None:
                 connection.close(CloseCode.REPLACED)
+        if not self._owner.is_settled(room):
+            self.replay.mark_gap()
         self.cutovers[room] = False
         if room in self.rooms.leaving:
             self.rooms.setdefault(room, self.rooms.leaving.pop(room))

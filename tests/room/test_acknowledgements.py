@@ -56,6 +56,20 @@ def test_a_receipt_for_a_sender_that_has_left_is_dropped() -> None:
     assert world.room.heard(receipt(with_id)) == world.room.heard(receipt(without, delivered=False)) == []
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_messages_whose_receipts_are_lost_are_relayed_when_they_are_sent_again(*, whole: bool) -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.remote(Kind.PEER, "ben")
+    first = publish(world, ana, signal("ben", 7))
+    publish(world, ana, signal("ben", 8))
+    world.clear()
+    world.apply(world.room.handovers.recover_receipts(ana, [receipt(first)], whole=whole))
+    assert [one["id"] for one in world.sent[ana]] == [7]
+    request, _ = signal("ben", 8)
+    assert world.room.delivery.acks.is_under_way(ana, request) is whole
+
+
 def test_the_messages_that_wait_for_receipts_are_bounded() -> None:
     world = World()
     ana = world.peer("ana")

@@ -5,6 +5,7 @@ import gc
 import json
 from collections import deque
 from typing import TYPE_CHECKING, cast
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -576,6 +577,16 @@ async def test_a_session_that_was_removed_from_a_room_during_its_migration_conti
     session.activate(places, SessionState(0, []), [], lossy=False)
     assert list(session.rooms) == [ROOM]
     assert list(session.rooms.removed) == [RoomId(OTHER_ROOM)]
+
+
+@pytest.mark.parametrize("settled", [True, False])
+async def test_a_session_that_moves_while_the_broker_lacks_members_is_incomplete(*, settled: bool) -> None:
+    sessions = registry()
+    session, _ = opened(sessions)
+    with mock.patch.object(sessions, "is_settled", return_value=settled):
+        session.moved(ROOM)
+    number = session.replay.last
+    assert session.replay.is_complete(number) is settled
 
 
 async def test_a_message_waits_for_a_connected_client_as_far_as_its_connection_has_room() -> None:

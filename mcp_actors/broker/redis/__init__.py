@@ -246,6 +246,10 @@ class RedisBroker(_Rooms):
     def ready(self) -> bool:
         return all(link.bucket.up for link in self._links)
 
+    def is_settled(self, room: RoomId) -> bool:
+        found = self._room(room)
+        return found is None or not found.replica.suspects
+
     def health(self) -> Mapping[str, Any]:
         return {"broker": "redis", "buckets": [link.health() for link in self._links]}
 

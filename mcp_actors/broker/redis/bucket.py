@@ -8,7 +8,7 @@ import structlog
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ResponseError
 
 from mcp_actors.broker.redis.audit import Auditor, difference
-from mcp_actors.broker.redis.connection import LinkLost, words
+from mcp_actors.broker.redis.connection import LinkLost, texts, words
 from mcp_actors.broker.redis.dead_node_inbox import DeadNodeInbox
 from mcp_actors.broker.redis.entries import Audit, Changes, Damaged, Frame, Snapshot
 from mcp_actors.broker.redis.executor import Executor
@@ -31,6 +31,7 @@ from mcp_actors.broker.redis.settings import Counters
 from mcp_actors.broker.redis.up_time import UpTime
 from mcp_actors.broker.redis.write_queue import Call, WriteQueue
 from mcp_actors.protocol.events import MemberLeft
+from mcp_actors.protocol.identifiers import RoomId
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from mcp_actors.broker.redis.keys import Keys
     from mcp_actors.broker.redis.settings import RedisSettings
     from mcp_actors.protocol.events import Event
-    from mcp_actors.protocol.identifiers import NodeId, RoomId
+    from mcp_actors.protocol.identifiers import NodeId
 
 log = structlog.get_logger("mcp_actors.redis")
 
@@ -79,6 +80,8 @@ class Bucket:
         self._dead_inboxes: dict[NodeId, tuple[float, DeadNodeInbox]] = {}  # since when
         self._link_down_at = 0.0
         self._recovery = Recovery(keys, node, self._call)
+        self._sweep_at: float | None = None  # when Redis has had time to learn what it lost
+        self._announced: frozenset[RoomId] = frozenset()  # the rooms that were announced since it lost data
         self._auditor = Auditor(node, keys, self.rooms, settings)
 
     @property
@@ -265,6 +268,8 @@ class Bucket:
             if call is not None:
                 calls.append(call)
         self._recovery.begin(self.rooms)
+        self._sweep_at = now + self._settings.grace
+        self._announced = frozenset(room.id for room in self.rooms.values() if room.resyncing)
         self.queue.call_first(calls)
         self._recovery.tell()
 
@@ -292,7 +297,24 @@ class Bucket:
                 self._limited_log.warning("redis refuses messages for other nodes", reason=self.queue.refusal)
             if self.queue:
                 self._wake()
+        self._sweep_if_due(now)
         self._receiver.forget_left(up_time - settings.replay_seconds - settings.lease)
+
+    def _sweep_if_due(self, now: float) -> None:
+        """Ask for the rooms of this node, once the other nodes have announced theirs: members may have moved there."""
+        if self.up and self._sweep_at is not None and self._sweep_at <= now:
+            self._sweep_at = None
+            self._call(Call(("SMEMBERS", self._keys.rooms_of(self._node)), self._sweep))
+
+    def _sweep(self, reply: Reply) -> None:
+        """Announce the other rooms in which Redis knows members of this node, as it may have lost that they left."""
+        announced, self._announced = self._announced, frozenset()
+        for name in () if isinstance(reply, ResponseError) else texts(reply):
+            room = RoomId(name.decode())
+            if room not in announced:
+                found = self.open_room(room)
+                found.replica.resync(self._clock())
+                self._requested(found)
 
     def _audited(self, reply: Reply) -> None:
         if isinstance(reply, ResponseError):

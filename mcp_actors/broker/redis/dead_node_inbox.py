@@ -27,9 +27,10 @@ from mcp_actors.broker.redis.entries import (
     Updated,
     unpack_metadata,
 )
+from mcp_actors.broker.redis.frames import receipt_in
 from mcp_actors.broker.redis.offsets import Offset, parse_offset
 from mcp_actors.broker.redis.sequence_tracker import Arrival, SequenceTracker
-from mcp_actors.protocol.events import Kind, Member, MissedChange, RemoteBroadcast, RemoteSignal
+from mcp_actors.protocol.events import Kind, Member, MissedChange, Receipt, RemoteBroadcast, RemoteSignal
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class DeadNodeInbox:
         for where, item in self._rooms.get(room, ()):
             recovery.take(where, item)
         known = after is not None
-        return Recovered(recovery.events, recovery.answered, known=known, whole=whole and known)
+        return Recovered(recovery.events, recovery.answered, known, whole and known, tuple(recovery.receipts))
 
     async def _read_until_acked(self, room: RoomId, move: MemberMoved, patience: float) -> bool:
         """Read until all other nodes have acknowledged the move; return False if they did not in time.
@@ -170,7 +171,7 @@ class DeadNodeInbox:
     def _is_wanted(self, frame: Frame) -> bool:
         if frame.kind in ("signal", "broadcast"):
             return self._sequences.arrived(frame.source, frame.target, frame.number) is not Arrival.AGAIN
-        return frame.kind == "cutover"
+        return frame.kind in ("cutover", "receipt")
 
     def _add(self, room: RoomId, where: Offset, item: Frame | Change) -> None:
         self._rooms.setdefault(room, []).append((where, item))
@@ -179,8 +180,8 @@ class DeadNodeInbox:
 class _Recovery:
     """Selects the entries of a room that were for one member: after an offset (`events`) and before (`answered`).
 
-    That is signals to it; for a user, broadcasts of nodes that had not acknowledged its move; and, up to its move,
-    which peers joined, left, and were detached or attached.
+    That is signals to it, and receipts for its own messages; for a user, broadcasts of nodes that had not acknowledged
+    its move; and, up to its move, which peers joined, left, and were detached or attached.
     """
 
     def __init__(
@@ -188,6 +189,7 @@ class _Recovery:
     ) -> None:
         self.events: list[Missable] = []
         self.answered: list[RemoteSignal | RemoteBroadcast] = []
+        self.receipts: list[Receipt] = []
         self._after = after
         self._kind = kind
         self._move = move
@@ -210,6 +212,8 @@ class _Recovery:
         is_target = frame.target == member
         if frame.kind == "cutover":
             self._acked |= {frame.source} if is_target and frame.number == self._move.epoch else set()
+        elif frame.kind == "receipt":
+            self.receipts += [receipt_in(frame)] if is_target and is_new else []
         elif frame.kind == "signal" and is_target:
             signal = RemoteSignal(source, member, frame.body, frame.delivery_id, frame.step)
             (self.events if is_new else self.answered).append(signal)

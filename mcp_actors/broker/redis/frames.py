@@ -83,6 +83,20 @@ class FrameSender:
         self._wake()
 
 
+def receipt_in(frame: Frame) -> events.Receipt:
+    """The receipt that a frame of that kind holds."""
+    return events.Receipt(
+        Incarnation(frame.target),
+        Incarnation(frame.source),
+        frame.delivery_id,
+        delivered=frame.body in (b"1", b"2"),
+        queued=frame.body == b"2",
+        superseded=frame.step.number if frame.step else 0,
+        moved=frame.body == b"3",
+        full=frame.body == b"4",
+    )
+
+
 class FrameReceiver:
     """Turns received frames into events, once and in order. At most `limit` frames wait for their senders to join."""
 
@@ -102,7 +116,7 @@ class FrameReceiver:
         if room is None:
             self._counters.stale += 1  # the leave of its target is on its way to the sender, and answers it
         elif frame.kind == "receipt":
-            self._receipt(frame)
+            self._emit(frame.room, receipt_in(frame))
         elif frame.kind == "handover":
             self._handover(room, frame)
         elif frame.kind == "cutover" and room.id not in self._waiting:
@@ -114,20 +128,6 @@ class FrameReceiver:
         else:
             self._waiting.setdefault(room.id, []).append((frame, offset))
             self._waiting_count += 1
-
-    def _receipt(self, frame: Frame) -> None:
-        source, target = Incarnation(frame.source), Incarnation(frame.target)
-        receipt = events.Receipt(
-            target,
-            source,
-            frame.delivery_id,
-            delivered=frame.body in (b"1", b"2"),
-            queued=frame.body == b"2",
-            superseded=frame.step.number if frame.step else 0,
-            moved=frame.body == b"3",
-            full=frame.body == b"4",
-        )
-        self._emit(frame.room, receipt)
 
     def _handover(self, room: Room, frame: Frame) -> None:
         target = Incarnation(frame.target)

@@ -237,8 +237,8 @@ class Link:
         self._run_id, self._data = server.run_id, data
         self.inbox.attached(rewind=not (same and kept))
         now = time.monotonic()
-        if now - self._lost_at > self._settings.lease / HEARTBEATS:
-            self._judges_from = now + self._settings.lease  # after an outage of Redis all leases look expired
+        if not (same and kept) or now - self._lost_at > self._settings.lease / HEARTBEATS:
+            self._judges_from = now + self._settings.lease  # after an outage or a loss of data all leases look expired
         if fenced:
             log.warning("node was fenced, its members have to join again", node=self._node)
         self.bucket.link_up(server.run_id, fenced=fenced, lost=same and not kept and not fenced)

@@ -168,16 +168,16 @@ class Replica:
         return [at_offset(event, offset) for event in told] + self.take_deferred() + self.unsubscribe()
 
     def _compare(self, member: Member) -> list[Event]:
-        """Take over what a snapshot says of a member."""
+        """Take over what a snapshot, or the announcement of its node, says of a known member."""
         self._confirm(member)
         told = self._move(member.incarnation, member.node, member.epoch)
         if self.members.get(member.incarnation, member).updated != member.updated:
             told += self._update(Updated(member.kind, member.id, pack_metadata(member.metadata), member.updated))
         local = self.local.get(member.incarnation)
-        if local is None:
-            told += self._set_presence(member.incarnation, detached=member.detached)
-        elif local.detached is not member.detached:  # this node knows better
+        if local is not None and local.detached is not member.detached:  # this node knows better
             self.local.set_presence(member.incarnation, detached=local.detached)
+        else:
+            told += self._set_presence(member.incarnation, detached=member.detached)
         return told
 
     def _missing(self, incarnation: Incarnation, now: float, suspect_until: float, *, lost_data: bool) -> list[Event]:
@@ -208,9 +208,10 @@ class Replica:
         if local is not None:
             local.joined = True
         if member.incarnation in self.members:
-            self._confirm(member)
-            return []
+            return self._compare(member)
         rivals = self.table.rivals(member)
+        if any(rival.order > member.order for rival in rivals):
+            return []  # Redis has lost that it left, and that the rival joined since, which is announced again
         told = [event for rival in rivals for event in self.remove(rival.incarnation, LeaveReason.NODE_LOST)]
         if local is not None and local.member.metadata == member.metadata:  # share it instead of keeping a copy
             member = structs.replace(member, metadata=local.member.metadata)

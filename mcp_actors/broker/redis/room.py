@@ -169,7 +169,13 @@ class Room:
         replica = self.replica
         if request.operation is Operation.RESYNC:
             announced = [self._announcement(incarnation, local) for incarnation, local in self._local.items()]
-            return scripts.RESYNC, [replica.next_token(), replica.lock, pack(announced), settings.lease_ms]
+            elsewhere = {
+                incarnation: {"node": member.node, "epoch": member.epoch}
+                for incarnation, member in replica.members.items()
+                if member.epoch and incarnation not in self._local
+            }
+            what = (pack(announced), pack(elsewhere), settings.lease_ms)
+            return scripts.RESYNC, [replica.next_token(), replica.lock, *what]
         if request.operation is Operation.EXPIRE:
             gone = [replica.members[one] for one in request.members if one in replica.members]
             members = [{"incarnation": one.incarnation, "kind": one.kind, "id": one.id} for one in gone]

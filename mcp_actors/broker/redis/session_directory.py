@@ -141,7 +141,7 @@ class SessionDirectory:
     def _save_command(self, record: SessionRecord) -> Command:
         who = (self._node, record.generation, record.oldest, record.whose)
         removed = _pack(record.out) if record.out else b""
-        what = (_pack(record.rooms), record.left, removed, int(self._life * 1000))
+        what = (_pack(record.rooms), record.left, removed, int(self._life * 1000), record.epoch)
         return SAVE_SESSION.call([self._keys.session(record.session)], [*who, *what])
 
     def _delete_command(self, session: str, node: NodeId) -> Command:
@@ -166,15 +166,15 @@ class SessionDirectory:
     def _acquired(self, record: list[bytes]) -> AcquiredSession | None:
         """The session of a record; None if nobody can read it."""
         try:
-            new, oldest, rooms, left, removed = record
+            new, oldest, rooms, left, removed, epoch = record
             out = _unpack_removed(removed) if removed else {}
-            return AcquiredSession(int(new), int(oldest), _unpack_rooms(rooms), left, out)
+            return AcquiredSession(int(new), int(oldest), _unpack_rooms(rooms), left, out, int(epoch))
         except (ValueError, msgspec.DecodeError) as error:
             self._log.warning("session record unreadable", reason=repr(error))
             return None
 
     async def _acquire(self, session: str, generation: int, whose: str, patience: float) -> list[bytes]:
-        keys = (self._keys.nodes, self._keys.session(session))
+        keys = (self._keys.nodes, self._keys.session(session), self._keys.config)
         command = ACQUIRE_SESSION.call(keys, (self._node, generation, whose, int(patience * 1000)))
         try:
             (reply,) = await self._executor.run([command])

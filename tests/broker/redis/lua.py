@@ -183,15 +183,17 @@ class Store:
         left: bytes = b"",
         life: int = 60_000,
         removed: str = "",
+        epoch: int = 0,
     ) -> str:
         oldest = generation if proved else generation - 1
         own: list[Argument] = [node, generation, oldest, owner, b'[["room123","ana","s.1",false]]', left, removed, life]
+        own.append(epoch)
         return str(self.run(scripts.SAVE_SESSION, [self.keys.session(session)], own)[0])
 
     def acquire_session(
         self, node: NodeId, session: str, generation: int, *, owner: str = "peer:", hold: int = 1000
     ) -> list[str]:
-        named = [self.keys.nodes, self.keys.session(session)]
+        named = [self.keys.nodes, self.keys.session(session), self.keys.config]
         reply: list[str] = self.run(scripts.ACQUIRE_SESSION, named, [node, generation, owner, hold])
         return reply
 
@@ -290,13 +292,15 @@ class Store:
         others: Sequence[NodeId] = (),
         run: str = RUN,
         lock: int = 0,
+        elsewhere: Sequence[Member] = (),
     ) -> list[str]:
-        """Announce members, each with whether it is confirmed."""
+        """Announce members, each with whether it is confirmed, and those that are known at other nodes."""
         announced = [
             {"member": StoredMember.of(structs.replace(member, node=node)), "confirmed": confirmed}
             for member, confirmed in members
         ]
-        return self._room(scripts.RESYNC, node, room, others, run, [token, lock, pack(announced), LEASE])
+        moved = {one.incarnation: {"node": one.node, "epoch": one.epoch} for one in elsewhere}
+        return self._room(scripts.RESYNC, node, room, others, run, [token, lock, pack(announced), pack(moved), LEASE])
 
     def audit(self, node: NodeId, *rooms: tuple[RoomId, Sequence[Member]]) -> list[AuditedRoom]:
         """What the node is told of rooms, each with its own members there."""

@@ -659,12 +659,12 @@ async def test_a_session_is_acquired_by_one_node_and_others_wait_in_vain(nodes: 
     rooms = [(str(ROOM), "ana", "s.1", True)]
     a.broker.save_session(SessionRecord("s", 1, oldest=1, whose="peer:", rooms=rooms))
     await until(lambda: a.broker.idle, "that it is noted")
-    assert await b.broker.acquire_session("s", 1, "peer:", 60.0) == AcquiredSession(2, 1, rooms)
+    assert await b.broker.acquire_session("s", 1, "peer:", 60.0) == AcquiredSession(2, 1, rooms, epoch=1)
     with pytest.raises(Unavailable):
         await c.broker.acquire_session("s", 1, "peer:", 0.1)
     taking = asyncio.ensure_future(c.broker.acquire_session("s", 1, "peer:", 5.0))
-    b.broker.save_session(SessionRecord("s", 2, oldest=1, whose="peer:", rooms=rooms))
-    assert await taking == AcquiredSession(3, 1, rooms)
+    b.broker.save_session(SessionRecord("s", 2, oldest=1, whose="peer:", rooms=rooms, epoch=1))
+    assert await taking == AcquiredSession(3, 1, rooms, epoch=2)
 
 
 async def test_moderation_is_received_by_all_nodes_in_one_order(nodes: StartNode) -> None:

@@ -143,6 +143,22 @@ def test_requests_wait_while_the_link_is_down(home: BucketHarness) -> None:
     assert home.asked() == [JOIN.digest]
 
 
+def test_rooms_that_this_node_left_before_redis_lost_that_are_announced_later() -> None:
+    made = BucketHarness()
+    made.bucket.link_up("run")
+    made.written()
+    made.bucket.link_up("another")
+    made.written()
+    made.now += RedisSettings(lease=LEASE).grace - 1
+    made.bucket.housekeeping()
+    assert not made.written().commands
+    made.now += 2
+    made.bucket.housekeeping()
+    batch = made.answer([b"room123"])
+    assert [command[0] for command in batch.commands] == ["SMEMBERS"]
+    assert made.asked() == [RESYNC.digest]
+
+
 def test_a_restarted_server_gets_rooms_first_and_then_replayed_frames(home: BucketHarness) -> None:
     home.bucket.sender.send(ROOM, "signal", ANA, [BEN], b"kept", 0)
     home.answer(OK)

@@ -28,6 +28,7 @@ from mcp_actors.protocol.events import (
     MemberMoved,
     MissedChange,
     NegotiationStep,
+    Receipt,
     RemoteBroadcast,
     RemoteSignal,
 )
@@ -142,6 +143,16 @@ async def test_signals_after_the_offset_are_recovered_and_earlier_ones_answered(
     inbox.frames(signal(4, delivery_id=4))
     found = await inbox.recover(offset(entry, 0))
     assert found == Recovered([heard(3, 3), heard(4, 4)], [heard(1, 1), heard(2, 2)], known=True, whole=True)
+
+
+async def test_receipts_after_the_offset_are_recovered(inbox: Inbox) -> None:
+    def receipt(number: int) -> Frame:
+        return Frame(ROOM, BEN.incarnation, ANA.incarnation, 0, "receipt", number, b"1")
+
+    entry = inbox.frames(receipt(1))
+    inbox.frames(receipt(2), Frame(ROOM, BEN.incarnation, UNA.incarnation, 0, "receipt", 3, b"1"))
+    found = await inbox.recover(offset(entry))
+    assert found.receipts == (Receipt(ANA.incarnation, BEN.incarnation, 2, delivered=True),)
 
 
 async def test_an_offset_at_the_end_of_an_entry_recovers_later_entries_only(inbox: Inbox) -> None:

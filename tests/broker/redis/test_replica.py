@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from mcp_actors.broker.redis.entries import Changes, Moved, Updated
+from mcp_actors.broker.redis.entries import Changes, Moved, Presence, Updated
 from mcp_actors.broker.redis.scripts import JOIN, LEAVE, RESYNC
 from mcp_actors.protocol.events import (
     LeaveReason,
@@ -17,6 +17,7 @@ from mcp_actors.protocol.events import (
     MemberMoved,
     MemberUpdated,
     Notice,
+    PresenceChanged,
     Unsubscribed,
 )
 from mcp_actors.protocol.identifiers import Incarnation, RoomId
@@ -67,6 +68,30 @@ def test_applied_changes_are_ignored(room: RoomHarness) -> None:
     assert changes(room, 10, CIA) == []
     assert changes(room, 9, leaving(BEN, LEFT)) == []
     assert room.send() is None
+
+
+def test_presence_that_redis_lost_is_known_again_at_the_node_of_the_member(room: RoomHarness) -> None:
+    changes(room, 11, Presence(ANA.incarnation, True, ANA.kind, ANA.id))
+    room.room.set_presence(ANA.incarnation, detached=False)
+    room.room.resync_anew(0.0)
+    assert resynced(room, ANA, BEN, version=20, run_id="another") == [PresenceChanged(20, ANA.incarnation, False)]
+
+
+def test_the_announcement_of_a_known_member_tells_what_redis_lost_of_it(room: RoomHarness) -> None:
+    changes(room, 11, Presence(BEN.incarnation, True, BEN.kind, BEN.id))
+    events = changes(room, 12, structs.replace(BEN, metadata={"mood": "good"}, updated=12))
+    assert [type(event) for event in events] == [MemberUpdated, PresenceChanged]
+    assert not room.replica.members[BEN.incarnation].detached
+    assert room.replica.members[BEN.incarnation].metadata == {"mood": "good"}
+
+
+def test_a_member_whose_leave_redis_lost_does_not_replace_a_later_one(room: RoomHarness) -> None:
+    again = structs.replace(BEN, incarnation=Incarnation("c.ben"), node=C, order=7)
+    changes(room, 11, leaving(BEN), again)
+    room.room.resync_anew(0.0)
+    assert resynced(room, ANA, BEN, version=20, run_id="another") == []
+    assert again.incarnation in room.replica.members
+    assert changes(room, 21, leaving(BEN), again) == []
 
 
 def test_a_gap_requests_one_resync(room: RoomHarness) -> None:

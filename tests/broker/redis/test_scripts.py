@@ -698,7 +698,7 @@ def test_a_displaced_member_is_reported(store: Store, rival: str) -> None:
     other = peer("ana" if rival == "id" else "ben", B)
     store.join(other)
     before = store.fields()
-    ana = peer("ana", order=2 if rival == "id" else 1)
+    ana = peer("ana", order=0 if rival == "id" else 1)
     assert store.resync(A, [(ana, True)], others=[B]) == ["OK", ana.incarnation, "", ""]
     assert store.fields() == before
     assert "a" not in store.state()
@@ -711,10 +711,37 @@ def test_no_user_id_is_owned_and_claimed_after_a_resync(store: Store, owner_firs
     store.attach(B)
     store.join(structs.replace(user("ana", 1, B), verified=owner_first))
     before = store.fields()
-    late = structs.replace(user("ana", 2, order=2), verified=not owner_first)
+    late = structs.replace(user("ana", 2, order=0), verified=not owner_first)
     alike = structs.replace(user("ana", 3, order=3), verified=owner_first)
     assert store.resync(A, [(late, True), (alike, True)], others=[B]) == ["OK", late.incarnation, "", ""]
     assert len(store.fields()) == len(before) + 1
+
+
+def test_of_two_members_that_cannot_be_there_together_the_later_stays_in_a_resync(store: Store) -> None:
+    store.attach(A)
+    store.attach(B)
+    store.join(peer("ana", B))
+    store.join(user("una", 1, B), others=[B])
+    store.told(B)
+    ana, una = peer("ana", order=2), structs.replace(user("una", 2, order=2), verified=True)
+    assert store.resync(A, [(ana, True), (una, True)], others=[B]) == ["OK"]
+    assert store.incarnations() == {ana.incarnation, una.incarnation}
+    (told,) = store.told(B)
+    assert isinstance(told, Changes)
+    gone = {one.incarnation for one in told.changes if isinstance(one, Left)}
+    assert gone == {peer("ana", B).incarnation, user("una", 1, B).incarnation}
+
+
+def test_a_member_whose_move_redis_lost_is_moved_by_its_former_node(store: Store) -> None:
+    store.attach(A)
+    store.attach(B)
+    store.join(peer("ana"))
+    store.join(peer("ben", B), others=[A])
+    moved = structs.replace(peer("ana"), node=B, epoch=3)
+    assert store.resync(A, [], others=[B], elsewhere=[moved]) == ["OK"]
+    assert (store.members()[moved.incarnation].node, store.members()[moved.incarnation].epoch) == (B, 3)
+    assert store.state()["b"] == "2"
+    assert "a" not in store.state()
 
 
 def test_a_member_takes_the_id_of_an_earlier_member_of_its_node_in_a_resync(store: Store) -> None:
@@ -1143,13 +1170,13 @@ NOTED = '[["room123","ana","s.1",false]]'
 def test_a_session_is_acquired_with_its_rooms_and_state(any_store: Store) -> None:
     store = any_store
     _noted(store, left=b"state")
-    assert store.acquire_session(B, "s", 2) == ["OK", "3", "1", NOTED, "state", ""]
+    assert store.acquire_session(B, "s", 2) == ["OK", "3", "1", NOTED, "state", "", "1"]
 
 
 def test_the_previous_token_is_valid_until_the_next_one_is_proved(store: Store) -> None:
     _noted(store)
     assert store.acquire_session(B, "s", 0) == ["NONE"]
-    assert store.acquire_session(B, "s", 1) == ["OK", "3", "1", NOTED, "", ""]
+    assert store.acquire_session(B, "s", 1) == ["OK", "3", "1", NOTED, "", "", "1"]
 
 
 def test_a_token_is_spent_once_a_later_one_is_proved(store: Store) -> None:
@@ -1160,7 +1187,7 @@ def test_a_token_is_spent_once_a_later_one_is_proved(store: Store) -> None:
 
 def test_a_token_later_than_the_record_is_valid(store: Store) -> None:
     _noted(store, proved=True)
-    assert store.acquire_session(B, "s", 3) == ["OK", "4", "2", NOTED, "", ""]
+    assert store.acquire_session(B, "s", 3) == ["OK", "4", "2", NOTED, "", "", "1"]
 
 
 def test_a_session_belongs_to_its_owner(store: Store) -> None:
@@ -1187,20 +1214,20 @@ def test_a_node_whose_first_reply_was_lost_acquires_the_session_however_late(sto
     first = store.acquire_session(B, "s", 2, hold=0)
     assert store.acquire_session(B, "s", 2) == first
     assert store.acquire_session(C, "s", 2) == ["LATER"]
-    store.save_session(B, "s", 3)
+    store.save_session(B, "s", 3, epoch=1)
     assert store.acquire_session(B, "s", 2) == ["NONE"]
 
 
 def test_a_session_can_be_acquired_again_after_the_hold(store: Store) -> None:
     _noted(store)
     store.acquire_session(B, "s", 2, hold=0)
-    assert store.acquire_session(C, "s", 2) == ["OK", "4", "1", NOTED, "", ""]
+    assert store.acquire_session(C, "s", 2) == ["OK", "4", "1", NOTED, "", "", "2"]
 
 
 def test_an_acquired_session_can_be_acquired_again_once_saved(store: Store) -> None:
     _noted(store)
     store.acquire_session(B, "s", 2)
-    store.save_session(B, "s", 3)
+    store.save_session(B, "s", 3, epoch=1)
     assert store.acquire_session(C, "s", 3)[:2] == ["OK", "4"]
 
 
@@ -1208,6 +1235,7 @@ def test_records_of_the_former_node_are_ignored(store: Store) -> None:
     _noted(store)
     store.acquire_session(B, "s", 2)
     assert store.save_session(A, "s", 2, proved=True) == "NOOP"
+    assert store.save_session(A, "s", 9) == "NOOP"  # its client returned to it several times before that was known
     assert store.delete_session(A, "s") == "NOOP"
     assert store.acquire_session(B, "s", 2)[0] == "OK"
 
@@ -1215,8 +1243,24 @@ def test_records_of_the_former_node_are_ignored(store: Store) -> None:
 def test_saving_a_session_again_clears_the_state_left_behind(store: Store) -> None:
     _noted(store, left=b"state")
     store.acquire_session(B, "s", 2)
-    store.save_session(B, "s", 3)
+    store.save_session(B, "s", 3, epoch=1)
     assert store.acquire_session(C, "s", 3)[4] == ""
+
+
+def test_a_session_is_not_lost_while_nodes_save_their_records_again(store: Store) -> None:
+    store.attach(A)
+    store.attach(B, restarted=True, hold=60_000)
+    assert store.acquire_session(A, "s", 1)[0] == "LATER"
+    store.save_session(B, "s", 1)
+    assert store.acquire_session(A, "s", 1)[0] == "OK"
+
+
+def test_a_claim_waits_while_nodes_announce_their_members(store: Store) -> None:
+    store.attach(A)
+    store.attach(B, restarted=True, hold=60_000)
+    assert store.claim(A, peer("ben", B), 1, owner=B)[0] == "LATER"
+    store.resync(B, [(peer("ben", B, 1), True)])
+    assert store.claim(A, peer("ben", B), 1, owner=B, others=[B])[0] == "OK"
 
 
 def test_a_deleted_session_leaves_no_key(store: Store) -> None:

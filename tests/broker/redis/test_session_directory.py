@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from mcp_actors.broker import AcquiredSession, SessionRecord
@@ -225,11 +226,11 @@ async def test_a_session_that_another_node_is_acquiring_is_requested_again() -> 
             b'[["room123","ana","s.1",true]]',
             b"left",
             b'{"room9":{"how":"kicked","notice":{"reason":"spam"}}}',
+            b"7",
         ]
     )
-    assert await task == AcquiredSession(
-        4, 2, [("room123", "ana", "s.1", True)], b"left", {RoomId("room9"): Removal(LeaveReason.KICKED, Notice("spam"))}
-    )
+    out = {RoomId("room9"): Removal(LeaveReason.KICKED, Notice("spam"))}
+    assert await task == AcquiredSession(4, 2, [("room123", "ana", "s.1", True)], b"left", out, 7)
 
 
 async def test_waiting_for_another_node_ends_with_the_patience() -> None:
@@ -301,11 +302,11 @@ def _node(store: Store, node: NodeId) -> SessionDirectory:
 async def test_an_acquired_session_ignores_its_former_node(store: Store) -> None:
     a, b = _node(store, A), _node(store, B)
     a.save(record(1, left=b"\x00\xff"))
-    assert await b.acquire("s", 1, "peer:", 5.0) == AcquiredSession(2, 0, ROOMS, b"\x00\xff")
-    a.save(record(1))
+    assert await b.acquire("s", 1, "peer:", 5.0) == AcquiredSession(2, 0, ROOMS, b"\x00\xff", epoch=1)
+    a.save(record(9))
     a.delete("s")
-    b.save(record(2))
-    assert await a.acquire("s", 2, "peer:", 5.0) == AcquiredSession(3, 1, ROOMS)
+    b.save(structs.replace(record(2), epoch=1))
+    assert await a.acquire("s", 2, "peer:", 5.0) == AcquiredSession(3, 1, ROOMS, epoch=2)
 
 
 async def test_a_session_of_a_dead_node_is_deleted_unless_another_node_has_it(store: Store) -> None:

@@ -3,21 +3,23 @@
 --
 -- A token is spent once the client is known to have a later one: the reply with the later one may have been lost. A token
 -- later than the record is valid: its node was lost before it saved the record.
--- Replies: {OK, generation, oldest, rooms, left, removed}: as in save_session.lua | {NONE}: there is no such session, it
---          belongs to another client or to the calling node, or the token is spent | {LATER}: another node is taking it over |
---          {FENCED}
+-- Replies: {OK, generation, oldest, rooms, left, removed, epoch}: as in save_session.lua | {NONE}: there is no such session, it
+--          belongs to another client or to the calling node, or the token is spent | {LATER}: another node is taking it over, or
+--          nodes are still saving the records of their sessions again, as some may have been lost | {FENCED}
 
-takes({'nodes', 'session'}, {'node', 'generation', 'owner', 'hold_ms'})
+takes({'nodes', 'session', 'config'}, {'node', 'generation', 'owner', 'hold_ms'})
 
 if is_fenced(args.node) then return {'FENCED'} end
-local fields = {'node', 'generation', 'oldest', 'owner', 'rooms', 'left', 'removed', 'held-until'}
+local fields = {'node', 'generation', 'oldest', 'owner', 'rooms', 'left', 'removed', 'epoch', 'held-until'}
 local found = name(redis.call('HMGET', keys.session, unpack(fields)), fields)
 local token, time = tonumber(args.generation), now()
-if not found.node or found.owner ~= args.owner or token < tonumber(found.oldest) then return {'NONE'} end
+if not found.node or found.owner ~= args.owner or token < tonumber(found.oldest) then return recovering() or {'NONE'} end
 local generation = tonumber(found.generation)
 local held_until, own = found['held-until'], found.node == args.node
-if own and not held_until then return {'NONE'} end
+if own and not held_until then return recovering() or {'NONE'} end
 if not own and time < tonumber(held_until or 0) then return {'LATER'} end
 if not own or token >= generation then generation = math.max(generation, token) + 1 end
-redis.call('HSET', keys.session, 'node', args.node, 'generation', generation, 'held-until', text(time + args.hold_ms))
-return {'OK', text(generation), found.oldest, found.rooms, found.left, found.removed}
+local epoch = tonumber(found.epoch or 0) + (own and 0 or 1)
+redis.call('HSET', keys.session, 'node', args.node, 'generation', generation, 'epoch', epoch,
+  'held-until', text(time + args.hold_ms))
+return {'OK', text(generation), found.oldest, found.rooms, found.left, found.removed, text(epoch)}

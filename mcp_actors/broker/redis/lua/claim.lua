@@ -6,7 +6,8 @@
 -- that before the move, as the snapshot may be faster than the reply.
 -- Replies: {OK, version, "1" if the lease of the old node is valid or "0"} | {DUP}: it has moved here already |
 --          {NOOP}: it is not in the room, or has moved on | {OWNER, node}: repeat the call with this owner |
---          {REMOVED, how, notice}: a moderator removed it | {FENCED} | {KEYS, node...}
+--          {REMOVED, how, notice}: a moderator removed it | {FENCED} |
+--          {LATER, ms}: it is not in the room, but nodes are still announcing their members | {KEYS, node...}
 
 takes_room({}, {'field', 'incarnation', 'epoch', 'snapshot', 'owner'})
 
@@ -15,7 +16,7 @@ if refusal then return refusal end
 local member = load(args.field)
 if not member or member.incarnation ~= args.incarnation then
   local how, notice = how_removed(args.incarnation)
-  return how and {'REMOVED', how, notice} or {'NOOP'}
+  return how and {'REMOVED', how, notice} or recovering() or {'NOOP'}
 end
 local old, epoch = member.node, tonumber(args.epoch)
 if old == args.node and member.epoch == epoch then return {'DUP'} end

@@ -3,13 +3,15 @@
 --
 -- token: comes back with the snapshot. lock: the lock as the node knows it, in the form of "#lock"; the later version counts,
 -- as long as the node has members in the room. members: msgpack list of {member, confirmed}: if not confirmed, a request of
--- the node decides whether the member is in the room. If two nodes have a member, the node with the higher epoch keeps it.
--- lease_ms: for nodes that have members and are not registered: they renew the lease, or are reaped.
+-- the node decides whether the member is in the room. If two nodes have a member, the node with the higher epoch keeps it; and
+-- of two members that cannot be there together, the one that joined later stays, as Redis lost that the other left.
+-- elsewhere: msgpack map of the members that the node knows at others, incarnation -> {node, epoch}: Redis may have lost that they
+-- moved. lease_ms: for nodes that have members and are not registered: they renew the lease, or are reaped.
 -- Of the metadata of a member the one that was set last counts.
 -- Replies: {OK, incarnation, how, notice, ...}: members that lost their place: to another ("") or removed by a moderator
 --          ("kicked", "room-closed") | {FENCED} | {KEYS, node...}
 
-takes_room({}, {'token', 'lock', 'members', 'lease_ms'})
+takes_room({}, {'token', 'lock', 'members', 'elsewhere', 'lease_ms'})
 
 local function delete_unless(kind, key)
   local found = redis.call('TYPE', key).ok
@@ -62,9 +64,19 @@ end
 local all_announced, still_here = cmsgpack.unpack(args.members), {}
 for _, announced in ipairs(all_announced) do still_here[announced.member.incarnation] = true end
 
-local changes, kept, gone, reply, latest = {}, {}, {}, {'OK'}, {}
+local changes, kept, gone, reply, latest, elsewhere = {}, {}, {}, {'OK'}, {}, cmsgpack.unpack(args.elsewhere)
+local function move(member, node, epoch)
+  count_node(member.node, -1)
+  count_node(node, 1)
+  member.node, member.epoch = node, epoch
+  save(member)
+  changes[#changes + 1] = moved(member, {})
+end
 for field, member in pairs(by_field) do
-  if member.node == args.node and not still_here[member.incarnation] then -- its id may have a new member already
+  local now_at = elsewhere[member.incarnation]
+  if member.node == args.node and now_at and now_at.epoch > member.epoch then
+    move(member, now_at.node, now_at.epoch)
+  elseif member.node == args.node and not still_here[member.incarnation] then -- its id may have a new member already
     remove(member)
     changes[#changes + 1] = left(member, 'disconnected')
     by_field[field], orders[member.kind][member.order], gone[member] = nil, nil, true
@@ -76,9 +88,21 @@ local owned, claimed = {}, {} -- the ids of users that are here, with a token an
 local function note_user(member)
   if member.kind == 'user' then (member.verified and owned or claimed)[member.id] = true end
 end
-local function is_rival_here(member)
-  if member.kind == 'peer' then return by_field[field_of(member)] ~= nil end
-  return (member.verified and claimed or owned)[member.id]
+local function rivals_here(member)
+  if member.kind == 'peer' then return {by_field[field_of(member)]} end
+  local rivals = {}
+  if (member.verified and claimed or owned)[member.id] then
+    for _, one in pairs(by_field) do
+      if one.kind == 'user' and one.id == member.id and one.verified ~= member.verified then rivals[#rivals + 1] = one end
+    end
+  end
+  return rivals
+end
+local function is_latest(member, rivals)
+  for _, rival in ipairs(rivals) do
+    if rival.order >= member.order then return false end
+  end
+  return true
 end
 for _, member in pairs(by_field) do note_user(member) end
 local function compare(member)
@@ -98,17 +122,19 @@ for _, announced in ipairs(all_announced) do
       kept[field] = true
     elseif present.epoch < member.epoch then
       kept[field] = true
-      count_node(present.node, -1)
-      count_node(args.node, 1)
-      present.node, present.epoch = args.node, member.epoch
-      save(present)
-      changes[#changes + 1] = moved(present, {})
+      move(present, args.node, member.epoch)
     end
   elseif announced.confirmed then
     local how, notice = how_removed(member.incarnation)
-    if how or present or is_rival_here(member) or orders[member.kind][member.order] then
+    local rivals = rivals_here(member)
+    if how or not is_latest(member, rivals) or orders[member.kind][member.order] then
       append(reply, {member.incarnation, how or '', notice or ''})
     else
+      for _, rival in ipairs(rivals) do
+        remove(rival)
+        changes[#changes + 1] = left(rival, 'disconnected')
+        by_field[field_of(rival)], orders[rival.kind][rival.order], gone[rival] = nil, nil, true
+      end
       kept[field] = true
       orders[member.kind][member.order] = true
       add(member)

@@ -1,15 +1,18 @@
--- Record which node has a session, and what another node needs to resume it. A record of an earlier generation is ignored.
+-- Record which node has a session, and what another node needs to resume it. A record of an earlier epoch is ignored, as is an
+-- earlier generation of the same epoch: the node that had the session before may write late.
 --
 -- oldest: the first generation whose token the client may still have. owner: who may resume it. left: what a stopping node
 -- leaves behind, or "". removed: the rooms from which moderators removed it, or "". life_ms: how long Redis keeps the record.
--- Replies: {OK} | {NOOP}: there is a later generation
+-- epoch: how often other nodes had taken the session over before.
+-- Replies: {OK} | {NOOP}: there is a later record
 
-takes({'session'}, {'node', 'generation', 'oldest', 'owner', 'rooms', 'left', 'removed', 'life_ms'})
+takes({'session'}, {'node', 'generation', 'oldest', 'owner', 'rooms', 'left', 'removed', 'life_ms', 'epoch'})
 
-local generation = redis.call('HGET', keys.session, 'generation')
-if generation and tonumber(generation) > tonumber(args.generation) then return {'NOOP'} end
+local known = redis.call('HMGET', keys.session, 'epoch', 'generation')
+local ahead = tonumber(known[1] or 0) - args.epoch
+if ahead > 0 or (ahead == 0 and tonumber(known[2] or 0) > tonumber(args.generation)) then return {'NOOP'} end
 redis.call('DEL', keys.session) -- first, so that Redis goes on when its memory is full
-for _, field in ipairs({'node', 'generation', 'oldest', 'owner', 'rooms', 'left', 'removed'}) do
+for _, field in ipairs({'node', 'generation', 'oldest', 'owner', 'rooms', 'left', 'removed', 'epoch'}) do
   redis.call('HSET', keys.session, field, args[field])
 end
 redis.call('PEXPIRE', keys.session, args.life_ms)

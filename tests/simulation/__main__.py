@@ -1,0 +1,117 @@
+"""The command `python -m tests.simulation`: replays a seed, or runs many.
+
+python -m tests.simulation --seed 42              replay a seed, and print what happened
+python -m tests.simulation --seed 42 --shrink     and find a smaller plan that fails likewise
+python -m tests.simulation --seed 42 --trace p1   and print the messages of a member
+python -m tests.simulation --seeds 1000           run seeds until one fails; the first is --seed, or drawn
+python -m tests.simulation --hours 8              run fresh seeds for so long
+python -m tests.simulation --mutants              put known faults back, and see which are caught
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from itertools import count
+from random import SystemRandom
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.simulation.run import Outcome
+
+SHOWN = 8
+"""Breaches that are shown of each kind."""
+
+
+def main() -> int:
+    """Run the command; 1 if a promise was broken."""
+    options = _options()
+    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is part of a run
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606
+    if options.mutants is not None:
+        from tests.simulation.mutants import hunt  # noqa: PLC0415 - they are many modules
+
+        return hunt(options.mutants, options.budget, print)
+    if options.fixed:
+        from tests.simulation.seeds import FIXED, KEPT  # noqa: PLC0415
+
+        return _run_many(options, iter((*KEPT, *FIXED)))
+    if options.seeds == 1 and not options.hours and not options.seconds:
+        return _replay(options)
+    return _run_many(options, count(options.seed))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="Simulates the cluster.")
+    parser.add_argument("--seed", type=int, help="the seed, or the first of several; drawn if it is left out")
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds to run, one after the other")
+    parser.add_argument("--seconds", type=float, default=0.0, help="run seeds for so long")
+    parser.add_argument("--hours", type=float, default=0.0, help="run seeds for so long")
+    parser.add_argument(
+        "--fixed", action="store_true", help="run the seeds that the tests repeat, and those that once failed"
+    )
+    parser.add_argument("--keep-going", action="store_true", help="go on after a failure")
+    parser.add_argument("--trace", default="", help="members whose messages are shown, separated by commas")
+    parser.add_argument("--shrink", action="store_true", help="look for a smaller plan that fails likewise")
+    parser.add_argument("--mutants", nargs="*", help="put known faults back: all, or those that are named")
+    parser.add_argument("--budget", type=int, default=60, help="seeds that are run to catch a mutant")
+    options = parser.parse_args()
+    if options.seed is None:
+        options.seed = SystemRandom().randrange(1_000_000_000)
+    return options
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from tests.simulation.run import run_seed  # noqa: PLC0415 - after the hash seed is set
+    from tests.simulation.shrink import shrink  # noqa: PLC0415
+
+    outcome = run_seed(options.seed, tuple(filter(None, options.trace.split(","))))
+    if options.shrink and not outcome.kept:
+        outcome = shrink(outcome, print)
+    _show(outcome)
+    return 0 if outcome.kept else 1
+
+
+def _run_many(options: argparse.Namespace, seeds: Iterator[int]) -> int:
+    from tests.simulation.entropy import real_time  # noqa: PLC0415 - after the hash seed is set
+    from tests.simulation.run import run_seed  # noqa: PLC0415
+
+    limit = options.seconds or 3600 * options.hours
+    began, ran, failed, simulated = real_time(), 0, 0, 0.0
+    for seed in seeds:
+        if real_time() - began >= limit if limit else ran >= options.seeds and not options.fixed:
+            break
+        outcome = run_seed(seed)
+        ran, simulated = ran + 1, simulated + outcome.simulated
+        if not outcome.kept:
+            failed += 1
+            print(_line(outcome), flush=True)
+            if not options.keep_going:
+                _show(outcome)
+                break
+    took = real_time() - began
+    where = "" if options.fixed else f" from {options.seed} on"
+    print(f"{ran} seeds{where}, {failed} failed; {simulated / 60:.0f} simulated minutes in {took:.0f} s")
+    return 1 if failed else 0
+
+
+def _line(outcome: Outcome) -> str:
+    found = ", ".join(f"{len(lines)} {name}" for name, lines in outcome.breaches.items()) or "kept"
+    return f"seed {outcome.plan.seed}: {found} ({outcome.digest})"
+
+
+def _show(outcome: Outcome) -> None:
+    print("\n".join(outcome.timeline))
+    print(f"{_line(outcome)}; {outcome.judged} messages judged, {outcome.simulated:.0f} s in {outcome.took:.2f} s")
+    for name, lines in outcome.breaches.items():
+        print("\n".join(f"  {name}: {line}" for line in lines[:SHOWN]))
+    if not outcome.kept:
+        print(f"plan: {outcome.plan}\nreplay: python -m tests.simulation --seed {outcome.plan.seed}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

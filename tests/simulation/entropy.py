@@ -1,0 +1,58 @@
+"""Time and chance under the control of a simulation, for all code that asks the standard library for them."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import socket
+import time
+from base64 import urlsafe_b64encode
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from mcp_actors.auth.authentication import Authentication
+from mcp_actors.auth.tokens import Verifier
+from tests.simulation.redis.server import EPOCH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.simulation.loop import SimulationLoop
+
+real_time = time.perf_counter
+
+
+@contextmanager
+def controlled(loop: SimulationLoop, seed: int) -> Iterator[None]:
+    """Let the clocks and the random numbers of this interpreter be those of a simulation."""
+    chance = random.Random(f"secrets {seed}")  # noqa: S311 - reproducible, not secret
+    wall = _wall_clock(loop)
+    patches: list[tuple[Any, str, Any]] = [
+        (time, "monotonic", loop.time),
+        (time, "time", wall),
+        (secrets, "token_bytes", lambda count=32: chance.randbytes(count)),
+        (secrets, "token_hex", lambda count=32: chance.randbytes(count).hex()),
+        (secrets, "token_urlsafe", lambda count=32: urlsafe_b64encode(chance.randbytes(count)).rstrip(b"=").decode()),
+        (secrets, "randbits", chance.getrandbits),
+        (socket, "gethostname", lambda: "simulated"),
+        (Verifier.__init__, "__kwdefaults__", (Verifier.__init__.__kwdefaults__ or {}) | {"clock": wall}),
+        (Authentication.__init__, "__kwdefaults__", (Authentication.__init__.__kwdefaults__ or {}) | {"clock": wall}),
+    ]
+    before = [(where, name, getattr(where, name)) for where, name, _ in patches]
+    state = random.getstate()
+    for where, name, what in patches:
+        setattr(where, name, what)
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        for where, name, what in before:
+            setattr(where, name, what)
+        random.setstate(state)
+
+
+def _wall_clock(loop: SimulationLoop) -> Callable[[], float]:
+    def wall() -> float:
+        return EPOCH + loop.time()
+
+    return wall

@@ -1,0 +1,91 @@
+"""Whether a run kept the promises of PROTOCOL.md: the checks of the bench suite, and what the simulation adds.
+
+`struck` members are those whose node was declared dead while it lived, or was lost together with the data of Redis:
+for them the protocol promises nothing but that they are told (4001, or `resumed` false).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.chaos import judge, resume_checks, roster_checks
+from bench.chaos.record import EVERYBODY, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bench.chaos.record import Stay
+
+FATE_UNKNOWN = 5.0
+"""Seconds before a session moved without a handover in which messages to it may have been under way."""
+
+
+def unanswered(record: Record) -> Iterator[str]:
+    """Requests that were never answered.
+
+    Messages that were under way to a node that was lost or stood still, while their target moved without a handover,
+    are not judged: the server does not answer them yet, unless their sender moves, too.
+    """
+    moved = [(stay.member, at) for stay in record.stays for at in stay.misses]
+    moved += [(stay.member, stay.struck_at) for stay in record.stays if stay.struck_at is not None]
+    for stay in record.stays:
+        if not stay.lives:
+            continue
+        for target, times in stay.sent.items():
+            answered = stay.acknowledged.get(target, {}).keys() | stay.refused.get(target, {}).keys()
+            for number in sorted(set(range(1, len(times) + 1)) - answered):
+                sent = times[number - 1]
+                if not any(at > sent - FATE_UNKNOWN and target in (EVERYBODY, whom) for whom, at in moved):
+                    yield f"message {number} of {stay} to {target}, sent at {sent - record.began:.3f} s"
+
+
+def _of_the_unstruck(check: Callable[[Record], Iterator[str]]) -> Callable[[Record], Iterator[str]]:
+    """The check, of the receivers that were not struck."""
+
+    def checked(record: Record) -> Iterator[str]:
+        sound = Record(
+            began=record.began,
+            stays=[stay for stay in record.stays if not _is_struck(stay)],
+            data_lost=record.data_lost,
+            window=record.window,
+        )
+        return check(sound)
+
+    return checked
+
+
+def _is_struck(stay: Stay) -> bool:
+    return stay.struck
+
+
+CHECKS: dict[str, Callable[[Record], Iterator[str]]] = {
+    "lost": judge.lost,
+    "duplicated": _of_the_unstruck(judge.duplicated),
+    "reordered": _of_the_unstruck(judge.reordered),
+    "strays": judge.strays,
+    "unanswered": unanswered,
+    "misunderstood": judge.misunderstood,
+    "disowned": judge.disowned,
+    "closed": judge.closed,
+    "false leaves": roster_checks.false_leaves,
+    "mismatches": roster_checks.mismatches,
+    "ghosts": roster_checks.ghosts,
+    "stale": roster_checks.stale,
+    "taken": roster_checks.taken,
+    **{name.replace("_", " "): check for name, check in resume_checks.CHECKS.items()},
+}
+"""The checks that are made while the members are in their rooms, when everything has settled."""
+
+PATIENT = ("lost", "unanswered", "mismatches", "ghosts", "stale", "absent", "doubled")
+"""Those that may fail for a while after a fault."""
+
+
+def settled(record: Record) -> bool:
+    """Whether no check fails that may fail for a while."""
+    return not any(any(CHECKS[name](record)) for name in PATIENT)
+
+
+def breaches(record: Record) -> dict[str, list[str]]:
+    """What is wrong, by check."""
+    found = {name: list(check(record)) for name, check in CHECKS.items()}
+    return {name: lines for name, lines in found.items() if lines}

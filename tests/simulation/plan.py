@@ -1,0 +1,176 @@
+"""What the adversary does in a run: strikes, drawn from the seed before the run begins.
+
+Each strike has all its numbers, so that a run can be repeated without some of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NODES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One fault. `at`: seconds after the members have joined. `seed`: of what it chooses among what is there then."""
+
+    at: float
+    kind: str
+    node: int = 0
+    seconds: float = 0.0
+    how: str = ""
+    count: int = 1
+    seed: int = 0
+
+    def __str__(self) -> str:
+        shown = [self.how] if self.how else []
+        shown += [f"node {self.node}"] if self.kind in NODE_KINDS else []
+        shown += [f"{self.count} of them"] if self.count > 1 else []
+        shown += [f"for {self.seconds:.3f} s"] if self.seconds else []
+        return f"{self.kind}: {', '.join(shown)}" if shown else self.kind
+
+
+NODE_KINDS = {"pause", "kill", "stop", "part"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run. `rate`: messages a second of all members together. `drift`: of the nodes' clocks."""
+
+    seed: int
+    strikes: tuple[Strike, ...]
+    rooms: int = 1
+    peers: int = 4
+    rate: float = 10.0
+    churners: int = 1
+    movers: int = 1
+    lease: float = 2.0
+    window: float = 10.0
+    drain: float = 3.0
+    seconds: float = 30.0
+    drift: tuple[float, ...] = field(default=(1.0,) * NODES)
+
+
+def _between(rng: Random, least: float, most: float) -> float:
+    """A time, of any order of magnitude."""
+    found: float = round(least * (most / least) ** rng.random(), 4)
+    return found
+
+
+def _pause(rng: Random, lease: float) -> dict[str, object]:
+    return {"node": rng.randrange(NODES), "seconds": _between(rng, 0.001, 3 * lease)}
+
+
+def _kill(rng: Random, lease: float) -> dict[str, object]:
+    return {
+        "node": rng.randrange(NODES),
+        "seconds": _between(rng, 0.05, 4 * lease),
+        "how": rng.choice(("process", "process", "machine")),
+    }
+
+
+def _stop(rng: Random, lease: float) -> dict[str, object]:
+    return {"node": rng.randrange(NODES), "seconds": _between(rng, 0.01, lease)}
+
+
+def _part(rng: Random, lease: float) -> dict[str, object]:
+    sides = ("redis", "redis up", "redis down", "clients", "clients up", "clients down", "all")
+    return {"node": rng.randrange(NODES), "seconds": _between(rng, 0.01, 3 * lease), "how": rng.choice(sides)}
+
+
+def _redis_kill(rng: Random, lease: float) -> dict[str, object]:
+    return {"seconds": _between(rng, 0.02, 3 * lease), "how": rng.choice(("kept", "kept", "lost", "lost last writes"))}
+
+
+def _redis_pause(rng: Random, lease: float) -> dict[str, object]:
+    return {"seconds": _between(rng, 0.001, 2 * lease)}
+
+
+def _redis_full(rng: Random, lease: float) -> dict[str, object]:
+    return {"seconds": _between(rng, 0.1, lease)}
+
+
+def _redis_flush(_rng: Random, _lease: float) -> dict[str, object]:
+    return {}
+
+
+def _redis_clock(rng: Random, _lease: float) -> dict[str, object]:
+    return {"seconds": round(rng.choice((-1, 1)) * _between(rng, 0.001, 2.0), 3)}
+
+
+def _cut_links(rng: Random, _lease: float) -> dict[str, object]:
+    return {"count": rng.randint(1, 6), "how": rng.choice(("with the last bytes", "without the last bytes"))}
+
+
+def _slow(rng: Random, _lease: float) -> dict[str, object]:
+    return {"seconds": _between(rng, 0.5, 10.0), "how": rng.choice(("late", "lossy"))}
+
+
+def _move(rng: Random, _lease: float) -> dict[str, object]:
+    return {"count": rng.randint(1, 8), "seconds": _between(rng, 0.01, 5.0)}
+
+
+def _deaf(rng: Random, _lease: float) -> dict[str, object]:
+    return {"count": rng.randint(1, 3), "seconds": _between(rng, 0.01, 10.0)}
+
+
+def _vanish(rng: Random, _lease: float) -> dict[str, object]:
+    return {"count": rng.randint(1, 3)}
+
+
+def _cut_clients(rng: Random, _lease: float) -> dict[str, object]:
+    return {"count": rng.randint(1, 6), "how": rng.choice(("with the last bytes", "without the last bytes"))}
+
+
+KINDS: dict[str, tuple[int, Callable[[Random, float], dict[str, object]]]] = {
+    "pause": (4, _pause),
+    "kill": (3, _kill),
+    "stop": (3, _stop),
+    "part": (4, _part),
+    "redis killed": (3, _redis_kill),
+    "redis paused": (2, _redis_pause),
+    "redis full": (1, _redis_full),
+    "redis forgets scripts": (1, _redis_flush),
+    "redis clock jumps": (1, _redis_clock),
+    "links cut": (4, _cut_links),
+    "slow network": (2, _slow),
+    "sessions move": (8, _move),
+    "clients stop reading": (2, _deaf),
+    "clients vanish": (2, _vanish),
+    "clients cut": (4, _cut_clients),
+}
+"""Each kind of strike: how often it is chosen, and how its numbers are drawn."""
+
+
+def draw(seed: int) -> Plan:
+    """Draw the plan of a seed."""
+    rng = Random(f"plan {seed}")  # noqa: S311 - reproducible, not secret
+    lease = rng.choice((1.0, 2.0, 2.0, 4.0))
+    count = rng.choice((2, 4, 8, 16))
+    names = list(KINDS)
+    weights = [KINDS[name][0] for name in names]
+    if rng.random() < 2 / 3:  # most runs have a few kinds of faults, so that these meet often
+        names = rng.sample(names, rng.randint(2, 5))
+        weights = [KINDS[name][0] for name in names]
+    seconds = 30.0
+    strikes = []
+    for _ in range(count):
+        kind = rng.choices(names, weights)[0]
+        numbers = KINDS[kind][1](rng, lease)
+        at = round(rng.uniform(0.0, seconds - 5), 3)
+        strikes.append(Strike(at, kind, seed=rng.getrandbits(32), **numbers))  # type: ignore[arg-type]
+    drift = tuple(1 + rng.uniform(-1, 1) * rng.choice((0.0, 0.0001, 0.01)) for _ in range(NODES))
+    return Plan(
+        seed,
+        tuple(sorted(strikes, key=lambda strike: strike.at)),
+        rate=rng.choice((4.0, 8.0, 16.0)),
+        lease=lease,
+        window=rng.choice((8.0, 10.0)) if lease < 4 else 15.0,
+        seconds=seconds,
+        drift=drift,
+    )
