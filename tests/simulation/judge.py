@@ -73,6 +73,7 @@ CHECKS: dict[str, Callable[[Record], Iterator[str]]] = {
     "stale": roster_checks.stale,
     "taken": roster_checks.taken,
     **{name.replace("_", " "): check for name, check in resume_checks.CHECKS.items()},
+    "returned": _of_the_unstruck(resume_checks.returned),
 }
 """The checks that are made while the members are in their rooms, when everything has settled."""
 

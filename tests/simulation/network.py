@@ -7,6 +7,8 @@ it is open again, as TCP sends again what was lost. Nobody is told that a path i
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -100,6 +102,10 @@ class Pipe:
         held, self._held = self._held, []
         for item, size in held:
             self._carry(item, size)
+
+    def drop_held(self) -> None:
+        """Drop what was not sent yet."""
+        self._held.clear()
 
     def cut(self) -> None:
         """Carry nothing more, and drop what is under way."""
@@ -336,11 +342,24 @@ def _site(process: Process | str) -> str:
     return name.partition(".")[0]
 
 
+class _Socket:
+    """The options of a socket."""
+
+    def __init__(self) -> None:
+        self.resets = False
+
+    def setsockopt(self, level: int, option: int, value: Any) -> None:
+        """Set an option, of which the only one that matters is to drop what is not sent."""
+        if (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER):
+            self.resets = value == struct.pack("ii", 1, 0)
+
+
 class StreamTransport(asyncio.Transport):
     """An asyncio transport on one end of a connection; what it sends are bytes."""
 
     def __init__(self, end: End, protocol: asyncio.Protocol) -> None:
-        super().__init__()
+        self._socket = _Socket()
+        super().__init__({"socket": self._socket})
         self._end = end
         self._protocol = protocol
         end.receiver = self
@@ -375,7 +394,9 @@ class StreamTransport(asyncio.Transport):
         self._end.close()
 
     def abort(self) -> None:
-        """See asyncio."""
+        """See asyncio. What a blocked path holds is still sent later, unless the socket is reset."""
+        if self._socket.resets:
+            self._end.out.drop_held()
         self._end.close(ConnectionResetError("the other end aborted"))
 
     def pause_reading(self) -> None:

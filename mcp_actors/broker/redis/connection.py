@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
+import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
@@ -50,6 +53,9 @@ NOT_HERE = (
 NOT_NOW = ("UNBLOCKED", "NOREPLICAS", "MISCONF", "BUSY")
 """The prefixes of such errors without a class."""
 
+
+RESET = struct.pack("ii", 1, 0)
+"""The value of `SO_LINGER` with which a socket is reset when it is closed, and what it has queued is dropped."""
 
 LOGINS = {
     "Redis": ("user or password", "before its host, as in redis://:password@host"),
@@ -190,11 +196,19 @@ class RedisConnection:
         return reply
 
     def close(self) -> None:
-        """Close the connection at once: with TLS, waiting for the goodbye of a dead server would take long."""
+        """Close the connection at once: with TLS, waiting for the goodbye of a dead server would take long.
+
+        What the kernel has not sent yet is dropped. Else it would arrive when the network works again, and a join would
+        be carried out after the leave that followed it over the next connection.
+        """
         self._closed = True
         connection = self._connection
         writer: asyncio.StreamWriter | None = connection._writer  # noqa: SLF001
         if writer is not None:
+            sock = writer.get_extra_info("socket")
+            if sock is not None:
+                with suppress(OSError):  # it is gone already
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             writer.transport.abort()
         connection._parser.on_disconnect()  # type: ignore[no-untyped-call]  # noqa: SLF001 - `disconnect` would wait
         connection._close()  # type: ignore[no-untyped-call]  # noqa: SLF001

@@ -312,3 +312,25 @@ async def _is_closed(connection: RedisConnection) -> None:
             await connection.send([("PING",)])
     finally:
         connection.close()
+
+
+async def test_closing_a_connection_drops_what_was_not_sent() -> None:
+    ended: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+    begun = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.set()
+        try:
+            await reader.read()
+        except ConnectionResetError as error:
+            ended.set_result(error)
+        else:
+            ended.set_result(None)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+        connection = await RedisConnection.open(address, Access())
+        await begun.wait()
+        connection.close()
+        assert isinstance(await ended, ConnectionResetError)
