@@ -208,7 +208,7 @@ end
 -- A set of rooms that is damaged fails nothing else: an audit repairs it.
 local function count_node(node, by)
   if redis.call('HINCRBY', keys.state, node, by) <= 0 then
-    redis.call('HDEL', keys.state, node)
+    redis.call('HDEL', keys.state, node, '#announced:' .. node)
     redis.pcall('SREM', room_sets[node], args.room)
   else
     redis.pcall('SADD', room_sets[node], args.room)
