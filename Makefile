@@ -1,7 +1,7 @@
 # Targets install what they need: `make serve` and `make test` work on a fresh clone with Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
-PARALLEL := -n 2 --dist worksteal -m
+PARALLEL := -n 3 --dist worksteal -m
 
 # The tests start Python a thousand times, which would compile all modules each time.
 unexport PYTHONDONTWRITEBYTECODE
