@@ -54,6 +54,8 @@ GOALS = (
     Goal("relay", "offer", "cpu_us", 0.35, to="tornado"),
     Goal("relay", "offer", "cpu_us", 0.75, to="ws"),
     Goal("relay", "offer", "cpu_us", 0.06, to="channels"),
+    Goal("relay", "candidate", "cpu_us", 0.35, to="channels", of="asgi"),
+    Goal("relay", "offer", "cpu_us", 0.35, to="channels", of="asgi"),
     Goal("relay", "candidate", "cpu_us", 1.10, to="sessionless"),
     Goal("relay", "offer", "cpu_us", 1.10, to="sessionless"),
     Goal("relay", "candidate", "cpu_us", 1.05, to="unguarded", of="guarded"),

@@ -37,7 +37,7 @@ class NullClient:
 
     detached = congested = False
 
-    def send(self, message: Any) -> bool:
+    def send(self, message: Any, bulk: bool = False) -> bool:
         """See `ClientPort`."""
         return True
 

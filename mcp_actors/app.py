@@ -5,23 +5,20 @@ from __future__ import annotations
 import secrets
 import socket
 from contextlib import AsyncExitStack
-from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from mcp_actors import __version__
-from mcp_actors.adapters.tornado.echo import EchoHandler
-from mcp_actors.adapters.tornado.handler import EndpointHandler
-from mcp_actors.adapters.tornado.origin_policy import OriginPolicy
-from mcp_actors.adapters.tornado.pages import HealthHandler, PageHandler, ReadyHandler
-from mcp_actors.adapters.tornado.proxy_headers import TrustedProxies
-from mcp_actors.adapters.tornado.static_files import read_files
-from mcp_actors.adapters.tornado.upgrade import frame_loops
-from mcp_actors.adapters.tornado.web_app import Route, WebApp
+from mcp_actors.adapters.http.endpoint_route import EndpointRoute
+from mcp_actors.adapters.http.origin_policy import OriginPolicy
+from mcp_actors.adapters.http.pages import FilePage, HealthPage, ReadyPage
+from mcp_actors.adapters.http.proxy_headers import TrustedProxies
+from mcp_actors.adapters.http.site import Site
+from mcp_actors.adapters.http.static_files import read_files
 from mcp_actors.auth.authentication import Authentication
+from mcp_actors.auth.authorization import Authorizer
+from mcp_actors.auth.expiry import Expiry
 from mcp_actors.auth.grants import Expectations
 from mcp_actors.auth.secret import derive
 from mcp_actors.background import BackgroundTasks
@@ -49,12 +46,9 @@ from mcp_actors.sessions import SessionLimits, Sessions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tornado.web import RequestHandler
-
+    from mcp_actors.auth.authorization import Authorize
     from mcp_actors.broker import Broker
     from mcp_actors.settings import AddressSettings, ConnectionSettings, HttpSettings, Settings
-
-log = structlog.get_logger("mcp_actors")
 
 CLOSING_TIMEOUT = 1.0
 """How long clients have to answer the close frame when the node stops."""
@@ -74,9 +68,10 @@ class StartError(Exception):
 
 
 class App:
-    """The parts of one node. It opens no listening socket: `web` is served by whoever does."""
+    """The parts of one node. It opens no listening socket: an adapter serves `site`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, authorize: Authorize | None = None) -> None:
+        """Build the parts. `authorize`: the application's own rules, if it has some."""
         self._drain_seconds = settings.server.drain_seconds
         self.node = _node(settings)
         self.connections = _connections(settings.connections)
@@ -84,7 +79,9 @@ class App:
         self.memory = MemoryBudget(settings.connections.max_memory_bytes, settings.addresses.max_address_memory_bytes)
         self.sessions = _sessions(settings, self.node, self.memory)
         self.authentication = _authentication(settings)
-        self.web = _web_app(settings, self)
+        self.authorizer = None if authorize is None else _authorizer(authorize, settings)
+        self.policy = origin_policy(settings)
+        self.site = _site(settings, self)
         self._background = BackgroundTasks()
 
     async def start(self) -> None:
@@ -224,6 +221,13 @@ def _authentication(settings: Settings) -> Authentication | None:
     )
 
 
+def _authorizer(authorize: Authorize, settings: Settings) -> Authorizer:
+    auth, id_length = settings.auth, settings.connections.max_id_length
+    return Authorizer(
+        authorize, timeout=auth.authorize_timeout, max_pending=auth.max_authorizations, id_length=id_length
+    )
+
+
 def banner(settings: HttpSettings) -> str:
     """The value of the header `Server`; empty for none."""
     return f"mcp_actors/{__version__}" if settings.server_banner else ""
@@ -245,9 +249,14 @@ def terms(settings: Settings) -> dict[str, Any]:
     return found | {"ping_interval": round(min(interval, window / 3), 3) if window else interval}
 
 
-def _web_app(settings: Settings, app: App) -> WebApp:
+def origin_policy(settings: Settings) -> OriginPolicy:
+    """The Host and Origin rules."""
+    http = settings.http
+    return OriginPolicy(http.allowed_hosts, http.cors_allowed_origins, loopback=is_loopback(settings.server.host))
+
+
+def _site(settings: Settings, app: App) -> Site:
     http, connection = settings.http, settings.connections
-    policy = OriginPolicy(http.allowed_hosts, http.cors_allowed_origins, loopback=is_loopback(settings.server.host))
     limits = Limits(
         connection.max_message_bytes,
         connection.max_metadata_bytes,
@@ -255,10 +264,10 @@ def _web_app(settings: Settings, app: App) -> WebApp:
         settings.rooms.max_ban_seconds,
     )
     bounds = connection_bounds(connection)
-    environment = Environment(app.connections, app.addresses, bounds, app.authentication, app.memory)
-    loops = frame_loops()
+    expiry = Expiry(notice=settings.auth.notice) if app.authentication is None else app.authentication
+    environment = Environment(app.connections, app.addresses, bounds, app.authentication, app.memory, expiry)
 
-    def route(endpoint: type[SignalingEndpoint | MessagingEndpoint], decode: Callable[[bytes], Any]) -> dict[str, Any]:
+    def route(endpoint: type[SignalingEndpoint | MessagingEndpoint], decode: Callable[[bytes], Any]) -> EndpointRoute:
         serving = endpoint(
             app.node,
             app.sessions,
@@ -269,46 +278,33 @@ def _web_app(settings: Settings, app: App) -> WebApp:
             version=__version__,
             terms=terms(settings),
             ban_addresses=settings.rooms.ban_addresses,
+            authorizer=app.authorizer,
+            expiry=expiry,
         )
-        return {
-            "environment": environment,
-            "endpoint": serving,
-            "policy": policy,
-            "loops": loops,
-            "max_message": READ_LIMIT * connection.max_message_bytes,
-            "refuse_with_close": http.refuse_with_close,
-        }
+        return EndpointRoute(
+            environment,
+            serving,
+            app.policy,
+            max_message=READ_LIMIT * connection.max_message_bytes,
+            refuse_with_close=http.refuse_with_close,
+            kind="peer" if endpoint is SignalingEndpoint else "user",
+            authorizer=app.authorizer,
+        )
 
-    state = {"broker": app.node.broker, "connections": app.connections}
-    signaling = Route(EndpointHandler, route(SignalingEndpoint, peer_decoder(limits).decode))
-    messaging = Route(EndpointHandler, route(MessagingEndpoint, user_decoder(limits).decode))
-    pages = {
-        path: Route(PageHandler, {"policy": policy, "file": file})
-        for path, file in read_files(Path(str(files("mcp_actors") / "web"))).items()
-    }
-    echo = {"/echo": Route(EchoHandler, {"policy": policy, "loops": loops})}
-    return WebApp(
+    signaling = route(SignalingEndpoint, peer_decoder(limits).decode)
+    messaging = route(MessagingEndpoint, user_decoder(limits).decode)
+    found = read_files(Path(str(files("mcp_actors") / "web")))
+    return Site(
         TrustedProxies(http.trusted_proxies, http.proxy_header),
         app.addresses,
         {
-            **pages,
-            **(echo if http.echo else {}),
-            "/ws/signaling": signaling,
-            "/ws/signaling/": signaling,
-            "/ws/mcp": messaging,
-            "/ws/mcp/": messaging,
-            "/healthz": Route(HealthHandler, state),
-            "/readyz": Route(ReadyHandler, state),
+            **{path: FilePage(app.policy, file) for path, file in found.items()},
+            **dict.fromkeys(("/ws/signaling", "/ws/signaling/"), signaling),
+            **dict.fromkeys(("/ws/mcp", "/ws/mcp/"), messaging),
+            "/healthz": HealthPage(app.node.broker, app.connections),
+            "/readyz": ReadyPage(app.node.broker, app.connections),
         },
-        Route(PageHandler, {"policy": policy, "file": None}),
+        FilePage(app.policy, None),
         banner=banner(http),
         max_url_bytes=http.max_url_bytes,
-        log_function=_log_request,
     )
-
-
-def _log_request(handler: RequestHandler) -> None:
-    status = handler.get_status()
-    write = log.error if status == HTTPStatus.INTERNAL_SERVER_ERROR else log.debug
-    request = handler.request
-    write("request", method=request.method, path=request.path, status=status, address=request.remote_ip)

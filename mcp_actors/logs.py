@@ -64,6 +64,26 @@ def set_up(level: str, style: Literal["auto", "text", "json"]) -> None:
     logging.getLogger("tornado.general").addFilter(_is_for_operators)
 
 
+def pass_on() -> None:
+    """Pass events on to `logging`, as text, unless the application has configured structlog.
+
+    The application decides which of them are shown, and where.
+    """
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            LineLimit(time.monotonic),
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
 def _is_for_operators(record: logging.LogRecord) -> bool:
     """Drop Tornado's warnings about failed TLS handshakes, which are the fault of clients."""
     return not (isinstance(record.msg, str) and record.msg.startswith("SSL Error"))

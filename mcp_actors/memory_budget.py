@@ -25,8 +25,16 @@ UNLIMITED = 2**62
 MESSAGE_OVERHEAD = 160
 """Bytes that Python takes for a kept message beside its text: a tuple, two headers, and a place in a list."""
 
-COMMON = 65_536
-"""A client that keeps up with its messages keeps less. It pays only if nobody keeps more."""
+COMMON = 131_072
+"""A client that keeps up with its messages keeps less. It pays only if nobody keeps more.
+
+It is asked for an acknowledgement after 32 KiB of text (`session.ACKNOWLEDGE_EVERY`), which take 85 KiB if each message
+has 100 bytes, and has some more by the time it answers.
+"""
+
+CROWD = 2 * 2**20
+"""Bytes that the clients of one address may keep before they are weighed together: a crowd behind one router keeps more
+than an attacker at each of many addresses."""
 
 CHECK_EVERY = 0.05
 """Seconds between checks of the limits."""
@@ -195,17 +203,27 @@ def measure(accounts: Iterable[Account]) -> dict[Account, float]:
 
 
 def heaviest_first(sizes: dict[Account, float]) -> Iterator[Account]:
-    """Yield accounts: each time the heaviest of the address that is the heaviest without those before."""
+    """Yield accounts: each time the heaviest of the address that is the heaviest without those before.
+
+    An address is as heavy as its heaviest account, or as all of them together beyond `CROWD`.
+    """
     by_address: dict[str, list[Account]] = {}
+    totals: dict[str, float] = {}
     for account in sorted(sizes, key=sizes.__getitem__):
         by_address.setdefault(account.address, []).append(account)
-    heap = [(-sum(sizes[one] for one in accounts), key) for key, accounts in by_address.items()]
+        totals[account.address] = totals.get(account.address, 0) + sizes[account]
+
+    def lightness(address: str) -> float:
+        return -max(sizes[by_address[address][-1]], totals[address] - CROWD)
+
+    heap = [(lightness(address), address) for address in by_address]
     heapify(heap)
     while heap:
-        weight, key = heap[0]
-        account = by_address[key].pop()
+        address = heap[0][1]
+        account = by_address[address].pop()
         yield account
-        if by_address[key]:
-            heapreplace(heap, (weight + sizes[account], key))
+        totals[address] -= sizes[account]
+        if by_address[address]:
+            heapreplace(heap, (lightness(address), address))
         else:
             heappop(heap)

@@ -10,20 +10,20 @@ from mcp_actors.actors.loop import ActorDeadError
 from mcp_actors.actors.mail import Broadcast, Call, ClientPort, Mail, Signal
 from mcp_actors.actors.room import RoomActor
 from mcp_actors.protocol import handover
-from mcp_actors.protocol.errors import Unavailable
+from mcp_actors.protocol.errors import NotInRoom, Unavailable
 from mcp_actors.protocol.events import Kind, LeaveReason, Member
-from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RequestId, RoomId, UserId
+from mcp_actors.protocol.identifiers import SERVER, Incarnation, NodeId, PeerId, RequestId, RoomId, UserId, shown
 
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Awaitable, Callable, Sequence
 
     from mcp_actors.actors.loop import ActorRef, Inbox
-    from mcp_actors.actors.observers import MembershipObserver
+    from mcp_actors.actors.observers import MembershipObserver, MessageObserver
     from mcp_actors.broker import Broker
     from mcp_actors.protocol.events import MemberMoved, Removal
     from mcp_actors.protocol.handover import Handover, MemberState
-    from mcp_actors.protocol.messages import Message, OrderedRequest, Targeted
+    from mcp_actors.protocol.messages import Message, OrderedRequest, ServerRequest, Targeted
     from mcp_actors.protocol.outgoing import Relayed
 
 
@@ -64,6 +64,10 @@ class Node:
         """Tell an observer of the rooms and members of this process from now on."""
         self._directory.observers.add(observer)
 
+    def observe_messages(self, observer: MessageObserver) -> None:
+        """Tell an observer of the messages of users of this process from now on."""
+        self._directory.observers.of_messages.append(observer)
+
     def rooms(self) -> list[RoomId]:
         """The rooms that are open in this process."""
         return self._directory.ids()
@@ -79,6 +83,16 @@ class Node:
     def watchers(self, room: RoomId) -> int:
         """The number of members of a room at this node that are told when a peer is detached and attached."""
         return self._directory.watchers(room)
+
+    async def moderate(self, room_id: RoomId, request: ServerRequest) -> None:
+        """Carry out a request of the application, and return when it is done.
+
+        Raises `NotInRoom` if the room is not open in this process, `PeerNotFound` and `Unavailable`.
+        """
+        room = self._directory.find(room_id)
+        if room is None:
+            raise NotInRoom(f"Room {shown(room_id)} has no members at this process.")
+        await _answered(room.ask(Call(RoomActor.moderate, (SERVER, request)), block=False))
 
     def membership(
         self,

@@ -13,16 +13,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
-from tornado.httputil import HTTPHeaders
 from tornado.netutil import bind_sockets
 
 from mcp_actors import __version__
+from mcp_actors.adapters.http.origin_policy import OriginPolicy
+from mcp_actors.adapters.tornado.authorize_callback import callback
 from mcp_actors.adapters.tornado.http_server import HttpServer, ListeningSocket
-from mcp_actors.adapters.tornado.origin_policy import OriginPolicy
-from mcp_actors.adapters.tornado.proxy_headers import TrustedProxies
 from mcp_actors.adapters.tornado.request_limits import RequestLimits
-from mcp_actors.adapters.tornado.web_app import refusal
-from mcp_actors.app import App, StartError, banner
+from mcp_actors.adapters.tornado.web_app import EchoRoute, WebApp, refusal
+from mcp_actors.app import App, StartError
 from mcp_actors.background import BackgroundTasks
 from mcp_actors.loopback import is_loopback, plain_host
 from mcp_actors.tls import Certificate, TlsError
@@ -43,6 +42,14 @@ GC_THRESHOLD = 20_000
 Messages leave no cycles behind, but rooms and connections are many objects that stay. With Python's default of 700,
 creating a room among 50,000 took 160 us of CPU, with this it took 70.
 """
+
+
+REQUEST_BUFFER = 16_384
+"""Bytes that the kernel buffers of what a client sends before its handshake: it may send many requests, on many
+connections, and wait for no answer."""
+
+REQUEST_CHUNK = 32_768
+"""Bytes that are read of requests at once."""
 
 
 class Terminal:
@@ -71,11 +78,13 @@ def tune_gc() -> None:
     gc.set_threshold(GC_THRESHOLD, 5, 100)
 
 
-def listen(host: str, port: int, *, shared: bool = False, buffer: int = 0) -> list[ListeningSocket]:
+def listen(
+    host: str, port: int, *, shared: bool = False, send_buffer: int = 0, receive_buffer: int = 0
+) -> list[ListeningSocket]:
     """Listen on every address of a host. Raises `StartError`.
 
-    `shared` lets other processes do so too. `buffer`: bytes that the kernel buffers for each connection, in each
-    direction; 0 leaves that to the system.
+    `shared` lets other processes do so too. `send_buffer` and `receive_buffer`: bytes that the kernel buffers for each
+    accepted connection; 0 leaves that to the system.
     """
     try:
         bound = bind_sockets(port, plain_host(host), backlog=1024, reuse_port=shared)
@@ -86,9 +95,9 @@ def listen(host: str, port: int, *, shared: bool = False, buffer: int = 0) -> li
             hint = "Choose another address with --host, such as localhost or 0.0.0.0, or another port with --port."
         problem = getattr(error, "strerror", None) or error
         raise StartError(f"Cannot listen on {host} port {port}: {problem}. {hint}") from None
-    for one in bound if buffer else ():
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)  # accepted connections inherit it
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    for option, size in ((socket.SO_SNDBUF, send_buffer), (socket.SO_RCVBUF, receive_buffer)):
+        for one in bound if size else ():
+            one.setsockopt(socket.SOL_SOCKET, option, size)  # accepted connections inherit it
     return [ListeningSocket.of(one) for one in bound]
 
 
@@ -96,7 +105,7 @@ class Server:
     """An `App` behind listening sockets of its own."""
 
     def __init__(self, settings: Settings) -> None:
-        self.app = App(settings)
+        self.app = App(settings, callback(settings.auth))
         self._settings = settings
         http = settings.http
         self._certificate = Certificate(http.tls_cert_file, http.tls_key_file) if http.tls_cert_file else None
@@ -113,14 +122,15 @@ class Server:
 
     async def start(self) -> None:
         """Start the application, then listen. Raises `StartError`."""
-        settings = self._settings.server
+        settings, buffer = self._settings.server, self._settings.connections.max_socket_buffer_bytes
         await self.app.start()
         try:
             self._sockets = listen(
                 settings.host,
                 settings.port,
                 shared=settings.processes > 1,
-                buffer=self._settings.connections.max_socket_buffer_bytes,
+                send_buffer=buffer,
+                receive_buffer=min(buffer, REQUEST_BUFFER),
             )
         except StartError:
             await self.app.stop()
@@ -187,17 +197,21 @@ class Server:
             tls = None if self._certificate is None else self._certificate.load()
         except TlsError as error:
             raise StartError(str(error)) from None
+        site = self.app.site
+        if http.echo:
+            site.add("/echo", EchoRoute(self.app.policy))
         return HttpServer(
-            self.app.web,
+            WebApp(site, self._settings.connections.max_socket_buffer_bytes),
             max_handshakes=http.max_handshakes,
             max_address_handshakes=http.max_address_handshakes,
             request_limits=RequestLimits(
                 http.max_headers,
-                partial(refusal, banner=banner(http)),
+                partial(refusal, banner=site.banner),
                 lambda address: self.app.addresses.request_wait(address, asyncio.get_running_loop().time()),
             ),
-            trusted_proxies=TrustedProxies(http.trusted_proxies, http.proxy_header),
+            trusted_proxies=site.trusted_proxies,
             ssl_options=tls,
+            chunk_size=REQUEST_CHUNK,
             max_header_size=http.max_request_bytes,
             max_body_size=http.max_request_bytes,
             idle_connection_timeout=http.request_timeout,
@@ -214,7 +228,7 @@ class Server:
         if host in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
             host = socket.gethostname()
         policy = OriginPolicy(http.allowed_hosts, (), loopback=is_loopback(server.host))
-        headers = HTTPHeaders({"Host": f"[{host}]" if ":" in host else host})
+        headers = {"Host": f"[{host}]" if ":" in host else host}
         return host if policy.refusal(headers) is None else http.allowed_hosts[0].removeprefix(".")
 
     def _greeting(self) -> str:

@@ -71,6 +71,9 @@ Origins = Annotated[tuple[str, ...], Rule("", allowed_origin)]
 Networks = Annotated[tuple[str, ...], Rule("", ipaddress.ip_network)]
 IceServers = Annotated[tuple[dict[str, Any], ...], Rule("an ICE server has `urls`", lambda server: server.get("urls"))]
 RedisUrl = Annotated[str, Rule("", lambda url: not url or redis_url.parse(url))]
+HttpUrl = Annotated[
+    str, Rule("it must begin with http:// or https://", lambda url: not url or url.startswith(("http://", "https://")))
+]
 RedisHost = Annotated[
     str,
     Rule(
@@ -125,6 +128,9 @@ class AuthSettings(Struct, frozen=True, rename=lambda name: _prefix("auth_", nam
     timeout: Annotated[float, Meta(gt=0, le=300)] = 10.0
     notice: UpToHour = 60.0
     max_token_bytes: Annotated[int, Meta(ge=256, le=65_536)] = 4096
+    url: HttpUrl = ""
+    authorize_timeout: Annotated[float, Meta(gt=0, le=60)] = 5.0
+    max_authorizations: Count = 1000
 
 
 class RedisSettings(Struct, frozen=True, rename=lambda name: _prefix("redis_", name)):
@@ -185,6 +191,7 @@ class RoomSettings(Struct, frozen=True):
     max_room_bans: Count = 256
     max_bans: Count = 100_000
     ban_addresses: bool = False
+    max_observer_events: Count = 10_000
 
 
 class ConnectionSettings(Struct, frozen=True, rename=lambda name: _prefix("connection_", name)):
@@ -268,6 +275,7 @@ EXAMPLES = {
     "redis_cert_file": "/etc/ssl/redis-client.pem",
     "redis_key_file": "/etc/ssl/redis-client.key",
     "auth_key_file": "/etc/mcp-actors/jwks.json",
+    "auth_url": "http://localhost:3000/authorize-signaling",
 }
 """Examples for errors, of settings whose default or type does not give one."""
 

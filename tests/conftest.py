@@ -34,7 +34,9 @@ PREFIXES = count()
 TEARDOWN_TURNS = 20
 """Iterations of the loop after a test, in which cancelled tasks and stopped actors finish."""
 
-pytest.register_assert_rewrite("tests.broker.contract", "tests.connection.contract", "tests.support")
+pytest.register_assert_rewrite(
+    "tests.broker.contract", "tests.adapters.http.contract", "tests.connection.contract", "tests.support"
+)
 
 settings.register_profile(
     "tests",

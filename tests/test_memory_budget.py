@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcp_actors.memory_budget import COMMON, MemoryBudget, heaviest_first, measure
+from mcp_actors.memory_budget import COMMON, CROWD, MemoryBudget, heaviest_first, measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,7 +110,7 @@ def test_the_heaviest_address_pays_when_all_together_keep_too_much() -> None:
 
 def test_clients_that_keep_up_do_not_pay_for_others_even_if_they_share_the_heaviest_address() -> None:
     budget = MemoryBudget(limit=16 * MIB)
-    office = [FakeHolder(budget, "office", own(COMMON // 2)) for _ in range(300)]
+    office = [FakeHolder(budget, "office", own(COMMON // 2)) for _ in range(150)]
     hoarders = [FakeHolder(budget, f"bot {number}", own(MIB // 4)) for number in range(40)]
     assert budget.check() > 0
     assert any(holder.paid for holder in hoarders)
@@ -146,13 +146,24 @@ def test_a_holder_that_another_closed_while_it_paid_is_left_alone() -> None:
     assert (first.paid, second.paid) == (1, 0)
 
 
-@pytest.mark.parametrize("sizes", [{"a": [5, 1], "b": [4, 3]}, {"a": [9], "b": [2, 2, 2, 2, 2]}])
+def test_a_few_clients_behind_one_router_do_not_pay_for_a_heavier_one_elsewhere() -> None:
+    budget = MemoryBudget(limit=4 * MIB)
+    family = [FakeHolder(budget, "home", own(COMMON + 10_000)) for _ in range(8)]
+    hoarders = [FakeHolder(budget, f"bot {number}", own(MIB // 4)) for number in range(13)]
+    assert budget.check() == sum(holder.paid for holder in hoarders) > 0
+    assert not any(holder.paid for holder in family)
+
+
+@pytest.mark.parametrize("sizes", [{"a": [5, 1], "b": [4, 3]}, {"a": [9], "b": [2, 2, 2, 2, 2, 2, 2]}])
 def test_the_next_to_pay_is_always_the_heaviest_of_the_heaviest_address(sizes: dict[str, list[int]]) -> None:
     budget = MemoryBudget()
-    accounts = {FakeHolder(budget, address).account: float(size) for address, each in sizes.items() for size in each}
+    accounts = {
+        FakeHolder(budget, address).account: float(size * MIB) for address, each in sizes.items() for size in each
+    }
     left = dict(accounts)
     for account in heaviest_first(accounts):
-        weights = {address: sum(left[one] for one in left if one.address == address) for address in sizes}
+        own_sizes = {address: [left[one] for one in left if one.address == address] for address in sizes}
+        weights = {address: max(*each, sum(each) - CROWD) for address, each in own_sizes.items() if each}
         assert weights[account.address] == max(weights.values())
         assert left[account] == max(left[one] for one in left if one.address == account.address)
         del left[account]

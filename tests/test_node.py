@@ -145,7 +145,7 @@ async def test_a_sender_that_is_faster_than_the_room_waits() -> None:
 class Bug(RecordingClient):
     """A client that breaks the rule that it never fails."""
 
-    def send(self, message: Outgoing | Relayed) -> bool:
+    def send(self, message: Outgoing | Relayed, bulk: bool = False) -> bool:
         raise RuntimeError("a bug")
 
 

@@ -130,7 +130,7 @@ async def test_messages_between_peers_are_logged_at_no_level(tmp_path: Path) -> 
 
 def test_the_kernel_buffers_of_connections_are_limited_unless_that_is_left_to_the_system() -> None:
     def buffers(limit: int) -> list[int]:
-        listening = server_process.listen("127.0.0.1", 0, buffer=limit)
+        listening = server_process.listen("127.0.0.1", 0, send_buffer=limit, receive_buffer=limit)
         try:
             options = (socket.SO_SNDBUF, socket.SO_RCVBUF)
             return [one.getsockopt(socket.SOL_SOCKET, option) for one in listening for option in options]

@@ -21,6 +21,10 @@ SINGLE_ADDRESS = "127.9.9.9"
 IP_BIND_ADDRESS_NO_PORT = 24
 """Linux's option of that name: the source port is chosen at connect, so that ports do not run out."""
 
+BUFFER = 16_384
+"""Bytes that the kernel keeps of what a client sends, and of what it should read: all else waits at the server, as the
+kernel's memory is the server's and the attackers' together."""
+
 TIMEOUT = 5.0
 """Seconds to wait for the server."""
 
@@ -92,6 +96,8 @@ async def _connect(port: int, source: str) -> socket.socket:
     try:
         connecting.setblocking(False)
         connecting.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            connecting.setsockopt(socket.SOL_SOCKET, option, BUFFER)
         connecting.bind((source, 0))
         await asyncio.get_running_loop().sock_connect(connecting, (HOST, port))
     except BaseException:

@@ -61,7 +61,21 @@ def _variant(name: str, about: str, settings: Mapping[str, str]) -> Contender:
     return replace(OURS, name=name, about=about).with_environment(settings)
 
 
+def _in_uvicorn(port: int) -> list[str]:
+    options = ("--loop", "uvloop", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false")
+    quiet = ("--log-level", "warning", "--no-access-log")
+    serve = ("-m", "uvicorn", "mcp_actors.asgi:application", "--host", "127.0.0.1", "--port", str(port))
+    return [sys.executable, *serve, *options, *quiet]
+
+
 _PEERS = (
+    replace(
+        OURS,
+        name="asgi",
+        about="this server in uvicorn, on uvloop",
+        command=_in_uvicorn,
+        missing=_needs("uvicorn", "websockets", "uvloop"),
+    ),
     _variant("sessionless", "this server, without sessions: clients cannot resume", SESSIONLESS),
     replace(_variant("guarded", "this server, with access tokens required", GUARDED), dialect="guarded", users=None),
     _variant("unguarded", "this server, without rate limits and deadlines", UNGUARDED),

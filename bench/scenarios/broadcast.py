@@ -69,7 +69,7 @@ class Broadcast(Scenario):
             connections=options.count(200, 200),
             window=options.window,
             seconds=options.span(5, 1),
-            warm_up=min(1.0, options.span(1, 0.5)),
+            warm_up=options.warm_up,
         )
 
     async def load(self, plan: Plan) -> Outcome:

@@ -122,7 +122,7 @@ class Churn(Scenario):
             connections=options.count(32, 32),
             live=many if variant == "among many" else 0,
             seconds=options.span(5, 1),
-            warm_up=min(1.0, options.span(1, 0.5)),
+            warm_up=options.warm_up,
         )
 
     def measure(self, contender: Contender, variant: str, options: Options) -> Outcome:

@@ -75,7 +75,7 @@ class Isolation(Scenario):
             connections=2 * ROOMS if variant == "slow reader" else options.count(32, 32),
             rate=RATE,
             seconds=options.span(10, 2),
-            warm_up=min(1.0, options.span(1, 0.5)),
+            warm_up=options.warm_up,
         )
 
     def measure(self, contender: Contender, variant: str, options: Options) -> Outcome:

@@ -167,7 +167,7 @@ class Relay(Scenario):
             window=options.window,
             rate=rate,
             seconds=options.span(5, 1),
-            warm_up=min(1.0, options.span(1, 0.5)),
+            warm_up=options.warm_up,
         )
 
     async def load(self, plan: Plan) -> Outcome:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from bench.contender import Contender, Server
     from bench.plan import Outcome
 
-
 SHORT = 2.0
+
+WARM_UP = 1.5
+"""Seconds. For a second after connecting, a client may be about to flood and is read in turn with the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,11 @@ class Options:
         if self.seconds is not None:
             return self.seconds
         return quick if self.quick else min(usual, SHORT) if self.short else usual
+
+    @property
+    def warm_up(self) -> float:
+        """How many seconds of load to let pass before measuring."""
+        return 0.5 if self.quick else WARM_UP
 
     def count(self, usual: int, quick: int) -> int:
         """Return how many connections to use."""

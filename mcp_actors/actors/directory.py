@@ -76,6 +76,11 @@ class Directory:
         entry = self._rooms.get(room_id)
         return 0 if entry is None else len(entry.room.roster.watching)
 
+    def find(self, room_id: RoomId) -> ActorRef[RoomActor] | None:
+        """The actor of a room; None if it is not open here."""
+        entry = self._rooms.get(room_id)
+        return None if entry is None else entry.ref
+
     def room(self, room_id: RoomId) -> ActorRef[RoomActor]:
         """The actor of a room, started if necessary. Raises `Unavailable` if too many rooms are open."""
         entry = self._rooms.get(room_id)

@@ -31,8 +31,11 @@ class ClientPort(Protocol):
     def congested(self) -> bool:
         """Whether the client does not keep up with what it is sent, so that much waits for it."""
 
-    def send(self, message: Outgoing | Relayed) -> bool:
-        """Send a message, or keep it until the client reconnects; False if it will never be delivered."""
+    def send(self, message: Outgoing | Relayed, bulk: bool = False) -> bool:
+        """Send a message, or keep it until the client reconnects; False if it will never be delivered.
+
+        `bulk`: it is sent to many clients at once, and should hold up nothing that is not.
+        """
 
     def has_room(self, message: Relayed) -> bool:
         """Whether another peer's message can wait until the client reconnects, or reads on."""

@@ -31,12 +31,21 @@ class MembershipObserver(Protocol):
         """A member has left; the reason is None if its session has moved to another process."""
 
 
+class MessageObserver(Protocol):
+    """An observer of messages is called in order with the events of a `MembershipObserver`."""
+
+    def message_sent(self, room: RoomId, member: Member, content: bytes) -> None:
+        """A user of this process has sent a message to the users of a room; `content` is JSON."""
+
+
 class Observers:
     """All observers. One that raises is logged once, and is notified of everything that follows all the same."""
 
     def __init__(self) -> None:
         self._observers: list[MembershipObserver] = []
         self._failed: set[int] = set()
+        self.of_messages: list[MessageObserver] = []
+        """The observers of messages, which must not raise."""
 
     def add(self, observer: MembershipObserver) -> None:
         """Add an observer."""

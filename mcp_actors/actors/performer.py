@@ -9,7 +9,7 @@ import structlog
 from mcp_actors.protocol.codec import JSON, error_message
 from mcp_actors.protocol.errors import CloseCode, SignalingError
 from mcp_actors.protocol.events import LeaveReason, Member, Receipt
-from mcp_actors.protocol.messages import CloseRoom, Kick, ListBans, Lock, Message, Unban, Update
+from mcp_actors.protocol.messages import Announce, CloseRoom, Kick, ListBans, Lock, Message, Unban, Update
 from mcp_actors.protocol.outgoing import Outgoing, weight
 from mcp_actors.room import effects
 from mcp_actors.room.acknowledgements import no_peer, no_room
@@ -35,7 +35,7 @@ log = structlog.get_logger("mcp_actors.room")
 
 
 def request(broker: Broker, room: RoomId, effect: effects.Moderate) -> None:
-    """Ask the broker for what a member requests."""
+    """Ask the broker for what a member requests, or the application."""
     by = effect.by
     match effect.request:
         case Update(payload=payload):
@@ -44,6 +44,8 @@ def request(broker: Broker, room: RoomId, effect: effects.Moderate) -> None:
             broker.kick(room, by, *target_of(kick), notice_of(kick))
         case CloseRoom() as close:
             broker.close(room, by, notice_of(close))
+        case Announce() as announce:
+            broker.announce(room, announce.content)
         case ListBans():
             broker.list_bans(room, by)
         case Unban() as unban:
@@ -52,9 +54,8 @@ def request(broker: Broker, room: RoomId, effect: effects.Moderate) -> None:
             broker.lock(room, by, locked=isinstance(other, Lock))
 
 
-DELIVERIES = 16
-"""Deliveries that are made before other callbacks of the loop run. With four times as many, the median latency of other
-rooms beside a flood of broadcasts was 2.1 ms instead of 1.6 ms on a busy machine."""
+DELIVERIES = 24
+"""Deliveries that are made before other callbacks of the loop run. Each takes some 2 us, and is written later."""
 
 
 class Performer:
@@ -102,7 +103,7 @@ class Performer:
         """Perform what is left, as far as one turn goes."""
         rest, self._rest = self._rest, None
         if rest is not None:
-            self._send(rest)
+            self._send(rest, bulk=True)
         self._perform()
 
     def _perform(self) -> None:
@@ -168,7 +169,7 @@ class Performer:
         for reply in replies + self._room.pending.replies():
             self._done(Done(reply, error))
 
-    def _send(self, effect: effects.Send) -> None:
+    def _send(self, effect: effects.Send, *, bulk: bool = False) -> None:
         receivers, message, ports = effect.to, effect.message, self.ports
         each = 1
         if len(receivers) > 1:
@@ -177,14 +178,14 @@ class Performer:
             most = max(1, DELIVERIES // each)
             if len(receivers) > most:
                 self._rest = effects.Send(receivers[most:], message)
-                receivers = receivers[:most]
+                receivers, bulk = receivers[:most], True
         self.sent += len(receivers) * each
         for incarnation in receivers:
             port = ports[incarnation]
             if port.congested and self._sender is not None:
                 self._charge_waiting(self._sender, message)
                 self._sender = None
-            port.send(message)
+            port.send(message, bulk)
 
     def _publish(self, effect: effects.Publish) -> None:
         room, sender, request = self._room.id, effect.sender, cast("Targeted | Message", effect.message.request)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mcp_actors.protocol.events import Event, LeaveReason, Member
     from mcp_actors.protocol.handover import MemberState
     from mcp_actors.protocol.identifiers import Incarnation, NodeId, RequestId, RoomId
-    from mcp_actors.protocol.messages import OrderedRequest
+    from mcp_actors.protocol.messages import ServerRequest
     from mcp_actors.protocol.outgoing import Relayed
     from mcp_actors.room.effects import Effect
     from mcp_actors.room.room import Room
@@ -45,6 +45,7 @@ class RoomActor(LoopActor):
         self._room = room
         self._broker = broker
         self._gone = gone
+        self._observers = observers
         self._performer = Performer(room, broker, observers, self._await_handover)
 
     def __str__(self) -> str:
@@ -108,6 +109,11 @@ class RoomActor(LoopActor):
             self._perform(self._room.delivery.broadcast(mail.sender, request, mail.frame), mail.sender)
         except SignalingError as error:
             self._performer.reject(mail.sender, error.about(request.room, request.id))
+            return
+        for observer in self._observers.of_messages:
+            member = self._room.roster.member(mail.sender)
+            if member is not None:
+                observer.message_sent(self._room.id, member, bytes(request.payload.content))
 
     def enter(self, member: Member, port: ClientPort, presence: bool, moderator: bool) -> LoopFuture[None]:
         """Ask the broker to let a member join; answered when it is in the room."""
@@ -136,8 +142,8 @@ class RoomActor(LoopActor):
         self._broker.leave(self._room.id, incarnation, reason)
         return reply
 
-    def moderate(self, by: Incarnation, request: OrderedRequest) -> LoopFuture[None] | None:
-        """Make an update or a moderator's request; answered when it is done."""
+    def moderate(self, by: Incarnation, request: ServerRequest) -> LoopFuture[None] | None:
+        """Make an update, or a request of a moderator or of the application; answered when it is done."""
         if by in self._room.migrations.departing:  # the client asks again at its new node
             return None
         reply: LoopFuture[None] = LoopFuture()

@@ -1,54 +1,22 @@
-"""Authentication: checks the access tokens of connections, announces their expiry, and closes what has expired."""
+"""Authentication: checks the access tokens of connections, and keeps their deadlines."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
-from mcp_actors.protocol.errors import CloseCode, Forbidden, Unauthorized
-from mcp_actors.protocol.messages import TokenExpiring, TokenExpiringPayload
+from mcp_actors.auth.expiry import Expiry
+from mcp_actors.protocol.errors import Forbidden, Unauthorized
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from mcp_actors.auth.grants import Grant
 
-MAX_WAIT = 60.0
-"""Seconds after which a deadline is checked again at the latest, as the clock may be set."""
 
-NOTICE_PART = 2
-"""A token that is shorter than the notice is announced when one part in so many of its time is left."""
-
-
-class Client(Protocol):
-    """A connection whose token may expire."""
-
-    closed: bool
-
-    def say(self, message: TokenExpiring) -> None:
-        """Send a message."""
-
-    def close(self, code: CloseCode) -> None:
-        """Close the connection."""
-
-
-class Deadline(NamedTuple):
-    """When to announce the end of a token, and when to close; without a grant, by when to bring a token."""
-
-    timer: asyncio.TimerHandle
-    notice: float
-    close: float
-    grant: Grant | None
-
-
-class Authentication:
-    """Checks tokens with `verify`, and keeps the deadlines of all connections.
-
-    `required`: every connection needs a token, within `timeout` seconds. `notice`: seconds before the end of a token at
-    which its client is told. `leeway`: seconds for which a token is accepted after its end.
-    """
+class Authentication(Expiry):
+    """Checks tokens with `verify`. `required`: every connection needs a token, within `timeout` seconds."""
 
     def __init__(
         self,
@@ -61,18 +29,9 @@ class Authentication:
         clock: Callable[[], float] = time.time,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        super().__init__(timeout=timeout, notice=notice, leeway=leeway, clock=clock, loop=loop)
         self.required = required
         self._verify = verify
-        self._timeout = timeout
-        self._notice = notice
-        self._leeway = leeway
-        self._clock = clock
-        self._loop = loop  # that of the caller, if it is None
-        self._deadlines: dict[Client, Deadline] = {}
-
-    def __len__(self) -> int:
-        """Return the number of connections with a deadline."""
-        return len(self._deadlines)
 
     def check(self, token: str, current: Grant | None) -> Grant:
         """Return what a token grants; it may replace a token for the same `sub` only.
@@ -86,43 +45,3 @@ class Authentication:
         if current is not None and current.sub != grant.sub:
             raise Forbidden("This connection is of another `sub`; open another one for this token.")
         return grant
-
-    def watch(self, client: Client, grant: Grant | None) -> None:
-        """Keep the deadline of a client: the end of what it was granted, or else the time to bring a token."""
-        if grant is None:
-            end = self._clock() + self._timeout
-            self._schedule(client, end, end, None)
-            return
-        end = grant.expires - self._leeway
-        left = max(end - self._clock(), 0.0)
-        self._schedule(client, end - min(self._notice, left / NOTICE_PART), grant.expires, grant)
-
-    def seconds_left(self, grant: Grant) -> int:
-        """Return the seconds until a token ends, without the leeway."""
-        return max(int(grant.expires - self._leeway - self._clock()), 0)
-
-    def forget(self, client: Client) -> None:
-        """Drop the deadline of a connection that is gone."""
-        deadline = self._deadlines.pop(client, None)
-        if deadline is not None:
-            deadline.timer.cancel()
-
-    def _schedule(self, client: Client, notice: float, close: float, grant: Grant | None) -> None:
-        self.forget(client)
-        wait = min(max(notice - self._clock(), 0.0), MAX_WAIT)
-        timer = (self._loop or asyncio.get_running_loop()).call_later(wait, partial(self._check, client))
-        self._deadlines[client] = Deadline(timer, notice, close, grant)
-
-    def _check(self, client: Client) -> None:
-        _, notice, close, grant = self._deadlines[client]
-        now = self._clock()
-        if client.closed:
-            self.forget(client)
-        elif now >= close:
-            self.forget(client)
-            client.close(CloseCode.UNAUTHORIZED if grant is None else CloseCode.TOKEN_EXPIRED)
-        elif now >= notice and grant is not None:
-            self._schedule(client, close, close, grant)
-            client.say(TokenExpiring(payload=TokenExpiringPayload(self.seconds_left(grant))))
-        else:
-            self._schedule(client, notice, close, grant)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -39,12 +41,28 @@ class Claims(Struct, frozen=True):
 
 
 class Grant(Struct, frozen=True):
-    """The identity and the permissions of a client, until a time. `rooms`: names or patterns; None means all rooms."""
+    """The identity `sub` and the permissions of a client.
+
+    `rooms`: names or patterns. None means all rooms for an access token; an application is asked about each join then.
+    `can`: any of `signal`, `message` and `moderate`. `expires`: when the connection is closed, in seconds since 1970.
+
+    `metadata`: what others see of the client, in place of what it says itself; with `own_metadata` it may add fields.
+    None leaves all of it to the client. `ice_servers`: its RTCIceServer objects; None means those of the settings.
+    """
 
     sub: str
-    rooms: tuple[str, ...] | None
-    can: frozenset[Permission]
-    expires: float
+    rooms: Sequence[str] | None = None
+    can: Collection[str] = DEFAULT_PERMISSIONS
+    expires: float = math.inf
+    metadata: dict[str, Any] | None = None
+    own_metadata: bool = False
+    ice_servers: Sequence[dict[str, Any]] | None = None
+
+    def shown_metadata(self, own: dict[str, Any]) -> dict[str, Any]:
+        """Return what others see of a client whose own metadata is `own`."""
+        if self.metadata is None:
+            return own
+        return {**own, **self.metadata} if self.own_metadata else self.metadata
 
     def lets_into(self, room: str) -> bool:
         """Whether the client may enter a room."""

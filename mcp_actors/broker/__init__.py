@@ -159,6 +159,8 @@ class Membership(Protocol):
 class Moderation(Protocol):
     """Requests of a moderator `by`, a member of this node. They do nothing once the moderator left the room or moved.
 
+    `SERVER` stands for the application, which may ask about any room with members of this node.
+
     All nodes of the room receive the outcome in the order of all changes. After it this node alone receives
     `Moderated`, once per request of a moderator that is still here; it has `failed` if other nodes are out of reach for
     long, and the request may then have been carried out all the same. Removed members cannot be claimed while sessions
@@ -186,6 +188,12 @@ class Moderation(Protocol):
 
     def lock(self, room: RoomId, by: Incarnation, *, locked: bool) -> None:
         """Lock or unlock a room until its last member leaves: all nodes receive `RoomLocked` if that is a change."""
+
+    def announce(self, room: RoomId, content: Any) -> None:
+        """Tell all members something: all nodes receive `Announced` once, then this node alone `Moderated` of `SERVER`.
+
+        `content`: what JSON can hold.
+        """
 
     def close(self, room: RoomId, by: Incarnation, notice: Notice = NO_NOTICE) -> None:
         """Remove all members: `RoomClosed` stands for all their leaves, and a later join starts the room anew."""

@@ -15,13 +15,14 @@ from mcp_actors.broker.member_table import MemberTable
 from mcp_actors.protocol import events
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import NO_NOTICE, Ban, Kind, LeaveReason, Notice
+from mcp_actors.protocol.identifiers import SERVER, PeerId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mcp_actors.broker import AcquiredSession, Listener, SessionRecord
     from mcp_actors.protocol.events import Event, Member
-    from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId, UserId
+    from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId, UserId
 
 
 def _no_listener(_room: RoomId, _event: Event) -> None:
@@ -160,7 +161,8 @@ class _Rooms:
             return
         targets = state.targets(kind, whom, banned=is_ban)
         if is_ban:
-            ban = Ban(kind, whom, notice.ban_seconds, notice, state.members[by].id)
+            author = PeerId("") if by == SERVER else state.members[by].id
+            ban = Ban(kind, whom, notice.ban_seconds, notice, author)
             self._bans.add(room, ban, targets, now)
         self._emit(room, state.kick(targets, notice))
         self._tell(room, events.Moderated(by, done=bool(targets) or is_ban, absent=is_ban and not targets))
@@ -192,9 +194,15 @@ class _Rooms:
         self._emit(room, told)
         self._tell(room, events.Moderated(by, done=bool(told)))
 
+    def announce(self, room: RoomId, content: Any) -> None:
+        state = self._rooms.get(room)
+        self._emit(room, [] if state is None else [events.Announced(state.bump(), content)])
+        self._tell(room, events.Moderated(SERVER, done=state is not None))
+
     def _room_of(self, room: RoomId, incarnation: Incarnation) -> _Room | None:
         state = self._rooms.get(room)
-        return state if state is not None and incarnation in state.members else None
+        known = state is not None and (incarnation in state.members or incarnation == SERVER)
+        return state if known else None
 
     def _tell(self, room: RoomId, event: Event) -> None:
         self._listener(room, event)

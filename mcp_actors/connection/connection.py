@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
+from mcp_actors.auth.expiry import Expiry
 from mcp_actors.connection.costs import Costs
 from mcp_actors.connection.heartbeat import Heartbeat
 from mcp_actors.connection.identity import Identity
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future, Task
 
     from mcp_actors.auth.authentication import Authentication
+    from mcp_actors.auth.authorization import Admission
     from mcp_actors.auth.grants import Permission
     from mcp_actors.connection.connections import Connections
     from mcp_actors.connection.ip_limits import IpLimits
@@ -61,8 +63,8 @@ class Endpoint(Protocol):
     decode: Callable[[bytes], Request]
     """Decodes and validates a frame. Raises `BadMessage` and `MessageTooBig`."""
 
-    def opened(self, connection: Connection, token: str | None) -> None:
-        """Handle a new connection, with the access token of its handshake."""
+    def opened(self, connection: Connection, token: str | None, admission: Admission | None) -> None:
+        """Handle a new connection, with the access token of its handshake and what the application decided about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Environment:
     bounds: Bounds
     authentication: Authentication | None = None
     memory: MemoryBudget = field(default_factory=MemoryBudget)
+    expiry: Expiry = field(default_factory=Expiry)
+    """The deadlines of grants; with `authentication` that is the same."""
     running: set[Task[None]] = field(default_factory=set)
     """Requests that run in the background: the event loop keeps only weak references to tasks."""
 
@@ -138,7 +142,7 @@ class Connection:
             max_messages=bounds.max_outbox_messages,
             max_bytes=bounds.max_outbox_bytes,
         )
-        self.send: Callable[[bytes, bytes], bool] = self._outbox.send
+        self.send = self._outbox.send
         """Sends one message in two parts; False if the connection is closed."""
         self.has_room: Callable[[int], bool] = self._outbox.has_room
         """Whether one more message of so many bytes of another client may wait to be read."""
@@ -150,9 +154,9 @@ class Connection:
         self._running = 0
         environment.connections.add(self, loop.time())
 
-    def opened(self, token: str | None) -> None:
-        """Begin, with the access token of the handshake."""
-        self._endpoint.opened(self, token)
+    def opened(self, token: str | None, admission: Admission | None = None) -> None:
+        """Begin, with the access token of the handshake and what the application decided about it."""
+        self._endpoint.opened(self, token, admission)
 
     def frame_received(self, frame: bytes) -> None:
         """Handle one message, valid UTF-8."""
@@ -197,8 +201,7 @@ class Connection:
         environment = self._environment
         environment.connections.remove(self)
         environment.addresses.close(self.limits, self._loop.time())
-        if environment.authentication is not None:
-            environment.authentication.forget(self)
+        environment.expiry.forget(self)
         if not self.closed:
             log.debug("connection lost", code=code, address=self.address)
             self._end(LeaveReason.DISCONNECTED, final=False)
@@ -206,8 +209,8 @@ class Connection:
 
     def ping(self) -> None:
         """Ask the client for a sign of life. The pong brings back the number of the last message that was sent."""
-        sent = 0 if self.session is None else self.session.replay.last - len(self._outbox)
-        self._transport.ping(self._heartbeat.ping(max(sent, 0)))
+        if self._transport.has_pings:
+            self._transport.ping(self._heartbeat.ping(_last_sent(self.session, self._outbox)))
         if self.session is not None and self.session.replay.bytes:  # else the heartbeat, which comes now, is enough
             self._outbox.count_buffers()
 
@@ -235,12 +238,15 @@ class Connection:
     def take_heard(self) -> bool:
         """Return whether anything arrived since the last call, or might have if it had been read."""
         heard = self._heartbeat.take_heard(self._transport.received)
-        return self._reading.take_paused() or heard
+        return self._reading.take_paused() or heard or not self._transport.has_pings
 
     def is_stuck(self) -> bool:
         """Count what is kept for the client; whether it took nothing since the last two calls though more waited."""
         state = self._outbox.count_buffers()
         if self.session is not None:
+            if not self._transport.has_pings:  # whoever sends them would have closed the connection
+                sent = _last_sent(self.session, self._outbox)
+                self.session.acknowledge(self._heartbeat.sent_long_ago(sent))
             self.session.kept.count()
         return self._heartbeat.is_stuck(state.taken if state.waiting else None)
 
@@ -341,3 +347,8 @@ class Connection:
     def _overflow(self) -> None:
         log.info("slow client closed", address=self.address)
         self.close(CloseCode.SLOW_PEER)
+
+
+def _last_sent(session: Session | None, outbox: Outbox) -> int:
+    """Return the number of the last message of a session that was handed to the transport."""
+    return 0 if session is None else max(session.replay.last - len(outbox), 0)

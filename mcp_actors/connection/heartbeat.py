@@ -14,13 +14,20 @@ PATIENCE = 2
 """Rounds in which a client may take nothing of what waits for it."""
 
 
+ROUNDS_TO_ANSWER = 3
+"""Rounds after which a ping behind a message has been answered, or the connection is closed: one passes until the ping,
+and one until the answer."""
+
+NOTHING_SENT = (0,) * ROUNDS_TO_ANSWER
+
+
 class Heartbeat:
     """What a client did since the last round.
 
     A pong that answers no ping proves nothing: a client can send it without reading anything.
     """
 
-    __slots__ = ("_received", "_stuck_for", "_taken", "_takes", "_unanswered", "_unasked")
+    __slots__ = ("_received", "_sent", "_stuck_for", "_taken", "_takes", "_unanswered", "_unasked")
 
     def __init__(self) -> None:
         self._unanswered: list[bytes] = []
@@ -29,6 +36,7 @@ class Heartbeat:
         self._taken: int | None = None
         self._stuck_for = 0
         self._takes = False
+        self._sent = NOTHING_SENT
 
     def ping(self, number: int) -> bytes:
         """Return the data of a new ping: a number to be acknowledged, and a mark that cannot be guessed."""
@@ -54,6 +62,12 @@ class Heartbeat:
         received -= self._unasked
         heard, self._received = received > self._received or self._takes, received
         return heard
+
+    def sent_long_ago(self, number: int) -> int:
+        """Note in each round the number of the last message that was sent; return that of `ROUNDS_TO_ANSWER` ago."""
+        before, *later = self._sent
+        self._sent = (*later, number)
+        return before
 
     def is_stuck(self, taken: int | None) -> bool:
         """Return whether the client has taken nothing for `PATIENCE` rounds, though something waited all the time.

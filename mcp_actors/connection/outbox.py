@@ -67,11 +67,11 @@ class Outbox:
         self.count_buffers()
         return (body for _, body in self._waiting or ())
 
-    def send(self, prefix: bytes, body: bytes) -> bool:
-        """Send or keep one message; False if it will not be sent."""
+    def send(self, prefix: bytes, body: bytes, bulk: bool = False) -> bool:
+        """Send or keep one message; False if it will not be sent. `bulk`: see `Transport.send`."""
         if not self._writable:
             return self._keep(prefix, body)
-        self._transport.send(prefix, body)
+        self._transport.send(prefix, body, bulk)
         return True
 
     def writable(self, writable: bool) -> None:

@@ -31,8 +31,14 @@ class Transport(Protocol):
     received: int
     """Bytes that have arrived so far."""
 
-    def send(self, prefix: bytes, body: bytes) -> None:
-        """Send one text message in two parts, joined when they are written; many receivers may share the body."""
+    has_pings: bool
+    """Whether it sends pings, and hands their pongs on. If not, whoever reads the frames pings the client."""
+
+    def send(self, prefix: bytes, body: bytes, bulk: bool = False) -> None:
+        """Send one text message in two parts, joined when they are written; many receivers may share the body.
+
+        `bulk`: it is sent to many at once, and should hold up nothing that is not.
+        """
 
     def ping(self, data: bytes) -> None:
         """Send a ping."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import structlog
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
+from mcp_actors.auth.authorization import JoinRequest
+from mcp_actors.auth.expiry import Expiry
 from mcp_actors.connection.ip_limits import group_of
 from mcp_actors.protocol.codec import encode, error_message
-from mcp_actors.protocol.errors import BadMessage, NotInRoom, Unavailable
+from mcp_actors.protocol.errors import BadMessage, Forbidden, NotInRoom, SignalingError, Unavailable
 from mcp_actors.protocol.events import Kind
 from mcp_actors.protocol.identifiers import shown
 from mcp_actors.protocol.messages import (
@@ -19,6 +22,9 @@ from mcp_actors.protocol.messages import (
     Authenticated,
     AuthenticatedPayload,
     CloseRoom,
+    Join,
+    JoinPayload,
+    JoinRoom,
     Kick,
     ListBans,
     Lock,
@@ -29,6 +35,7 @@ from mcp_actors.protocol.messages import (
     Unban,
     Unlock,
     Update,
+    UpdatePayload,
 )
 from mcp_actors.sessions import Greeting, forbidden
 
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from mcp_actors.auth.authentication import Authentication
+    from mcp_actors.auth.authorization import Admission, Authorizer
     from mcp_actors.auth.grants import Grant, Permission
     from mcp_actors.connection.connection import Connection, Handler
     from mcp_actors.connection.connections import Connections
@@ -69,6 +77,8 @@ class Endpoint(ABC):
         version: str = "",
         terms: Mapping[str, Any] = MappingProxyType({}),
         ban_addresses: bool = False,
+        authorizer: Authorizer | None = None,
+        expiry: Expiry | None = None,
     ) -> None:
         self.decode = decode
         self.handlers: Mapping[type[Request], Handler] = {
@@ -86,13 +96,20 @@ class Endpoint(ABC):
         self._version = version
         self._terms = terms
         self._ban_addresses = ban_addresses
+        self._authorizer = authorizer
+        self._expiry = Expiry() if expiry is None else expiry
 
     @abstractmethod
     def _handlers(self) -> dict[type[Request], Handler]:
         """Return the handlers of the endpoint's own requests."""
 
-    def opened(self, connection: Connection, token: str | None) -> None:
-        """Check the access token of the handshake, or start the time to bring one."""
+    def opened(self, connection: Connection, token: str | None, admission: Admission | None = None) -> None:
+        """Take what the application granted; else check the token of the handshake, or start the time to bring one."""
+        if admission is not None:
+            connection.identity.admit(admission)
+            if admission.grant is not None:
+                self._expiry.watch(connection, admission.grant)
+                return
         if self._authentication is None:
             return
         if token is None:
@@ -113,12 +130,10 @@ class Endpoint(ABC):
         self._grant(connection, grant, request.id)
 
     def _grant(self, connection: Connection, grant: Grant, request_id: RequestId | None) -> None:
-        authentication = self._authentication
-        assert authentication is not None  # it has checked the token  # noqa: S101
-        authentication.watch(connection, grant)
+        self._expiry.watch(connection, grant)
         log.debug("authenticated", sub=grant.sub, address=connection.address)
         rooms = UNSET if grant.rooms is None else list(grant.rooms)
-        payload = AuthenticatedPayload(grant.sub, sorted(grant.can), authentication.seconds_left(grant), rooms)
+        payload = AuthenticatedPayload(grant.sub, sorted(grant.can), self._expiry.seconds_left(grant), rooms)
         connection.say(Authenticated(id=UNSET if request_id is None else request_id, payload=payload))
         if connection.session is not None:
             self._tell_forbidden(connection, _confine(connection, connection.session, connection.session.replay.last))
@@ -133,12 +148,15 @@ class Endpoint(ABC):
     def _update(self, connection: Connection, request: Update, frame: bytes) -> None:
         session = self._session(connection, request.room)
         membership = session.rooms.membership(request.room)
+        grant = connection.identity.grant_in(request.room)
+        if grant is not None and grant.metadata is not None:
+            request = _with_shown_metadata(request, grant)
         connection.limits.update(connection.now())
         connection.costs.charge_delivery(self._node.audience_size(request.room, self.kind), len(frame))
         connection.run(membership.moderate(request), request)
 
     def _moderate(self, connection: Connection, request: Moderation, _frame: bytes) -> None:
-        connection.identity.expect_moderator()
+        connection.identity.expect_moderator(request.room)
         connection.identity.expect_room(request.room)
         session = self._session(connection, request.room)
         connection.run(session.rooms.membership(request.room).moderate(request), request)
@@ -203,9 +221,50 @@ class Endpoint(ABC):
                 connection.costs.charge_reply(0, 2 * sum(map(self._node.watchers, session.rooms)))
             self._tell_forbidden(connection, left)
 
-    def _greeting(self, connection: Connection, session: Session, request_id: RequestId | None) -> Greeting:
+    def _run_join(self, connection: Connection, request: Join | JoinRoom, join: Callable[[], None]) -> None:
+        """Join at once, or after the application was asked about it. Nothing is read from the client meanwhile."""
+        if connection.identity.handshake is None:
+            join()
+        else:
+            connection.run(self._ask_and_join(connection, request, join), request, pause=True)
+
+    async def _ask_and_join(self, connection: Connection, request: Join | JoinRoom, join: Callable[[], None]) -> None:
+        given = request.given if isinstance(request, Join) else JoinPayload()
+        connection.limits.expect_joins(1, connection.now())
+        try:
+            await self._ask(connection, request.room, given.peer_id, given.metadata or {})
+        except SignalingError:
+            connection.limits.joined(1, connection.now())  # else questions would cost nothing
+            raise
+        if not connection.closed:
+            join()
+
+    async def _ask(self, connection: Connection, room: RoomId, claimed: str | None, own: dict[str, Any]) -> None:
+        """Ask the application about a room. Raises `Forbidden` and `Unavailable`."""
+        identity, authorizer = connection.identity, self._authorizer
+        assert identity.handshake is not None  # noqa: S101 - it has admitted the client
+        assert authorizer is not None  # noqa: S101
+        grant = await authorizer.join(JoinRequest(room, claimed, own, identity.grant, identity.handshake))
+        identity.admit_to(room, grant, () if connection.session is None else connection.session.rooms)
+        if grant.expires < (identity.grant or grant).expires or identity.grant is grant:
+            self._expiry.watch(connection, grant)
+
+    async def _ask_again(self, connection: Connection, session: Session | None) -> None:
+        """Ask the application about all rooms of a session that is resumed. Raises `Unavailable`."""
+        if connection.identity.handshake is None or session is None:
+            return
+        for room, membership in list(session.rooms.items()):
+            with suppress(Forbidden):
+                if room not in connection.identity.in_rooms:
+                    await self._ask(connection, room, membership.member_id, {})
+
+    def _greeting(
+        self, connection: Connection, session: Session, request_id: RequestId | None, room: RoomId | None = None
+    ) -> Greeting:
         token = self._sessions.token(session)
-        return Greeting(request_id, self._ice_servers, token, connection.resumed, connection.complete, self._terms)
+        grant = None if room is None else connection.identity.grant_in(room)
+        ice_servers = self._ice_servers if grant is None or grant.ice_servers is None else grant.ice_servers
+        return Greeting(request_id, ice_servers, token, connection.resumed, connection.complete, self._terms)
 
     def _greeted(self, connection: Connection, session: Session) -> None:
         """Note that the client was sent its next resume token: the pong will say that it has it."""
@@ -216,5 +275,16 @@ class Endpoint(ABC):
 
 def _confine(connection: Connection, session: Session, received: int) -> list[RoomId]:
     """Confine a session to the rooms that the client's token allows; return those that it does not."""
-    grant = connection.identity.grant
+    identity = connection.identity
+    if identity.handshake is not None:
+        return session.confine(identity.in_rooms.__contains__, received)
+    grant = identity.grant
     return [] if grant is None or grant.rooms is None else session.confine(grant.lets_into, received)
+
+
+def _with_shown_metadata(request: Update, grant: Grant) -> Update:
+    """Return an update as others see it. Raises `Forbidden` if the client has no metadata of its own."""
+    if not grant.own_metadata:
+        raise Forbidden("Your metadata is set by the application.")
+    metadata = grant.shown_metadata(request.payload.metadata)
+    return structs.replace(request, payload=UpdatePayload(metadata))

@@ -50,8 +50,9 @@ class MessagingEndpoint(Endpoint):
 
     def _broadcast(self, connection: Connection, request: Message, frame: bytes) -> None:
         session = self._session(connection, request.room)
-        if not connection.identity.may_send:
-            raise connection.identity.refusal()
+        identity = connection.identity
+        if not identity.may_send or (identity.in_rooms and not identity.may_send_in(request.room)):
+            raise identity.refusal()
         membership = session.rooms.membership(request.room)
         connection.costs.charge_delivery(self._node.audience_size(request.room, Kind.USER), len(frame))
         backlog = membership.broadcast(request, frame)
@@ -65,6 +66,9 @@ class MessagingEndpoint(Endpoint):
         connection.run(session.leave(request.room, request.id), request)
 
     def _join(self, connection: Connection, request: JoinRoom, _frame: bytes) -> None:
+        self._run_join(connection, request, lambda: self._join_now(connection, request))
+
+    def _join_now(self, connection: Connection, request: JoinRoom) -> None:
         room, identity = request.room, connection.identity
         session = self._session(connection, room)
         identity.expect_room(room)
@@ -73,11 +77,12 @@ class MessagingEndpoint(Endpoint):
             room,
             Kind.USER,
             _user(session),
+            None if (grant := identity.grant_in(room)) is None else grant.metadata,
             session=session.id,
             verified=identity.verified,
             address=self._address(connection),
         )
-        entered = membership.enter(session, moderator=identity.may_moderate)
+        entered = membership.enter(session, moderator=identity.may_moderate(room))
         connection.run(session.join(room, membership, entered, Greeting(request.id)), request)
 
     def _connect(self, connection: Connection, request: Connect, _frame: bytes) -> None:
@@ -97,6 +102,7 @@ class MessagingEndpoint(Endpoint):
         session = await self._find_session(
             connection, payload.resume or "", owner, payload.received or 0, payload.offsets
         )
+        await self._ask_again(connection, session)
         self._resume(connection, session, payload.received or 0)
         if connection.closed:  # for lack of room for what waited in the session
             return

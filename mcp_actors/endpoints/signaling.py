@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcp_actors.auth.grants import Permission
 from mcp_actors.endpoints.endpoint import Endpoint
@@ -11,6 +11,7 @@ from mcp_actors.protocol.identifiers import PeerId
 from mcp_actors.protocol.messages import Answer, IceCandidate, Join, Leave, Offer, Signal, Targeted
 
 if TYPE_CHECKING:
+    from mcp_actors.auth.grants import Grant
     from mcp_actors.connection.connection import Connection, Handler
     from mcp_actors.protocol.identifiers import RoomId
     from mcp_actors.protocol.messages import Request
@@ -34,8 +35,9 @@ class SignalingEndpoint(Endpoint):
         }
 
     def _relay(self, connection: Connection, request: Targeted, frame: bytes) -> None:
-        if not connection.identity.may_send:
-            raise connection.identity.refusal()
+        identity = connection.identity
+        if not identity.may_send or (identity.in_rooms and not identity.may_send_in(request.room)):
+            raise identity.refusal()
         session = self._session(connection, request.room)
         backlog = session.rooms.membership(request.room).relay(request, frame)
         if session.rooms.joining:
@@ -48,6 +50,9 @@ class SignalingEndpoint(Endpoint):
         connection.run(session.leave(request.room, request.id), request)
 
     def _join(self, connection: Connection, request: Join, _frame: bytes) -> None:
+        self._run_join(connection, request, lambda: self._join_now(connection, request))
+
+    def _join_now(self, connection: Connection, request: Join) -> None:
         peer = PeerId(connection.identity.resolve(request.given.peer_id, "payload.peer_id"))
         connection.identity.expect_room(request.room)
         if request.given.resume and connection.session is None:
@@ -63,6 +68,7 @@ class SignalingEndpoint(Endpoint):
         )
         if session is not None and not session.rooms.may_be(request.room, peer):
             session = None
+        await self._ask_again(connection, session)
         self._resume(connection, session, payload.received or 0)
         if not connection.closed:  # for lack of room for what waited in the session
             self._enter(connection, request, peer)
@@ -72,7 +78,7 @@ class SignalingEndpoint(Endpoint):
         session = self._open_session(connection, identity.session_owner(""))
         if payload.resume:
             session.rooms.check_return(room)
-        greeting = self._greeting(connection, session, request.id)
+        greeting = self._greeting(connection, session, request.id, room)
         if payload.resume and self._may_return(connection, session, room, peer, payload.resume):
             self._count_return(connection, room)
             connection.run(self._return(connection, session, room, greeting), request)
@@ -82,13 +88,13 @@ class SignalingEndpoint(Endpoint):
             room,
             Kind.PEER,
             peer,
-            payload.metadata or {},
+            _metadata(identity.grant_in(room), payload.metadata or {}),
             session=session.id,
             verified=identity.verified,
             address=self._address(connection),
         )
         greeting = greeting._replace(resumed=False, complete=False)
-        entered = membership.enter(session, presence=bool(payload.presence), moderator=identity.may_moderate)
+        entered = membership.enter(session, presence=bool(payload.presence), moderator=identity.may_moderate(room))
         connection.run(session.join(room, membership, entered, greeting), request)
 
     def _may_return(self, connection: Connection, session: Session, room: RoomId, peer: PeerId, token: str) -> bool:
@@ -106,3 +112,8 @@ class SignalingEndpoint(Endpoint):
     async def _return(self, connection: Connection, session: Session, room: RoomId, greeting: Greeting) -> None:
         await session.rejoin(room, greeting)
         self._greeted(connection, session)
+
+
+def _metadata(grant: Grant | None, own: dict[str, Any]) -> dict[str, Any]:
+    """Return what others see of a client."""
+    return own if grant is None else grant.shown_metadata(own)

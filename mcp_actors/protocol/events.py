@@ -166,6 +166,13 @@ class RoomClosed(RoomChange, frozen=True):
     notice: Notice = NO_NOTICE
 
 
+class Announced(RoomChange, frozen=True):
+    """The application tells all members something: `content` is JSON as Python has it."""
+
+    version: int
+    content: Any
+
+
 class MemberMoved(RoomChange, frozen=True):
     """The session of a member has moved from the node `old` to `node`; the member stays in the room.
 
@@ -207,7 +214,7 @@ class MissedChange(Struct, frozen=True):
     """A change that a member was not told because its node was gone.
 
     A peer joined (`member`), left (`reason`), has other `metadata`, or is detached or attached; or the room was locked
-    or unlocked.
+    or unlocked; or the application `announced` something, alone in a tuple.
     """
 
     peer: PeerId
@@ -216,6 +223,7 @@ class MissedChange(Struct, frozen=True):
     detached: bool = False
     locked: bool | None = None
     metadata: dict[str, Any] | None = None
+    announced: tuple[Any] | None = None
 
 
 class CutoverAcked(Event, frozen=True, gc=False):

@@ -16,6 +16,9 @@ NodeId = NewType("NodeId", str)
 Incarnation = NewType("Incarnation", str)
 """One membership of one session in one room, `<session>.<number>`. A peer that joins again is another incarnation."""
 
+SERVER = Incarnation("server")
+"""Stands for the application in place of a member, as the asker of what only moderators may ask."""
+
 RequestId = int | str
 """The `id` of a client's request, which the reply echoes."""
 

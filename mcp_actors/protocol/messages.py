@@ -139,6 +139,19 @@ OrderedRequest = Update | Moderation
 """A request that takes effect in the room's order, on all nodes."""
 
 
+class Announce(Struct, frozen=True):
+    """Asks for an `announcement`. It is made for the application, and is no message: no client can send it."""
+
+    room: RoomId
+    content: Any
+    id: ClassVar[None] = None
+    again: ClassVar[bool] = False
+
+
+ServerRequest = OrderedRequest | Announce
+"""A request of a member, or of the application, that takes effect in the room's order."""
+
+
 class ResumePayload(Struct, frozen=True, kw_only=True):
     """`resume` is the token of a session to continue, `received` the last delivery number and `at` the last offsets."""
 
@@ -485,6 +498,18 @@ class RoomClosed(RoomReply, frozen=True, tag="room-closed"):
     payload: RoomClosedPayload | UnsetType = UNSET
 
 
+class AnnouncementPayload(Struct, frozen=True):
+    """Whatever the application says, as JSON."""
+
+    content: Any
+
+
+class Announcement(RoomReply, frozen=True, tag="announcement"):
+    """The application tells all members of a room something."""
+
+    payload: AnnouncementPayload
+
+
 class BanEntry(Struct, frozen=True):
     """A ban for `expires_in` seconds by the moderator `by`; exactly one of the ids is set.
 
@@ -578,6 +603,7 @@ ServerMessage = (
     | RoomLocked
     | RoomUnlocked
     | RoomClosed
+    | Announcement
     | Bans
     | Unbanned
     | Ack

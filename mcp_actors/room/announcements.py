@@ -86,6 +86,8 @@ def presence(room: RoomId, peer: PeerId, *, detached: bool) -> wire.ServerMessag
 
 def missed(room: RoomId, change: MissedChange, *, watching: bool) -> wire.ServerMessage | None:
     """The announcement of a change that a member missed while its node was gone; None if it does not want it."""
+    if change.announced is not None:
+        return announced(room, change.announced[0])
     if change.locked is not None:
         return locked(room, locked=change.locked)
     if change.member is not None:
@@ -121,6 +123,11 @@ def closed(room: RoomId, request_id: RequestId | None = None, notice: Notice = N
     """`room-closed`."""
     payload = UNSET if notice == NO_NOTICE else wire.RoomClosedPayload(**words(notice))
     return wire.RoomClosed(room=room, id=_id(request_id), payload=payload)
+
+
+def announced(room: RoomId, content: Any) -> wire.ServerMessage:
+    """`announcement`."""
+    return wire.Announcement(room=room, payload=wire.AnnouncementPayload(content))
 
 
 def bans(room: RoomId, request_id: RequestId | None, found: Iterable[Ban]) -> wire.ServerMessage:

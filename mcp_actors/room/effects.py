@@ -11,7 +11,7 @@ from mcp_actors.protocol.errors import CloseCode, SignalingError
 from mcp_actors.protocol.events import LeaveReason, Member, MemberMoved, NegotiationStep, Receipt, Removal
 from mcp_actors.protocol.handover import Handover
 from mcp_actors.protocol.identifiers import Incarnation, PeerId, UserId
-from mcp_actors.protocol.messages import OrderedRequest, PeerEntry, UserEntry
+from mcp_actors.protocol.messages import PeerEntry, ServerRequest, UserEntry
 from mcp_actors.protocol.outgoing import Outgoing, Relayed
 
 
@@ -95,10 +95,10 @@ class Done(Effect, frozen=True):
 
 
 class Moderate(Effect, frozen=True):
-    """Ask the broker to carry out a request of a member."""
+    """Ask the broker to carry out a request of a member, or of the application."""
 
     by: Incarnation
-    request: OrderedRequest
+    request: ServerRequest
 
 
 class Entered(Effect, frozen=True):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from mcp_actors.protocol import messages as wire
-from mcp_actors.protocol.errors import PeerNotFound, SignalingError, Unavailable
+from mcp_actors.protocol.errors import NotInRoom, PeerNotFound, SignalingError, Unavailable
 from mcp_actors.protocol.events import NO_NOTICE, Kind, Notice
-from mcp_actors.protocol.identifiers import PeerId, UserId, shown
+from mcp_actors.protocol.identifiers import SERVER, PeerId, UserId, shown
 from mcp_actors.protocol.outgoing import Outgoing
 from mcp_actors.room import announcements
 from mcp_actors.room.announcements import Target
@@ -20,7 +20,15 @@ from mcp_actors.room.pending import Held, ModerationRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mcp_actors.protocol.events import Member, MemberLeft, MemberUpdated, Moderated, RoomClosed, RoomLocked
+    from mcp_actors.protocol.events import (
+        Announced,
+        Member,
+        MemberLeft,
+        MemberUpdated,
+        Moderated,
+        RoomClosed,
+        RoomLocked,
+    )
     from mcp_actors.protocol.identifiers import Incarnation, RequestId, RoomId
     from mcp_actors.room.effects import Effect
     from mcp_actors.room.pending import PendingRequests
@@ -54,9 +62,9 @@ class Moderation:
         self._roster = roster
         self._pending = pending
 
-    def request(self, by: Incarnation, request: wire.OrderedRequest, reply: object = None) -> list[Effect]:
-        """Take a request of a member. Raises `NotInRoom`, `PeerNotFound` and `Unavailable`."""
-        if not self._roster.local.get(by):
+    def request(self, by: Incarnation, request: wire.ServerRequest, reply: object = None) -> list[Effect]:
+        """Take a request of a member or of the `SERVER`. Raises `NotInRoom`, `PeerNotFound` and `Unavailable`."""
+        if by != SERVER and not self._roster.local.get(by):
             self._pending.hold(by, Held(request, reply=reply))
             return []
         waiting = self._pending.of(by, ModerationRequest)
@@ -132,6 +140,20 @@ class Moderation:
         """Tell the local members that the room was locked or unlocked."""
         return self._tell(event, lambda one: announcements.locked(self._room, one, locked=event.locked))
 
+    def announced(self, event: Announced) -> list[Effect]:
+        """Tell the local members what the application says."""
+        told = announcements.announced(self._room, event.content)
+        to = list(self._roster.local)
+        return [Send(to, Outgoing(told, event.offset))] if to else []
+
+    def give_up(self) -> list[Effect]:
+        """Answer what the application has asked of a room that is closed."""
+        effects: list[Effect] = []
+        while (asked := self._pending.take(SERVER, ModerationRequest)) is not None:
+            is_done = isinstance(asked.request, wire.CloseRoom)
+            effects.append(Done(asked.reply, None if is_done else NotInRoom("The room was closed before that.")))
+        return effects
+
     def closed(self, event: RoomClosed) -> list[Effect]:
         """Tell the local members that the room was closed."""
         return self._tell(event, lambda one: announcements.closed(self._room, one, event.notice))
@@ -190,7 +212,7 @@ class Moderation:
                 return self._reply(request, event, absent=event.absent and not asked.done)
         return None
 
-    def _reply(self, request: wire.OrderedRequest, event: Moderated, *, absent: bool = False) -> wire.ServerMessage:
+    def _reply(self, request: wire.ServerRequest, event: Moderated, *, absent: bool = False) -> wire.ServerMessage:
         match request:
             case wire.Update():
                 member = cast("Member", self._roster.member(event.by))
@@ -205,7 +227,7 @@ class Moderation:
                 return announcements.bans(self._room, request.id, event.bans)
         return announcements.locked(self._room, request.id, locked=isinstance(request, wire.Lock))
 
-    def _expect_target(self, request: wire.OrderedRequest) -> None:
+    def _expect_target(self, request: wire.ServerRequest) -> None:
         """Raise `PeerNotFound` for a kick of a member that is not in the room, unless it is to be banned."""
         if not isinstance(request, wire.Kick) or request.payload.ban_seconds:
             return

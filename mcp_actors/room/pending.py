@@ -9,16 +9,16 @@ from msgspec import Struct
 from mcp_actors.protocol.errors import NotInRoom, Unavailable
 from mcp_actors.protocol.events import Member
 from mcp_actors.protocol.identifiers import Incarnation, RequestId
-from mcp_actors.protocol.messages import Message, OrderedRequest, Targeted
+from mcp_actors.protocol.messages import Message, ServerRequest, Targeted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 class Held(Struct, frozen=True, gc=False):
-    """A message that its sender sent behind its own join. An `OrderedRequest` has a `reply` and no frame."""
+    """A message that its sender sent behind its own join. A `ServerRequest` has a `reply` and no frame."""
 
-    request: Targeted | Message | OrderedRequest
+    request: Targeted | Message | ServerRequest
     frame: bytes = b""
     reply: Any = None
 
@@ -61,7 +61,7 @@ class ModerationRequest(Struct, eq=False):
     request sent again.
     """
 
-    request: OrderedRequest
+    request: ServerRequest
     reply: Any = None
     done: bool = False
     answered: bool = False

@@ -18,7 +18,7 @@ from mcp_actors.protocol.errors import (
     SignalingError,
 )
 from mcp_actors.protocol.events import BY_MODERATORS, Kind, LeaveReason, Removal
-from mcp_actors.protocol.identifiers import PeerId
+from mcp_actors.protocol.identifiers import SERVER, PeerId
 from mcp_actors.protocol.outgoing import Outgoing
 from mcp_actors.room import announcements
 from mcp_actors.room.delivery import Delivery
@@ -91,7 +91,8 @@ class Room:
         """Whether no member is local, joins, leaves, or moves between this node and another."""
         roster = self.roster
         moving = self.migrations.departing or self.migrations.late
-        return not (roster.local or roster.let_go or moving or self.pending.waits_for(Join, Claim))
+        awaited = self.pending.waits_for(Join, Claim) or self.pending.find(SERVER, ModerationRequest)
+        return not (roster.local or roster.let_go or moving or awaited)
 
     def heard(self, event: Event) -> Sequence[Effect]:
         """Apply an event of the broker."""
@@ -153,7 +154,7 @@ class Room:
         try:
             if isinstance(request, wire.Message):
                 return self.delivery.broadcast(incarnation, request, held.frame)
-            if isinstance(request, wire.OrderedRequest):
+            if isinstance(request, wire.ServerRequest):
                 return self.moderation.request(incarnation, request, held.reply)
             effect = self.delivery.relay(incarnation, request, held.frame)
         except SignalingError as error:
@@ -232,7 +233,7 @@ class Room:
                 effects.append(Left(member, LeaveReason.ROOM_CLOSED))
         self.delivery.acks.clear()
         self._unsubscribed(None)
-        return effects
+        return effects + self.moderation.give_up()
 
     def _unsubscribed(self, _event: events.Unsubscribed | None) -> list[Effect]:
         self.locked = False
@@ -328,6 +329,7 @@ _HANDLERS: dict[type, Callable[[Room, Any], Sequence[Effect]]] = {
     events.LeaveAccepted: _leave_accepted,
     events.RoomLocked: Room._locked,
     events.RoomClosed: Room._closed,
+    events.Announced: lambda room, event: room.moderation.announced(event),
     events.Unsubscribed: Room._unsubscribed,
     events.ClaimRefused: Room._claim_refused,
     events.MemberMoved: Room._moved,

@@ -38,8 +38,8 @@ class ClientConnection(Protocol):
     def has_room(self) -> Callable[[int], bool]:
         """Whether one more message of so many bytes of another client may wait to be read."""
 
-    def send(self, prefix: bytes, body: bytes) -> bool:
-        """Write one message in two parts; False if the connection is closed."""
+    def send(self, prefix: bytes, body: bytes, bulk: bool = False) -> bool:
+        """Write one message in two parts; False if the connection is closed. `bulk`: see `ClientPort.send`."""
 
     def ping(self) -> None:
         """Ask for an acknowledgement; see `Session.acknowledge`."""

@@ -110,9 +110,15 @@ class ReplayBuffer:
 
     def acknowledge(self, received: int) -> None:
         """Drop the messages up to a number."""
-        self._drop(received - self._before)
-        if received >= self._held_to:
-            self._held = self._held_bytes = 0
+        count = received - self._before
+        if self._dropped or self._held:
+            self._drop(count)
+            if received >= self._held_to:
+                self._held = self._held_bytes = 0
+        elif count > 0:
+            frames = self._frames
+            self.bytes -= sum([len(head) + len(body) for head, body, _ in frames[:count]])
+            del frames[:count]
 
     def after(self, received: int) -> list[tuple[int, bytes, bytes]]:
         """Return the messages above a number, as far as they are kept: the number and both parts of each."""

@@ -111,14 +111,14 @@ class Session:
         self._acknowledge_above = ACKNOWLEDGE_EVERY
         self.kept = Kept(self, owner.memory, charged_to if connection is None else connection.charged_to)
 
-    def send(self, message: Outgoing | Relayed) -> bool:
-        """Send or keep a message; False if it will never be delivered."""
+    def send(self, message: Outgoing | Relayed, bulk: bool = False) -> bool:
+        """Send or keep a message; False if it will never be delivered. `bulk`: see `ClientPort.send`."""
         if self.ended or (self.rooms.forbidden and origin(message) in self.rooms.forbidden):
             return False
         head, body = message.encoded(JSON)
         replay, connection = self.replay, self._connection
         if not self._is_numbered:
-            return connection is not None and connection.send(JSON.prefix(head, None), body)
+            return connection is not None and connection.send(JSON.prefix(head, None), body, bulk)
         if connection is None:
             hold = self.kind is Kind.PEER and isinstance(message, Relayed)
             replay.keep(head, body, message.room, hold=hold, alone=len(self.rooms) <= 1)
@@ -126,7 +126,7 @@ class Session:
                 self.kept.count()
             return True
         number = replay.append(head, body, message.room)
-        connection.send(JSON.prefix(head, number), body)  # it may close a slow client, and so end the session
+        connection.send(JSON.prefix(head, number), body, bulk)  # may close a slow client, and so end the session
         if replay.bytes > self.kept.count_above:
             self.kept.count()
             if replay.bytes > self._acknowledge_above and self._connection is not None:

@@ -18,6 +18,7 @@ const $ = (id) => document.getElementById(id);
 /** A room's name as the server accepts it, whatever keyboard or link it comes from. */
 const asRoom = (text) => text.normalize().replace(/\s+/g, " ").trim();
 const roomInAddress = () => asRoom(new URLSearchParams(location.search).get("room") ?? "") || DEFAULT_ROOM;
+/** Relative to the page, which may be mounted below any path. */
 const endpoint = (path) => new URL(path, location.href.replace(/^http/, "ws"));
 
 /** Reads or writes session storage, which differs between tabs. Browsers may forbid it: then the result is null. */
@@ -45,7 +46,7 @@ const token = takeToken();
 const subject = token && subjectOf(token);
 
 const self = {
-  id: subject ?? randomId(),
+  id: subject ?? new URLSearchParams(location.search).get("id") ?? randomId(), // an application may say who is logged in
   name: stored("name") || cleanName(subject, randomName()),
   joinedAs: "",
   room: roomInAddress(),
@@ -59,9 +60,9 @@ const self = {
 };
 stored("name", self.name);
 
-const signaling = new Signaling(endpoint("/ws/signaling/"), {token});
+const signaling = new Signaling(endpoint("ws/signaling/"), {token});
 const call = new Call(signaling);
-const chat = new Chat(endpoint("/ws/mcp/"), self.id, {token});
+const chat = new Chat(endpoint("ws/mcp/"), self.id, {token});
 const media = new LocalMedia(self.id, self.name);
 const people = new People(self.id);
 const unreachable = new Unreachable(call);

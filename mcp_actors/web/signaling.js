@@ -27,7 +27,8 @@ export {SignalingError, emit} from "./transport.js";
  * Events with the payload of the message as `detail`: "peer-joined" {peer_id, metadata, order}, "peer-updated" {peer_id, metadata},
  * "peer-left" {peer_id, reason}; with `sender` added, and `verified` as the server says: "offer" {offer}, "answer" {answer},
  * "ice-candidate" {candidate}, "signal" {data}. From moderators: "locked" {locked}, when the room is locked or unlocked; "kicked"
- * {peer_id, reason, message} or "room-closed" {reason, message}, after which "close" follows. "rejoined" brings the `joined` payload
+ * {peer_id, reason, message} or "room-closed" {reason, message}, after which "close" follows. From the application of the server:
+ * "announcement" {content}. "rejoined" brings the `joined` payload
  * with the new roster after a reconnect in which messages were missed. Events of missed messages come before "open"; see Connection
  * for its events.
  *
@@ -143,6 +144,7 @@ export class Signaling extends RoomConnection {
   receive({type, room, sender, verified, payload = {}, negotiation}) {
     if (room !== this.room) return;
     if (type === "room-locked" || type === "room-unlocked") emit(this, "locked", {locked: type === "room-locked"});
+    if (type === "announcement") emit(this, type, payload);
     if (type === "kicked" || type === "room-closed") {
       this.forget();
       this.#forgetOffers();

@@ -11,7 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from mcp_actors.ws.frames import NORMAL, PONG, FrameError, FrameReader, Receiver, Unmask, write_close, write_frame
-from mcp_actors.ws.socket_state import SocketState, reset_on_close, socket_state
+from mcp_actors.ws.socket_state import SocketState, limit_receive_buffer, reset_on_close, socket_state
 from mcp_actors.ws.write_coalescer import FrameWriter, WriteCoalescer
 
 if TYPE_CHECKING:
@@ -52,11 +52,15 @@ class ConnectionReceiver(Receiver, Protocol):
 
 
 class FrameLoops(NamedTuple):
-    """The parts that all frame loops of one event loop share."""
+    """The parts that all frame loops of one event loop share.
+
+    `receive_buffer`: bytes that the kernel buffers of what a client sends; 0 changes nothing.
+    """
 
     coalescer: WriteCoalescer
     scheduler: FairScheduler
     unmask: Unmask
+    receive_buffer: int = 0
 
 
 class FrameLoop(FrameWriter, asyncio.Protocol):
@@ -68,9 +72,11 @@ class FrameLoop(FrameWriter, asyncio.Protocol):
 
     __slots__ = (
         *("_close_code", "_close_timer", "_deaf", "_flooding_until", "_late_pong", "_look_at", "_paused", "_queued"),
-        "_reader",
+        *("_reader", "_receive_buffer"),
         *("_receiver", "_rest", "_rest_timer", "_scheduler", "_writable", "early", "received"),
     )
+
+    has_pings = True
 
     def __init__(self, loops: FrameLoops, max_message: int) -> None:
         super().__init__(loops.coalescer)
@@ -81,6 +87,7 @@ class FrameLoop(FrameWriter, asyncio.Protocol):
         """Bytes that have arrived so far."""
         self._look_at = MUCH
         self._scheduler = loops.scheduler
+        self._receive_buffer = loops.receive_buffer
         self._reader = FrameReader(self._receiver, self, max_message, loops.unmask)
         self._flooding_until = inf  # nothing is known before the first frames
         self._paused = False
@@ -102,6 +109,8 @@ class FrameLoop(FrameWriter, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket, and send what waited for it."""
         self._transport = cast("asyncio.Transport", transport)
+        if self._receive_buffer:
+            limit_receive_buffer(transport, self._receive_buffer)
         self.flush()
         if self._paused:
             self._stop_reading()

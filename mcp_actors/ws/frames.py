@@ -282,8 +282,12 @@ def read_close(payload: bytes) -> int | None:
 
 def write_close(code: int, reason: str) -> bytes:
     """Build a close frame; the reason is cut to what fits."""
-    text = reason.encode()[: MAX_CONTROL_LENGTH - 2].decode(errors="ignore")
-    return write_frame(CLOSE, code.to_bytes(2, "big") + text.encode())
+    return write_frame(CLOSE, code.to_bytes(2, "big") + close_reason(reason).encode())
+
+
+def close_reason(text: str) -> str:
+    """Return as much of a text as fits into a close frame."""
+    return text.encode()[: MAX_CONTROL_LENGTH - 2].decode(errors="ignore")
 
 
 def write_frame(opcode: int, payload: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -51,6 +52,14 @@ def socket_state(transport: BaseTransport) -> SocketState:
     except (OSError, struct.error):  # another system, or no TCP
         return SocketState(0, waiting=False, taken=None)
     return SocketState(memory[RECEIVED] + queued, queued > 0, taken)
+
+
+def limit_receive_buffer(transport: BaseTransport, size: int) -> None:
+    """Let the kernel buffer so many bytes that arrive; it may take up to twice as much memory for them."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with suppress(OSError):  # the client is gone
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
 def reset_on_close(transport: BaseTransport) -> None:

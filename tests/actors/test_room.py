@@ -331,7 +331,7 @@ async def test_a_client_that_comes_back_is_welcomed_with_the_last_offset() -> No
 class Bug(RecordingClient):
     """A client that breaks the rule that it never fails."""
 
-    def send(self, message: Outgoing | Relayed) -> bool:
+    def send(self, message: Outgoing | Relayed, bulk: bool = False) -> bool:
         raise RuntimeError("a bug")
 
 

@@ -9,7 +9,7 @@ from websockets.sync import client
 from bench.__main__ import main
 from bench.contender import Contender, ContenderError
 from bench.dialects import DIALECTS
-from bench.peers import OURS
+from bench.peers import OURS, PEERS
 from bench.runner import LoadError, run_load
 from bench.scenarios import SCENARIOS
 from bench.scenarios.scenario import Options
@@ -59,6 +59,13 @@ def test_scenarios_run_small(name: str) -> None:
     outcome = SCENARIOS[name].measure(OURS, "", Options(seconds=0.2, connections=8))
     assert outcome.operations >= 8
     assert outcome.latency.count
+
+
+@pytest.mark.parametrize("variant", ["candidate", "offer"])
+def test_the_server_in_uvicorn_takes_part_in_relay(variant: str) -> None:
+    outcome = SCENARIOS["relay"].measure(PEERS["asgi"], variant, Options(seconds=0.3, connections=8))
+    assert outcome.operations > 100
+    assert outcome.latency.count >= outcome.operations
 
 
 @pytest.mark.alone

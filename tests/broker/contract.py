@@ -16,6 +16,7 @@ from msgspec import structs
 
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import (
+    Announced,
     JoinRefused,
     Kind,
     LeaveReason,
@@ -31,7 +32,7 @@ from mcp_actors.protocol.events import (
     RoomLocked,
     Unsubscribed,
 )
-from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId
+from mcp_actors.protocol.identifiers import SERVER, Incarnation, NodeId, PeerId, RoomId
 from tests.support.loop import until
 
 if TYPE_CHECKING:
@@ -536,6 +537,39 @@ class BrokerContract:
         events = (await recorder.wait_for_all())[1:]
         assert [event.done for event in events if isinstance(event, Moderated)] == [False, True, False]
         assert sum(isinstance(event, RoomLocked) for event in events) == 1
+
+    async def test_the_application_locks_announces_and_kicks_in_the_order_of_all_changes(
+        self, recorder: Recorder
+    ) -> None:
+        ana = recorder.join(Kind.PEER, "ana")
+        version = joined((await recorder.wait_for(1))[0]).version
+        recorder.broker.lock(ROOM, SERVER, locked=True)
+        recorder.broker.announce(ROOM, {"text": ["é", 1, None]})
+        recorder.broker.kick(ROOM, SERVER, Kind.PEER, PeerId("ana"))
+        events = await recorder.wait_for_all()
+        told = [event for event in events[1:] if not isinstance(event, Moderated)]
+        assert [structs.replace(event, offset=b"") for event in told[:3]] == [
+            RoomLocked(version + 1, locked=True, by=SERVER),
+            Announced(version + 2, {"text": ["é", 1, None]}),
+            MemberLeft(version + 3, ana, LeaveReason.KICKED),
+        ]
+        assert [event for event in events if isinstance(event, Moderated)] == 3 * [Moderated(SERVER, done=True)]
+
+    async def test_the_application_closes_a_room_and_bans(self, recorder: Recorder) -> None:
+        recorder.join(Kind.PEER, "ana")
+        await recorder.wait_for(1)
+        recorder.broker.kick(ROOM, SERVER, Kind.PEER, PeerId("max"), Notice("spam", "", 60))
+        recorder.broker.list_bans(ROOM, SERVER)
+        recorder.broker.close(ROOM, SERVER, Notice("over"))
+        events = await recorder.wait_for_all()
+        (found,) = [event.bans for event in events if isinstance(event, Moderated) and event.bans]
+        assert [(ban.id, ban.by, ban.notice.reason) for ban in found] == [("max", "", "spam")]
+        assert [event.notice.reason for event in events if isinstance(event, RoomClosed)] == ["over"]
+
+    async def test_the_application_changes_nothing_in_a_room_without_members(self, recorder: Recorder) -> None:
+        recorder.broker.announce(ROOM, "hello")
+        recorder.broker.lock(ROOM, SERVER, locked=True)
+        assert await recorder.wait_for(2) == 2 * [Moderated(SERVER, done=False)]
 
     async def test_a_lock_ends_with_the_last_leave(self, recorder: Recorder) -> None:
         mo = recorder.join(Kind.PEER, "mo")

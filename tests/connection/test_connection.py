@@ -63,7 +63,7 @@ class FakeEndpoint:
         self.handlers: Mapping[type[Request], Handler] = {Join: self._handle}
         self.decode: Callable[[bytes], Request] = lambda _frame: REQUEST
 
-    def opened(self, connection: Connection, token: str | None) -> None:
+    def opened(self, connection: Connection, token: str | None, admission: object = None) -> None:
         """Ask for nothing."""
 
     def _handle(self, _connection: Connection, _request: Join, frame: bytes) -> None:

@@ -61,3 +61,8 @@ def test_a_client_is_stuck_when_it_takes_nothing_for_two_rounds_though_something
 def test_a_client_that_takes_a_byte_now_and_then_is_not_stuck(taken: list[int | None]) -> None:
     heartbeat = Heartbeat()
     assert not any(heartbeat.is_stuck(one) for one in taken)
+
+
+def test_what_was_sent_three_rounds_ago_has_been_answered() -> None:
+    heartbeat = Heartbeat()
+    assert [heartbeat.sent_long_ago(number) for number in (5, 7, 7, 9, 9)] == [0, 0, 0, 5, 7]

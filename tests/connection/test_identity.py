@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mcp_actors.auth.authentication import Authentication
+from mcp_actors.auth.authorization import Admission, Handshake
 from mcp_actors.auth.grants import Grant, Permission
-from mcp_actors.connection.identity import Identity
+from mcp_actors.connection.identity import MAX_ROOM_GRANTS, Identity
 from mcp_actors.protocol.errors import BadMessage, Forbidden, Unauthorized
 from mcp_actors.protocol.identifiers import RoomId
 from mcp_actors.sessions import VERIFIED
@@ -68,8 +69,17 @@ def test_a_token_says_whether_its_client_may_send_and_where() -> None:
 
 @pytest.mark.parametrize("who", [Identity(None, Permission.SIGNAL), identity(), identity("alice")])
 def test_only_a_token_lets_a_client_moderate(who: Identity) -> None:
-    identity("moderator").expect_moderator()
-    assert identity("moderator").may_moderate
-    assert not who.may_moderate
+    identity("moderator").expect_moderator(RoomId("r"))
+    assert identity("moderator").may_moderate(RoomId("r"))
+    assert not who.may_moderate(RoomId("r"))
     with pytest.raises(Forbidden):
-        who.expect_moderator()
+        who.expect_moderator(RoomId("r"))
+
+
+def test_grants_for_rooms_that_the_client_is_not_in_are_forgotten_when_there_are_many() -> None:
+    found = Identity(None, Permission.SIGNAL)
+    found.admit(Admission(Handshake("peer", {}, {}, "192.0.2.1"), None))
+    for number in range(3 * MAX_ROOM_GRANTS):
+        found.admit_to(RoomId(str(number)), Grant("alice"), {RoomId("0")})
+    assert RoomId("0") in found.in_rooms
+    assert len(found.in_rooms) <= MAX_ROOM_GRANTS

@@ -47,7 +47,7 @@ def test_messages_are_sent_at_once_while_the_transport_is_writable_and_wait_in_o
 
 def test_a_transport_that_fills_up_while_waiting_messages_are_sent_gets_no_more() -> None:
     class FillsUp(FakeTransport):
-        def send(self, prefix: bytes, body: bytes) -> None:
+        def send(self, prefix: bytes, body: bytes, bulk: bool = False) -> None:
             super().send(prefix, body)
             fixture.outbox.writable(False)
 
@@ -130,7 +130,7 @@ def test_the_buffers_of_the_transport_are_counted_when_they_fill_and_until_it_is
 @pytest.mark.parametrize(("max_messages", "max_bytes"), [(16, 1000), (1000, 160)])
 def test_an_outbox_is_congested_from_half_full_until_three_quarters_are_free(max_messages: int, max_bytes: int) -> None:
     class OneByOne(FakeTransport):
-        def send(self, prefix: bytes, body: bytes) -> None:
+        def send(self, prefix: bytes, body: bytes, bulk: bool = False) -> None:
             super().send(prefix, body)
             fixture.outbox.writable(False)
 

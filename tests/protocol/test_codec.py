@@ -932,6 +932,7 @@ SERVER_MESSAGES: list[wire.ServerMessage] = [
     ),
     wire.RoomClosed(room=ROOM),
     wire.RoomClosed(room=ROOM, payload=wire.RoomClosedPayload(message="Over.")),
+    wire.Announcement(room=ROOM, payload=wire.AnnouncementPayload({"text": ["Ä\n", 1, None, True, 0.5]})),
     wire.Updated(room=ROOM, payload=wire.UpdatedPayload(peer_id=PEER.peer_id, metadata={"a": [1]})),
     wire.PeerUpdated(room=ROOM, payload=wire.UpdatedPayload(peer_id=PEER.peer_id, metadata={})),
     wire.UserUpdated(room=ROOM, payload=wire.UpdatedPayload(user_id=USER.user_id, metadata={"ä": None})),

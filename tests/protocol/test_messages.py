@@ -35,7 +35,7 @@ def test_the_server_says_what_the_protocol_lists() -> None:
         "connected", "room-joined", "room-left", "user-joined", "user-left",
         "ack", "reconnect", "error", "authenticated", "token-expiring", "pong",
         "updated", "peer-updated", "user-updated",
-        "kicked", "room-locked", "room-unlocked", "room-closed", "bans", "unbanned",
+        "kicked", "room-locked", "room-unlocked", "room-closed", "announcement", "bans", "unbanned",
     }  # fmt: skip
 
 

@@ -372,7 +372,7 @@ class Line(FakeConnection):
         self.up: deque[int] = deque()
         self.broken = False
 
-    def send(self, prefix: bytes, body: bytes) -> bool:
+    def send(self, prefix: bytes, body: bytes, bulk: bool = False) -> bool:
         if not self.closes and not self.broken:
             self.down.append(prefix + body)
         return not self.closes

@@ -37,6 +37,8 @@ Item = tuple[Any, ...]
 class NodeTransport:
     """The node's side of a connection."""
 
+    has_pings = True
+
     def __init__(
         self, loop: SimulationLoop, end: End, environment: Environment, endpoints: dict[str, Endpoint]
     ) -> None:
@@ -93,7 +95,7 @@ class NodeTransport:
         self._connection = Connection(self._environment, self._endpoints[path], self, address, self._loop)
         self._connection.opened(token)
 
-    def send(self, prefix: bytes, body: bytes) -> None:
+    def send(self, prefix: bytes, body: bytes, bulk: bool = False) -> None:
         """See `Transport`."""
         if not self._closing:
             data = prefix + body

@@ -54,16 +54,18 @@ class RecordingClient:
         self.waiting: list[int] = []
         self.messages: list[dict[str, Any]] = []
         self.bodies: list[bytes] = []
+        self.bulk: list[bool] = []
         self.welcomes: list[Welcome] = []
         self.closes: list[CloseCode] = []
         self.told: list[tuple[Any, ...]] = []
 
-    def send(self, message: Outgoing | Relayed) -> bool:
+    def send(self, message: Outgoing | Relayed, bulk: bool = False) -> bool:
         """See `ClientPort`."""
         if self.accepts:
             head, body = message.encoded(JSON)
             self.messages.append(json.loads(JSON.prefix(head, None) + body))
             self.bodies.append(body)
+            self.bulk.append(bulk)
         return self.accepts
 
     def has_room(self, _message: Relayed) -> bool:

@@ -44,7 +44,7 @@ class FakeConnection:
         self.waiting: list[int] = []
         self.room = 1000
 
-    def send(self, prefix: bytes, body: bytes) -> bool:
+    def send(self, prefix: bytes, body: bytes, bulk: bool = False) -> bool:
         if not self.closes:
             self.frames.append(prefix + body)
         return not self.closes
@@ -79,7 +79,7 @@ class FullConnection(FakeConnection):
 
     session: Session
 
-    def send(self, prefix: bytes, body: bytes) -> bool:
+    def send(self, prefix: bytes, body: bytes, bulk: bool = False) -> bool:
         del prefix, body
         self.session.connection_lost(self, LeaveReason.DISCONNECTED, final=False)
         return False

@@ -32,6 +32,7 @@ class FakeTransport:
     """Records what a connection sends, and hands it frames while it is not paused."""
 
     connection: Connection
+    has_pings = True
 
     def __init__(self) -> None:
         self.received = 0
@@ -43,7 +44,7 @@ class FakeTransport:
         self.answers_pings = True
         self._unread: list[bytes] = []
 
-    def send(self, prefix: bytes, body: bytes) -> None:
+    def send(self, prefix: bytes, body: bytes, bulk: bool = False) -> None:
         self.sent.append(prefix + body)
 
     def ping(self, data: bytes) -> None:

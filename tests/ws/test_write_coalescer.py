@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from mcp_actors.ws.frames import PING, TEXT, write_close, write_frame
-from mcp_actors.ws.write_coalescer import MAX_PENDING
+from mcp_actors.ws.write_coalescer import BULK_WRITES, MAX_PENDING
 from tests.support.frame_loops import connected, shared
 
 if TYPE_CHECKING:
@@ -96,3 +96,51 @@ async def test_a_socket_that_fails_does_not_affect_others(expected_logs: Expecte
     await asyncio.sleep(0)
     assert a_transport.calls == ["abort"]
     assert b_transport.calls == [write_frame(TEXT, b"for b")]
+
+
+async def test_bulk_frames_are_written_over_several_turns_and_those_of_a_connection_together() -> None:
+    loops = shared()
+    crowd = [connected(loops) for _ in range(2 * BULK_WRITES + 1)]
+    written: list[int] = []
+    for number in range(4):
+        for frame_loop, _ in crowd if number < 2 else crowd[-1:]:
+            frame_loop.send(b"", b"%d" % number, bulk=True)
+        written.append(sum(bool(transport.calls) for _, transport in crowd))
+        await asyncio.sleep(0)
+    frames = [write_frame(TEXT, b"%d" % number) for number in range(4)]
+    assert written == [0, BULK_WRITES, 2 * BULK_WRITES, 2 * BULK_WRITES + 1]
+    assert crowd[0][1].calls == [frames[0], frames[1]]
+    assert crowd[BULK_WRITES][1].calls == [frames[0] + frames[1]]
+    assert crowd[-1][1].calls == [frames[0] + frames[1] + frames[2], frames[3]]
+
+
+async def test_a_frame_that_is_no_bulk_frame_is_written_in_its_turn_with_those_before_it() -> None:
+    loops = shared()
+    crowd = [connected(loops) for _ in range(2 * BULK_WRITES)]
+    for frame_loop, _ in crowd:
+        frame_loop.send(b"", b"to many", bulk=True)
+    last, transport = crowd[-1]
+    last.send(b"", b"to one")
+    last.send(b"", b"to many again", bulk=True)
+    last.send(b"", b"to one again")
+    await asyncio.sleep(0)
+    texts = (b"to many", b"to one", b"to many again", b"to one again")
+    assert transport.calls == [b"".join(write_frame(TEXT, text) for text in texts)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert {len(transport.calls) for _, transport in crowd} == {1}
+
+
+async def test_a_connection_that_is_lost_before_its_bulk_frames_are_written_affects_no_other(
+    expected_logs: ExpectedLogs,
+) -> None:
+    expected_logs("mcp_actors.ws", "write failed")
+    loops = shared()
+    (lost, lost_transport), (broken, broken_transport), (other, transport) = (connected(loops) for _ in range(3))
+    broken_transport.broken = True
+    for frame_loop in (lost, broken, other):
+        frame_loop.send(b"", b"to many", bulk=True)
+    lost.connection_lost(None)
+    await asyncio.sleep(0)
+    assert (lost_transport.calls, broken_transport.calls) == ([], ["abort"])
+    assert transport.calls == [write_frame(TEXT, b"to many")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mcp_actors.adapters.tornado.upgrade import UpgradeHandler
 
 if TYPE_CHECKING:
-    from mcp_actors.adapters.tornado.origin_policy import OriginPolicy
+    from mcp_actors.adapters.http.origin_policy import OriginPolicy
     from mcp_actors.ws.frame_loop import FrameLoop, FrameLoops
 
 MAX_MESSAGE = 16 * 1024 * 1024

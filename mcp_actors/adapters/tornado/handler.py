@@ -2,109 +2,71 @@
 
 from __future__ import annotations
 
-import asyncio
-from math import ceil
 from typing import TYPE_CHECKING
 
-import structlog
-
-from mcp_actors.adapters.tornado.refusal import Refusal
+from mcp_actors.adapters.http.endpoint_route import find_token, select_subprotocol
+from mcp_actors.adapters.http.refusal import Refusal
 from mcp_actors.adapters.tornado.upgrade import UpgradeHandler
-from mcp_actors.connection.connection import Connection
-from mcp_actors.protocol.errors import CloseCode
+from mcp_actors.auth.authorization import Handshake
 
 if TYPE_CHECKING:
     from tornado.httputil import HTTPServerRequest
 
-    from mcp_actors.adapters.tornado.origin_policy import OriginPolicy
-    from mcp_actors.connection.connection import Endpoint, Environment
+    from mcp_actors.adapters.http.endpoint_route import EndpointRoute
+    from mcp_actors.auth.authorization import Admission
+    from mcp_actors.connection.connection import Connection
     from mcp_actors.ws.frame_loop import FrameLoop, FrameLoops
-
-log = structlog.get_logger("mcp_actors.connection")
-
-BEARER = "bearer"
-SUBPROTOCOL, TOKEN_SUBPROTOCOL = "mcp-actors", "mcp-actors.token."
-"""Subprotocols that a client offers to bring its token in the second. The server chooses the first."""
 
 
 class EndpointHandler(UpgradeHandler):
-    """One handshake of an endpoint. `max_message`: bytes of the longest frame that is read and answered at all."""
+    """One handshake of an endpoint."""
 
-    limits_itself = True
-
-    def initialize(
-        self,
-        environment: Environment,
-        endpoint: Endpoint,
-        policy: OriginPolicy,
-        loops: FrameLoops,
-        max_message: int,
-        refuse_with_close: bool,
-    ) -> None:
+    def initialize(self, route: EndpointRoute, loops: FrameLoops) -> None:
         """Take what the route gives."""
-        self.refuse_with_close = refuse_with_close
-        self._environment = environment
-        self._endpoint = endpoint
-        self.policy = policy
+        self.refuse_with_close = route.refuse_with_close
+        self.policy = route.policy
         self.loops = loops
-        self.max_message = max_message
-        self._address = str(self.request.remote_ip)
+        self.max_message = route.max_message
+        self._route = route
+        self._handshake = _handshake(route, self.request) if route.asks else None
+        self._admission: Admission | None = None
         self._token = take_token(self.request)
 
     def refusal(self) -> Refusal | None:
         """Check the limits of addresses and connections, then the Host and Origin rules."""
-        limited = self._limited()
-        if limited is not None:
-            return limited
-        full = self._environment.connections.refusal
-        if full is not None:
-            log.warning("handshake refused", reason=full, address=self._address)
-            return Refusal(503, full, CloseCode.TRY_AGAIN_LATER)
-        by_policy = super().refusal()
-        if by_policy is not None:
-            log.info("handshake refused", reason=by_policy.reason, address=self._address)
-        return by_policy
+        return self._route.refusal(self.request.headers, str(self.request.remote_ip))
+
+    async def get(self) -> None:
+        """Ask the application about the handshake, then answer it and hand the connection over."""
+        if self._handshake is not None and self.is_handshake:
+            found = await self._route.admit(self._handshake)
+            if isinstance(found, Refusal):
+                self.refuse(found)
+            else:
+                self._admission = found
+        if not self._finished:
+            await super().get()
 
     def select_subprotocol(self, offered: list[str]) -> str | None:
         """Choose the subprotocol that holds no token."""
-        return SUBPROTOCOL if SUBPROTOCOL in offered else None
-
-    def _limited(self) -> Refusal | None:
-        """Count a handshake, whatever else is wrong with it; return the refusal if its address has sent too many."""
-        addresses, address = self._environment.addresses, self._address
-        limited = addresses.refusal(address, asyncio.get_running_loop().time())
-        if limited is None:
-            return None
-        if addresses.should_log(address):
-            headers = ("X-Forwarded-For", "X-Real-IP", "Forwarded")
-            forwarded = any(name in self.request.headers for name in headers)  # an untrusted proxy counts as one client
-            log.info("address limited", reason=limited.reason, address=address, forwarded=forwarded)
-        seconds = ceil(limited.retry_after)
-        self.set_header("Retry-After", seconds)
-        return Refusal(429, f"{limited.reason} Try again in {seconds} s.", CloseCode.RATE_LIMITED)
+        return select_subprotocol(offered)
 
     def connect(self, frame_loop: FrameLoop) -> Connection:
         """Open a connection."""
-        log.debug("opened", path=self.request.path, address=self._address)
-        loop = asyncio.get_running_loop()
-        connection = Connection(self._environment, self._endpoint, frame_loop, self._address, loop)
-        connection.opened(self._token)
+        connection = self._route.connect(frame_loop, str(self.request.remote_ip), self.request.path)
+        connection.opened(self._token, self._admission)
         return connection
+
+
+def _handshake(route: EndpointRoute, request: HTTPServerRequest) -> Handshake:
+    query = {name: values[-1].decode("utf-8", "replace") for name, values in request.query_arguments.items()}
+    return Handshake(route.kind, request.headers.copy(), query, str(request.remote_ip))
 
 
 def take_token(request: HTTPServerRequest) -> str | None:
     """Remove the access token from a handshake, so that nothing can log it, and return it; None if there is none."""
-    found = _from_header(request.headers.pop("Authorization", ""))
-    for offered in request.headers.get("Sec-WebSocket-Protocol", "").split(","):
-        if found is None and offered.strip().startswith(TOKEN_SUBPROTOCOL):
-            found = offered.strip().removeprefix(TOKEN_SUBPROTOCOL)
+    offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
     values = request.query_arguments.pop("token", [])
     request.arguments.pop("token", None)
-    if values and found is None:
-        found = values[-1].decode("utf-8", "replace")
-    return found
-
-
-def _from_header(header: str) -> str | None:
-    scheme, _, text = header.partition(" ")
-    return text.strip() if scheme.lower() == BEARER else None  # an empty token counts as one that cannot be used
+    in_query = [value.decode("utf-8", "replace") for value in values]
+    return find_token(request.headers.pop("Authorization", ""), offered, in_query)

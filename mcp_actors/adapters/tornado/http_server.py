@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import structlog
 from tornado.httpserver import HTTPServer
+from tornado.httputil import ParseBodyConfig, ParseUrlEncodedConfig, set_parse_body_config
 
 from mcp_actors.adapters.tornado.fair_queue import FairQueue
 from mcp_actors.adapters.tornado.handshakes import Handshakes
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tornado.http1connection import HTTP1ServerConnection
     from tornado.iostream import IOStream
 
-    from mcp_actors.adapters.tornado.proxy_headers import TrustedProxies
+    from mcp_actors.adapters.http.proxy_headers import TrustedProxies
     from mcp_actors.adapters.tornado.request_limits import RequestLimits
 
 log = structlog.get_logger("mcp_actors")
@@ -39,6 +40,9 @@ MAX_ACCEPTED = 32
 MAX_SERVED = 4
 """Accepted connections that are served in one turn, at most; fewer while turns take long. Each takes some 0.2 ms, more
 with TLS."""
+
+MAX_ARGUMENTS = 64
+"""Arguments in a query; a request with more is malformed. Tornado takes some 8 us for each."""
 
 WARNING_INTERVAL = 60.0
 """Seconds between two warnings that the process is out of files."""
@@ -143,6 +147,7 @@ class HttpServer(HTTPServer):
     ) -> None:
         """Take the arguments of `HTTPServer`, the limits, and the trusted proxies."""
         super().initialize(request_callback, **kwargs)
+        set_parse_body_config(ParseBodyConfig(urlencoded=ParseUrlEncodedConfig(max_arguments=MAX_ARGUMENTS)))
         self._max_handshakes = max_handshakes
         self._max_address_handshakes = max_address_handshakes
         self._request_limits = request_limits

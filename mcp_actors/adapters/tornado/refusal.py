@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mcp_actors.ws.frames import FrameError, FrameReader, write_close
 
 if TYPE_CHECKING:
     from tornado.iostream import IOStream
 
-    from mcp_actors.protocol.errors import CloseCode
+    from mcp_actors.adapters.http.refusal import Refusal
 
 MAX_UNREAD = 65_536
 """Bytes that a client may send before it answers the close frame."""
 
 
-class Refusal(NamedTuple):
-    """Why a handshake is refused: the HTTP status, the reason for people, and the close code that says the same."""
-
-    status: int
-    reason: str
-    code: CloseCode
-
-    @property
-    def close_frame(self) -> bytes:
-        """The close frame of a connection that is accepted to be refused."""
-        return write_close(self.code, f"{self.code.reason}: {self.reason}")
+def close_frame(refusal: Refusal) -> bytes:
+    """Return the close frame of a connection that is accepted to be refused."""
+    return write_close(refusal.code, refusal.close_reason)
 
 
 class _Closing:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, cast
 from tornado.iostream import SSLIOStream, StreamClosedError
 from tornado.util import _websocket_mask  # a C function; see FrameLoops.unmask
 
-from mcp_actors.adapters.tornado.origin_policy import refuse
-from mcp_actors.adapters.tornado.refusal import Refusal, client_closed
+from mcp_actors.adapters.http.exchange import text
+from mcp_actors.adapters.http.refusal import Refusal
+from mcp_actors.adapters.tornado.refusal import client_closed, close_frame
+from mcp_actors.adapters.tornado.safe_handler import SafeHandler
 from mcp_actors.adapters.tornado.stream_transport import StreamTransport
-from mcp_actors.adapters.tornado.web_app import SafeHandler
 from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.ws.fair_scheduler import FairScheduler
 from mcp_actors.ws.frame_loop import FrameLoop, FrameLoops
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tornado.http1connection import HTTP1Connection
     from tornado.iostream import IOStream
 
-    from mcp_actors.adapters.tornado.origin_policy import OriginPolicy
+    from mcp_actors.adapters.http.origin_policy import OriginPolicy
     from mcp_actors.ws.frame_loop import ConnectionReceiver
 
 MAX_FLOODING = 8
@@ -39,9 +40,9 @@ REFUSED_TIMEOUT = 5.0
 """Seconds for a client to answer the close frame that refuses its handshake."""
 
 
-def frame_loops() -> FrameLoops:
+def frame_loops(receive_buffer: int = 0) -> FrameLoops:
     """Return what the frame loops of this process share."""
-    return FrameLoops(WriteCoalescer(), FairScheduler(MAX_FLOODING), _websocket_mask)
+    return FrameLoops(WriteCoalescer(), FairScheduler(MAX_FLOODING), _websocket_mask, receive_buffer)
 
 
 class UpgradeHandler(SafeHandler):
@@ -69,14 +70,22 @@ class UpgradeHandler(SafeHandler):
     def prepare(self) -> None:
         """Refuse the handshake if there is a reason to; `get` refuses it with a close frame."""
         refusal = self.refusal()
-        if refusal is None:
-            return
+        if refusal is not None:
+            self.refuse(refusal)
+
+    @property
+    def is_handshake(self) -> bool:
+        """Whether the request is a handshake that is not refused."""
         request = self.request
         is_handshake = request.method == "GET" and handshake_problem(request.version, request.headers) is None
-        if self.refuse_with_close and is_handshake:
+        return is_handshake and self._refused is None
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer with the reason, or have `get` refuse the handshake with a close frame."""
+        if self.refuse_with_close and self.is_handshake:
             self._refused = refusal
         else:
-            refuse(self, refusal.status, refusal.reason)
+            self.respond(text(refusal.status, refusal.reason, **refusal.headers))
 
     def select_subprotocol(self, offered: list[str]) -> str | None:
         """Choose one of the subprotocols that the client offers, or none."""
@@ -119,7 +128,7 @@ class UpgradeHandler(SafeHandler):
         self.set_header("Sec-WebSocket-Version", VERSION)
         self.set_header("Upgrade", "websocket")
         self.set_header("Connection", "Upgrade")
-        refuse(self, *problem)
+        self.respond(text(*problem))
 
     async def _close_at_once(self, refusal: Refusal) -> None:
         """Send the answer and a close frame together, and hang up when the client has answered, or after a time.
@@ -129,7 +138,7 @@ class UpgradeHandler(SafeHandler):
         stream = cast("HTTP1Connection", self.request.connection).stream
         with suppress(StreamClosedError, TimeoutError):
             async with asyncio.timeout(REFUSED_TIMEOUT):
-                self.write(refusal.close_frame)
+                self.write(close_frame(refusal))
                 await self.flush()
                 await client_closed(stream)
         self.detach()

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import structlog
 
 from mcp_actors.broker import BrokerError
@@ -18,7 +20,7 @@ from mcp_actors.broker.redis.settings import RedisSettings
 from mcp_actors.broker.redis.status import read_rooms, read_roster
 from mcp_actors.broker.redis.topology import NO_FILES, topology_of
 from mcp_actors.protocol.events import NO_NOTICE, Moderated
-from mcp_actors.protocol.identifiers import session_of
+from mcp_actors.protocol.identifiers import SERVER, session_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
@@ -113,6 +115,10 @@ class _Rooms:
     def close(self, room: RoomId, by: Incarnation, notice: Notice = NO_NOTICE) -> None:
         self._moderate(room, by, Operation.CLOSE, pack_notice(notice))
 
+    def announce(self, room: RoomId, content: Any) -> None:
+        text = msgspec.json.encode(content).decode()
+        self._moderate(room, SERVER, Operation.ANNOUNCE, secrets.token_hex(8), text)
+
     def _moderate(self, room: RoomId, by: Incarnation, operation: Operation, *arguments: str | int) -> None:
         found = self._room(room)
         if found is None or not found.moderate(by, operation, arguments):
@@ -151,9 +157,6 @@ class _Rooms:
 
     def offset(self, room: RoomId) -> str:
         return self._links[bucket_of(room, len(self._links))].inbox.offset
-
-    async def stop_reading(self) -> None:
-        await asyncio.gather(*(link.inbox.stop() for link in self._links))
 
 
 class RedisBroker(_Rooms):
@@ -217,6 +220,9 @@ class RedisBroker(_Rooms):
         self._tasks = []
         for link in self._links:
             link.disconnect()
+
+    async def stop_reading(self) -> None:
+        await asyncio.gather(*(link.inbox.stop() for link in self._links))
 
     async def stop(self) -> None:
         try:

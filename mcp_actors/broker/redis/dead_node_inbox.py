@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 from redis.exceptions import ResponseError
 
@@ -13,6 +14,7 @@ from mcp_actors.broker import Recovered
 from mcp_actors.broker.redis import entries
 from mcp_actors.broker.redis.connection import LinkLost, pairs
 from mcp_actors.broker.redis.entries import (
+    Announced,
     Changes,
     Closed,
     Frame,
@@ -223,11 +225,13 @@ class _Recovery:
             elif is_target:
                 self.answered.append(broadcast)
 
-    def _change(self, change: Member | Left | Presence | Updated | Locked | Closed) -> None:
+    def _change(self, change: Member | Left | Presence | Updated | Locked | Closed | Announced) -> None:
         if isinstance(change, Closed):  # the member would not be in the room
             return
         if isinstance(change, Locked):
             self.events.append(MissedChange(PeerId(""), locked=change.locked))
+        elif isinstance(change, Announced):
+            self.events.append(MissedChange(PeerId(""), announced=(msgspec.json.decode(change.content),)))
         elif isinstance(change, Updated):
             if change.kind is Kind.PEER and change.by != self._move.incarnation:
                 self.events.append(MissedChange(PeerId(change.id), metadata=unpack_metadata(change.metadata)))

@@ -143,7 +143,13 @@ class Closed(Struct, frozen=True, tag_field="change", tag="closed"):
     notice: str = ""
 
 
-Change = Member | Left | Presence | Updated | Moved | OwnerFenced | Locked | Closed
+class Announced(Struct, frozen=True, tag_field="change", tag="announced"):
+    """The application tells all members something, as JSON."""
+
+    content: str
+
+
+Change = Member | Left | Presence | Updated | Moved | OwnerFenced | Locked | Closed | Announced
 
 
 class Changes(Struct, frozen=True):
@@ -208,7 +214,7 @@ Entry = list[Frame] | Changes | Snapshot | Audit | Damaged | Probe
 pack = msgspec.msgpack.Encoder().encode
 _frames = msgspec.msgpack.Decoder(list[Frame]).decode
 _changes = msgspec.msgpack.Decoder(
-    list[Joined | Left | Presence | Updated | Moved | OwnerFenced | Locked | Closed]
+    list[Joined | Left | Presence | Updated | Moved | OwnerFenced | Locked | Closed | Announced]
 ).decode
 _audited = msgspec.msgpack.Decoder(list[AuditedRoom]).decode
 _members = msgspec.msgpack.Decoder(list[StoredMember]).decode

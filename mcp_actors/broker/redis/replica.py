@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import structs
 
 from mcp_actors.broker.member_table import MemberTable
 from mcp_actors.broker.redis.entries import (
+    Announced,
     Closed,
     Left,
     Locked,
@@ -123,6 +125,8 @@ class Replica:
                 return _fence_owner(self, change.incarnation, change.epoch)
             case Locked():
                 return self._set_lock(self.version or 0, change.by, locked=change.locked)
+            case Announced():
+                return [events.Announced(self.version or 0, msgspec.json.decode(change.content))]
             case Closed():
                 return _close(self, change.by, unpack_notice(change.notice))
             case _:

@@ -34,13 +34,14 @@ class Operation(Enum):
     CLOSE = auto()
     LIST_BANS = auto()
     UNBAN = auto()
+    ANNOUNCE = auto()
     RESYNC = auto()
     EXPIRE = auto()
 
 
 MODERATION = (
     *(Operation.UPDATE, Operation.KICK, Operation.LOCK, Operation.UNLOCK, Operation.CLOSE),
-    *(Operation.LIST_BANS, Operation.UNBAN),
+    *(Operation.LIST_BANS, Operation.UNBAN, Operation.ANNOUNCE),
 )
 """Requests that end with `Moderated`."""
 

@@ -24,7 +24,7 @@ from mcp_actors.protocol.events import (
     OwnerFenced,
     Removal,
 )
-from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId
+from mcp_actors.protocol.identifiers import SERVER, Incarnation, NodeId, PeerId
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,8 +120,8 @@ class Room:
         self._changed(self)
 
     def moderate(self, by: Incarnation, operation: Operation, arguments: tuple[str | int, ...]) -> bool:
-        """Request an update or what a moderator wants, if that member is in the room here."""
-        if not self.replica.is_here(by):
+        """Request an update or what a moderator wants, if that member is in the room here, or the application."""
+        if not (self.replica.is_here(by) or (by == SERVER and self._local.any_staying)):
             return False
         self._queue.add(operation, by, arguments=arguments)
         self._changed(self)
@@ -180,6 +180,8 @@ class Room:
             gone = [replica.members[one] for one in request.members if one in replica.members]
             members = [{"incarnation": one.incarnation, "kind": one.kind, "id": one.id} for one in gone]
             return (scripts.EXPIRE, [pack(members)]) if gone else None
+        if request.members[0] == SERVER:
+            return _ordered_script(request, ["", SERVER], settings)
         local = self._local.get(request.members[0])
         return None if local is None else self._script_of_member(request, local, settings)
 
@@ -343,6 +345,8 @@ def _ordered_script(request: Request, who: list[Argument], settings: RedisSettin
             return scripts.CLOSE, [*who, keep_out, *request.arguments]
         case Operation.LIST_BANS:
             return scripts.LIST_BANS, who
+        case Operation.ANNOUNCE:
+            return scripts.ANNOUNCE, [*request.arguments]
         case Operation.UNBAN:
             return scripts.UNBAN, [*who, *request.arguments]
         case _:

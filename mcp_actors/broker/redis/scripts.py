@@ -50,13 +50,13 @@ FENCE, REAP_ROOM, REAP_NODE = map(_load, ("fence", "reap_room", "reap_node"))
 JOIN, LEAVE, SET_PRESENCE = map(_load, ("join", "leave", "set_presence"))
 CLAIM, FENCE_OWNER = map(_load, ("claim", "fence_owner"))
 UPDATE, KICK, LOCK, CLOSE = map(_load, ("update", "kick", "lock", "close"))
-LIST_BANS, UNBAN = map(_load, ("list_bans", "unban"))
+LIST_BANS, UNBAN, ANNOUNCE = map(_load, ("list_bans", "unban", "announce"))
 RESYNC, EXPIRE, AUDIT, CHECK = map(_load, ("resync", "expire", "audit", "check"))
 SAVE_SESSION, ACQUIRE_SESSION, DELETE_SESSION = map(_load, ("save_session", "acquire_session", "delete_session"))
 
 SCRIPTS = (
     *(ATTACH, HEARTBEAT, UNREGISTER, FENCE, REAP_ROOM, REAP_NODE),
     *(JOIN, LEAVE, CLAIM, FENCE_OWNER, SET_PRESENCE, RESYNC, EXPIRE, AUDIT, CHECK),
-    *(UPDATE, KICK, LOCK, CLOSE, LIST_BANS, UNBAN),
+    *(UPDATE, KICK, LOCK, CLOSE, LIST_BANS, UNBAN, ANNOUNCE),
     *(SAVE_SESSION, ACQUIRE_SESSION, DELETE_SESSION),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import socket
 import ssl
@@ -18,6 +19,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from mcp_actors.adapters.tornado.http_server import MAX_ACCEPTED, HttpServer, ListeningSocket
+from mcp_actors.server import REQUEST_BUFFER
 from tests.support.certificate import make_certificate
 from tests.support.client import DEADLINE, Client
 from tests.support.loop import until
@@ -165,6 +167,35 @@ async def test_a_trusted_proxy_may_have_as_many_handshakes_as_there_may_be_in_al
 
 
 @pytest.mark.settings(max_handshakes=1)
+def receive_buffer_at_server(client: tuple[str, int]) -> int:
+    """The limit of the receive buffer of a connection, which the server has in this process."""
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            if str(link.readlink()).startswith("socket:"):
+                with socket.socket(fileno=os.dup(int(link.name))) as found:
+                    if found.getpeername() == client:
+                        return found.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    raise AssertionError(f"no connection of {client}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for sockets in /proc")
+@pytest.mark.parametrize("secure", [False, True])
+async def test_the_kernel_buffers_less_of_requests_than_of_websockets(
+    tmp_path: Path, stack: ExitStack, secure: bool
+) -> None:
+    certificate = {"tls_cert_file": str(make_certificate(tmp_path / "server.pem"))} if secure else {}
+    server = Server(tmp_path, max_socket_buffer_bytes=50_000, **certificate)
+    await server.start()
+    try:
+        silent = open_socket(stack, server.port)
+        await until(lambda: server.http_server.handshakes == 1, "it is accepted")
+        websocket = await server.client("/ws/signaling/")
+        sizes = [receive_buffer_at_server(one) for one in (silent.getsockname(), websocket.socket.local_address)]
+        assert sizes == [2 * REQUEST_BUFFER, 100_000]  # Linux doubles them
+    finally:
+        await server.stop()
+
+
 async def test_websockets_and_answered_requests_do_not_count_as_handshakes(server: Server) -> None:
     peers = [await server.peer() for _ in range(5)]
     for number, peer in enumerate(peers):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
-from mcp_actors.adapters.tornado.proxy_headers import TrustedProxies
+from mcp_actors.adapters.http.proxy_headers import TrustedProxies
 from tests.adapters.tornado.test_web_app import ask
 from tests.support.client import DEADLINE
 

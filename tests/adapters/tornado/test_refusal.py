@@ -13,8 +13,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from mcp_actors.adapters.http.refusal import Refusal
 from mcp_actors.adapters.tornado import upgrade
-from mcp_actors.adapters.tornado.refusal import MAX_UNREAD, Refusal
+from mcp_actors.adapters.tornado.refusal import MAX_UNREAD, close_frame
 from mcp_actors.protocol.errors import CloseCode
 from tests.support.certificate import make_certificate
 from tests.support.client import DEADLINE, Client, Closed
@@ -182,6 +183,6 @@ async def test_by_default_a_handshake_is_refused_with_its_status(server: Server)
 
 
 def test_a_long_reason_is_cut_to_what_a_close_frame_holds() -> None:
-    frame = Refusal(403, "é" * 200, CloseCode.FORBIDDEN).close_frame
+    frame = close_frame(Refusal(403, "é" * 200, CloseCode.FORBIDDEN))
     assert len(frame) <= 2 + 125
     assert frame[4:].decode().startswith("forbidden: é")

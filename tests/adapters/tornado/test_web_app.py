@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcp_actors import __version__
-from mcp_actors.adapters.tornado.web_app import HEADERS, PAGE_HEADERS
+from mcp_actors.adapters.http.exchange import HEADERS, PAGE_HEADERS
 from tests.support.client import DEADLINE
 from tests.support.socket import HANDSHAKE
 

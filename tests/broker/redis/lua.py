@@ -302,6 +302,12 @@ class Store:
         moved = {one.incarnation: {"node": one.node, "epoch": one.epoch} for one in elsewhere}
         return self._room(scripts.RESYNC, node, room, others, run, [token, lock, pack(announced), pack(moved), LEASE])
 
+    def announce(
+        self, node: NodeId, nonce: str, content: str = "{}", *, room: RoomId = ROOM, others: Sequence[NodeId] = ()
+    ) -> list[str]:
+        """Tell a room something from the application."""
+        return self._room(scripts.ANNOUNCE, node, room, others, RUN, [nonce, content])
+
     def audit(self, node: NodeId, *rooms: tuple[RoomId, Sequence[Member]]) -> list[AuditedRoom]:
         """What the node is told of rooms, each with its own members there."""
         keys = self.keys

@@ -195,6 +195,9 @@ class Calls:
         if self.rng.random() < 0.2:
             self.store.close_room(self._member(), others=NODES)
 
+    def do_announce(self) -> None:
+        self.store.announce(self.rng.choice(NODES), self.rng.choice("nm"), others=NODES)
+
     def do_list_bans(self) -> None:
         self.store.list_bans(self._member())
 

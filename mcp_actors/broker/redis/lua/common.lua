@@ -13,7 +13,8 @@
 --            have the same metadata
 --   state    hash of a room: node -> its members in the room; "#version"; "#run": the server run that issued the version;
 --            "#joins:peer" and "#joins:user"; "#present:peer" and "#present:user"; "#lock": the version in which the
---            room was locked, or minus the version in which it was unlocked
+--            room was locked, or minus the version in which it was unlocked; "#announced:" + node: the last announcement
+--            of its application
 --   removed  sorted set of a room: "kicked:" or "room-closed:" + incarnation -> when (ms)
 --   notices  hash of a room: when -> the words of the moderator to those that were removed then (JSON), if it had any
 --   bans     hash of a room: "peer:" or "user:" + id -> msgpack map: kind, id, ends (ms), owner (whether it is for those
@@ -197,8 +198,9 @@ end
 
 local function save(member) redis.call('HSET', keys.members, field_of(member), cmsgpack.pack(member)) end
 
--- The member, if it is in the room at the calling node.
+-- The member, if it is in the room at the calling node. Without a field, the application asks, which is no member.
 local function load_own(field, incarnation)
+  if field == '' then return state['#version'] and {id = ''} or nil end
   local member = load(field)
   return member and member.node == args.node and member.incarnation == incarnation and member or nil
 end
@@ -206,7 +208,7 @@ end
 -- A set of rooms that is damaged fails nothing else: an audit repairs it.
 local function count_node(node, by)
   if redis.call('HINCRBY', keys.state, node, by) <= 0 then
-    redis.call('HDEL', keys.state, node)
+    redis.call('HDEL', keys.state, node, '#announced:' .. node)
     redis.pcall('SREM', room_sets[node], args.room)
   else
     redis.pcall('SADD', room_sets[node], args.room)

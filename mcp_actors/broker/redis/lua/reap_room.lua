@@ -29,7 +29,7 @@ end
 redis.call('SREM', room_sets[args.node], args.room)
 if leave then
   redis.call('SREM', keys.left, args.room)
-  redis.call('HDEL', keys.state, args.node)
+  redis.call('HDEL', keys.state, args.node, '#announced:' .. args.node)
 else
   redis.call('SADD', keys.left, args.room)
 end

@@ -9,7 +9,7 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.httputil import HTTPHeaders
 from websockets.exceptions import InvalidStatus
 
-from mcp_actors.adapters.tornado.origin_policy import OriginPolicy
+from mcp_actors.adapters.http.origin_policy import OriginPolicy
 
 if TYPE_CHECKING:
     from tests.support.server import Server

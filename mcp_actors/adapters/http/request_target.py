@@ -33,5 +33,12 @@ def request_target(path: str) -> RequestTarget | None:
     return RequestTarget(_normal(found["path"] or "/"), found["host"])
 
 
+def decoded_target(path: str) -> RequestTarget | None:
+    """Read a target whose percent-encoding is undone already; otherwise as `request_target`."""
+    if not path.startswith("/"):
+        return request_target(path)
+    return RequestTarget(path if len(path) > MAX_PATH else _SLASHES.sub("/", path))
+
+
 def _normal(path: str) -> str:
     return path if len(path) > MAX_PATH else unquote(_SLASHES.sub("/", path))

@@ -9,24 +9,13 @@ from mcp_actors.loopback import is_loopback
 from mcp_actors.origins import Origin, allowed_origin, host_matches, host_pattern, sent_origin
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tornado.httputil import HTTPHeaders
-    from tornado.web import RequestHandler
+    from collections.abc import Mapping, Sequence
 
 MAX_ORIGIN = 512
 """Characters of the longest origin that is read; a name of a host has 253 at most."""
 
 MAX_SHOWN = 100
 """Characters of a name that a refusal quotes."""
-
-
-def refuse(handler: RequestHandler, status: int, reason: str) -> None:
-    """Answer a request with a reason, as plain text."""
-    handler.set_status(status)
-    handler.set_header("Content-Type", "text/plain; charset=utf-8")
-    handler.set_header("Cache-Control", "no-store")
-    handler.finish(reason + "\n")
 
 
 class OriginPolicy:
@@ -49,13 +38,13 @@ class OriginPolicy:
         self._origins = [one for one in allowed if isinstance(one, Origin)]
         self._loopback_pages = not hosts and not origins
 
-    def refusal(self, headers: HTTPHeaders) -> str | None:
+    def refusal(self, headers: Mapping[str, str]) -> str | None:
         """Return why a request with these headers is refused, or None."""
         host, origin = headers.get("Host", ""), headers.get("Origin")
         if not host and not self._host_allowed(""):
             return "The request names no host, which this server checks; send the header Host."
-        if not self._host_allowed(_hostname(f"//{host}")):
-            return f"Host {_shown(_hostname(f'//{host}'))} is not allowed here; add that name to ALLOWED_HOSTS."
+        if not self._host_allowed(host_name(host)):
+            return f"Host {_shown(host_name(host))} is not allowed here; add that name to ALLOWED_HOSTS."
         if origin is not None and not self.origin_allowed(origin, host):
             return f"Pages of {_shown(origin)} may not use this server; add that origin to CORS_ALLOWED_ORIGINS."
         return None
@@ -79,8 +68,9 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...")
 
 
-def _hostname(url: str) -> str:
+def host_name(host: str) -> str:
+    """Return the name in a header `Host`, without its port; empty if there is none."""
     try:
-        return (urlsplit(url).hostname or "").lower().rstrip(".")
+        return (urlsplit(f"//{host}").hostname or "").lower().rstrip(".")
     except ValueError:
         return ""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_actors.adapters.tornado.proxy_headers import TrustedProxies
+from mcp_actors.adapters.http.proxy_headers import TrustedProxies
 
 PROXIES = TrustedProxies(["10.0.0.0/8", "127.0.0.1", "2001:db8::/32"])
 TRUSTED = st.ip_addresses(network="10.0.0.0/8") | st.ip_addresses(network="2001:db8::/32")

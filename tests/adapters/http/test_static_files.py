@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from mcp_actors.adapters.tornado.static_files import read_files
+from mcp_actors.adapters.http.static_files import read_files
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcp_actors.adapters.tornado.request_target import RequestTarget, request_target
+from mcp_actors.adapters.http.request_target import RequestTarget, request_target
 from tests.adapters.tornado.test_web_app import ask
 from tests.support.socket import HANDSHAKE
 

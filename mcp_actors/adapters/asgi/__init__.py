@@ -1,0 +1,1 @@
+"""The ASGI adapter: the same site and endpoints under uvicorn, hypercorn and granian."""

@@ -1,0 +1,166 @@
+"""The ASGI application: answers HTTP requests from a site, and serves its WebSockets."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, parse_qsl
+
+import structlog
+
+from mcp_actors.adapters.asgi.interface import Headers
+from mcp_actors.adapters.asgi.transport import AsgiTransport
+from mcp_actors.adapters.http.endpoint_route import EndpointRoute, find_token, select_subprotocol
+from mcp_actors.adapters.http.exchange import HEADERS, Request, Response, text
+from mcp_actors.adapters.http.mount import below, to_folder
+from mcp_actors.adapters.http.refusal import Refusal
+from mcp_actors.adapters.http.request_target import decoded_target
+from mcp_actors.auth.authorization import Handshake
+from mcp_actors.ws.fair_scheduler import FairScheduler
+from mcp_actors.ws.frames import close_reason
+from mcp_actors.ws.handshake import NO_HANDSHAKE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcp_actors.adapters.asgi.interface import Receive, Scope, Send
+    from mcp_actors.adapters.http.site import Found, Site
+
+log = structlog.get_logger("mcp_actors")
+
+MAX_FLOODING = 8
+"""Flooding clients that are served in one round of the event loop, at most."""
+
+MAX_ARGUMENTS = 64
+"""Arguments in the query of a handshake; one with more brings no token."""
+
+REFUSED_TIMEOUT = 1.0
+"""Seconds for a client that was refused to go."""
+
+BODILESS = {204, 304}
+"""Statuses of responses without a body."""
+
+
+class AsgiApp:
+    """Serves a site, at the root or below the `root_path` of the scope, which its path contains or lacks."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._scheduler = FairScheduler(MAX_FLOODING)
+
+    async def respond(self, scope: Scope, send: Send) -> None:
+        """Answer an HTTP request. Its body is not read."""
+        method = scope["method"]
+        headers, address, found = self._find(scope, method)
+        _take_query(scope)
+        response = _response(found.serves, Request(method, headers, address))
+        await self._send(send, "http.response", response, with_body=method != "HEAD")
+        log.debug("request", method=method, path=found.path, status=response.status, address=address)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a WebSocket until it has ended."""
+        await receive()  # websocket.connect
+        headers, address, found = self._find(scope, "GET")
+        query = _take_query(scope)
+        route = found.serves
+        if not isinstance(route, EndpointRoute):
+            response = route if isinstance(route, Response) else text(404, "404: Not Found")
+            await self._deny(scope, receive, send, response)
+            return
+        refusal = route.refusal(headers, address)
+        if refusal is not None:
+            await self._refuse(scope, receive, send, route, refusal)
+            return
+        admission = await route.admit(_handshake(route, scope, headers, address, query)) if route.asks else None
+        if isinstance(admission, Refusal):
+            await self._refuse(scope, receive, send, route, admission)
+            return
+        await self._accept(scope, send)
+        transport = AsgiTransport(receive, send, self._scheduler, route.max_message)
+        connection = route.connect(transport, address, found.path)
+        connection.opened(_token(scope, headers, query), admission)
+        await transport.serve(connection)
+
+    def _find(self, scope: Scope, method: str) -> tuple[Headers, str, Found]:
+        """Return the headers of a request, the address of its client, and what serves it."""
+        headers = Headers(scope["headers"])
+        peer = (scope.get("client") or ("",))[0]
+        address = self._site.trusted_proxies.client(peer, headers)
+        root, query = scope.get("root_path", ""), scope.get("query_string", b"")
+        path = below(root, scope["path"])
+        url_bytes = len(scope.get("raw_path") or scope["path"]) + 1 + len(query)
+        found = self._site.find(method, decoded_target(path or "/"), address, url_bytes)
+        if not path and not isinstance(found.serves, Response):
+            found = found._replace(serves=to_folder(root, query.decode("latin-1")))
+        return headers if found.host is None else headers.with_host(found.host), address, found
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, route: EndpointRoute, refusal: Refusal) -> None:
+        if route.refuse_with_close:
+            await self._accept(scope, send)
+            reason = close_reason(refusal.close_reason)
+            await send({"type": "websocket.close", "code": int(refusal.code), "reason": reason})
+        else:
+            await self._deny(scope, receive, send, text(refusal.status, refusal.reason, **refusal.headers))
+
+    async def _deny(self, scope: Scope, receive: Receive, send: Send, response: Response) -> None:
+        """Refuse a handshake with a response; a server without that extension answers 403."""
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "reason": ""})
+            return
+        await self._send(send, "websocket.http.response", response)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REFUSED_TIMEOUT):
+                await receive()  # uvicorn says at once that the client is disconnected,
+                await receive()  # and again when that is so; it logs an error if the application returns before
+
+    async def _accept(self, scope: Scope, send: Send) -> None:
+        chosen = select_subprotocol(scope.get("subprotocols") or ())
+        await send({"type": "websocket.accept", "subprotocol": chosen, "headers": _encoded(self._common_headers())})
+
+    async def _send(self, send: Send, kind: str, response: Response, *, with_body: bool = True) -> None:
+        headers = {**self._common_headers(), **response.headers}
+        if response.status not in BODILESS:
+            headers["Content-Length"] = str(len(response.body))
+        await send({"type": f"{kind}.start", "status": response.status, "headers": _encoded(headers)})
+        await send({"type": f"{kind}.body", "body": response.body if with_body else b""})
+
+    def _common_headers(self) -> dict[str, str]:
+        banner = self._site.banner
+        return {**HEADERS, "Server": banner} if banner else HEADERS
+
+
+def _response(route: Any, request: Request) -> Response:
+    if isinstance(route, Response):
+        return route
+    if not isinstance(route, EndpointRoute):
+        found: Response = route.respond(request)
+        return found
+    refusal = route.refusal(request.headers, request.address)
+    if refusal is None:
+        return text(400, NO_HANDSHAKE, Upgrade="websocket")
+    return text(refusal.status, refusal.reason, **refusal.headers)
+
+
+def _take_query(scope: Scope) -> bytes:
+    """Remove the query, so that the server does not log a token in it, and return it."""
+    query: bytes = scope.get("query_string", b"")
+    scope["query_string"] = b""
+    return query
+
+
+def _handshake(route: EndpointRoute, scope: Scope, headers: Headers, address: str, query: bytes) -> Handshake:
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query.count(b"&") < MAX_ARGUMENTS else []
+    return Handshake(route.kind, headers, dict(pairs), address, scope)
+
+
+def _token(scope: Scope, headers: Mapping[str, str], query: bytes) -> str | None:
+    """Return the access token of a handshake; None if there is none."""
+    in_query: list[str] = []
+    if b"token=" in query and query.count(b"&") < MAX_ARGUMENTS:
+        in_query = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("token", [])
+    return find_token(headers.get("Authorization", ""), scope.get("subprotocols") or (), in_query)
+
+
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]

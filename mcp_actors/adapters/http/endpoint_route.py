@@ -1,0 +1,134 @@
+"""The route to a WebSocket endpoint: which handshakes are refused, and the connection of the others."""
+
+from __future__ import annotations
+
+import asyncio
+from math import ceil
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import structlog
+
+from mcp_actors.adapters.http.refusal import Refusal
+from mcp_actors.connection.connection import Connection
+from mcp_actors.protocol.errors import CloseCode, Forbidden, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from mcp_actors.adapters.http.origin_policy import OriginPolicy
+    from mcp_actors.auth.authorization import Admission, Authorizer, Handshake
+    from mcp_actors.connection.connection import Endpoint, Environment
+    from mcp_actors.connection.transport import Transport
+
+log = structlog.get_logger("mcp_actors.connection")
+
+RETRY_AFTER = 1.0
+"""Seconds after which to try again when the application does not answer."""
+
+BEARER = "bearer"
+SUBPROTOCOL, TOKEN_SUBPROTOCOL = "mcp-actors", "mcp-actors.token."
+"""Subprotocols that a client offers to bring its token in the second. The server chooses the first."""
+
+FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded")
+"""Headers of which a proxy sets one. All clients of a proxy that is not trusted count as one."""
+
+
+class EndpointRoute:
+    """One path of WebSockets.
+
+    `max_message`: bytes of the longest message that is read and answered at all. `refuse_with_close`: whether a
+    handshake is refused by accepting it and closing at once, as browsers show pages nothing else.
+    """
+
+    methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
+
+    def __init__(
+        self,
+        environment: Environment,
+        endpoint: Endpoint,
+        policy: OriginPolicy,
+        *,
+        max_message: int,
+        refuse_with_close: bool = False,
+        kind: Literal["peer", "user"] = "peer",
+        authorizer: Authorizer | None = None,
+    ) -> None:
+        self.policy = policy
+        self.max_message = max_message
+        self.refuse_with_close = refuse_with_close
+        self.kind: Literal["peer", "user"] = kind
+        self.asks = authorizer is not None
+        """Whether the application is asked about each handshake; see `admit`."""
+        self._authorizer = authorizer
+        self._environment = environment
+        self._endpoint = endpoint
+
+    def refusal(self, headers: Mapping[str, str], address: str) -> Refusal | None:
+        """Check the limits of addresses and connections, then the Host and Origin rules."""
+        limited = self._limited(headers, address)
+        if limited is not None:
+            return limited
+        full = self._full(address)
+        if full is not None:
+            return full
+        by_policy = self.policy.refusal(headers)
+        if by_policy is None:
+            return None
+        log.info("handshake refused", reason=by_policy, address=address)
+        return Refusal(403, by_policy, CloseCode.FORBIDDEN)
+
+    async def admit(self, handshake: Handshake) -> Admission | Refusal | None:
+        """Ask the application about a handshake that nothing else refuses; None if there is none to ask."""
+        if self._authorizer is None:
+            return None
+        try:
+            admission = await self._authorizer.admit(handshake)
+        except Forbidden as error:
+            log.info("handshake refused", reason=str(error), address=handshake.address)
+            return Refusal(403, str(error), CloseCode.FORBIDDEN)
+        except Unavailable as error:
+            return Refusal(503, f"unavailable: {error}", CloseCode.TRY_AGAIN_LATER, RETRY_AFTER)
+        return self._full(handshake.address) or admission
+
+    def _full(self, address: str) -> Refusal | None:
+        full = self._environment.connections.refusal
+        if full is None:
+            return None
+        log.warning("handshake refused", reason=full, address=address)
+        return Refusal(503, full, CloseCode.TRY_AGAIN_LATER)
+
+    def connect(self, transport: Transport, address: str, path: str) -> Connection:
+        """Return a new connection, to be opened with the token of its handshake."""
+        log.debug("opened", path=path, address=address)
+        return Connection(self._environment, self._endpoint, transport, address, asyncio.get_running_loop())
+
+    def _limited(self, headers: Mapping[str, str], address: str) -> Refusal | None:
+        """Count a handshake, whatever else is wrong with it; return the refusal if its address has sent too many."""
+        addresses = self._environment.addresses
+        limited = addresses.refusal(address, asyncio.get_running_loop().time())
+        if limited is None:
+            return None
+        if addresses.should_log(address):
+            forwarded = any(name in headers for name in FORWARDED)
+            log.info("address limited", reason=limited.reason, address=address, forwarded=forwarded)
+        reason = f"{limited.reason} Try again in {ceil(limited.retry_after)} s."
+        return Refusal(429, reason, CloseCode.RATE_LIMITED, limited.retry_after)
+
+
+def select_subprotocol(offered: Iterable[str]) -> str | None:
+    """Choose the subprotocol that holds no token."""
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None
+
+
+def find_token(authorization: str, subprotocols: Iterable[str], in_query: Sequence[str]) -> str | None:
+    """Return the access token of a handshake; None if there is none.
+
+    The header `Authorization` comes before subprotocols, and these before the query, of which the last value counts.
+    """
+    scheme, _, found = authorization.partition(" ")
+    if scheme.lower() == BEARER:
+        return found.strip()  # an empty token counts as one that cannot be used
+    for offered in subprotocols:
+        if offered.startswith(TOKEN_SUBPROTOCOL):
+            return offered.removeprefix(TOKEN_SUBPROTOCOL)
+    return in_query[-1] if in_query else None

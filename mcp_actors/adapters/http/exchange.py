@@ -1,0 +1,56 @@
+"""One request and its response, as every adapter passes them on, and the headers of all responses."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Headers of every response. They do not affect CORS."""
+
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self'; "
+        "media-src 'self' blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Permissions-Policy": (
+        "camera=(self), microphone=(self), clipboard-write=(self), autoplay=(self), "
+        "display-capture=(), geolocation=(), payment=(), usb=(), serial=(), hid=(), midi=()"
+    ),
+}
+"""Headers of the demo page and its files, which replace those above or add to them. The page runs only its own scripts,
+talks to no other server, and cannot be framed."""
+
+TEXT_HEADERS = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
+"""Headers of every error."""
+
+
+class Request(NamedTuple):
+    """A request without a body. `headers` are found in any case; `address` is that of the client."""
+
+    method: str
+    headers: Mapping[str, str]
+    address: str
+
+
+class Response(NamedTuple):
+    """A response; `headers` are those that it has beside `HEADERS`."""
+
+    status: int
+    headers: Mapping[str, str] = MappingProxyType({})
+    body: bytes = b""
+
+
+def text(status: int, reason: str, **headers: str) -> Response:
+    """Return a response that says something to people, as plain text that is not cached."""
+    return Response(status, {**TEXT_HEADERS, **headers}, f"{reason}\n".encode())
