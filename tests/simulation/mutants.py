@@ -6,6 +6,7 @@ import sys
 import textwrap
 from contextlib import ExitStack, contextmanager
 from hashlib import sha1
+from importlib import import_module
 from inspect import getsource
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
@@ -49,6 +50,12 @@ MUTANTS = (
         "if (",
     ),
     Mutant("leases are judged at once", f"{REDIS}.link:Link._attached", "not (same and kept) or now", "now"),
+    Mutant(
+        "a connection that is given up is still written",
+        f"{REDIS}.connection:RedisConnection.close",
+        "socket.SO_LINGER, RESET)",
+        "socket.SO_LINGER, bytes(8))",
+    ),
     Mutant("sessions are looked for too early", "ACQUIRE_SESSION", "recovering() or", ""),
     Mutant("claims are refused too early", "CLAIM", "recovering() or", ""),
     Mutant("a stale member replaces a later one", "RESYNC", "rival.order >= member.order", "true"),
@@ -166,7 +173,7 @@ def _replaced(text: str, mutant: Mutant) -> str:
 
 def _patch_function(stack: ExitStack, mutant: Mutant) -> None:
     module_name, _, path = mutant.where.partition(":")
-    module, (owner_name, name) = sys.modules[module_name], path.split(".")
+    module, (owner_name, name) = import_module(module_name), path.split(".")
     owner = getattr(module, owner_name)
     source = _replaced(textwrap.dedent(getsource(getattr(owner, name))), mutant)
     found: dict[str, Any] = {}

@@ -205,10 +205,8 @@ class RedisConnection:
         connection = self._connection
         writer: asyncio.StreamWriter | None = connection._writer  # noqa: SLF001
         if writer is not None:
-            sock = writer.get_extra_info("socket")
-            if sock is not None:
-                with suppress(OSError):  # it is gone already
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            with suppress(OSError, ValueError, AttributeError):  # there is no socket, or no more
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             writer.transport.abort()
         connection._parser.on_disconnect()  # type: ignore[no-untyped-call]  # noqa: SLF001 - `disconnect` would wait
         connection._close()  # type: ignore[no-untyped-call]  # noqa: SLF001
