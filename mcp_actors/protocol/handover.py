@@ -38,11 +38,13 @@ class SessionState(Struct, frozen=True, array_like=True):
     """The number of a session's last message, and the messages that its client may not have, with their numbers.
 
     They are consecutive; one that was dropped is empty. Messages were lost just before the one with the number `gap`.
+    `removed`: the rooms from which moderators removed the client, which it was told in one of its messages.
     """
 
     number: int
     kept: list[bytes]
     gap: int = 0
+    removed: list[RoomId] = []
 
 
 class Handover(Struct, frozen=True, array_like=True):

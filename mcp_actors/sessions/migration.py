@@ -61,7 +61,7 @@ async def migrate_in(
         unclaimed = buffer.unclaimed(claimed)
         if unclaimed:
             more, more_removals = await _claim(node, session, unclaimed)
-            claimed, removals, count = claimed | more, [*removals, *more_removals], count + len(unclaimed)
+            claimed, removals, count = claimed | more, removals | more_removals, count + len(unclaimed)
             await _await_handovers(node, buffer, claimed)
         await _fence_silent_nodes(session, buffer, claimed, received)
     else:
@@ -79,7 +79,7 @@ async def migrate_in(
         lossy |= not await membership.recover(room, move, offset, OLD_NODE_PATIENCE) or told is None
     memberships = {room: membership for room, (membership, _) in claimed.items()}
     state = buffer.state(unknown)
-    messages = [*buffer.recovered, *removals]
+    messages = [*buffer.recovered, *(told for room, told in removals.items() if room not in state.removed)]
     complete = session.activate(memberships, state, messages, lossy=lossy)
     if session.late is None:
         for membership in memberships.values():
@@ -120,7 +120,7 @@ async def _fence_silent_nodes(
 
 async def _claim(
     node: Node, session: Session, rooms: Sequence[tuple[str, str, str, bool]]
-) -> tuple[dict[RoomId, tuple[Membership, MemberMoved]], list[Outgoing]]:
+) -> tuple[dict[RoomId, tuple[Membership, MemberMoved]], dict[RoomId, Outgoing]]:
     """Claim memberships; return those that moved here, and what tells the client of its removal from others."""
     memberships: dict[RoomId, Membership] = {}
     for name, member, incarnation, presence in rooms:
@@ -132,7 +132,7 @@ async def _claim(
             memberships[room] = membership
     claims = [membership.claim(session) for membership in memberships.values()]
     claimed: dict[RoomId, tuple[Membership, MemberMoved]] = {}
-    removals: list[Outgoing] = []
+    removals: dict[RoomId, Outgoing] = {}
     outcomes = await asyncio.gather(*claims, return_exceptions=True)
     for (room, membership), outcome in zip(memberships.items(), outcomes, strict=True):
         if isinstance(outcome, MemberMoved):
@@ -141,7 +141,7 @@ async def _claim(
             session.rooms.remove(room, outcome)
             target, notice = Target(session.kind, membership.member_id), outcome.notice
             is_kick = outcome.how is LeaveReason.KICKED
-            removals.append(Outgoing(kicked(room, target, None, notice) if is_kick else closed(room, None, notice)))
+            removals[room] = Outgoing(kicked(room, target, None, notice) if is_kick else closed(room, None, notice))
     return claimed, removals
 
 
@@ -183,7 +183,7 @@ async def _any_lives(node: Node, room: RoomId, others: Sequence[NodeId]) -> bool
 
 def _state(session: Session) -> SessionState:
     """The state for the next node; it lacks messages that the previous node has not handed over yet."""
-    late, state = session.late, session.replay.state()
+    late, state = session.late, structs.replace(session.replay.state(), removed=list(session.rooms.removed))
     if late is None or not late.is_expected(asyncio.get_running_loop().time()):
         return state
     return structs.replace(state, gap=state.number + 1)

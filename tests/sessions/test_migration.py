@@ -411,6 +411,31 @@ async def test_a_client_that_moderators_removed_from_one_room_meanwhile_is_told_
     await home.end(session)
 
 
+async def test_a_client_that_its_previous_node_has_told_of_its_removal_is_not_told_again() -> None:
+    home = Home(ROOM, SECOND)
+    home.broker.given, home.broker.removals = [ROOM], {SECOND: Removal(LeaveReason.KICKED)}
+    session = await home.migrated(Handover(MemberState(), SessionState(8, [numbered(8)], removed=[SECOND])))
+    connection = FakeConnection()
+    assert session.attach(connection, 7)
+    assert connection.frames == [numbered(8)]
+    with pytest.raises(Kicked):
+        session.rooms.check_return(SECOND)
+    await home.end(session)
+
+
+async def test_a_session_tells_its_next_node_of_which_removals_its_client_was_told() -> None:
+    home = Home()
+    session, _, member = await home.opened()
+    session.removed(SECOND, Removal(LeaveReason.KICKED))
+    await home.moved(member)
+    home.sessions.hand_over(session)
+    await until(lambda: home.broker.handed, "the handover")
+    ((_, _, known),) = home.broker.handed
+    assert known.session is not None
+    assert known.session.removed == [SECOND]
+    await home.rooms_ended()
+
+
 async def test_a_session_that_moderators_removed_from_all_rooms_meanwhile_is_revoked() -> None:
     home = Home()
     home.broker.given, home.broker.removals = [], {ROOM: Removal(LeaveReason.KICKED)}
