@@ -155,6 +155,7 @@ class ConnectionContract:
             pass
         assert reply["payload"]["resumed"]
 
+    @pytest.mark.settings(max_outbox_bytes=262_144)
     async def test_a_peer_that_reads_slowly_is_not_closed_because_of_what_peers_send_to_it(
         self, server: Serving
     ) -> None:
