@@ -18,6 +18,7 @@ from tornado.httputil import ParseBodyConfig, ParseUrlEncodedConfig, set_parse_b
 from mcp_actors.adapters.tornado.fair_queue import FairQueue
 from mcp_actors.adapters.tornado.handshakes import Handshakes
 from mcp_actors.adapters.tornado.request_limits import limit_requests
+from mcp_actors.adapters.tornado.silent import SilentConnection, SilentConnections
 from mcp_actors.connection.ip_limits import group_of
 from mcp_actors.ws.fair_scheduler import AdaptiveBatch
 
@@ -34,8 +35,8 @@ log = structlog.get_logger("mcp_actors")
 
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 
-MAX_ACCEPTED = 32
-"""Connections that are accepted in one turn of the event loop, at most. Each takes some 10 us."""
+MAX_ACCEPTED = 16
+"""Connections that are accepted in one turn of the event loop, at most. Each takes some 30 us."""
 
 MAX_SERVED = 4
 """Accepted connections that are served in one turn, at most; fewer while turns take long. Each takes some 0.2 ms, more
@@ -132,7 +133,8 @@ class HttpServer(HTTPServer):
 
     `max_handshakes`: in all; for one more, the address that has the most gives up its oldest, so that slow and silent
     clients keep nobody out. `max_address_handshakes`: of one address; more are closed as they come. 0 is no limit, and
-    trusted proxies have none. Connections that wait to be served are taken from all addresses in turn.
+    trusted proxies have none. A connection is served when something has arrived on it, and closed if nothing arrives in
+    `idle_connection_timeout` seconds. Those that wait to be served are taken from all addresses in turn.
     """
 
     def initialize(  # type: ignore[override]
@@ -153,6 +155,7 @@ class HttpServer(HTTPServer):
         self._request_limits = request_limits
         self._trusted_proxies = trusted_proxies
         self._handshakes = Handshakes()
+        self._silent = SilentConnections(kwargs["idle_connection_timeout"], self._spoke, self._close_silent)
         self._waiting: FairQueue[tuple[socket.socket, Any]] = FairQueue()
         self._batch = AdaptiveBatch(MAX_SERVED)
         self._round_under_way = False
@@ -173,6 +176,7 @@ class HttpServer(HTTPServer):
     def stop(self) -> None:
         """Accept no more connections, and close those that are not served yet."""
         super().stop()
+        self._silent.expire_all()
         while self._waiting:
             connection, _ = self._waiting.pop()
             self._handshakes.remove(connection)
@@ -206,8 +210,17 @@ class HttpServer(HTTPServer):
             return
         if len(self._handshakes) >= self._max_handshakes:
             self._handshakes.close_one()
-        self._handshakes.add(connection, group)
-        self._waiting.push(group, (connection, address))
+        self._handshakes.add(self._silent.add(connection, address), group)
+
+    def _close_silent(self, silent: SilentConnection) -> None:
+        self._handshakes.remove(silent)
+        silent.close()
+
+    def _spoke(self, silent: SilentConnection) -> None:
+        group, _ = self._group(silent.address)
+        self._handshakes.remove(silent)
+        self._handshakes.add(silent.socket, group)
+        self._waiting.push(group, (silent.socket, silent.address))
         if not self._round_under_way:
             self._batch.begin(time.monotonic())
             self._start_round()

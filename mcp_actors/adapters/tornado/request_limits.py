@@ -79,7 +79,9 @@ class _LimitedStream(IOStream):
 
     def _arrived(self, passed: asyncio.Future[bytes], reading: asyncio.Future[bytes]) -> None:
         if reading.exception() is not None:
-            self.error = None  # its traceback refers to the stream
+            if self.error is not None:
+                self.error.__traceback__ = None  # it refers to the stream and to the future
+            self.error = None
             passed.set_exception(StreamClosedError())
             return
         head, limits = reading.result(), self.limits

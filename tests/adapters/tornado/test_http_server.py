@@ -102,6 +102,7 @@ async def test_accepted_connections_are_served_by_address_in_turn(
         opened = stack.enter_context(socket.socket())
         opened.bind((f"127.0.0.{number}", 0))
         opened.connect(("127.0.0.1", server.port))
+        opened.sendall(b"G")
     await until(lambda: len(served) == 61, "all are served")
     assert served.index("127.0.0.3") <= served.index("127.0.0.2") + 2
     assert max(served[20:].index(address) for address in ("127.0.0.1", "127.0.0.2")) <= 2
@@ -167,6 +168,13 @@ async def test_a_trusted_proxy_may_have_as_many_handshakes_as_there_may_be_in_al
 
 
 @pytest.mark.settings(max_handshakes=1)
+@pytest.mark.settings(request_timeout=0.2)
+async def test_a_connection_on_which_nothing_arrives_is_closed_in_the_end(server: Server, stack: ExitStack) -> None:
+    silent = open_socket(stack, server.port)
+    await until(lambda: is_closed(silent), "it is closed")
+    assert server.http_server.handshakes == 0
+
+
 def receive_buffer_at_server(client: tuple[str, int]) -> int:
     """The limit of the receive buffer of a connection, which the server has in this process."""
     for link in Path("/proc/self/fd").iterdir():

@@ -252,12 +252,14 @@ async def test_a_connection_that_becomes_no_websocket_is_freed_without_the_garba
     gc.disable()
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        await until(lambda: streams, "the connection is accepted")
         writer.write(words)
+        if words:
+            await until(lambda: streams, "the connection is served")
         if len(words) > 5:
             with suppress(ConnectionError):
                 await asyncio.wait_for(reader.read(), DEADLINE)
         writer.transport.abort()
+        await until(lambda: streams, "the connection is served")
         await until(lambda: streams[0]() is None, "the stream is freed")
     finally:
         gc.enable()
