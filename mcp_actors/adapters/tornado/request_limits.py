@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
-from mcp_actors.adapters.tornado.request_gate import RequestGate
+from mcp_actors.adapters.tornado.request_gate import Rank, RequestGate
 from mcp_actors.ws.fair_scheduler import FairScheduler
 
 if TYPE_CHECKING:
@@ -85,11 +85,13 @@ class _LimitedStream(IOStream):
             passed.set_exception(StreamClosedError())
             return
         head, limits = reading.result(), self.limits
-        seconds = limits.wait(self.address) if self.limited else 0.0
-        if seconds > 0 and HANDSHAKE_HEADER not in head.lower():
+        is_handshake = HANDSHAKE_HEADER in head.lower()
+        seconds = limits.wait(self.address) if self.limited and not is_handshake else 0.0
+        if seconds > 0:
             limits.refused.wait(partial(self._refuse_limited, passed, ceil(seconds)))
-        else:
-            limits.gate.enter(self.address, partial(self._pass, passed, head), first=not self.passed_before)
+            return
+        rank = Rank.FURTHER if self.passed_before else Rank.HANDSHAKE if is_handshake else Rank.FIRST
+        limits.gate.enter(self.address, partial(self._pass, passed, head), rank)
 
     def _pass(self, passed: asyncio.Future[bytes], head: bytes) -> None:
         self.passed_before = True
@@ -132,7 +134,7 @@ class _LimitedSslStream(_LimitedStream, SSLIOStream):
             super()._handle_read()
         elif not self._waiting:
             self._waiting = True
-            self.limits.gate.enter(self.address, self._shake_hands, first=True)
+            self.limits.gate.enter(self.address, self._shake_hands, Rank.FIRST)
             if self._waiting:
                 asyncio.get_running_loop().call_soon(self._pause)
 

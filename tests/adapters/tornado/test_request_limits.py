@@ -20,7 +20,7 @@ from tornado.tcpserver import TCPServer
 
 from bench.attack.raw_client import trusting
 from mcp_actors.adapters.tornado.http_server import HttpServer
-from mcp_actors.adapters.tornado.request_gate import RequestGate
+from mcp_actors.adapters.tornado.request_gate import Rank, RequestGate
 from mcp_actors.adapters.tornado.request_limits import END_OF_HEAD, RequestLimits, limit_requests
 from tests.support.certificate import make_certificate
 from tests.support.client import DEADLINE
@@ -202,8 +202,8 @@ class HeldGate(RequestGate):
         super().__init__()
         self.held: list[Callable[[], None]] = []
 
-    def enter(self, _address: str, callback: Callable[[], None], *, first: bool) -> None:
-        assert first
+    def enter(self, _address: str, callback: Callable[[], None], rank: Rank) -> None:
+        assert rank is Rank.FIRST
         self.held.append(callback)
 
 
