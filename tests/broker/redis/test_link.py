@@ -308,6 +308,7 @@ async def test_a_permission_that_is_taken_away_is_one_outage_until_it_is_given_b
     assert "no permissions to run the 'xread' command" in lost
     assert "does not let the user 'app' run XREAD. Allow what this server needs: ACL SETUSER app ~test:*" in denied
     look.execute_command("ACL", "SETUSER", "app", "+xread")
+    await until(lambda: node.broker.ready, "that the link is restored")
     ben = await node.enter("ben")
     await node.knows(ana, ben)
     await node.stop()
