@@ -179,7 +179,7 @@ class ConnectionLimits:
         return max(self._message_due, self._byte_due, self._delivery_due) + RECOVERY
 
     def _caused(self) -> Allowance:
-        """What was subtracted since the last charge."""
+        """The amounts that were subtracted since the last charge."""
         messages, size, deliveries = self._granted
         return Allowance(messages - self.messages, size - self.bytes, deliveries - self.deliveries)
 

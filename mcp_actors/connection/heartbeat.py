@@ -22,7 +22,7 @@ NOTHING_SENT = (0,) * ROUNDS_TO_ANSWER
 
 
 class Heartbeat:
-    """What a client did since the last round.
+    """Records what a client did since the last round.
 
     A pong that answers no ping proves nothing: a client can send it without reading anything.
     """

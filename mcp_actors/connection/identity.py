@@ -40,7 +40,7 @@ class Identity:
         self.handshake: Handshake | None = None
         """The handshake of a client about whose joins the application is asked."""
         self.in_rooms: Mapping[RoomId, Grant] = NO_ROOMS
-        """What the application has granted for single rooms."""
+        """The grants of the application for single rooms."""
         self.is_admitted = False
         """Whether the application has said who the client is."""
         self._authentication = authentication

@@ -22,7 +22,7 @@ WRONG_TARGET = "The target of a request is a path, such as /ws/signaling/, or a 
 
 
 class Route(Protocol):
-    """What serves a path; adapters may have routes of their own."""
+    """Serves a path; adapters may have routes of their own."""
 
     methods: ClassVar[tuple[str, ...]]
 

@@ -17,7 +17,7 @@ FURTHER_SHARE = 4
 
 
 class Rank(IntEnum):
-    """What passes before what."""
+    """The order in which waiting requests pass; lower ranks first."""
 
     HANDSHAKE = 0
     """A WebSocket handshake."""
