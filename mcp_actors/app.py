@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcp_actors import __version__
+from mcp_actors.adapters.http.admin_policy import AdminPolicy
 from mcp_actors.adapters.http.endpoint_route import EndpointRoute
 from mcp_actors.adapters.http.origin_policy import OriginPolicy
 from mcp_actors.adapters.http.pages import FilePage, HealthPage, ReadyPage
 from mcp_actors.adapters.http.proxy_headers import TrustedProxies
-from mcp_actors.adapters.http.site import Site
+from mcp_actors.adapters.http.site import BodyLimits, Site
 from mcp_actors.adapters.http.static_files import read_files
 from mcp_actors.auth.authentication import Authentication
 from mcp_actors.auth.authorization import Authorizer
@@ -46,7 +47,9 @@ from mcp_actors.sessions import SessionLimits, Sessions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mcp_actors.adapters.http.site import Route
     from mcp_actors.auth.authorization import Authorize
+    from mcp_actors.auth.grants import Grant
     from mcp_actors.broker import Broker
     from mcp_actors.settings import AddressSettings, ConnectionSettings, HttpSettings, Settings
 
@@ -68,10 +71,14 @@ class StartError(Exception):
 
 
 class App:
-    """The parts of one node. It opens no listening socket: an adapter serves `site`."""
+    """The parts of one node. It opens no listening socket: adapters serve `site`, and `admin_site` if there is one."""
 
-    def __init__(self, settings: Settings, authorize: Authorize | None = None) -> None:
-        """Build the parts. `authorize`: the application's own rules, if it has some."""
+    def __init__(self, settings: Settings, authorize: Authorize | None = None, *, has_admin_port: bool = False) -> None:
+        """Build the parts.
+
+        `authorize`: the application's own rules, if it has some. `has_admin_port`: whether the pages for operators are
+        on a port of their own, `admin_site`; otherwise they are in `site`, too.
+        """
         self._drain_seconds = settings.server.drain_seconds
         self.node = _node(settings)
         self.connections = _connections(settings.connections)
@@ -81,6 +88,7 @@ class App:
         self.authentication = _authentication(settings)
         self.authorizer = None if authorize is None else _authorizer(authorize, settings)
         self.policy = origin_policy(settings)
+        self.admin_site = _admin_site(settings, self) if has_admin_port else None
         self.site = _site(settings, self)
         self._background = BackgroundTasks()
 
@@ -256,6 +264,74 @@ def origin_policy(settings: Settings) -> OriginPolicy:
 
 
 def _site(settings: Settings, app: App) -> Site:
+    """What clients use; and the pages for operators, unless they have a port of their own."""
+    http = settings.http
+    may_be_proxied = bool(http.allowed_hosts or http.cors_allowed_origins or http.trusted_proxies)
+    local = is_loopback(settings.server.host) and not may_be_proxied  # a proxy would not work with such settings
+    policy = AdminPolicy(_token_verifier(app), app.policy, trusts_this_machine=local)
+    found = read_files(Path(str(files("mcp_actors") / "web")))
+    return Site(
+        TrustedProxies(http.trusted_proxies, http.proxy_header),
+        app.addresses,
+        {
+            **{path: FilePage(app.policy, file) for path, file in found.items()},
+            **_endpoints(settings, app),
+            **_probes(app, policy),
+            **(operator_pages(settings, app, policy) if app.admin_site is None else {}),
+        },
+        FilePage(app.policy, None),
+        banner=banner(http),
+        max_url_bytes=http.max_url_bytes,
+        bodies=BodyLimits(http.max_request_bytes, http.request_timeout),
+    )
+
+
+def _admin_site(settings: Settings, app: App) -> Site:
+    """The pages for operators and probes, and nothing else."""
+    http = settings.http
+    hosts = OriginPolicy(http.allowed_hosts, (), loopback=is_loopback(settings.server.admin_host))
+    policy = AdminPolicy(_token_verifier(app), hosts, trusts_this_machine=True, has_own_port=True)
+    return Site(
+        TrustedProxies(http.trusted_proxies, http.proxy_header),
+        app.addresses,
+        {**_probes(app, policy), **operator_pages(settings, app, policy)},
+        FilePage(hosts, None),
+        banner=banner(http),
+        max_url_bytes=http.max_url_bytes,
+        bodies=BodyLimits(http.max_request_bytes, http.request_timeout),
+    )
+
+
+def _probes(app: App, policy: AdminPolicy) -> dict[str, Route]:
+    """The pages that load balancers and supervisors ask for, on both ports."""
+    broker, connections = app.node.broker, app.connections
+    return {"/healthz": HealthPage(broker, connections, policy), "/readyz": ReadyPage(broker, connections, policy)}
+
+
+def operator_pages(
+    settings: Settings,  # noqa: ARG001 - each page takes what it needs
+    app: App,  # noqa: ARG001 - the same
+    policy: AdminPolicy,  # noqa: ARG001 - the same
+) -> dict[str, Route]:
+    """The pages for operators by their paths: on the admin port if there is one, otherwise on that of clients.
+
+    To add one, derive it from `adapters.http.page.Page` and list it here. It gets the parts that it needs, such as
+    `app.node`, and `policy`, the rules of the port that it is on. A page that shows figures begins with
+    `policy.check_observer(request)`, one that changes something with `policy.check_operator(request)`, which returns
+    who it is; both raise `Denied`, which `denied` turns into a response. A page may respond later: `respond` may be
+    `async`. A path such as `/rooms/{room}` is a pattern, whose variable parts are in `request.parameters`;
+    `takes_body = True` gives a page the body of its requests.
+    """
+    return {}
+
+
+def _token_verifier(app: App) -> Callable[[str], Grant] | None:
+    """What checks the tokens of operators: that of clients."""
+    authentication = app.authentication
+    return None if authentication is None else lambda token: authentication.check(token, None)
+
+
+def _endpoints(settings: Settings, app: App) -> dict[str, Route]:
     http, connection = settings.http, settings.connections
     limits = Limits(
         connection.max_message_bytes,
@@ -293,18 +369,7 @@ def _site(settings: Settings, app: App) -> Site:
 
     signaling = route(SignalingEndpoint, peer_decoder(limits).decode)
     messaging = route(MessagingEndpoint, user_decoder(limits).decode)
-    found = read_files(Path(str(files("mcp_actors") / "web")))
-    return Site(
-        TrustedProxies(http.trusted_proxies, http.proxy_header),
-        app.addresses,
-        {
-            **{path: FilePage(app.policy, file) for path, file in found.items()},
-            **dict.fromkeys(("/ws/signaling", "/ws/signaling/"), signaling),
-            **dict.fromkeys(("/ws/mcp", "/ws/mcp/"), messaging),
-            "/healthz": HealthPage(app.node.broker, app.connections),
-            "/readyz": ReadyPage(app.node.broker, app.connections),
-        },
-        FilePage(app.policy, None),
-        banner=banner(http),
-        max_url_bytes=http.max_url_bytes,
-    )
+    return {
+        **dict.fromkeys(("/ws/signaling", "/ws/signaling/"), signaling),
+        **dict.fromkeys(("/ws/mcp", "/ws/mcp/"), messaging),
+    }

@@ -18,7 +18,6 @@ from mcp_actors.app import StartError
 from mcp_actors.auth import secret
 from mcp_actors.auth.grants import DEFAULT_PERMISSIONS, Permission
 from mcp_actors.environment import load
-from mcp_actors.loopback import is_loopback
 from mcp_actors.protocol.identifiers import id_problem
 from mcp_actors.server import Server
 from mcp_actors.settings import SettingsError
@@ -126,7 +125,7 @@ def _serve(options: argparse.Namespace) -> int:
     overrides = {name: getattr(options, name) for name in ("host", "port", "processes", "echo")}
     settings = load(options.settings, overrides)
     server = settings.server
-    secret.check(settings, local=is_loopback(server.host))
+    secret.check(settings, local=secret.is_for_this_machine(server))
     logs.set_up("debug" if server.debug else server.log_level, server.log_format)
     for name in settings.obsolete:
         structlog.get_logger("mcp_actors").warning("setting no longer exists and has no effect", setting=name)

@@ -164,6 +164,8 @@ def _conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "tls_key_file", "a key needs its certificate; set MCP_ACTORS_TLS_CERT_FILE too"
     if settings.redis.key_file and not settings.redis.cert_file:
         yield "redis_key_file", "a key needs its certificate; set MCP_ACTORS_REDIS_CERT_FILE too"
+    if settings.server.admin_port and settings.server.admin_port == settings.server.port:
+        yield "admin_port", "it is the port of clients, too; choose another one, or 0 for none"
     if settings.server.processes > 1 and not settings.redis.broker_url:
         yield "processes", "processes share rooms through Redis; set REDIS_URL too, such as redis://localhost:6379/0"
 

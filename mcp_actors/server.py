@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from ssl import SSLContext
 
+    from mcp_actors.adapters.http.site import Site
     from mcp_actors.settings import Settings
 
 log = structlog.get_logger("mcp_actors")
@@ -80,17 +81,19 @@ def tune_gc() -> None:
 
 
 def listen(
-    host: str, port: int, *, shared: bool = False, send_buffer: int = 0, receive_buffer: int = 0
+    host: str, port: int, *, admin: bool = False, shared: bool = False, send_buffer: int = 0, receive_buffer: int = 0
 ) -> list[ListeningSocket]:
     """Listen on every address of a host. Raises `StartError`.
 
-    `shared` lets other processes do so too. `send_buffer` and `receive_buffer`: bytes that the kernel buffers for each
-    accepted connection; 0 leaves that to the system.
+    `admin`: it is the port for operators. `shared` lets other processes listen there, too. `send_buffer` and
+    `receive_buffer`: bytes that the kernel buffers for each accepted connection; 0 leaves that to the system.
     """
     try:
         bound = bind_sockets(port, plain_host(host), backlog=1024, reuse_port=shared)
     except (OSError, UnicodeError) as error:
-        if getattr(error, "errno", None) == errno.EADDRINUSE:
+        if admin:
+            hint = "Choose others with MCP_ACTORS_ADMIN_HOST and MCP_ACTORS_ADMIN_PORT; 0 is no port for operators."
+        elif getattr(error, "errno", None) == errno.EADDRINUSE:
             hint = f"Is another server running there? Choose another port: --port {port + 1}, or PORT=."
         else:
             hint = "Choose another address with --host, such as localhost or 0.0.0.0, or another port with --port."
@@ -106,11 +109,11 @@ class Server:
     """An `App` behind listening sockets of its own."""
 
     def __init__(self, settings: Settings) -> None:
-        self.app = App(settings, callback(settings.auth))
+        self.app = App(settings, callback(settings.auth), has_admin_port=bool(settings.server.admin_port))
         self._settings = settings
         http = settings.http
         self._certificate = Certificate(http.tls_cert_file, http.tls_key_file) if http.tls_cert_file else None
-        self.http_server = self._http_server()
+        self.http_server, *self._admin_servers = self._http_servers()
         self._sockets: list[ListeningSocket] = []
         self._background = BackgroundTasks()
         self._stop_requested = asyncio.Event()
@@ -121,22 +124,34 @@ class Server:
         """The bound port: the configured one, or the one that the system chose for 0."""
         return int(self._sockets[0].getsockname()[1])
 
+    @property
+    def admin_port(self) -> int:
+        """The port for operators; 0 for none."""
+        return self._settings.server.admin_port
+
     async def start(self) -> None:
         """Start the application, then listen. Raises `StartError`."""
         settings, buffer = self._settings.server, self._settings.connections.max_socket_buffer_bytes
         await self.app.start()
+        receive_buffer, shared = min(buffer, REQUEST_BUFFER), settings.processes > 1
+        admin_sockets: list[ListeningSocket] = []
         try:
+            if settings.admin_port:
+                admin_sockets = listen(
+                    settings.admin_host, settings.admin_port, admin=True, shared=shared, receive_buffer=receive_buffer
+                )
             self._sockets = listen(
-                settings.host,
-                settings.port,
-                shared=settings.processes > 1,
-                send_buffer=buffer,
-                receive_buffer=min(buffer, REQUEST_BUFFER),
+                settings.host, settings.port, shared=shared, send_buffer=buffer, receive_buffer=receive_buffer
             )
         except StartError:
+            for one in admin_sockets:
+                one.close()
             await self.app.stop()
             raise
         self.http_server.add_sockets(self._sockets)
+        for server in self._admin_servers:
+            server.add_sockets(admin_sockets)
+            log.info("listening for operators", host=settings.admin_host, port=settings.admin_port)
         if self._certificate is not None:
             certificate = self._certificate
             self._background.start(lambda: certificate.follow(self._use_certificate), "certificate reload")
@@ -151,8 +166,9 @@ class Server:
         """
         count = len(self.app.connections)
         async with AsyncExitStack() as steps:  # in reverse order
-            steps.push_async_callback(self.http_server.close_all_connections)
-            steps.callback(self.http_server.stop)
+            for server in (self.http_server, *self._admin_servers):
+                steps.push_async_callback(server.close_all_connections)
+                steps.callback(server.stop)
             steps.push_async_callback(self._background.stop)
             steps.push_async_callback(self.app.stop)
         log.info("stopped", connections=count)
@@ -192,21 +208,29 @@ class Server:
             signal.signal(number, signal.SIG_DFL)
         await self.stop()
 
-    def _http_server(self) -> HttpServer:
-        http = self._settings.http
+    def _http_servers(self) -> list[HttpServer]:
+        """The server of clients; and that of operators, if it has a port. That has no TLS on a port of this machine."""
+        server, app = self._settings.server, self.app
         try:
             tls = None if self._certificate is None else self._certificate.load()
         except TlsError as error:
             raise StartError(str(error)) from None
-        site = self.app.site
-        if http.echo:
-            site.add("/echo", EchoRoute(self.app.policy))
+        if self._settings.http.echo:
+            app.site.add("/echo", EchoRoute(app.policy))
+        found = [self._http_server(app.site, tls)]
+        if app.admin_site is not None:
+            found.append(self._http_server(app.admin_site, None if is_loopback(server.admin_host) else tls))
+        return found
+
+    def _http_server(self, site: Site, tls: SSLContext | None) -> HttpServer:
+        http = self._settings.http
         return HttpServer(
             WebApp(site, self._settings.connections.max_socket_buffer_bytes),
             max_handshakes=http.max_handshakes,
             max_address_handshakes=http.max_address_handshakes,
             request_limits=RequestLimits(
                 http.max_headers,
+                http.max_request_bytes,
                 partial(refusal, banner=site.banner),
                 lambda address: self.app.addresses.request_wait(address, asyncio.get_running_loop().time()),
             ),
@@ -220,7 +244,9 @@ class Server:
         )
 
     def _use_certificate(self, context: SSLContext) -> None:
-        self.http_server.ssl_options = context
+        for server in (self.http_server, *self._admin_servers):
+            if server.ssl_options is not None:
+                server.ssl_options = context
 
     def _name(self) -> str:
         """A host name under which this server answers."""

@@ -88,6 +88,8 @@ class ServerSettings(Struct, frozen=True):
 
     host: str = "localhost"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8000
+    admin_host: str = "localhost"
+    admin_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
     processes: Annotated[int, Meta(ge=1, le=256)] = 1
     debug: bool = False
     secret_key: str = ""
@@ -262,6 +264,7 @@ class Settings(Struct, frozen=True):
 
 EXAMPLES = {
     "host": "0.0.0.0 for all interfaces, or localhost",
+    "admin_host": "localhost, or 0.0.0.0 for all interfaces",
     "secret_key": "the output of `mcp-actors secret`",
     "allowed_hosts": "localhost,127.0.0.1,.example.com",
     "cors_allowed_origins": "https://app.example.com,http://localhost:3000",

@@ -189,4 +189,4 @@ class SignalingServer:
         elif scope["type"] == "websocket":
             await self._asgi.serve(scope, receive, send)
         else:
-            await self._asgi.respond(scope, send)
+            await self._asgi.respond(scope, receive, send)

@@ -318,6 +318,8 @@ def serve(
 ) -> int:
     """Serve with several workers until SIGINT or SIGTERM; return the exit status. Raises `StartError`."""
     port, reserved = _reserve(settings.server.host, settings.server.port)
+    if settings.server.admin_port:
+        reserved += _reserve(settings.server.admin_host, settings.server.admin_port, admin=True)[1]
     server = replace(settings.server, port=port)
 
     def task(parent: Parent) -> int:
@@ -365,13 +367,13 @@ async def _serve_one(server: Server, parent: Parent, report_interval: float) -> 
         await background.stop()
 
 
-def _reserve(host: str, port: int) -> tuple[int, list[socket.socket]]:
+def _reserve(host: str, port: int, *, admin: bool = False) -> tuple[int, list[socket.socket]]:
     """Reserve the port; return its number, which the system chooses for 0, and sockets that hold it without listening.
 
     Workers listen with SO_REUSEPORT, which would silently share the port with another deployment that does so too;
     hence the first attempt without. No connection comes to sockets that do not listen.
     """
-    probes = listen(host, port)
+    probes = listen(host, port, admin=admin)
     addresses = [probe.getsockname() for probe in probes]
     reserved = []
     for probe, address in zip(probes, addresses, strict=True):

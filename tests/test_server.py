@@ -11,15 +11,26 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
+from tornado.httpclient import AsyncHTTPClient
 
+from bench.ports import free_ports
+from mcp_actors import app
 from mcp_actors import server as server_process
+from mcp_actors.adapters.http.admin_policy import Denied, denied
+from mcp_actors.adapters.http.exchange import Request, Response
+from mcp_actors.adapters.http.page import Page
 from mcp_actors.auth.secret import make
+from tests.support.certificate import make_certificate
 from tests.support.client import Client
 from tests.support.server import Process, Server
+from tests.support.tokens import REQUIRED, bearer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tornado.httpclient import HTTPResponse
+
+    from mcp_actors.adapters.http.admin_policy import AdminPolicy
     from tests.conftest import ExpectedLogs
 
 
@@ -140,3 +151,79 @@ def test_the_kernel_buffers_of_connections_are_limited_unless_that_is_left_to_th
 
     assert all(20_000 <= size <= 40_000 for size in buffers(20_000))
     assert not all(20_000 <= size <= 40_000 for size in buffers(0))
+
+
+async def ask(port: int, path: str, **headers: str) -> HTTPResponse:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await AsyncHTTPClient().fetch(f"http://127.0.0.1:{port}{path}", headers=named, raise_error=False)
+
+
+class Figures(Page):
+    """A page for operators."""
+
+    def __init__(self, policy: AdminPolicy) -> None:
+        self._policy = policy
+
+    def respond(self, request: Request) -> Response:
+        try:
+            self._policy.check_observer(request)
+        except Denied as error:
+            return denied(error)
+        return Response(200)
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "operator_pages", lambda _settings, _app, policy: {"/figures": Figures(policy)})
+
+
+@pytest.mark.usefixtures("figures")
+async def test_pages_for_operators_are_on_the_admin_port_alone(tmp_path: Path) -> None:
+    server = Server(tmp_path, admin_port=free_ports())
+    await server.start()
+    try:
+        through_proxy = {"X_Real_IP": "192.0.2.1"}
+        assert (await ask(server.admin_port, "/figures", **through_proxy)).code == 200
+        assert (await ask(server.port, "/figures")).code == 404
+        health = [
+            json.loads((await ask(port, "/healthz", **through_proxy)).body) for port in (server.admin_port, server.port)
+        ]
+        assert ["broker" in one for one in health] == [True, False]
+        assert [(await ask(port, "/readyz")).code for port in (server.admin_port, server.port)] == [200, 200]
+        assert [(await ask(server.admin_port, path)).code for path in ("/", "/ws/signaling/", "/app.js")] == [404] * 3
+        assert (await ask(server.admin_port, "/figures", Host="rebound.example")).code == 403
+    finally:
+        await server.stop()
+    with pytest.raises(OSError, match=r".*"):
+        await asyncio.open_connection("127.0.0.1", server.admin_port)
+
+
+@pytest.mark.usefixtures("figures")
+async def test_without_an_admin_port_the_pages_for_operators_are_where_clients_connect(tmp_path: Path) -> None:
+    server = Server(tmp_path, **REQUIRED)
+    await server.start()
+    try:
+        assert (await ask(server.port, "/figures")).code == 200
+        assert (await ask(server.port, "/figures", X_Real_IP="192.0.2.1")).code == 401
+        admin = bearer("ops", can=["admin"])
+        assert (await ask(server.port, "/figures", X_Real_IP="192.0.2.1", **admin)).code == 200
+    finally:
+        await server.stop()
+
+
+@pytest.mark.parametrize(("host", "has_tls"), [("localhost", False), ("0.0.0.0", True)])  # noqa: S104
+def test_the_admin_port_has_tls_only_where_other_machines_can_connect(tmp_path: Path, host: str, has_tls: bool) -> None:
+    certificate = str(make_certificate(tmp_path / "server.pem"))
+    server = Server(tmp_path, admin_port=9000, admin_host=host, tls_cert_file=certificate)
+    (admin_server,) = server._server._admin_servers
+    assert (admin_server.ssl_options is not None) is has_tls
+
+
+def test_an_admin_port_in_use_is_an_error_that_names_its_settings(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        status, _, err = Process(tmp_path, "--port", "0", MCP_ACTORS_ADMIN_PORT=port).finish()
+    assert status == 1
+    assert f"port {port}" in err
+    assert "MCP_ACTORS_ADMIN_PORT" in err
+    assert "Traceback" not in err

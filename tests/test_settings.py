@@ -67,6 +67,8 @@ def test_a_name_belongs_to_one_group() -> None:
         ("MCP_ACTORS_OUTAGE_PATIENCE", "61", "<= 60"),
         ("MCP_ACTORS_REPLAY_SECONDS", "inf", "<= 60"),
         ("MCP_ACTORS_PROCESSES", "257", "<= 256"),
+        ("MCP_ACTORS_ADMIN_PORT", "70000", "<= 65535"),
+        ("MCP_ACTORS_ADMIN_PORT", "8000", "the port of clients, too"),
         ("MCP_ACTORS_AUTH", "maybe", "Invalid enum value"),
         ("MCP_ACTORS_AUTH_KEY_FILE", "/no/such.pem", "no such file"),
         ("MCP_ACTORS_AUTH_LEEWAY", "301", "<= 300"),

@@ -22,6 +22,7 @@ from tornado.httpclient import AsyncHTTPClient
 from websockets.exceptions import InvalidStatus
 
 from bench.engine import Engine
+from bench.ports import free_ports
 from mcp_actors.auth.secret import make
 from mcp_actors.supervisor import MAX_DELAY, MIN_DELAY, STEADY, STOP_TIMEOUT, restart_delay
 from tests.support.client import Client
@@ -231,6 +232,16 @@ async def test_a_worker_that_an_operator_stops_is_restarted(node: Process) -> No
     assert hear(node.process, "worker died, restarting it")["how"] == "exit status 0"
     hear(node.process, "listening")
     await expect_working(node)
+
+
+async def test_each_worker_listens_on_the_admin_port(start_node: Callable[..., Process]) -> None:
+    port = free_ports()
+    node = start_node(0, 2, MCP_ACTORS_ADMIN_PORT=str(port))
+    hear(node.process, "listening for operators")
+    hear(node.process, "listening for operators")
+    response = await AsyncHTTPClient().fetch(f"http://localhost:{port}/healthz")
+    assert json.loads(response.body)["broker"] == "redis"
+    assert node.stop() == 0
 
 
 def test_a_port_in_use_is_reported_once(tmp_path: Path, redis_url: str) -> None:

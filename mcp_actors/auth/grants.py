@@ -22,6 +22,8 @@ class Permission(StrEnum):
     SIGNAL = "signal"
     MESSAGE = "message"
     MODERATE = "moderate"
+    ADMIN = "admin"
+    """Use the admin API, for all rooms. It allows nothing at the endpoints."""
 
 
 DEFAULT_PERMISSIONS = frozenset({Permission.SIGNAL, Permission.MESSAGE})
@@ -44,7 +46,7 @@ class Grant(Struct, frozen=True):
     """The identity `sub` and the permissions of a client.
 
     `rooms`: names or patterns. None means all rooms for an access token; an application is asked about each join then.
-    `can`: any of `signal`, `message` and `moderate`. `expires`: when the connection is closed, in seconds since 1970.
+    `can`: any of `Permission`. `expires`: when the connection is closed, in seconds since 1970.
 
     `metadata`: what others see of the client, in place of what it says itself; with `own_metadata` it may add fields.
     None leaves all of it to the client. `ice_servers`: its RTCIceServer objects; None means those of the settings.

@@ -6,10 +6,11 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING
 
+from mcp_actors.loopback import is_loopback
 from mcp_actors.settings import SettingsError
 
 if TYPE_CHECKING:
-    from mcp_actors.settings import Settings
+    from mcp_actors.settings import ServerSettings, Settings
 
 MIN_BYTES = 32
 """The output size of HS256's hash: RFC 7518, section 3.2."""
@@ -38,6 +39,11 @@ def derive(secret: bytes, purpose: str) -> bytes:
     return hmac.digest(secret, f"mcp_actors key for {purpose}".encode(), "sha256")
 
 
+def is_for_this_machine(server: ServerSettings) -> bool:
+    """Whether only this machine can connect, to the port of clients and to that of operators."""
+    return is_loopback(server.host) and (not server.admin_port or is_loopback(server.admin_host))
+
+
 def check(settings: Settings, *, local: bool) -> None:
     """Refuse a secret that others may know. `local`: only this machine can connect. Raises `SettingsError`."""
     problem = _problem(settings, local=local)
@@ -56,7 +62,8 @@ def _problem(settings: Settings, *, local: bool) -> str | None:
         if settings.redis.broker_url:
             return "is not set, but processes that share rooms must share it"
         if not local:
-            return f"is not set, but other machines can connect to {settings.server.host}"
+            host = settings.server.admin_host if is_loopback(settings.server.host) else settings.server.host
+            return f"is not set, but other machines can connect to {host}"
         return f"is not set, but MCP_ACTORS_AUTH is {auth.mode}" if auth.mode != "off" else None
     if len(secret.encode()) < MIN_BYTES:
         return f"is shorter than {MIN_BYTES} characters"

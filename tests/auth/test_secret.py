@@ -15,7 +15,6 @@ from mcp_actors.app import App
 from mcp_actors.auth import secret
 from mcp_actors.auth.tokens import mint, secret_key
 from mcp_actors.environment import load
-from mcp_actors.loopback import is_loopback
 from mcp_actors.protocol.errors import Unauthorized
 from mcp_actors.protocol.events import Kind
 from mcp_actors.sessions.resume_tokens import ResumeToken, ResumeTokens
@@ -34,7 +33,7 @@ REQUIRED = {"MCP_ACTORS_AUTH": "required"}
 
 def check(directory: Path, environ: dict[str, str]) -> None:
     settings = load(environ=environ, directory=directory)
-    secret.check(settings, local=is_loopback(settings.server.host))
+    secret.check(settings, local=secret.is_for_this_machine(settings.server))
 
 
 def test_a_generated_secret_is_accepted_and_differs_each_time(tmp_path: Path) -> None:
@@ -46,6 +45,8 @@ def test_a_generated_secret_is_accepted_and_differs_each_time(tmp_path: Path) ->
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "127.8.8.8"])
 def test_a_server_for_this_machine_without_redis_and_tokens_needs_no_secret(tmp_path: Path, host: str) -> None:
     check(tmp_path, {"MCP_ACTORS_HOST": host})
+    check(tmp_path, {"MCP_ACTORS_ADMIN_HOST": host, "MCP_ACTORS_ADMIN_PORT": "9000"})
+    check(tmp_path, {"MCP_ACTORS_ADMIN_HOST": "::"})  # no port for operators
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,7 @@ def test_a_server_for_this_machine_without_redis_and_tokens_needs_no_secret(tmp_
         (OPEN, "other machines can connect to 0.0.0.0"),
         ({"MCP_ACTORS_HOST": "signaling.example.com"}, "other machines"),
         ({"MCP_ACTORS_HOST": "::"}, "other machines"),
+        ({"MCP_ACTORS_ADMIN_PORT": "9000", "MCP_ACTORS_ADMIN_HOST": "::"}, "other machines can connect to ::"),
         (REQUIRED, "signs tokens with it"),
         ({"MCP_ACTORS_AUTH": "optional"}, "signs tokens with it"),
         (REQUIRED | {"DJANGO_DEBUG": "True"}, "signs tokens with it"),

@@ -40,6 +40,11 @@ class Server:
     def port(self) -> int:
         return self._server.port
 
+    @property
+    def admin_port(self) -> int:
+        """The port for operators, if the settings name one."""
+        return self._server.admin_port
+
     async def start(self) -> None:
         await self._server.start()
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, parse_qsl
+from urllib.parse import parse_qs, parse_qsl, quote
 
 import structlog
 
+from mcp_actors.adapters.asgi.body import ClientGone, TooLong, read_body
 from mcp_actors.adapters.asgi.interface import Headers
 from mcp_actors.adapters.asgi.transport import AsgiTransport
 from mcp_actors.adapters.http.endpoint_route import EndpointRoute, find_token, select_subprotocol
-from mcp_actors.adapters.http.exchange import HEADERS, Request, Response, text
+from mcp_actors.adapters.http.exchange import HEADERS, NONE, Request, Response, text
 from mcp_actors.adapters.http.mount import below, to_folder
+from mcp_actors.adapters.http.page import Page, too_long
 from mcp_actors.adapters.http.refusal import Refusal
 from mcp_actors.adapters.http.request_target import decoded_target
 from mcp_actors.auth.authorization import Handshake
@@ -22,7 +25,7 @@ from mcp_actors.ws.frames import close_reason
 from mcp_actors.ws.handshake import NO_HANDSHAKE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from mcp_actors.adapters.asgi.interface import Receive, Scope, Send
     from mcp_actors.adapters.http.site import Found, Site
@@ -33,10 +36,13 @@ MAX_FLOODING = 8
 """Flooding clients that are served in one round of the event loop, at most."""
 
 MAX_ARGUMENTS = 64
-"""Arguments in the query of a handshake; one with more brings no token."""
+"""Arguments in a query; one with more counts as empty."""
 
 REFUSED_TIMEOUT = 1.0
 """Seconds for a client that was refused to go."""
+
+UNREAD = {408, 413}
+"""Statuses of responses to requests whose body was not read to its end."""
 
 BODILESS = {204, 304}
 """Statuses of responses without a body."""
@@ -49,12 +55,18 @@ class AsgiApp:
         self._site = site
         self._scheduler = FairScheduler(MAX_FLOODING)
 
-    async def respond(self, scope: Scope, send: Send) -> None:
-        """Answer an HTTP request. Its body is not read."""
+    async def respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer an HTTP request. Its body is read only if the page takes one."""
         method = scope["method"]
         headers, address, found = self._find(scope, method)
-        _take_query(scope)
-        response = _response(found.serves, Request(method, headers, address))
+        query = _arguments(_take_query(scope))
+        request = Request(method, headers, address, found.parameters, query)
+        try:
+            response = await self._response(found.serves, request, receive)
+        except ClientGone:
+            return
+        if response.status in UNREAD and scope.get("http_version", "1.1") < "2":
+            response = response._replace(headers={**response.headers, "Connection": "close"})
         await self._send(send, "http.response", response, with_body=method != "HEAD")
         log.debug("request", method=method, path=found.path, status=response.status, address=address)
 
@@ -82,6 +94,18 @@ class AsgiApp:
         connection.opened(_token(scope, headers, query), admission)
         await transport.serve(connection)
 
+    async def _response(self, route: Any, request: Request, receive: Receive) -> Response:
+        if isinstance(route, Page) and route.takes_body:
+            limits = self._site.bodies
+            try:
+                request = request._replace(body=await read_body(receive, request.headers, limits))
+            except TooLong:
+                return too_long(route, limits.max_bytes)
+            except TimeoutError:
+                return route.refuse(HTTPStatus.REQUEST_TIMEOUT, "The body of the request did not arrive in time.")
+        found = _response(route, request)
+        return found if isinstance(found, Response) else await found
+
     def _find(self, scope: Scope, method: str) -> tuple[Headers, str, Found]:
         """Return the headers of a request, the address of its client, and what serves it."""
         headers = Headers(scope["headers"])
@@ -90,7 +114,8 @@ class AsgiApp:
         root, query = scope.get("root_path", ""), scope.get("query_string", b"")
         path = below(root, scope["path"])
         url_bytes = len(scope.get("raw_path") or scope["path"]) + 1 + len(query)
-        found = self._site.find(method, decoded_target(path or "/"), address, url_bytes)
+        encoded = below(quote(root), (scope.get("raw_path") or b"").decode("latin-1"))
+        found = self._site.find(method, decoded_target(path or "/", encoded), address, url_bytes)
         if not path and not isinstance(found.serves, Response):
             found = found._replace(serves=to_folder(root, query.decode("latin-1")))
         return headers if found.host is None else headers.with_host(found.host), address, found
@@ -130,12 +155,11 @@ class AsgiApp:
         return {**HEADERS, "Server": banner} if banner else HEADERS
 
 
-def _response(route: Any, request: Request) -> Response:
+def _response(route: Any, request: Request) -> Response | Awaitable[Response]:
     if isinstance(route, Response):
         return route
-    if not isinstance(route, EndpointRoute):
-        found: Response = route.respond(request)
-        return found
+    if isinstance(route, Page):
+        return route.respond(request)
     refusal = route.refusal(request.headers, request.address)
     if refusal is None:
         return text(400, NO_HANDSHAKE, Upgrade="websocket")
@@ -150,8 +174,14 @@ def _take_query(scope: Scope) -> bytes:
 
 
 def _handshake(route: EndpointRoute, scope: Scope, headers: Headers, address: str, query: bytes) -> Handshake:
-    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query.count(b"&") < MAX_ARGUMENTS else []
-    return Handshake(route.kind, headers, dict(pairs), address, scope)
+    return Handshake(route.kind, headers, _arguments(query), address, scope)
+
+
+def _arguments(query: bytes) -> Mapping[str, str]:
+    """Return the arguments of a query: of several values of one name, the last; none if there are too many."""
+    if not query or query.count(b"&") >= MAX_ARGUMENTS:
+        return NONE
+    return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
 
 
 def _token(scope: Scope, headers: Mapping[str, str], query: bytes) -> str | None:

@@ -35,20 +35,39 @@ TEXT_HEADERS = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "n
 """Headers of every error."""
 
 
+NONE: Mapping[str, str] = MappingProxyType({})
+
+
 class Request(NamedTuple):
-    """A request without a body. `headers` are found in any case; `address` is that of the client."""
+    """A request. `headers` are found in any case; `address` is that of the client.
+
+    `parameters`: the variable parts of the path, by their names in its pattern. `query`: of several values of one name,
+    the last. `body`: empty for a page that takes none.
+    """
 
     method: str
     headers: Mapping[str, str]
     address: str
+    parameters: Mapping[str, str] = NONE
+    query: Mapping[str, str] = NONE
+    body: bytes = b""
 
 
 class Response(NamedTuple):
     """A response; `headers` are those that it has beside `HEADERS`."""
 
     status: int
-    headers: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = NONE
     body: bytes = b""
+
+
+JSON = "application/json"
+"""The media type of requests and responses that are JSON."""
+
+
+def media_type(headers: Mapping[str, str]) -> str:
+    """Return the media type of a body, in lower case and without parameters; empty if it is not said."""
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def text(status: int, reason: str, **headers: str) -> Response:

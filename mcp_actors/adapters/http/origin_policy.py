@@ -41,12 +41,19 @@ class OriginPolicy:
     def refusal(self, headers: Mapping[str, str]) -> str | None:
         """Return why a request with these headers is refused, or None."""
         host, origin = headers.get("Host", ""), headers.get("Origin")
+        problem = self.host_refusal(host)
+        if problem is not None:
+            return problem
+        if origin is not None and not self.origin_allowed(origin, host):
+            return f"Pages of {_shown(origin)} may not use this server; add that origin to CORS_ALLOWED_ORIGINS."
+        return None
+
+    def host_refusal(self, host: str) -> str | None:
+        """Return why a request with this header `Host` is refused, or None."""
         if not host and not self._host_allowed(""):
             return "The request names no host, which this server checks; send the header Host."
         if not self._host_allowed(host_name(host)):
             return f"Host {_shown(host_name(host))} is not allowed here; add that name to ALLOWED_HOSTS."
-        if origin is not None and not self.origin_allowed(origin, host):
-            return f"Pages of {_shown(origin)} may not use this server; add that origin to CORS_ALLOWED_ORIGINS."
         return None
 
     def origin_allowed(self, origin: str, host: str) -> bool:

@@ -6,26 +6,16 @@ import json
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mcp_actors.adapters.http.exchange import PAGE_HEADERS, Response, text
-from mcp_actors.adapters.http.origin_policy import host_name
-from mcp_actors.loopback import is_loopback
+from mcp_actors.adapters.http.page import Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mcp_actors.adapters.http.admin_policy import AdminPolicy
     from mcp_actors.adapters.http.exchange import Request
     from mcp_actors.adapters.http.origin_policy import OriginPolicy
     from mcp_actors.adapters.http.static_files import StaticFile
     from mcp_actors.connection.connections import Connections
-
-
-class Page(Protocol):
-    """Responds to the requests of one path."""
-
-    methods: ClassVar[tuple[str, ...]]
-    """The methods it has; a request with another one is refused before it."""
-
-    def respond(self, request: Request) -> Response:
-        """Return the response. That of HEAD is sent without its body."""
 
 
 class Status(Protocol):
@@ -39,22 +29,16 @@ class Status(Protocol):
         """Return what operators want to know, as JSON."""
 
 
-PROXY_HEADERS = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
-"""Headers of which a proxy sets at least one."""
-
-
-class HealthPage:
+class HealthPage(Page):
     """/healthz: the process is up. Open to any host name, as probes call by address.
 
-    The state of the broker is for operators on this machine: requests from a loopback address, under a name of this
-    machine, that came through no proxy.
+    The state of the broker is for observers; see `AdminPolicy`.
     """
 
-    methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
-
-    def __init__(self, broker: Status, connections: Connections) -> None:
+    def __init__(self, broker: Status, connections: Connections, policy: AdminPolicy) -> None:
         self._broker = broker
         self._connections = connections
+        self._policy = policy
 
     @property
     def _ready(self) -> bool:
@@ -62,7 +46,7 @@ class HealthPage:
 
     def respond(self, request: Request) -> Response:
         """Say that the process is up, and whether it is ready."""
-        details = self._broker.health() if _is_of_operator(request) else {}
+        details = self._broker.health() if self._policy.is_observer(request) else {}
         return _json(200, {"status": "ok", "ready": self._ready, **details})
 
 
@@ -74,7 +58,7 @@ class ReadyPage(HealthPage):
         return _json(200 if self._ready else 503, {"ready": self._ready})
 
 
-class FilePage:
+class FilePage(Page):
     """A file of the demo page, for browsers that the Host and Origin rules allow. `file`: None for an unknown path."""
 
     methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD", "OPTIONS")
@@ -114,11 +98,6 @@ class FilePage:
 def _json(status: int, content: Mapping[str, Any]) -> Response:
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     return Response(status, headers, json.dumps(content).encode())
-
-
-def _is_of_operator(request: Request) -> bool:
-    local = is_loopback(request.address) and is_loopback(host_name(request.headers.get("Host", "")))
-    return local and not any(name in request.headers for name in PROXY_HEADERS)
 
 
 def _has(request: Request, file: StaticFile) -> bool:

@@ -8,12 +8,13 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from mcp_actors.adapters.http.endpoint_route import EndpointRoute
-from mcp_actors.adapters.http.exchange import Response, text
+from mcp_actors.adapters.http.exchange import NONE, Response, text
+from mcp_actors.adapters.http.page import Page
+from mcp_actors.adapters.http.path_patterns import PathPatterns, is_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcp_actors.adapters.http.pages import Page
     from mcp_actors.adapters.http.proxy_headers import TrustedProxies
     from mcp_actors.adapters.http.request_target import RequestTarget
     from mcp_actors.connection.ip_limits import IpLimits
@@ -30,16 +31,28 @@ class Route(Protocol):
 class Found(NamedTuple):
     """What serves a request: a route, or the response that refuses it.
 
-    `path` is normalized, and `host` counts instead of the header `Host` if the target names one.
+    `path` is normalized, and `host` counts instead of the header `Host` if the target names one. `parameters` are the
+    variable parts of the path.
     """
 
     serves: Any
     path: str
     host: str | None = None
+    parameters: Mapping[str, str] = NONE
+
+
+class BodyLimits(NamedTuple):
+    """How many bytes the body of a request may have, and seconds for it to arrive.
+
+    They are for adapters whose server has no such limits itself.
+    """
+
+    max_bytes: int
+    timeout: float
 
 
 class Site:
-    """The routes by their paths, and `missing` for all others.
+    """The routes by their paths or patterns of them (see `PathPatterns`), and `missing` for all others.
 
     URLs are at most `max_url_bytes` long, and clients have their own address behind `trusted_proxies`. `limits` applies
     to requests that are no WebSocket handshakes, which have limits of their own. `banner`: the value of the header
@@ -55,30 +68,44 @@ class Site:
         *,
         banner: str,
         max_url_bytes: int,
+        bodies: BodyLimits,
     ) -> None:
         self.trusted_proxies = trusted_proxies
         self.banner = banner
+        self.bodies = bodies
         self._limits = limits
-        self._routes = dict(routes)
+        self._routes: dict[str, Route] = {}
+        self._patterns: PathPatterns[Route] = PathPatterns()
+        for path, route in routes.items():
+            self.add(path, route)
         self._missing = missing
         self._max_url_bytes = max_url_bytes
 
     def add(self, path: str, route: Route) -> None:
-        """Serve one more path."""
-        self._routes[path] = route
+        """Serve one more path, or the paths of a pattern."""
+        if is_pattern(path):
+            self._patterns.add(path, route)
+        else:
+            self._routes[path] = route
 
     def find(self, method: str, target: RequestTarget | None, address: str, url_bytes: int) -> Found:
         """Return what serves a request. `target`: None if it is neither a path nor a URL; `url_bytes`: of the whole."""
-        route = self._missing if target is None else self._routes.get(target.path, self._missing)
+        route, parameters = (self._missing, NONE) if target is None else self._route(target)
         refused = self._limited(method, route, address)
         if refused is None and url_bytes > self._max_url_bytes:
-            refused = _refused(HTTPStatus.REQUEST_URI_TOO_LONG)
+            refused = _refused(route, HTTPStatus.REQUEST_URI_TOO_LONG)
         if refused is None and target is None:
-            refused = _refused(HTTPStatus.BAD_REQUEST, WRONG_TARGET)
+            refused = _refused(route, HTTPStatus.BAD_REQUEST, WRONG_TARGET)
         if refused is None and method not in route.methods:
-            refused = _refused(HTTPStatus.METHOD_NOT_ALLOWED, Allow=", ".join(route.methods))
-        path, host = ("", None) if target is None else target
-        return Found(refused or route, path, host)
+            refused = _refused(route, HTTPStatus.METHOD_NOT_ALLOWED, Allow=", ".join(route.methods))
+        path, host = ("", None) if target is None else target[:2]
+        return Found(refused or route, path, host, parameters)
+
+    def _route(self, target: RequestTarget) -> tuple[Route, Mapping[str, str]]:
+        route = self._routes.get(target.path)
+        if route is not None:
+            return route, NONE
+        return self._patterns.find(target.encoded) or (self._missing, NONE)
 
     def _limited(self, method: str, route: Route, address: str) -> Response | None:
         """Count a request; return the refusal if its address has sent too many."""
@@ -89,8 +116,9 @@ class Site:
             return None
         seconds = ceil(limited.retry_after)
         reason = f"{limited.reason} Try again in {seconds} s."
-        return _refused(HTTPStatus.TOO_MANY_REQUESTS, reason, **{"Retry-After": str(seconds)})
+        return _refused(route, HTTPStatus.TOO_MANY_REQUESTS, reason, **{"Retry-After": str(seconds)})
 
 
-def _refused(status: HTTPStatus, reason: str = "", **headers: str) -> Response:
-    return text(status, reason or f"{status}: {status.phrase}", **headers)
+def _refused(route: Route, status: HTTPStatus, reason: str = "", **headers: str) -> Response:
+    refuse = route.refuse if isinstance(route, Page) else text
+    return refuse(status, reason or f"{status}: {status.phrase}", **headers)

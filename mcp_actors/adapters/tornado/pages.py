@@ -1,15 +1,17 @@
-"""Plain HTTP: has a page respond, and writes its response."""
+"""Plain HTTP: has a page respond, and writes its response, at once or when it is there."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcp_actors.adapters.http.exchange import Request
+from mcp_actors.adapters.http.exchange import Request, Response
+from mcp_actors.adapters.http.page import too_long
 from mcp_actors.adapters.tornado.safe_handler import SafeHandler
 
 if TYPE_CHECKING:
-    from mcp_actors.adapters.http.exchange import Response
-    from mcp_actors.adapters.http.pages import Page
+    from collections.abc import Awaitable, Mapping
+
+    from mcp_actors.adapters.http.page import Page
 
 
 class _EveryMethod(tuple[str, ...]):
@@ -26,14 +28,31 @@ class PageHandler(SafeHandler):
 
     SUPPORTED_METHODS = _EveryMethod()
 
-    def initialize(self, page: Page) -> None:
-        """Take what the route gives."""
+    def initialize(self, page: Page, parameters: Mapping[str, str], max_body_bytes: int) -> None:
+        """Take what the route gives. `parameters`: the variable parts of the path."""
         self._page = page
+        self._parameters = parameters
+        self._max_body_bytes = max_body_bytes
 
-    def prepare(self) -> None:
-        """Answer."""
-        request = self.request
-        self.respond(self._page.respond(Request(request.method or "", request.headers, str(request.remote_ip))))
+    def prepare(self) -> Awaitable[None] | None:
+        """Answer, or return what to await until the request is answered."""
+        found = self._found()
+        if not isinstance(found, Response):
+            return self._respond_later(found)
+        self.respond(found)
+        return None
+
+    def _found(self) -> Response | Awaitable[Response]:
+        request, page = self.request, self._page
+        body = request.body if page.takes_body else b""
+        if len(body) > self._max_body_bytes:
+            return too_long(page, self._max_body_bytes)
+        method, address = request.method or "", str(request.remote_ip)
+        query = {name: values[-1].decode("utf-8", "replace") for name, values in request.query_arguments.items()}
+        return page.respond(Request(method, request.headers, address, self._parameters, query, body))
+
+    async def _respond_later(self, found: Awaitable[Response]) -> None:
+        self.respond(await found)
 
 
 class ResponseHandler(SafeHandler):

@@ -10,7 +10,7 @@ import structlog
 from tornado.web import Application, RequestHandler
 
 from mcp_actors.adapters.http.endpoint_route import EndpointRoute
-from mcp_actors.adapters.http.exchange import HEADERS, TEXT_HEADERS, Response
+from mcp_actors.adapters.http.exchange import HEADERS, JSON, TEXT_HEADERS, Response, media_type
 from mcp_actors.adapters.http.request_target import request_target
 from mcp_actors.adapters.tornado.echo import EchoHandler
 from mcp_actors.adapters.tornado.handler import EndpointHandler
@@ -18,6 +18,8 @@ from mcp_actors.adapters.tornado.pages import PageHandler, ResponseHandler
 from mcp_actors.adapters.tornado.upgrade import frame_loops
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tornado.httputil import HTTPServerRequest
 
     from mcp_actors.adapters.http.origin_policy import OriginPolicy
@@ -60,7 +62,8 @@ class WebApp(Application):
     def find_handler(self, request: HTTPServerRequest, **_kwargs: Any) -> Any:
         """Return the handler of a request, or one that refuses it."""
         request.remote_ip = self._site.trusted_proxies.client(str(request.remote_ip), request.headers)
-        request.headers.pop("Content-Type", None)  # Tornado would parse a form
+        if media_type(request.headers) != JSON:
+            request.headers.pop("Content-Type", None)  # Tornado would parse a form
         if request.version == "HTTP/1.0":
             request.headers.pop("Expect", None)  # Tornado would answer 100 (RFC 9110, section 10.1.1)
         target, url_bytes = request.path, len(request.uri or "")
@@ -69,21 +72,22 @@ class WebApp(Application):
         request.path = request.uri = found.path or target
         if found.host is not None:
             request.host = request.headers["Host"] = found.host
-        handler, arguments = self._handler(found.serves)
+        handler, arguments = self._handler(found.serves, found.parameters)
         return self.get_handler_delegate(request, handler, arguments)
 
     def respond(self, request: HTTPServerRequest, response: Response) -> Any:
         """Return a handler that answers a request with a response."""
         return self.get_handler_delegate(request, ResponseHandler, {"response": response})
 
-    def _handler(self, route: Any) -> tuple[type[RequestHandler], dict[str, Any]]:
+    def _handler(self, route: Any, parameters: Mapping[str, str]) -> tuple[type[RequestHandler], dict[str, Any]]:
         if isinstance(route, EndpointRoute):
             return EndpointHandler, {"route": route, "loops": self._loops}
         if isinstance(route, EchoRoute):
             return EchoHandler, {"policy": route.policy, "loops": self._loops}
         if isinstance(route, Response):
             return ResponseHandler, {"response": route}
-        return PageHandler, {"page": route}
+        limit = self._site.bodies.max_bytes
+        return PageHandler, {"page": route, "parameters": parameters, "max_body_bytes": limit}
 
 
 def _log_request(handler: RequestHandler) -> None:

@@ -33,7 +33,10 @@ async def respond(directory: Path, scope: dict[str, Any]) -> list[dict[str, Any]
     async def send(message: Any) -> None:
         told.append(message)
 
-    await asgi_app(directory).respond(scope, send)
+    async def receive() -> Any:
+        raise AssertionError("the body of a request is not read")
+
+    await asgi_app(directory).respond(scope, receive, send)
     return told
 
 

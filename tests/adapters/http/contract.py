@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient
@@ -13,12 +14,15 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from mcp_actors import __version__
-from mcp_actors.adapters.http.exchange import HEADERS, PAGE_HEADERS
+from mcp_actors.adapters.http.exchange import HEADERS, JSON, PAGE_HEADERS, Request, Response, media_type
+from mcp_actors.adapters.http.page import Page
 from mcp_actors.auth.tokens import mint, secret_key
-from tests.support.client import Client, Closed
+from tests.support.client import DEADLINE, Client, Closed
 
 if TYPE_CHECKING:
     from tornado.httpclient import HTTPResponse
+
+    from mcp_actors.app import App
 
 SECRET = "a secret that is only used in this test"  # noqa: S105
 EVIL = {"Origin": "http://evil.example"}
@@ -29,6 +33,14 @@ LIMITED = {"address_request_rate": 0.5, "address_request_burst": 2}
 class Serving(Protocol):
     """A server, as the contract uses it."""
 
+    @property
+    def app(self) -> App:
+        """The parts of the server."""
+
+    @property
+    def port(self) -> int:
+        """The port on this machine."""
+
     def url(self, path: str, scheme: str = "") -> str:
         """A URL of the server, for a WebSocket by default."""
 
@@ -36,17 +48,52 @@ class Serving(Protocol):
         """Open a connection to /ws/signaling/."""
 
 
-async def ask(server: Serving, path: str, method: str = "GET", **headers: str) -> HTTPResponse:
+async def ask(
+    server: Serving, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+) -> HTTPResponse:
     """Return the response to a request; header names are given with underscores."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return await AsyncHTTPClient().fetch(
         server.url(path, "http"),
         method=method,
         headers=named,
+        body=body,
         raise_error=False,
         follow_redirects=False,
         allow_nonstandard_methods=True,
     )
+
+
+class EchoPage(Page):
+    """Says what it is asked, a while later."""
+
+    methods: ClassVar[tuple[str, ...]] = ("GET", "POST", "DELETE")
+    takes_body = True
+
+    async def respond(self, request: Request) -> Response:
+        await asyncio.sleep(0)
+        told = {
+            "parameters": dict(request.parameters),
+            "query": dict(request.query),
+            "body": request.body.decode(),
+            "type": media_type(request.headers),
+        }
+        return Response(200, {"Content-Type": JSON}, json.dumps(told).encode())
+
+
+class SlowPage(Page):
+    """Responds when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.may_respond = asyncio.Event()
+        self.responded = asyncio.Event()
+
+    async def respond(self, request: Request) -> Response:
+        self.asked.set()
+        await self.may_respond.wait()
+        self.responded.set()
+        return Response(204)
 
 
 async def refused(server: Serving, **headers: str) -> tuple[int, str, dict[str, str]]:
@@ -200,3 +247,55 @@ class HttpContract:
     @pytest.mark.settings(server_banner=True)
     async def test_a_banner_is_sent_if_the_operator_wants_one(self, server: Serving) -> None:
         assert f"mcp_actors/{__version__}" in (await ask(server, "/")).headers.get_list("Server")
+
+    async def test_a_page_is_told_the_parts_of_its_path_its_query_and_its_body(self, server: Serving) -> None:
+        server.app.site.add("/echo/{room}/{id}", EchoPage())
+        response = await ask(server, "/echo/a%2Fb/%C3%A9?x=1&x=2&y=%26", "POST", b'{"a": 1}', Content_Type=JSON)
+        assert json.loads(response.body) == {
+            "parameters": {"room": "a/b", "id": "é"},
+            "query": {"x": "2", "y": "&"},
+            "body": '{"a": 1}',
+            "type": JSON,
+        }
+        assert (await ask(server, "/echo/a/b/c")).code == 404
+        assert json.loads((await ask(server, "/echo/a/b", "DELETE")).body)["body"] == ""
+
+    async def test_a_page_that_responds_later_holds_up_nobody(self, server: Serving) -> None:
+        page = SlowPage()
+        server.app.site.add("/slow", page)
+        slow = asyncio.create_task(ask(server, "/slow"))
+        await asyncio.wait_for(page.asked.wait(), DEADLINE)
+        assert (await ask(server, "/readyz")).code == 200
+        page.may_respond.set()
+        assert (await slow).code == 204
+
+    async def test_a_client_may_go_before_the_response(self, server: Serving) -> None:
+        page = SlowPage()
+        server.app.site.add("/slow", page)
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await asyncio.wait_for(page.asked.wait(), DEADLINE)
+        writer.transport.abort()
+        page.may_respond.set()
+        await asyncio.wait_for(page.responded.wait(), DEADLINE)
+        assert (await ask(server, "/readyz")).code == 200
+
+    @pytest.mark.settings(max_request_bytes=1024)
+    async def test_a_body_that_is_too_long_is_refused(self, server: Serving) -> None:
+        server.app.site.add("/echo", EchoPage())
+        for size, status in ((1024, 200), (1025, 413), (100_000, 413)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size)
+            writer.write(b"x" * min(size, 1025))
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE)
+            assert head.split()[1] == str(status).encode()
+            writer.close()
+
+    @pytest.mark.settings(request_timeout=0.2)
+    async def test_a_body_that_does_not_arrive_holds_no_connection(self, server: Serving) -> None:
+        server.app.site.add("/echo", EchoPage())
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx")
+        answer = await asyncio.wait_for(reader.read(), DEADLINE)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 408 ")
+        writer.close()

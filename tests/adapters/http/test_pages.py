@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mcp_actors.adapters.http.admin_policy import AdminPolicy
 from mcp_actors.adapters.http.exchange import Request
 from mcp_actors.adapters.http.origin_policy import OriginPolicy
 from mcp_actors.adapters.http.pages import FilePage, HealthPage, ReadyPage
@@ -16,6 +17,7 @@ from mcp_actors.connection.connections import Connections
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+POLICY = AdminPolicy(None, OriginPolicy([], []), trusts_this_machine=True)
 FILE = StaticFile(b"content", "text/css", '"e"', 0)
 
 
@@ -35,15 +37,15 @@ def request(method: str = "GET", address: str = "127.0.0.1", **headers: str) -> 
 
 @pytest.mark.parametrize(("ready", "status"), [(True, 200), (False, 503)])
 def test_readiness_is_that_of_the_broker(ready: bool, status: int) -> None:
-    response = ReadyPage(Broker(ready=ready), Connections(1, 0)).respond(request())
+    response = ReadyPage(Broker(ready=ready), Connections(1, 0), POLICY).respond(request())
     assert (response.status, json.loads(response.body)) == (status, {"ready": ready})
 
 
 def test_a_process_that_stops_is_up_but_not_ready() -> None:
     connections = Connections(1, 0)
     connections.stop_accepting()
-    assert ReadyPage(Broker(ready=True), connections).respond(request()).status == 503
-    health = HealthPage(Broker(ready=True), connections).respond(request())
+    assert ReadyPage(Broker(ready=True), connections, POLICY).respond(request()).status == 503
+    health = HealthPage(Broker(ready=True), connections, POLICY).respond(request())
     assert (health.status, json.loads(health.body)) == (200, {"status": "ok", "ready": False, "rooms": 3})
 
 
@@ -53,7 +55,7 @@ def test_a_process_that_stops_is_up_but_not_ready() -> None:
     ids=["address", "name", "proxy", "no name"],
 )
 def test_only_an_operator_on_this_machine_is_told_details(stranger: Request) -> None:
-    response = HealthPage(Broker(ready=True), Connections(1, 0)).respond(stranger)
+    response = HealthPage(Broker(ready=True), Connections(1, 0), POLICY).respond(stranger)
     assert json.loads(response.body) == {"status": "ok", "ready": True}
 
 

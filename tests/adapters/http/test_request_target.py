@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcp_actors.adapters.http.request_target import RequestTarget, request_target
+from mcp_actors.adapters.http.request_target import RequestTarget, decoded_target, request_target
 from tests.adapters.tornado.test_web_app import ask
 from tests.support.socket import HANDSHAKE
 
@@ -38,7 +38,23 @@ NO_TARGETS = [
 
 @pytest.mark.parametrize("path", TARGETS)
 def test_a_target_is_a_path_or_a_url(path: str) -> None:
-    assert request_target(path) == TARGETS[path]
+    found = request_target(path)
+    assert found is not None
+    assert found[:2] == TARGETS[path][:2]
+
+
+def test_a_target_keeps_its_path_as_it_was_sent() -> None:
+    for path in ("/a%2Fb//c", "http://call.example/a%2Fb//c"):
+        found = request_target(path)
+        assert found is not None
+        assert (found.path, found.encoded) == ("/a/b/c", "/a%2Fb//c")
+
+
+def test_a_target_that_is_decoded_already_may_come_with_its_path_as_it_was_sent() -> None:
+    for encoded, kept in (("/a%2Fb", "/a%2Fb"), ("", "/a/b")):
+        found = decoded_target("/a/b", encoded)
+        assert found is not None
+        assert (found.path, found.encoded) == ("/a/b", kept)
 
 
 @pytest.mark.parametrize("path", NO_TARGETS)

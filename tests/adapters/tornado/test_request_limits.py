@@ -209,7 +209,7 @@ class HeldGate(RequestGate):
 
 async def test_a_client_that_is_gone_before_its_turn_is_not_served() -> None:
     gate, streams = HeldGate(), list[IOStream]()
-    limits = RequestLimits(64, lambda _status: b"", lambda _address: 0.0, gate)
+    limits = RequestLimits(64, 1024, lambda _status: b"", lambda _address: 0.0, gate)
     reading: list[asyncio.Future[bytes]] = []
 
     class Limited(TCPServer):
