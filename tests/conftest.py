@@ -21,7 +21,7 @@ from tornado.ioloop import IOLoop
 from bench.engine import Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from tests.support.server import Server
@@ -30,6 +30,9 @@ TEST_DEADLINE = 30.0
 """Seconds after which a coroutine test fails."""
 
 PREFIXES = count()
+
+CANCEL_DEADLINE = 5.0
+"""Seconds for the tasks of a test that failed to end."""
 
 TEARDOWN_TURNS = 20
 """Iterations of the loop after a test, in which cancelled tasks and stopped actors finish."""
@@ -114,7 +117,17 @@ def io_loop(pytestconfig: pytest.Config) -> Iterator[IOLoop]:
     made = uvloop.new_event_loop() if pytestconfig.getoption("--loop") == "uvloop" else asyncio.new_event_loop()
     loop = IOLoop(asyncio_loop=made, make_current=False)
     yield loop
-    loop.close(all_fds=True)
+    left = asyncio.all_tasks(made)
+    if left:  # by a test that failed before it stopped its servers; uvloop would wait for their sockets for ever
+        loop.run_sync(lambda: _cancel(left))
+    else:
+        loop.close(all_fds=True)
+
+
+async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=CANCEL_DEADLINE)
 
 
 @pytest.fixture
