@@ -35,6 +35,7 @@ from mcp_actors.connection.pace import Pace
 from mcp_actors.connection.token_bucket import TokenBucket
 from mcp_actors.endpoints.messaging import MessagingEndpoint
 from mcp_actors.endpoints.signaling import SignalingEndpoint
+from mcp_actors.heap import release_free_pages
 from mcp_actors.loopback import is_loopback
 from mcp_actors.memory_budget import MemoryBudget
 from mcp_actors.node import Node
@@ -83,7 +84,8 @@ class App:
         self.node = _node(settings)
         self.connections = _connections(settings.connections)
         self.addresses = ip_limits(settings.connections, settings.addresses)
-        self.memory = MemoryBudget(settings.connections.max_memory_bytes, settings.addresses.max_address_memory_bytes)
+        limit, share = settings.connections.max_memory_bytes, settings.addresses.max_address_memory_bytes
+        self.memory = MemoryBudget(limit, share, release_free_pages)
         self.sessions = _sessions(settings, self.node, self.memory)
         self.authentication = _authentication(settings)
         self.authorizer = None if authorize is None else _authorizer(authorize, settings)

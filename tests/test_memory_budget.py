@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
-from mcp_actors.memory_budget import COMMON, CROWD, MemoryBudget, heaviest_first, measure
+from mcp_actors.memory_budget import COMMON, CROWD, RELEASE_ABOVE, MemoryBudget, heaviest_first, measure
+from tests.support.loop import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,72 +68,72 @@ def test_a_closed_account_counts_nothing_more() -> None:
     assert budget.size == 0
 
 
-def test_a_shared_body_is_split_among_those_that_keep_it() -> None:
+async def test_a_shared_body_is_split_among_those_that_keep_it() -> None:
     budget, shared = MemoryBudget(), own(900)
     holders = [FakeHolder(budget, "a", shared, own(10 * number)) for number in (1, 2, 3)]
-    sizes = measure(one.account for one in holders)
+    sizes = await measure(one.account for one in holders)
     assert [round(sizes[one.account]) for one in holders] == [310, 320, 330]
     assert budget.size == 3 * 900 + 60
 
 
-def test_holders_of_one_body_do_not_pay_for_it_many_times() -> None:
+async def test_holders_of_one_body_do_not_pay_for_it_many_times() -> None:
     budget, shared = MemoryBudget(limit=10 * MIB, share=5 * MIB), own(MIB)
     holders = [FakeHolder(budget, "a", shared) for _ in range(100)]
-    assert budget.check() == 0
+    assert await budget.check() == 0
     assert not any(holder.paid for holder in holders)
     for holder in holders[:90]:
         holder.pay()
     for holder in holders[:10]:
         holder.keep(own(MIB))
-    assert budget.check() > 0
-    assert sum(measure(holder.account for holder in holders).values()) <= 5 * MIB
+    assert await budget.check() > 0
+    assert sum((await measure(holder.account for holder in holders)).values()) <= 5 * MIB
 
 
-def test_the_heaviest_holder_of_an_address_above_its_share_pays_and_no_other_address() -> None:
+async def test_the_heaviest_holder_of_an_address_above_its_share_pays_and_no_other_address() -> None:
     budget = MemoryBudget(limit=100 * MIB, share=8 * MIB)
     light, heavy, middle = (FakeHolder(budget, "a", own(size * MIB)) for size in (1, 4, 3))
     other = FakeHolder(budget, "b", own(7 * MIB))
-    assert budget.check() == 0
+    assert await budget.check() == 0
     light.keep(own(MIB))
-    assert budget.check() == 1
+    assert await budget.check() == 1
     assert (heavy.paid, middle.paid, light.paid, other.paid) == (1, 0, 0, 0)
-    assert budget.check() == 0
+    assert await budget.check() == 0
 
 
-def test_the_heaviest_address_pays_when_all_together_keep_too_much() -> None:
+async def test_the_heaviest_address_pays_when_all_together_keep_too_much() -> None:
     budget = MemoryBudget(limit=16 * MIB)
     many = [FakeHolder(budget, "mallory", own(MIB)) for _ in range(14)]
     few = [FakeHolder(budget, "ana", own(2 * MIB)), FakeHolder(budget, "ben", own(MIB))]
-    assert budget.check() == 3
+    assert await budget.check() == 3
     assert sum(holder.paid for holder in many) == 3
     assert not any(holder.paid for holder in few)
     assert budget.size == 14 * MIB
 
 
-def test_clients_that_keep_up_do_not_pay_for_others_even_if_they_share_the_heaviest_address() -> None:
+async def test_clients_that_keep_up_do_not_pay_for_others_even_if_they_share_the_heaviest_address() -> None:
     budget = MemoryBudget(limit=16 * MIB)
     office = [FakeHolder(budget, "office", own(COMMON // 2)) for _ in range(150)]
     hoarders = [FakeHolder(budget, f"bot {number}", own(MIB // 4)) for number in range(40)]
-    assert budget.check() > 0
+    assert await budget.check() > 0
     assert any(holder.paid for holder in hoarders)
     assert not any(holder.paid for holder in office)
     assert budget.size <= 16 * MIB
 
 
-def test_small_holders_pay_if_nobody_keeps_more() -> None:
+async def test_small_holders_pay_if_nobody_keeps_more() -> None:
     budget = MemoryBudget(limit=MIB)
     many = [FakeHolder(budget, "a", own(COMMON // 2)) for _ in range(40)]
-    assert budget.check() == sum(holder.paid for holder in many)
+    assert await budget.check() == sum(holder.paid for holder in many)
     assert budget.size <= MIB
 
 
-def test_without_limits_nobody_pays() -> None:
+async def test_without_limits_nobody_pays() -> None:
     budget = MemoryBudget()
     holder = FakeHolder(budget, "a", own(100 * MIB))
-    assert (budget.check(), holder.paid) == (0, 0)
+    assert (await budget.check(), holder.paid) == (0, 0)
 
 
-def test_a_holder_that_another_closed_while_it_paid_is_left_alone() -> None:
+async def test_a_holder_that_another_closed_while_it_paid_is_left_alone() -> None:
     class Linked(FakeHolder):
         twin: FakeHolder
 
@@ -142,15 +144,15 @@ def test_a_holder_that_another_closed_while_it_paid_is_left_alone() -> None:
     budget = MemoryBudget(limit=2 * MIB)
     first, second = Linked(budget, "a", own(3 * MIB)), FakeHolder(budget, "a", own(2 * MIB))
     first.twin = second
-    assert budget.check() == 1
+    assert await budget.check() == 1
     assert (first.paid, second.paid) == (1, 0)
 
 
-def test_a_few_clients_behind_one_router_do_not_pay_for_a_heavier_one_elsewhere() -> None:
+async def test_a_few_clients_behind_one_router_do_not_pay_for_a_heavier_one_elsewhere() -> None:
     budget = MemoryBudget(limit=4 * MIB)
     family = [FakeHolder(budget, "home", own(COMMON + 10_000)) for _ in range(8)]
     hoarders = [FakeHolder(budget, f"bot {number}", own(MIB // 4)) for number in range(13)]
-    assert budget.check() == sum(holder.paid for holder in hoarders) > 0
+    assert await budget.check() == sum(holder.paid for holder in hoarders) > 0
     assert not any(holder.paid for holder in family)
 
 
@@ -168,3 +170,32 @@ def test_the_next_to_pay_is_always_the_heaviest_of_the_heaviest_address(sizes: d
         assert left[account] == max(left[one] for one in left if one.address == account.address)
         del left[account]
     assert not left
+
+
+async def test_memory_is_returned_to_the_system_after_much_was_freed() -> None:
+    released: list[int] = []
+    budget = MemoryBudget(release=lambda: released.append(budget.size))
+    holder = FakeHolder(budget, "a", own(RELEASE_ABOVE + 2))
+    running = asyncio.ensure_future(budget.run())
+    await asyncio.sleep(0)
+    assert released == []
+    holder.pay()
+    await until(lambda: released == [0], "that memory is released")
+    running.cancel()
+
+
+async def test_a_check_of_many_messages_lets_others_have_their_turns() -> None:
+    budget = MemoryBudget(limit=MIB)
+    holders = [FakeHolder(budget, "a", *(own(100) for _ in range(1000))) for _ in range(100)]
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.ensure_future(take_turns())
+    assert await budget.check() == sum(holder.paid for holder in holders) > 0
+    other.cancel()
+    assert turns > 2
