@@ -12,12 +12,16 @@ if TYPE_CHECKING:
 
 
 class Attack(ABC):
-    """A kind of hostile client. `clients`: how many run at a time; `quick_clients`: the same with --quick."""
+    """A kind of hostile client. `clients`: how many run at a time; `quick_clients`: the same with --quick.
+
+    `processes`: of the attacked server, which share rooms through Redis if they are two.
+    """
 
     name: ClassVar[str]
     about: ClassVar[str]
     clients: ClassVar[int] = 32
     quick_clients: ClassVar[int] = 8
+    processes: ClassVar[int] = 1
 
     def __init__(self, target: Target, random: Random) -> None:
         self._target = target

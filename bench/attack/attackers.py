@@ -1,6 +1,6 @@
-"""Runs an attack in a process of its own: `python -m bench.attack.attackers NAME PORT CLIENTS SEED ADDRESSES SCHEME`.
+"""Runs an attack in a process of its own: `python -m bench.attack.attackers NAME PORTS CLIENTS SEED ADDRESSES SCHEME`.
 
-The attack goes on until standard input is closed.
+`PORTS`: those of the processes of the server, separated by commas. The attack goes on until standard input is closed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from bench.attack.raw_client import Target, trusting
 from bench.runner import LoadError, more_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
     from bench.attack.attack import Attack
@@ -38,8 +39,10 @@ class Attackers:
     `scheme`: `ws`, or `wss` for a server with TLS.
     """
 
-    def __init__(self, attack: type[Attack], port: int, clients: int, seed: int, addresses: str, scheme: str) -> None:
-        self._arguments = [attack.name, str(port), str(clients), str(seed), addresses, scheme]
+    def __init__(
+        self, attack: type[Attack], ports: Iterable[int], clients: int, seed: int, addresses: str, scheme: str
+    ) -> None:
+        self._arguments = [attack.name, ",".join(map(str, ports)), str(clients), str(seed), addresses, scheme]
         self._process: asyncio.subprocess.Process
         self.attempts = self.cut = 0
 
@@ -74,10 +77,10 @@ async def _repeat(attack: Attack, counts: list[int]) -> None:
         await asyncio.sleep(PAUSE)
 
 
-async def _main(name: str, port: int, clients: int, seed: int, *, many: bool, tls: bool) -> None:
+async def _main(name: str, ports: Sequence[int], clients: int, seed: int, *, many: bool, tls: bool) -> None:
     counts = [0, 0]
     random = Random(f"{seed} {name}")  # noqa: S311 - to be repeated, not to be secret
-    attack = ATTACKS[name](Target(port, random, many=many, tls=trusting() if tls else None), random)
+    attack = ATTACKS[name](Target(ports, random, many=many, tls=trusting() if tls else None), random)
     tasks = [asyncio.create_task(_repeat(attack, counts)) for _ in range(clients)]
     sys.stdout.write("started\n")
     sys.stdout.flush()
@@ -95,4 +98,7 @@ async def _main(name: str, port: int, clients: int, seed: int, *, many: bool, tl
 if __name__ == "__main__":
     os.nice(19)  # yields the CPU to the server and the bystanders
     more_files()
-    uvloop.run(_main(sys.argv[1], *map(int, sys.argv[2:5]), many=sys.argv[5] == "many", tls=sys.argv[6] == "wss"))
+    ports = [int(port) for port in sys.argv[2].split(",")]
+    uvloop.run(
+        _main(sys.argv[1], ports, *map(int, sys.argv[3:5]), many=sys.argv[5] == "many", tls=sys.argv[6] == "wss")
+    )

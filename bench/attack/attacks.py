@@ -8,7 +8,7 @@ import zlib
 from typing import ClassVar
 
 from bench.attack.attack import Attack
-from bench.attack.effort_attacks import Comebacks, FanOut, Rosters, SlowTargets
+from bench.attack.effort_attacks import Comebacks, FanOut, Moves, Rosters, SlowTargets
 from bench.attack.http_attacks import DeepPaths, LogVolume, RefusedHandshakes, Requests, Visits
 from bench.attack.memory_attacks import Away, Unread, UnreadPongs
 from bench.attack.raw_client import (
@@ -251,6 +251,6 @@ ATTACKS: dict[str, type[Attack]] = {
         *(Joins, Rejoins, BadMessages, Pings, Deaf, Garbage),
         *(DeepPaths, Requests, Visits, RefusedHandshakes, LogVolume),
         *(Unread, UnreadPongs, Away),
-        *(Rosters, FanOut, SlowTargets, Comebacks),
+        *(Rosters, FanOut, SlowTargets, Comebacks, Moves),
     )
 }

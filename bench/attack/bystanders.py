@@ -12,6 +12,7 @@ from bench.dialects import DIALECTS
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Sequence
 
     from bench.payloads import Stamp
 
@@ -34,15 +35,16 @@ class Bystanders:
         self._clients: list[Client] = []
         self._latencies: list[int] = []
 
-    async def join(self, url: str, tls: ssl.SSLContext | None) -> None:
-        """Connect and join. Raises `LoadError`."""
+    async def join(self, urls: Sequence[str], tls: ssl.SSLContext | None) -> None:
+        """Connect and join, the peers of a pair at one process after the other. Raises `LoadError`."""
         dialect = DIALECTS["peers"]
         for index in range(2 * PAIRS):
             client = Client(dialect, f"bystanders-{index // 2}", f"bystander-{index}", index)
             client.template = dialect.signal("candidate", client.room, index, f"bystander-{index ^ 1}")
             client.arrived = self._note
             self._clients.append(client)
-        await connect_all(url, dialect, self._clients, tls=tls)
+        for number, url in enumerate(urls):
+            await connect_all(url, dialect, self._clients[number :: len(urls)], tls=tls)
 
     async def exchange(self, seconds: float) -> list[int]:
         """Exchange messages for some seconds. Return the latency of each in nanoseconds."""

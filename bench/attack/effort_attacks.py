@@ -163,10 +163,17 @@ class Comebacks(Attack):
             joins = b"".join(_message("join-room", f"comebacks-{number}") for number in range(32))
             await client.send(_message("connect", None, user_id=user) + joins)
             token = await _token(client)
-            for _ in range(20):
+            for number in range(20):
                 client.close()
-                client = await _open_user(self._target)
+                client = await _open_user(self._target.at(number + 1))
                 await client.send(_message("connect", None, user_id=user, resume=token, received=0))
                 token = await _token(client)
         finally:
             client.close()
+
+
+class Moves(Comebacks):
+    """The same at the other one of two processes each time, to which the session moves."""
+
+    name, about = "moves", "sessions in 32 rooms, broken and resumed at the other one of two processes each time"
+    clients, quick_clients, processes = 12, 4, 2

@@ -36,7 +36,7 @@ class Newcomers:
     """Newcomers to one server, one after the other, each to a room of its own."""
 
     def __init__(self, port: int, tls: ssl.SSLContext | None) -> None:
-        self._target = _FromOneAddress(port, Random(0), many=False, tls=tls)  # noqa: S311 - chooses nothing
+        self._target = _FromOneAddress((port,), Random(0), many=False, tls=tls)  # noqa: S311 - chooses nothing
         self._count = 0
 
     async def come(self, seconds: float) -> list[int]:

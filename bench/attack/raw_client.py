@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from random import Random
 
 HOST = "127.0.0.1"
@@ -65,16 +66,22 @@ def handshake_request(port: int, *more: str) -> bytes:
 
 
 class Target:
-    """The port of a server, and the source addresses of the attack: one, or a random one for each connection.
+    """The ports of a server's processes, and the source addresses: one, or a random one for each connection.
 
     `tls`: with which to connect, if the server has a certificate.
     """
 
-    def __init__(self, port: int, random: Random, *, many: bool, tls: ssl.SSLContext | None = None) -> None:
-        self.port = port
+    def __init__(self, ports: Sequence[int], random: Random, *, many: bool, tls: ssl.SSLContext | None = None) -> None:
+        self.port = ports[0]
         self.tls = tls
+        self._ports = tuple(ports)
         self._random = random
         self._many = many
+
+    def at(self, number: int) -> Target:
+        """Return the process of a number, counted round and round, as the target."""
+        first = number % len(self._ports)
+        return Target(self._ports[first:] + self._ports[:first], self._random, many=self._many, tls=self.tls)
 
     def source(self) -> str:
         """Return the source address of the next connection."""

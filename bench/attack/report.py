@@ -10,8 +10,6 @@ from bench.attack.verdict import (
     LOG_AT_ONCE,
     LOG_RATE,
     MEMORY,
-    NEWCOMERS_US,
-    SLACK_US,
     TAIL_FACTOR,
     TAIL_SLACK_US,
 )
@@ -34,10 +32,11 @@ def lines(verdicts: list[Verdict], *, timed: bool) -> Iterator[str]:
     yield f"MiB: growth of the server's memory, at most {MEMORY >> 20}; for sockets, of the kernel's, {KERNEL >> 20}"
     yield f"log: at most {LOG_AT_ONCE >> 10} KB at once and {LOG_RATE >> 10} KB a second"
     if timed:
-        median = f"p50 at most {FACTOR:g} times and {SLACK_US / 1000:g} ms more"
+        limits = verdicts[0].limits
+        median = f"p50 at most {FACTOR:g} times and {limits.slack / 1000:g} ms more"
         tail = f"p99 at most {TAIL_FACTOR:g} times and {TAIL_SLACK_US / 1000:g} ms more"
         yield f"{median}, {tail} than while the other server is attacked"
-        yield f"newcomers: ms to connect and join, p95 at most {NEWCOMERS_US / 1000:g}"
+        yield f"newcomers: ms to connect and join, p95 at most {limits.newcomers / 1000:g}"
     else:
         yield "too short to judge latency"
     yield from aligned([[*HEADINGS, "verdict"], *(_row(verdict, timed=timed) for verdict in verdicts)])

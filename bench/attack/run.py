@@ -22,11 +22,12 @@ from bench.attack.bystanders import Bystanders
 from bench.attack.memory import Peak, kernel_bytes, rss_bytes
 from bench.attack.newcomers import Newcomers
 from bench.attack.raw_client import HOST, trusting
-from bench.attack.verdict import Verdict
+from bench.attack.verdict import PLAIN, TLS, Verdict
 from bench.certificate import make_certificate
 from bench.contender import ours
 from bench.plan import percentiles
 from bench.scenarios.isolation import with_default_limits
+from bench.spanning import PROCESSES, spanning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,17 +66,25 @@ class Options:
 
 def run(names: Sequence[str], options: Options, say: Callable[[str], None]) -> list[Verdict]:
     """Run the attacks. Raises `LoadError` and `ContenderError`."""
-    contender = with_default_limits(ours()).with_environment(SETTINGS)
+    alone = with_default_limits(ours()).with_environment(SETTINGS)
+    verdicts = []
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         if options.tls:
             certificate = make_certificate(Path(directory, "server.pem"))
-            contender = contender.with_environment({"MCP_ACTORS_TLS_CERT_FILE": str(certificate)})
-        with contender.serve() as server, contender.serve() as other:
-            return uvloop.run(_Run(server, other, options).run(names, say))
+            alone = alone.with_environment({"MCP_ACTORS_TLS_CERT_FILE": str(certificate)})
+        for contender, processes in ((alone, 1), (spanning(alone), PROCESSES)):
+            chosen = [name for name in names if ATTACKS[name].processes == processes]
+            if chosen:
+                with contender.serve() as server, contender.serve() as other:
+                    verdicts += uvloop.run(_Run(server, other, options).run(chosen, say))
+    return verdicts
 
 
 class _Run:
-    """One server that is attacked, another one that is, too, and those that use the first."""
+    """One server that is attacked, another one that is, too, and those that use the first.
+
+    In a server of two processes, one peer of each pair of bystanders is at each.
+    """
 
     def __init__(self, server: Server, other: Server, options: Options) -> None:
         self._server = server
@@ -89,7 +98,8 @@ class _Run:
         """Run the attacks, one after the other."""
         seconds, verdicts = self._options.seconds, []
         try:
-            await self._bystanders.join(f"{self._options.scheme}://{HOST}:{self._server.port}", self._tls)
+            urls = [f"{self._options.scheme}://{HOST}:{node.port}" for node in self._server.nodes]
+            await self._bystanders.join(urls, self._tls)
             await self._measure(seconds / 4)  # warm-up
             before = rss_bytes(self._server.pid)
             for name in names:
@@ -126,6 +136,7 @@ class _Run:
             kernel=peak.kernel - kernel,
             logged=server.printed - printed,
             seconds=seconds,
+            limits=TLS if self._options.tls else PLAIN,
         )
 
     async def _measure(self, seconds: float) -> tuple[Latency, Latency]:
@@ -136,7 +147,8 @@ class _Run:
     def _attackers(self, name: str, server: Server) -> Attackers:
         attack, options = ATTACKS[name], self._options
         clients = attack.quick_clients if options.quick else attack.clients
-        return Attackers(attack, server.port, clients, options.seed, options.addresses, options.scheme)
+        ports = [node.port for node in server.nodes]
+        return Attackers(attack, ports, clients, options.seed, options.addresses, options.scheme)
 
 
 def _is_a_bug(line: str) -> bool:

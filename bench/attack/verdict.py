@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct, field
 
@@ -14,16 +14,22 @@ if TYPE_CHECKING:
 MEMORY = 96 * 2**20
 """Bytes by which the server's memory may exceed that before the first attack."""
 
-FACTOR, SLACK_US = 2.0, 500.0
-"""The limit of the bystanders' median latency: `FACTOR` times that beside an attack on the other server, plus
-`SLACK_US`."""
+FACTOR = 2.0
+"""Times the latency beside an attack on the other server that the bystanders' median may be, and a slack."""
 
 TAIL_FACTOR, TAIL_SLACK_US = 4.0, 10_000.0
 """The same for the 99th percentile, which is noisier where five processes share two cores."""
 
 
-NEWCOMERS_US = 100_000.0
-"""Within which 95 % of newcomers must have connected and joined while their server is attacked."""
+class Times(NamedTuple):
+    """`slack`: of the bystanders' median. `newcomers`: within which 95 % of them must have connected and joined."""
+
+    slack: float
+    newcomers: float
+
+
+PLAIN, TLS = Times(500.0, 100_000.0), Times(1000.0, 200_000.0)
+"""In microseconds. A TLS handshake adds two round trips, and steps of OpenSSL of half a millisecond and more."""
 
 KERNEL = 96 * 2**20
 """Bytes by which the kernel's memory for TCP sockets may grow, including those of the attackers."""
@@ -37,7 +43,7 @@ class Verdict(Struct):
 
     `grown`: growth of memory in bytes. `tracebacks`: log lines. `newcomers` and `newcomers_elsewhere`: how long
     newcomers take to join during the attack, and while the other server is attacked. `kernel`: growth of the kernel's
-    memory for TCP sockets in bytes. `logged`: bytes of log. `seconds`: length of the attack.
+    memory for TCP sockets in bytes. `logged`: bytes of log. `seconds`: length of the attack. `limits`: those of times.
     """
 
     attack: str
@@ -55,6 +61,7 @@ class Verdict(Struct):
     kernel: int
     logged: int
     seconds: float
+    limits: Times = PLAIN
 
     @property
     def ratio(self) -> float:
@@ -93,9 +100,9 @@ class Verdict(Struct):
 
     def _delays(self) -> Iterator[str]:
         rest = "times that of an attack on the other server"
-        if self.during.p50 > FACTOR * self.elsewhere.p50 + SLACK_US:
+        if self.during.p50 > FACTOR * self.elsewhere.p50 + self.limits.slack:
             yield f"the median of bystanders was {self.ratio:.1f} {rest}"
         if self.during.p99 > TAIL_FACTOR * self.elsewhere.p99 + TAIL_SLACK_US:
             yield f"the 99th percentile of bystanders was {self.tail_ratio:.1f} {rest}"
-        if self.newcomers.p95 > NEWCOMERS_US:
+        if self.newcomers.p95 > self.limits.newcomers:
             yield f"the 95th percentile of newcomers took {self.newcomers.p95 / 1000:.0f} ms to join"

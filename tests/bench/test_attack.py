@@ -38,7 +38,7 @@ def test_calls_continue_beside_every_attack(tmp_path: Path, capsys: pytest.Captu
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_can_be_made(name: str) -> None:
     random = Random(1)  # noqa: S311 - to be repeated, not to be secret
-    attack = ATTACKS[name](Target(1, random, many=True), random)
+    attack = ATTACKS[name](Target((1,), random, many=True), random)
     assert attack.name == name
     assert 0 < attack.quick_clients <= attack.clients
 
