@@ -480,6 +480,21 @@ async def test_joins_of_an_address_wait_until_the_rosters_that_it_was_sent_are_m
     assert reply["payload"]["details"]["retry_after_ms"] > 1000
 
 
+@pytest.mark.settings(connection_delivery_rate=1, connection_delivery_burst=30)
+async def test_messages_behind_a_join_are_charged_for_all_that_they_reach(servers: list[Server]) -> None:
+    sender = await servers[0].user()
+    limits = limits_of(servers[0])
+    crowd = [await servers[1].user() for _ in range(9)]
+    for number, user in enumerate(crowd):
+        await user.enter("behind-join", f"u{number}")
+    await sender.say("connect", None, {"user_id": "sender"})
+    await sender.expect("connected")
+    await sender.say("join-room", "behind-join")
+    for number in range(9):
+        await sender.say("message", "behind-join", {"content": number})
+    await until(lambda: limits.delay > 0, "that the sender is slowed")
+
+
 @pytest.mark.settings(connection_delivery_rate=1, connection_delivery_burst=20)
 async def test_an_update_is_charged_for_all_that_are_told(server: Server) -> None:
     a, _ = await server.pair()
@@ -497,25 +512,29 @@ async def test_an_update_is_charged_for_all_that_are_told(server: Server) -> Non
 
 @pytest.mark.settings(ping_interval=0, connection_byte_burst=33_554_432, max_slowed_seconds=0)
 async def test_a_flood_at_a_peer_that_reads_slowly_costs_its_sender_and_neither_the_peer_nor_its_rooms(
-    server: Server,
+    servers: list[Server],
 ) -> None:
-    flooder, victim = await server.pair()
+    here, there = servers
+    flooder, victim = await here.peer(), await there.peer()
+    await flooder.join("slow", "a")
+    await victim.join("slow", "b")
+    await flooder.expect("peer-joined", peer_id="b")
     await victim.join("private", "victim")
-    friend = await server.peer()
+    friend = await there.peer()
     await friend.join("private", "friend", presence=True)
     await victim.expect("peer-joined")
-    limits = limits_of(server)
+    limits = limits_of(here)
     victim.stop_reading()
     outcomes: list[str] = []
     while limits.delay == 0:
-        await flooder.say("signal", "r", {"target_peer_id": "b", "data": "x" * 60_000}, id=len(outcomes))
+        await flooder.say("signal", "slow", {"target_peer_id": "b", "data": "x" * 60_000}, id=len(outcomes))
         reply = await flooder.hear()
         outcomes.append(reply["payload"].get("code", reply["payload"].get("status")))
     sent = outcomes.count("delivered")
     assert outcomes[:sent] == ["delivered"] * sent
     assert set(outcomes[sent:]) == {"unavailable"}
     assert len(outcomes) * 60_000 < 33_554_432
-    newcomer = await server.peer()
+    newcomer = await there.peer()
     await newcomer.join("private", "newcomer")
     assert (await friend.expect("peer-joined"))["payload"]["peer_id"] == "newcomer"  # and nobody was away
     victim.socket.transport.resume_reading()

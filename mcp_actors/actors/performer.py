@@ -144,6 +144,12 @@ class Performer:
             log.debug("error", code=error.code, room=self._room.id, member=sender)
             port.send(Outgoing(error_message(error)))
 
+    def _reject(self, effect: effects.Reject) -> None:
+        port = self.ports.get(effect.to)
+        if port is not None and effect.waiting:
+            port.charge_waiting(effect.waiting)
+        self.reject(effect.to, effect.error)
+
     def depart(self, incarnation: Incarnation, *, ended: bool = False) -> MemberState:
         """Let go of a member that moved to another node, and return what is known of it. `ended`: so is its session."""
         self.ports.pop(incarnation, None)
@@ -258,7 +264,7 @@ _HANDLERS: dict[type, Callable[[Performer, Any], None]] = {
     effects.Publish: Performer._publish,
     effects.Deliver: Performer._deliver,
     effects.SendReceipt: lambda self, one: self._broker.send_receipt(self._room.id, one.sender, one.receipt),
-    effects.Reject: lambda self, one: self.reject(one.to, one.error),
+    effects.Reject: Performer._reject,
     effects.Welcome: lambda self, one: self.ports[one.to].welcome(self._room.id, one),
     effects.Done: Performer._done,
     effects.Moderate: lambda self, one: request(self._broker, self._room.id, one),

@@ -20,6 +20,7 @@ from mcp_actors.protocol.messages import (
     Message,
     ServerInfo,
 )
+from mcp_actors.protocol.outgoing import weight
 from mcp_actors.sessions import VERIFIED, Greeting
 
 if TYPE_CHECKING:
@@ -54,10 +55,13 @@ class MessagingEndpoint(Endpoint):
         if not identity.may_send or (identity.in_rooms and not identity.may_send_in(request.room)):
             raise identity.refusal()
         membership = session.rooms.membership(request.room)
-        connection.costs.charge_delivery(self._node.audience_size(request.room, Kind.USER), len(frame))
+        audience, joining = self._node.audience_size(request.room, Kind.USER), session.rooms.joining
+        connection.costs.charge_delivery(audience, len(frame))
         backlog = membership.broadcast(request, frame)
-        if session.rooms.joining:
+        if joining:
             session.kept.wait(len(frame))
+            if not audience and request.room in joining:  # who is in the room is known when it is joined
+                joining[request.room] += weight(len(frame))
         if backlog is not None:
             connection.pause_until(backlog)
 

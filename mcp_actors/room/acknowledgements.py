@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 REMEMBERED = 64
 """Messages with an `id` of each member, the latest, which are not passed on when they are sent again."""
 
+REFUSED_BYTES = 2048
+"""Bytes for which a sender is charged when another node has no room for its message, as large as an offer: its size is
+not known any more."""
+
 
 class Acknowledgements:
     """Messages that wait for receipts of other nodes, at most `max_waiting`, and the latest that were delivered."""
@@ -176,18 +180,19 @@ class Acknowledgements:
         receipt: Receipt | None = None,
     ) -> Reject:
         error: SignalingError
+        waiting = 0
         if receipt is not None and receipt.superseded:
             error = stale_negotiation(receipt.superseded)
         elif receipt is not None and receipt.moved:
             whom = "A user who should get this" if target is None else "The peer"
             error = Unavailable(f"{whom} is on its way to another server process; send the message again.")
         elif receipt is not None and receipt.full:
-            error = no_room(target)
+            error, waiting = no_room(target), REFUSED_BYTES
         elif target is None:
             error = PeerNotFound("The peer you sent a message to has just left this room.")
         else:
             error = no_peer(target)
-        return Reject(sender, error.about(self._room, request_id))
+        return Reject(sender, error.about(self._room, request_id), waiting)
 
 
 def no_peer(target: PeerId) -> PeerNotFound:

@@ -65,10 +65,14 @@ class SendReceipt(Effect, frozen=True):
 
 
 class Reject(Effect, frozen=True):
-    """Answer a message with an error."""
+    """Answer a message with an error.
+
+    `waiting`: bytes for which its sender is charged like for a message that waits for a client that does not keep up.
+    """
 
     to: Incarnation
     error: SignalingError
+    waiting: int = 0
 
 
 class Welcome(Effect, frozen=True):

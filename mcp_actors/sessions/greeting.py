@@ -43,9 +43,14 @@ class Greeting(NamedTuple):
         return found | {"complete": self.complete} if self.resumed else found
 
 
-def charge_join(costs: ClientCosts, reply: Outgoing, welcome: Welcome) -> None:
-    """Charge the bytes of the reply to a join, and each member: its entry there, and that it is told of the join."""
+def charge_join(costs: ClientCosts, reply: Outgoing, welcome: Welcome, *, held: int = 0) -> None:
+    """Charge the bytes of the reply to a join, and each member: its entry there, and that it is told of the join.
+
+    `held`: deliveries per user that the messages behind the join cost, which were not charged when they were sent.
+    """
     costs.charge_reply(len(reply.encoded(JSON)[1]), len(welcome.peers) + len(welcome.users))
+    if held:
+        costs.charge_delivery(held * len(welcome.users), 0)
 
 
 def join_reply(kind: Kind, room: RoomId, welcome: Welcome, greeting: Greeting) -> wire.ServerMessage:

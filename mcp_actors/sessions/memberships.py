@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 class Memberships(dict[RoomId, Membership]):
     """The rooms that the session is in or is joining, at most `max_rooms`.
 
-    `leaving`: memberships that are being left, at most as many. `joining`: rooms whose join is pending. `removed`: how
-    moderators removed the session from rooms, the latest last. `forbidden`: rooms that the session had to leave, the
-    latest last; what they send until they know of it reaches nobody.
+    `leaving`: memberships that are being left, at most as many. `joining`: rooms whose join is pending, with what the
+    messages behind the join will cost per receiver, in deliveries. `removed`: how moderators removed the session from
+    rooms, the latest last. `forbidden`: rooms that the session had to leave, the latest last; what they send until they
+    know of it reaches nobody.
     """
 
     __slots__ = ("_max_rooms", "forbidden", "joining", "leaving", "removed")
 
     def __init__(self, max_rooms: int) -> None:
-        self.joining: set[RoomId] = set()
+        self.joining: dict[RoomId, int] = {}
         self.leaving: dict[RoomId, Membership] = {}
         self.removed: dict[RoomId, Removal] = {}
         self.forbidden: dict[RoomId, None] = {}

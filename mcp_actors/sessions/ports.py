@@ -19,6 +19,9 @@ class ClientCosts(Protocol):
     def charge_reply(self, size: int, members: int = 0) -> None:
         """Charge a reply of so many bytes, which names so many members."""
 
+    def charge_delivery(self, receivers: int, size: int) -> None:
+        """Charge a message of so many bytes to so many receivers."""
+
     def charge_waiting(self, size: int) -> None:
         """Charge a message of so many bytes that waits for a receiver that does not keep up."""
 

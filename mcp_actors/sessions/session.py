@@ -232,7 +232,7 @@ class Session:
         self._greetings.setdefault(room, []).append(greeting)
         self.rooms[room] = membership
         self.rooms.forbidden.pop(room, None)
-        self.rooms.joining.add(room)
+        self.rooms.joining.setdefault(room, 0)
         self._owner.changed(self)  # before the client hears of it, as it may resume at another node at once
         return self._joined(room, membership, entered, greeting)
 
@@ -245,7 +245,7 @@ class Session:
             self._owner.changed(self)
             raise
         finally:
-            self.rooms.joining.discard(room)
+            self.rooms.joining.pop(room, None)
             if not self.rooms.joining:
                 self.kept.joined()
         if self.rooms.removed.pop(room, None) is not None:
@@ -272,7 +272,7 @@ class Session:
         connection = self._connection
         self.send(reply)
         if connection is not None:
-            charge_join(connection.costs, reply, welcome)
+            charge_join(connection.costs, reply, welcome, held=self.rooms.joining.get(room, 0))
 
     def leave(self, room: RoomId, request_id: Any) -> Awaitable[None]:
         """Leave a room: the session is out of it at once, and the reply is awaited. Raises `NotInRoom`."""

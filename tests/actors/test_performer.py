@@ -13,6 +13,7 @@ from mcp_actors.protocol.events import Kind, LeaveReason, Member, Removal
 from mcp_actors.protocol.identifiers import Incarnation, PeerId
 from mcp_actors.protocol.messages import RoomLocked
 from mcp_actors.protocol.outgoing import Outgoing, Relayed
+from mcp_actors.room.acknowledgements import no_peer, no_room
 from mcp_actors.room.effects import Close, Deliver, Done, Drop, Publish, Reject, Relay, Send
 from mcp_actors.room.room import Room
 from tests.support.loop import RecordingClient
@@ -131,6 +132,13 @@ def test_a_message_to_a_client_that_does_not_keep_up_costs_its_sender_more_and_i
     else:
         assert stage.ana.messages[0]["payload"] == {"status": "delivered"}
         assert stage.ben.types == ["signal"]
+
+
+def test_a_message_that_another_node_had_no_room_for_costs_its_sender_more() -> None:
+    stage = Stage()
+    stage.perform(Reject(ANA, no_room(PeerId("far")).about(ROOM, 7), waiting=100), Reject(BEN, no_peer(PeerId("far"))))
+    assert (stage.ana.waiting, stage.ben.waiting) == ([100], [])
+    assert stage.ana.types == stage.ben.types == ["error"]
 
 
 def test_a_message_to_many_costs_its_sender_more_once_however_many_do_not_keep_up() -> None:

@@ -39,7 +39,7 @@ def test_rooms_that_are_joined_are_told_from_those_whose_join_is_pending() -> No
     names = [ROOM, OTHER_ROOM, RoomId("third")]
     for room in names:
         rooms[room] = membership()
-    rooms.joining.add(OTHER_ROOM)
+    rooms.joining[OTHER_ROOM] = 0
     assert list(rooms.joined(except_for={ROOM})) == names[2:]
 
 

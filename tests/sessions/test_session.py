@@ -17,8 +17,8 @@ from mcp_actors.protocol.codec import JSON
 from mcp_actors.protocol.errors import AlreadyInRoom, CloseCode, NotInRoom, PeerIdTaken, RoomFull
 from mcp_actors.protocol.events import Kind, LeaveReason, Removal
 from mcp_actors.protocol.handover import SessionState
-from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId
-from mcp_actors.protocol.messages import Ack, AckPayload, PeerLeft, PeerLeftPayload, RoomLocked
+from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId, UserId
+from mcp_actors.protocol.messages import Ack, AckPayload, PeerLeft, PeerLeftPayload, RoomLocked, UserEntry
 from mcp_actors.protocol.outgoing import Outgoing, Relayed
 from mcp_actors.room.effects import Welcome
 from mcp_actors.sessions import Greeting
@@ -292,6 +292,17 @@ async def test_a_join_that_is_done_after_the_room_had_to_be_left_is_answered_wit
     session.welcome(ROOM, Welcome(Incarnation("a.1"), PeerId("ana"), [], [], 1, 1, locked=False))
     assert b'"code":"forbidden"' in connection.frames[-1]
     assert b'"id":7' in connection.frames[-1]
+    await joining
+
+
+async def test_messages_behind_a_join_are_charged_for_the_users_that_are_in_the_room() -> None:
+    session, connection = opened()
+    membership = FakeMembership()
+    joining = session.join(ROOM, cast("Membership", membership), membership.enter(), Greeting())
+    session.rooms.joining[ROOM] += 3
+    users = [UserEntry(UserId(name)) for name in ("uma", "vic")]
+    session.welcome(ROOM, Welcome(Incarnation("a.1"), UserId("ana"), [], users, 1, 1, locked=False))
+    assert connection.charges[-1] == (6, 0)
     await joining
 
 

@@ -56,6 +56,9 @@ class FakeConnection:
     def ping(self) -> None:
         self.pings += 1
 
+    def charge_delivery(self, receivers: int, size: int) -> None:
+        self.charges.append((receivers, size))
+
     def charge_reply(self, size: int, members: int = 0) -> None:
         self.charges.append((size, members))
 
