@@ -1,4 +1,4 @@
-"""The command line: `serve`, `token` and `secret`."""
+"""The command line: `serve`, `token`, `secret` and `settings`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import asyncio
 import re
 import sys
 import time
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from msgspec.structs import replace
 
-from mcp_actors import __version__, logs
+from mcp_actors import __version__, logs, systemd
 from mcp_actors.adapters.tornado.http_server import allow_many_files
 from mcp_actors.app import StartError
 from mcp_actors.auth import secret
 from mcp_actors.auth.grants import DEFAULT_PERMISSIONS, Permission
 from mcp_actors.environment import load
+from mcp_actors.listening import Place, adopt, most_open
 from mcp_actors.protocol.identifiers import id_problem
 from mcp_actors.server import Server
 from mcp_actors.settings import SettingsError
@@ -40,13 +43,16 @@ Examples:
   mcp-actors serve --port 9000          ... on another port
   mcp-actors serve --host 0.0.0.0       ... for other machines too
   mcp-actors serve --processes 4        ... with four processes that share rooms through the Redis of REDIS_URL
-  mcp-actors serve --settings FILE      ... with a settings file, such as settings/production.env
+  mcp-actors serve --host unix:/run/mcp-actors/signaling.sock
+                                        ... at a Unix socket, for a proxy on this machine
+  mcp-actors serve --settings FILE      ... with a settings file: lines of NAME=value
   mcp-actors secret                     print a new secret for MCP_ACTORS_SECRET_KEY
   mcp-actors token --sub alice --room 'team-*' --ttl 1h
                                         print an access token for a server with MCP_ACTORS_AUTH=required
+  mcp-actors settings                   print every setting at its default, with an explanation
 
 Every setting is an environment variable MCP_ACTORS_<NAME>, or a line of `.env` in the working directory or of the
-settings file; settings/development.env explains all of them. mcp_actors/protocol/PROTOCOL.md documents the protocol.
+settings file. {protocol} documents the protocol.
 """
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
@@ -78,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mcp-actors",
         description="A signaling server for WebRTC: peers meet in rooms and exchange offers, answers and candidates.",
-        epilog=EPILOG,
+        epilog=EPILOG.format(protocol=files("mcp_actors") / "protocol" / "PROTOCOL.md"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"mcp_actors {__version__}")
@@ -86,12 +92,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands.add_parser("serve", help="run the server (the default command)"))
     _add_token(commands.add_parser("token", help="print an access token for a server with MCP_ACTORS_AUTH"))
     commands.add_parser("secret", help="print a new secret for MCP_ACTORS_SECRET_KEY").set_defaults(command=_secret)
+    commands.add_parser("settings", help="print and explain every setting").set_defaults(command=_explain_settings)
     return parser
 
 
 def _add_serve(command: argparse.ArgumentParser) -> None:
     command.set_defaults(command=_serve)
-    command.add_argument("--host", help="name or address to listen on (default: localhost; 0.0.0.0 for all interfaces)")
+    command.add_argument(
+        "--host", help="name or address to listen on, or unix:PATH (default: localhost; 0.0.0.0 for all interfaces)"
+    )
     command.add_argument("--port", help="port to listen on (default: 8000; 0 lets the system choose)")
     command.add_argument("--processes", help="number of processes on this port (default: 1; more need REDIS_URL)")
     command.add_argument("--settings", type=Path, metavar="FILE", help="a settings file: lines of NAME=value")
@@ -123,7 +132,8 @@ def _add_token(command: argparse.ArgumentParser) -> None:
 def _serve(options: argparse.Namespace) -> int:
     """Serve until a signal; return the exit status. Raises `SettingsError` and `StartError`."""
     overrides = {name: getattr(options, name) for name in ("host", "port", "processes", "echo")}
-    settings = load(options.settings, overrides)
+    sockets, manager = [adopt(each) for each in systemd.take_sockets()], systemd.ServiceManager.take()
+    settings = _at(load(options.settings, overrides), [Place.of(each) for each in sockets])
     server = settings.server
     secret.check(settings, local=secret.is_for_this_machine(server))
     logs.set_up("debug" if server.debug else server.log_level, server.log_format)
@@ -131,9 +141,16 @@ def _serve(options: argparse.Namespace) -> int:
         structlog.get_logger("mcp_actors").warning("setting no longer exists and has no effect", setting=name)
     allow_many_files()
     if server.processes > 1:
-        return serve(settings, run_loop, announce=_announce, complain=_complain)
-    run_loop(Server(settings).run(_announce))
+        return serve(settings, run_loop, announce=_announce, complain=_complain, sockets=sockets, manager=manager)
+    run_loop(Server(settings, sockets, manager).run(_announce))
     return SUCCESS
+
+
+def _at(settings: Settings, places: Sequence[Place]) -> Settings:
+    """Return the settings for sockets that listen at these places already, if there are any."""
+    if not places:
+        return settings
+    return replace(settings, server=replace(settings.server, **most_open(places)._asdict()))
 
 
 def _announce(greeting: str) -> None:
@@ -146,6 +163,11 @@ def _complain(why: str) -> None:
 
 def _secret(_options: argparse.Namespace) -> int:
     print(secret.make())
+    return SUCCESS
+
+
+def _explain_settings(_options: argparse.Namespace) -> int:
+    print((files("mcp_actors") / "development.env").read_text(encoding="utf-8"), end="")
     return SUCCESS
 
 

@@ -2,6 +2,9 @@
 
 import ipaddress
 
+UNIX = "unix:"
+"""Begins the place of a Unix socket, and is the address of its clients: only processes of this machine reach it."""
+
 
 def plain_host(name: str) -> str:
     """A host as sockets take it: IPv6 without brackets, and an IPv4 address that is written as IPv6 as IPv4."""
@@ -15,6 +18,8 @@ def plain_host(name: str) -> str:
 
 def is_loopback(name: str) -> bool:
     """Whether a host name or address means this machine."""
+    if name.startswith(UNIX):
+        return True
     host = plain_host(name).lower().removesuffix(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True

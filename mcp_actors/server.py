@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import os
 import signal
@@ -13,24 +12,26 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
-from tornado.netutil import bind_sockets
 
 from mcp_actors import __version__
 from mcp_actors.adapters.http.origin_policy import OriginPolicy
 from mcp_actors.adapters.tornado.authorize_callback import callback
-from mcp_actors.adapters.tornado.http_server import HttpServer, ListeningSocket
+from mcp_actors.adapters.tornado.http_server import HttpServer
 from mcp_actors.adapters.tornado.request_limits import RequestLimits
 from mcp_actors.adapters.tornado.web_app import EchoRoute, WebApp, refusal
 from mcp_actors.app import App, StartError
 from mcp_actors.background import BackgroundTasks
-from mcp_actors.loopback import is_loopback, plain_host
+from mcp_actors.listening import Place, limit_buffers, listen
+from mcp_actors.loopback import UNIX, is_loopback, plain_host
+from mcp_actors.systemd import ServiceManager
 from mcp_actors.tls import Certificate, TlsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from ssl import SSLContext
 
     from mcp_actors.adapters.http.site import Site
+    from mcp_actors.adapters.tornado.http_server import ListeningSocket
     from mcp_actors.settings import Settings
 
 log = structlog.get_logger("mcp_actors")
@@ -80,49 +81,27 @@ def tune_gc() -> None:
     gc.set_threshold(GC_THRESHOLD, 5, 100)
 
 
-def listen(
-    host: str, port: int, *, admin: bool = False, shared: bool = False, send_buffer: int = 0, receive_buffer: int = 0
-) -> list[ListeningSocket]:
-    """Listen on every address of a host. Raises `StartError`.
-
-    `admin`: it is the port for operators. `shared` lets other processes listen there, too. `send_buffer` and
-    `receive_buffer`: bytes that the kernel buffers for each accepted connection; 0 leaves that to the system.
-    """
-    try:
-        bound = bind_sockets(port, plain_host(host), backlog=1024, reuse_port=shared)
-    except (OSError, UnicodeError) as error:
-        if admin:
-            hint = "Choose others with MCP_ACTORS_ADMIN_HOST and MCP_ACTORS_ADMIN_PORT; 0 is no port for operators."
-        elif getattr(error, "errno", None) == errno.EADDRINUSE:
-            hint = f"Is another server running there? Choose another port: --port {port + 1}, or PORT=."
-        else:
-            hint = "Choose another address with --host, such as localhost or 0.0.0.0, or another port with --port."
-        problem = getattr(error, "strerror", None) or error
-        raise StartError(f"Cannot listen on {host} port {port}: {problem}. {hint}") from None
-    for option, size in ((socket.SO_SNDBUF, send_buffer), (socket.SO_RCVBUF, receive_buffer)):
-        for one in bound if size else ():
-            one.setsockopt(socket.SOL_SOCKET, option, size)  # accepted connections inherit it
-    return [ListeningSocket.of(one) for one in bound]
-
-
 class Server:
-    """An `App` behind listening sockets of its own."""
+    """An `App` behind listening sockets: those of the settings, or those that it is given. It tells its `manager`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, sockets: Sequence[ListeningSocket] = (), manager: ServiceManager | None = None
+    ) -> None:
         self.app = App(settings, callback(settings.auth), has_admin_port=bool(settings.server.admin_port))
         self._settings = settings
         http = settings.http
         self._certificate = Certificate(http.tls_cert_file, http.tls_key_file) if http.tls_cert_file else None
         self.http_server, *self._admin_servers = self._http_servers()
-        self._sockets: list[ListeningSocket] = []
+        self._sockets = list(sockets)
+        self._manager = manager or ServiceManager()
         self._background = BackgroundTasks()
         self._stop_requested = asyncio.Event()
         self._terminal = Terminal()
 
     @property
     def port(self) -> int:
-        """The bound port: the configured one, or the one that the system chose for 0."""
-        return int(self._sockets[0].getsockname()[1])
+        """The bound port: the configured one, or the one that the system chose for 0; 0 for a Unix socket."""
+        return Place.of(self._sockets[0]).port
 
     @property
     def admin_port(self) -> int:
@@ -131,33 +110,48 @@ class Server:
 
     async def start(self) -> None:
         """Start the application, then listen. Raises `StartError`."""
-        settings, buffer = self._settings.server, self._settings.connections.max_socket_buffer_bytes
         await self.app.start()
+        try:
+            self._listen()
+        except StartError:
+            await self.app.stop()
+            raise
+        if self._certificate is not None:
+            certificate = self._certificate
+            self._background.start(lambda: certificate.follow(self._use_certificate), "certificate reload")
+        self._log_start()
+
+    def _listen(self) -> None:
+        """Accept connections of clients, and of operators if they have a port of their own. Raises `StartError`."""
+        settings, buffer = self._settings.server, self._settings.connections.max_socket_buffer_bytes
         receive_buffer, shared = min(buffer, REQUEST_BUFFER), settings.processes > 1
         admin_sockets: list[ListeningSocket] = []
         try:
             if settings.admin_port:
-                admin_sockets = listen(
-                    settings.admin_host, settings.admin_port, admin=True, shared=shared, receive_buffer=receive_buffer
-                )
-            self._sockets = listen(
-                settings.host, settings.port, shared=shared, send_buffer=buffer, receive_buffer=receive_buffer
+                admin_sockets = listen(settings.admin_host, settings.admin_port, admin=True, shared=shared)
+            self._sockets = self._sockets or listen(
+                settings.host, settings.port, mode=settings.socket_mode, shared=shared
             )
         except StartError:
             for one in admin_sockets:
                 one.close()
-            await self.app.stop()
             raise
+        limit_buffers(self._sockets, send=buffer, receive=receive_buffer)
+        limit_buffers(admin_sockets, send=0, receive=receive_buffer)
         self.http_server.add_sockets(self._sockets)
         for server in self._admin_servers:
             server.add_sockets(admin_sockets)
-            log.info("listening for operators", host=settings.admin_host, port=settings.admin_port)
-        if self._certificate is not None:
-            certificate = self._certificate
-            self._background.start(lambda: certificate.follow(self._use_certificate), "certificate reload")
-        log.info("listening", host=settings.host, port=self.port, node=self.app.node.id, version=__version__)
-        if not is_loopback(settings.host) and not self._settings.http.allowed_hosts:
-            log.warning("reachable under any host name; set MCP_ACTORS_ALLOWED_HOSTS", host=settings.host)
+
+    def _log_start(self) -> None:
+        """Log where the server listens, and what should be changed about that."""
+        server, http = self._settings.server, self._settings.http
+        if server.admin_port:
+            log.info("listening for operators", host=server.admin_host, port=server.admin_port)
+        log.info("listening", host=server.host, port=self.port, node=self.app.node.id, version=__version__)
+        if not is_loopback(server.host) and not http.allowed_hosts:
+            log.warning("reachable under any host name; set MCP_ACTORS_ALLOWED_HOSTS", host=server.host)
+        if server.host.startswith(UNIX) and UNIX not in http.trusted_proxies:
+            log.warning("clients of a Unix socket share one address; set MCP_ACTORS_TRUSTED_PROXIES=unix:")
 
     async def stop(self) -> None:
         """Stop the application, then stop listening: until then load balancers are told that it is not ready.
@@ -180,8 +174,10 @@ class Server:
     def reload(self) -> None:
         """Load the certificate again. Key files are read when they change, and other settings need a restart."""
         log.info("reloading")
+        self._manager.reloading()
         if self._certificate is not None:
             self._certificate.reload(self._use_certificate)
+        self._manager.ready()
 
     def _hang_up(self) -> None:
         if self._terminal.is_closed:
@@ -202,7 +198,11 @@ class Server:
         await self.start()
         tune_gc()
         announce(self._greeting())
+        self._manager.ready()
+        if self._manager.interval:
+            self._background.start(self._manager.keep_alive, "watchdog")
         await self._stop_requested.wait()
+        self._manager.stopping()
         for number in () if supervised else SIGNALS:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
@@ -259,6 +259,8 @@ class Server:
         return host if policy.refusal(headers) is None else http.allowed_hosts[0].removeprefix(".")
 
     def _greeting(self) -> str:
+        if self._settings.server.host.startswith(UNIX):
+            return _unix_greeting(self._settings.server.host)
         host = self._name()
         where = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         s = "" if self._certificate is None else "s"
@@ -268,3 +270,11 @@ class Server:
             f"  signaling   ws{s}://{where}/ws/signaling/   for WebRTC peers\n"
             f"  messages    ws{s}://{where}/ws/mcp/         for users of the same rooms"
         )
+
+
+def _unix_greeting(host: str) -> str:
+    path = host.removeprefix(UNIX)
+    return (
+        f"mcp_actors {__version__} is serving at {host}. Stop it with Ctrl-C.\n"
+        f"  That is for a proxy on this machine. Try it with: curl --unix-socket {path} http://localhost/healthz"
+    )

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from mcp_actors import redis_url
+from mcp_actors.loopback import UNIX
 from mcp_actors.origins import allowed_origin, host_pattern
 
 if TYPE_CHECKING:
@@ -68,7 +69,11 @@ WorkerTimeout = Annotated[Seconds, Rule("1 is the minimum, and 0 means no checks
 File = Annotated[str, Rule("there is no such file", lambda path: not path or Path(path).is_file())]
 Hosts = Annotated[tuple[str, ...], Rule("a host is a name or an address, without scheme and port", host_pattern)]
 Origins = Annotated[tuple[str, ...], Rule("", allowed_origin)]
-Networks = Annotated[tuple[str, ...], Rule("", ipaddress.ip_network)]
+Proxies = Annotated[tuple[str, ...], Rule("", lambda proxy: proxy == UNIX or ipaddress.ip_network(proxy))]
+AdminHost = Annotated[str, Rule("it must be a name or an address", lambda host: not host.startswith(UNIX))]
+Host = Annotated[
+    str, Rule("the path of a socket follows unix:, as in unix:/run/signaling.sock", lambda host: host != UNIX)
+]
 IceServers = Annotated[tuple[dict[str, Any], ...], Rule("an ICE server has `urls`", lambda server: server.get("urls"))]
 RedisUrl = Annotated[str, Rule("", lambda url: not url or redis_url.parse(url))]
 HttpUrl = Annotated[
@@ -86,9 +91,10 @@ RedisHost = Annotated[
 class ServerSettings(Struct, frozen=True):
     """The process: where it listens, how it logs and stops."""
 
-    host: str = "localhost"
+    host: Host = "localhost"
+    socket_mode: Annotated[str, Meta(pattern="^[0-7]{3}$")] = "660"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8000
-    admin_host: str = "localhost"
+    admin_host: AdminHost = "localhost"
     admin_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
     processes: Annotated[int, Meta(ge=1, le=256)] = 1
     debug: bool = False
@@ -107,7 +113,7 @@ class HttpSettings(Struct, frozen=True):
     allowed_hosts: Hosts = ()
     cors_allowed_origins: Origins = ()
     refuse_with_close: bool = False
-    trusted_proxies: Networks = ()
+    trusted_proxies: Proxies = ()
     proxy_header: Literal["x-forwarded-for", "x-real-ip", "forwarded"] = "x-forwarded-for"
     server_banner: bool = False
     echo: bool = False
@@ -265,10 +271,11 @@ class Settings(Struct, frozen=True):
 EXAMPLES = {
     "host": "0.0.0.0 for all interfaces, or localhost",
     "admin_host": "localhost, or 0.0.0.0 for all interfaces",
+    "socket_mode": "660 for the user and the group of the server",
     "secret_key": "the output of `mcp-actors secret`",
     "allowed_hosts": "localhost,127.0.0.1,.example.com",
     "cors_allowed_origins": "https://app.example.com,http://localhost:3000",
-    "trusted_proxies": "127.0.0.1,10.0.0.0/8",
+    "trusted_proxies": "127.0.0.1,10.0.0.0/8, or unix: for the proxy at a Unix socket",
     "ice_servers": '[{"urls": "stun:stun.example.com:3478"}]',
     "redis_url": "redis://localhost:6379/0",
     "redis_host": "localhost",

@@ -28,14 +28,18 @@ from msgspec.structs import replace
 
 from mcp_actors.app import StartError
 from mcp_actors.background import BackgroundTasks
-from mcp_actors.server import SIGNALS, Server, Terminal, listen, tune_gc
+from mcp_actors.listening import listen, reserve
+from mcp_actors.loopback import UNIX
+from mcp_actors.server import SIGNALS, Server, Terminal, tune_gc
+from mcp_actors.systemd import ServiceManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkProcess
 
-    from mcp_actors.settings import Settings
+    from mcp_actors.adapters.tornado.http_server import ListeningSocket
+    from mcp_actors.settings import ServerSettings, Settings
 
 log = structlog.get_logger("mcp_actors")
 
@@ -117,7 +121,8 @@ class Supervisor:
 
     `announce` gets the greeting of a worker once all serve; `complain` gets the reason why a worker could not start.
     Workers close the parent's `private` sockets. If one cannot start, the others have `stop_timeout` seconds to stop. A
-    worker is killed if it has begun to report and then is silent for `worker_timeout` seconds; 0 turns that off.
+    worker is killed if it has begun to report and then is silent for `worker_timeout` seconds; 0 turns that off. The
+    `manager` is told once all serve, when they reload or stop, and that the supervisor itself is alive.
     """
 
     def __init__(
@@ -130,6 +135,7 @@ class Supervisor:
         private: Iterable[socket.socket] = (),
         stop_timeout: float = STOP_TIMEOUT,
         worker_timeout: float = 0.0,
+        manager: ServiceManager | None = None,
     ) -> None:
         self._workers = [_Worker(number) for number in range(1, count + 1)]
         self._task = task
@@ -139,6 +145,8 @@ class Supervisor:
         self._stop_timeout = stop_timeout
         self._worker_timeout = worker_timeout
         self._check_at = time.monotonic() + worker_timeout / CHECKS if worker_timeout else None
+        self._manager = manager or ServiceManager()
+        self._alive_at = time.monotonic() if self._manager.interval else None
         self._terminal = Terminal()
         self._announced = False
         self._stopping = False
@@ -183,6 +191,9 @@ class Supervisor:
             self._check_at = time.monotonic() + self._worker_timeout / CHECKS
             for worker in self._workers:
                 self._check(worker)
+        if self._alive_at is not None and time.monotonic() >= self._alive_at:
+            self._alive_at = time.monotonic() + self._manager.interval
+            self._manager.alive()
 
     def _check(self, worker: _Worker) -> None:
         """Kill a worker that hangs; its death is handled like any other."""
@@ -196,7 +207,7 @@ class Supervisor:
 
     def _timeout(self) -> float | None:
         times = [worker.start_at for worker in self._workers if worker.start_at is not None and not self._stopping]
-        times += [when for when in (self._kill_at, self._check_at) if when is not None]
+        times += [when for when in (self._kill_at, self._check_at, self._alive_at) if when is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _start(self, worker: _Worker) -> None:
@@ -255,6 +266,7 @@ class Supervisor:
         if not self._announced and all(each.served_since is not None for each in self._workers):
             self._announced = True
             self._announce(report.greeting)
+            self._manager.ready()
 
     def _handle_death(self, worker: _Worker, code: int) -> None:
         """Restart a worker, or stop if it never served. `code`: its exit status, or a negative signal number."""
@@ -284,12 +296,15 @@ class Supervisor:
                 self._kill()
 
     def _forward(self, number: int) -> None:
+        self._manager.reloading()
         for worker in self._workers:
             if worker.pipe is not None and worker.process is not None and worker.process.pid is not None:
                 os.kill(worker.process.pid, number)  # it is not reaped yet, so the pid is its own
+        self._manager.ready()
 
     def _stop(self) -> None:
         self._stopping = True
+        self._manager.stopping()
         for worker in self._workers:
             if worker.pipe is not None:
                 with suppress(OSError):  # it has just died
@@ -315,23 +330,33 @@ def serve(
     *,
     announce: Callable[[str], None],
     complain: Callable[[str], None],
+    sockets: Sequence[ListeningSocket] = (),
+    manager: ServiceManager | None = None,
 ) -> int:
-    """Serve with several workers until SIGINT or SIGTERM; return the exit status. Raises `StartError`."""
-    port, reserved = _reserve(settings.server.host, settings.server.port)
-    if settings.server.admin_port:
-        reserved += _reserve(settings.server.admin_host, settings.server.admin_port, admin=True)[1]
-    server = replace(settings.server, port=port)
+    """Serve with several workers until SIGINT or SIGTERM; return the exit status. Raises `StartError`.
+
+    They accept connections from the given sockets; without, from one Unix socket, or each from its own on one port.
+    """
+    server, reserved = settings.server, []
+    if server.admin_port:
+        reserved += reserve(server.admin_host, server.admin_port, admin=True)[1]
+    shared = list(sockets) or _shared(server)
+    if not shared:
+        port, holders = reserve(server.host, server.port)
+        server, reserved = replace(server, port=port), reserved + holders
 
     def task(parent: Parent) -> int:
         try:
-            run_loop(_serve_one(Server(replace(settings, server=server)), parent, server.worker_timeout / CHECKS))
+            worker = Server(replace(settings, server=server), shared)
+            run_loop(_serve_one(worker, parent, server.worker_timeout / CHECKS))
         except StartError as error:
             parent.tell(Failed(str(error)))
             return FAILURE
         return 0
 
     def greet(greeting: str) -> None:
-        announce(f"{greeting}\n  processes   {server.processes} on this port; a room spans them all")
+        place = "socket" if shared else "port"
+        announce(f"{greeting}\n  processes   {server.processes} on this {place}; a room spans them all")
 
     timeout = server.drain_seconds + STOP_TIMEOUT
     tune_gc()
@@ -344,9 +369,10 @@ def serve(
             private=reserved,
             stop_timeout=timeout,
             worker_timeout=server.worker_timeout,
+            manager=manager,
         ).run()
     finally:
-        for each in reserved:
+        for each in (*reserved, *shared):
             each.close()
 
 
@@ -367,22 +393,6 @@ async def _serve_one(server: Server, parent: Parent, report_interval: float) -> 
         await background.stop()
 
 
-def _reserve(host: str, port: int, *, admin: bool = False) -> tuple[int, list[socket.socket]]:
-    """Reserve the port; return its number, which the system chooses for 0, and sockets that hold it without listening.
-
-    Workers listen with SO_REUSEPORT, which would silently share the port with another deployment that does so too;
-    hence the first attempt without. No connection comes to sockets that do not listen.
-    """
-    probes = listen(host, port, admin=admin)
-    addresses = [probe.getsockname() for probe in probes]
-    reserved = []
-    for probe, address in zip(probes, addresses, strict=True):
-        holder = socket.socket(probe.family, socket.SOCK_STREAM)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if probe.family == socket.AF_INET6:
-            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        probe.close()
-        holder.bind(address)
-        reserved.append(holder)
-    return int(addresses[0][1]), reserved
+def _shared(server: ServerSettings) -> list[ListeningSocket]:
+    """Listen at a Unix socket, if the server has one: there is no SO_REUSEPORT for these."""
+    return listen(server.host, server.port, mode=server.socket_mode) if server.host.startswith(UNIX) else []

@@ -9,10 +9,26 @@ from mcp_actors.loopback import is_loopback, plain_host
 
 @pytest.mark.parametrize(
     "name",
-    ["localhost", "LocalHost.", "a.localhost", "127.9.9.9", "::1", "[::1]", "::ffff:127.0.0.1", "[::ffff:127.0.0.1]"],
+    [
+        "localhost",
+        "LocalHost.",
+        "a.localhost",
+        "127.9.9.9",
+        "::1",
+        "[::1]",
+        "::ffff:127.0.0.1",
+        "[::ffff:127.0.0.1]",
+        "unix:",
+    ],
 )
 def test_names_of_this_machine_are_known(name: str) -> None:
     assert is_loopback(name)
+
+
+def test_only_this_machine_reaches_a_unix_socket() -> None:
+    assert is_loopback("unix:")
+    assert is_loopback("unix:/run/mcp-actors/signaling.sock")
+    assert not is_loopback("unix")
 
 
 @pytest.mark.parametrize(

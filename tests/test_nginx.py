@@ -39,7 +39,7 @@ TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 class Nginx:
     """The example configuration with ports of the test, all files in a directory of its own."""
 
-    def __init__(self, binary: str, directory: Path, nodes: Sequence[int]) -> None:
+    def __init__(self, binary: str, directory: Path, nodes: Sequence[str]) -> None:
         self.port = free_ports()
         (directory / "nginx.conf").write_text(self._configuration(directory, nodes))
         running = ["daemon off;", f"pid {directory}/pid;", "error_log stderr notice;"]
@@ -50,10 +50,10 @@ class Nginx:
             text=True,
         )
 
-    def _configuration(self, directory: Path, nodes: Sequence[int]) -> str:
+    def _configuration(self, directory: Path, nodes: Sequence[str]) -> str:
         text = FILE.read_text()
         for example, node in zip((8000, 8001, 8002), nodes, strict=True):
-            text = replaced(text, f"server 127.0.0.1:{example} ", f"server 127.0.0.1:{node} ")
+            text = replaced(text, f"server 127.0.0.1:{example} ", f"server {node} ")
         text = replaced(text, "\n        listen 80;", f"\n        listen 127.0.0.1:{self.port};")
         own = "".join(f"{name}_temp_path {directory}/{name};" for name in TEMPORARY)
         return replaced(text, "\nhttp {", f"\nhttp {{ access_log off; {own}")
@@ -129,8 +129,8 @@ def stack() -> Iterator[ExitStack]:
 def start_nodes(stack: ExitStack, tmp_path: Path) -> Callable[..., list[Process]]:
     """Start nodes, each as a process of its own."""
 
-    def start(count: int, **environ: str) -> list[Process]:
-        arguments = ("--host", "127.0.0.1", "--port", "0")
+    def start(count: int, host: str = "127.0.0.1", **environ: str) -> list[Process]:
+        arguments = ("--host", host, "--port", "0")
         environ = {"MCP_ACTORS_LOG_LEVEL": "debug", "MCP_ACTORS_ALLOWED_HOSTS": "127.0.0.1"} | environ
         nodes = [stack.enter_context(Process(tmp_path, *arguments, **environ)) for _ in range(count)]
         return [node.wait_until_serving() for node in nodes]
@@ -139,12 +139,12 @@ def start_nodes(stack: ExitStack, tmp_path: Path) -> Callable[..., list[Process]
 
 
 @pytest.fixture
-def start_nginx(stack: ExitStack, tmp_path: Path, binary: str) -> Callable[[Sequence[Process]], Nginx]:
+def start_nginx(stack: ExitStack, tmp_path: Path, binary: str) -> Callable[..., Nginx]:
     """Start nginx in front of three nodes, or of one that stands for three."""
 
-    def start(nodes: Sequence[Process]) -> Nginx:
-        ports = [node.port for node in nodes] * (NODES // len(nodes))
-        return stack.enter_context(Nginx(binary, tmp_path, ports))
+    def start(nodes: Sequence[Process], places: Sequence[str] = ()) -> Nginx:
+        places = places or [f"127.0.0.1:{node.port}" for node in nodes]
+        return stack.enter_context(Nginx(binary, tmp_path, [*places] * (NODES // len(nodes))))
 
     return start
 
@@ -313,6 +313,29 @@ async def test_a_node_that_trusts_it_limits_and_logs_clients_by_their_own_addres
     _, _, err = await asyncio.to_thread(node.finish)
     told = [json.loads(line) for line in err.splitlines()]
     assert [line["address"] for line in told if line["event"] == "opened"] == ["127.0.0.2", "127.0.0.3"]
+
+
+async def test_a_node_at_a_unix_socket_serves_its_clients_by_their_own_address(
+    start_nodes: Callable[..., list[Process]], start_nginx: Callable[..., Nginx], tmp_path: Path
+) -> None:
+    place = f"unix:{tmp_path}/signaling.sock"
+    limits = {"MCP_ACTORS_TRUSTED_PROXIES": "unix:", "MCP_ACTORS_MAX_ADDRESS_CONNECTIONS": "1"}
+    nodes = start_nodes(1, place, **limits)
+    nginx = start_nginx(nodes, [place])
+    assert await nginx.status("/") == 200
+    peers = [await from_address(nginx, address) for address in ("127.0.0.2", "127.0.0.3")]
+    with pytest.raises(InvalidStatus) as refused:
+        await from_address(nginx, "127.0.0.2")
+    assert refused.value.response.status_code == 429
+    await joined_pair(peers)
+    await talk(*peers)
+    for peer in peers:
+        await peer.end()
+    nodes[0].process.send_signal(signal.SIGTERM)
+    _, _, err = await asyncio.to_thread(nodes[0].finish)
+    told = [json.loads(line) for line in err.splitlines()]
+    assert [line["address"] for line in told if line["event"] == "opened"] == ["127.0.0.2", "127.0.0.3"]
+    assert not [line for line in told if line["level"] == "warning"]
 
 
 @pytest.mark.parametrize("name", ["proxy_read_timeout", "proxy_send_timeout"])

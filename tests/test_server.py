@@ -15,7 +15,6 @@ from tornado.httpclient import AsyncHTTPClient
 
 from bench.ports import free_ports
 from mcp_actors import app
-from mcp_actors import server as server_process
 from mcp_actors.adapters.http.admin_policy import Denied, denied
 from mcp_actors.adapters.http.exchange import Request, Response
 from mcp_actors.adapters.http.page import Page
@@ -137,20 +136,6 @@ async def test_messages_between_peers_are_logged_at_no_level(tmp_path: Path) -> 
     assert {"opened", "member joined", "error"} <= {event["event"] for event in events}
     assert any(event.get("room") == "r" and event.get("peer") == "a" for event in events)
     assert "SECRET-ADDRESS" not in err
-
-
-def test_the_kernel_buffers_of_connections_are_limited_unless_that_is_left_to_the_system() -> None:
-    def buffers(limit: int) -> list[int]:
-        listening = server_process.listen("127.0.0.1", 0, send_buffer=limit, receive_buffer=limit)
-        try:
-            options = (socket.SO_SNDBUF, socket.SO_RCVBUF)
-            return [one.getsockopt(socket.SOL_SOCKET, option) for one in listening for option in options]
-        finally:
-            for one in listening:
-                one.close()
-
-    assert all(20_000 <= size <= 40_000 for size in buffers(20_000))
-    assert not all(20_000 <= size <= 40_000 for size in buffers(0))
 
 
 async def ask(port: int, path: str, **headers: str) -> HTTPResponse:

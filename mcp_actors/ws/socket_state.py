@@ -1,4 +1,4 @@
-"""The state of a TCP socket, as the kernel of Linux tells it; elsewhere nothing is known."""
+"""The state of a socket, as the kernel of Linux tells it; elsewhere nothing is known."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ SO_MEMINFO = 55
 """Linux's socket option of that name, which `socket` does not know."""
 
 MEMINFO = struct.Struct("=9I")
-RECEIVED, QUEUED = 0, 5
-"""Where `SO_MEMINFO` has the memory of the receive queue and of the send queue."""
+RECEIVED, SENT, QUEUED = 0, 2, 5
+"""Where `SO_MEMINFO` has the memory of the receive queue and of the send queue, `SENT` for a Unix socket."""
 
 TCP_INFO = getattr(socket, "TCP_INFO", 0)
 INFO = struct.Struct("=120xQ")
@@ -46,8 +46,9 @@ def socket_state(transport: BaseTransport) -> SocketState:
         return SocketState(0, waiting=False, taken=None)
     try:
         memory = MEMINFO.unpack(sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO.size))
-        queued, taken = memory[QUEUED], None
-        if queued:
+        is_unix = sock.family == socket.AF_UNIX
+        queued, taken = memory[SENT if is_unix else QUEUED], None
+        if queued and not is_unix:
             (taken,) = INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, INFO.size))
     except (OSError, struct.error):  # another system, or no TCP
         return SocketState(0, waiting=False, taken=None)

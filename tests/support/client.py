@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from typing import TYPE_CHECKING, Any, Self
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from ssl import SSLContext
 
 DEADLINE = 5.0
@@ -41,16 +43,13 @@ class Client:
     async def open(cls, url: str, trusting: SSLContext | None = None, **headers: str) -> Self:
         """Connect. Raises `websockets.exceptions.InvalidStatus` if the handshake is refused."""
         async with asyncio.timeout(DEADLINE):
-            socket = await connect(
-                url,
-                additional_headers=headers,
-                compression=None,
-                max_queue=None,
-                ping_interval=None,
-                proxy=None,
-                ssl=trusting,
-            )
-        return cls(socket)
+            return cls(await connect(url, **_options(headers), proxy=None, ssl=trusting))
+
+    @classmethod
+    async def open_at(cls, path: Path, url: str, **headers: str) -> Self:
+        """Connect to a Unix socket."""
+        async with asyncio.timeout(DEADLINE):
+            return cls(await unix_connect(os.fspath(path), url, **_options(headers)))
 
     async def say(self, kind: str, room: str | None = None, payload: Frame | None = None, **fields: Any) -> None:
         """Send a message; the payload defaults to an empty object."""
@@ -155,3 +154,7 @@ class Client:
         """Close with a handshake."""
         async with asyncio.timeout(DEADLINE):
             await self.socket.close(code)
+
+
+def _options(headers: dict[str, str]) -> dict[str, Any]:
+    return {"additional_headers": headers, "compression": None, "max_queue": None, "ping_interval": None}

@@ -14,6 +14,7 @@ from mcp_actors.environment import load
 from tests.support.client import Client
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -88,15 +89,22 @@ class Server:
 class Process:
     """`mcp-actors` as a user starts it: in an empty directory, with only the given settings."""
 
+    before: Sequence[str] = ()
+    """A command that starts it."""
+
+    descriptors: Sequence[int] = ()
+    """Files that it inherits."""
+
     def __init__(self, directory: Path, *arguments: str, **environ: str) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mcp_actors", *arguments],
+            [*self.before, sys.executable, "-m", "mcp_actors", *arguments],
             cwd=directory,
             env=inherited | environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            pass_fds=self.descriptors,
         )
         self.port = 0
         self.greeting: list[str] = []
@@ -106,9 +114,9 @@ class Process:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.greeting.append(line)
-            if "signaling" in line:
+            if "/ws/signaling/" in line:
                 self.port = int(line.split("/ws/")[0].rpartition(":")[2])
-            if "messages" in line:
+            if "messages" in line or "--unix-socket" in line:
                 return self
         raise AssertionError(f"the server did not start: {self.finish()}")
 

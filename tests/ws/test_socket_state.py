@@ -90,5 +90,17 @@ async def test_a_connection_with_little_in_its_buffer_delivers_it_before_it_is_c
     assert await asyncio.to_thread(client.recv, 10) == b""
 
 
+async def test_the_kernel_tells_what_it_keeps_for_a_unix_socket() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.setblocking(False)
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(asyncio.Protocol, ours)
+        assert socket_state(transport) == SocketState(0, waiting=False, taken=None)
+        transport.write(b"x" * 1_000_000)
+        assert socket_state(transport).memory > BUFFER // 2
+        assert socket_state(transport).waiting
+        transport.abort()
+
+
 def test_nothing_is_known_of_what_is_no_socket() -> None:
     assert socket_state(RecordingTransport()) == SocketState(0, waiting=False, taken=None)

@@ -20,6 +20,7 @@ from mcp_actors.adapters.http.page import Page, too_long
 from mcp_actors.adapters.http.refusal import Refusal
 from mcp_actors.adapters.http.request_target import decoded_target
 from mcp_actors.auth.authorization import Handshake
+from mcp_actors.loopback import UNIX
 from mcp_actors.ws.fair_scheduler import FairScheduler
 from mcp_actors.ws.frames import close_reason
 from mcp_actors.ws.handshake import NO_HANDSHAKE
@@ -109,7 +110,7 @@ class AsgiApp:
     def _find(self, scope: Scope, method: str) -> tuple[Headers, str, Found]:
         """Return the headers of a request, the address of its client, and what serves it."""
         headers = Headers(scope["headers"])
-        peer = (scope.get("client") or ("",))[0]
+        peer = (scope.get("client") or ("",))[0] or UNIX  # servers name no client of a Unix socket
         address = self._site.trusted_proxies.client(peer, headers)
         root, query = scope.get("root_path", ""), scope.get("query_string", b"")
         path = below(root, scope["path"])

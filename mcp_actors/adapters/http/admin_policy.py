@@ -142,7 +142,7 @@ def denied(error: Denied) -> Response:
 
 
 def is_from_this_machine(request: Request) -> bool:
-    """Whether a request has a loopback address, a name of this machine as its host, and came through no proxy."""
+    """Whether a request came from a loopback address or to a Unix socket, under a name of this machine, by no proxy."""
     local = is_loopback(request.address) and is_loopback(host_name(request.headers.get("Host", "")))
     return local and not any(name in request.headers for name in PROXY_HEADERS)
 

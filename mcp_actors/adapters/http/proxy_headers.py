@@ -5,32 +5,37 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
+from mcp_actors.loopback import UNIX
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     Network = ipaddress.IPv4Network | ipaddress.IPv6Network
     IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class TrustedProxies:
-    """The trusted proxies, as addresses or networks such as `10.0.0.0/8`.
+    """The trusted proxies, as addresses or networks such as `10.0.0.0/8`, or `unix:` for those at a Unix socket.
 
     Each proxy appends the address of its client to one `header`, or replaces the header by it: `x-forwarded-for`,
     `x-real-ip` or `forwarded` (RFC 7239). From the right, the first address that is no trusted proxy is the client;
     anything left of it may be forged, as may all other headers.
     """
 
-    def __init__(self, trusted: Iterable[str] = (), header: str = "x-forwarded-for") -> None:
-        self._trusted: list[Network] = [ipaddress.ip_network(network) for network in trusted]
+    def __init__(self, trusted: Collection[str] = (), header: str = "x-forwarded-for") -> None:
+        self._trusts_unix = UNIX in trusted
+        self._trusted: list[Network] = [ipaddress.ip_network(network) for network in trusted if network != UNIX]
         self._header, self._addresses = _HEADERS[header]
 
     def is_proxy(self, address: str) -> bool:
         """Whether an address is that of a trusted proxy."""
+        if address == UNIX:
+            return self._trusts_unix
         return bool(self._trusted) and self._trusts(_parsed(address))
 
     def client(self, peer: str, headers: Mapping[str, str]) -> str:
         """Return the address of the client of a request that came from `peer`; `peer` if the headers make no sense."""
-        if not self._trusted or not self._trusts(_parsed(peer)):
+        if not self.is_proxy(peer):
             return peer
         address: IpAddress | None = None
         for text in self._addresses(headers.get(self._header, "")):

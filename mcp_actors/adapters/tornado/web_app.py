@@ -16,6 +16,7 @@ from mcp_actors.adapters.tornado.echo import EchoHandler
 from mcp_actors.adapters.tornado.handler import EndpointHandler
 from mcp_actors.adapters.tornado.pages import PageHandler, ResponseHandler
 from mcp_actors.adapters.tornado.upgrade import frame_loops
+from mcp_actors.loopback import UNIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from mcp_actors.adapters.http.site import Site
 
 log = structlog.get_logger("mcp_actors")
+
+NO_ADDRESS = "0.0.0.0"  # noqa: S104 - compared, not bound
+"""What Tornado says of a client at a Unix socket."""
 
 
 def refusal(status: HTTPStatus, banner: str, **more: str) -> bytes:
@@ -61,7 +65,7 @@ class WebApp(Application):
 
     def find_handler(self, request: HTTPServerRequest, **_kwargs: Any) -> Any:
         """Return the handler of a request, or one that refuses it."""
-        request.remote_ip = self._site.trusted_proxies.client(str(request.remote_ip), request.headers)
+        request.remote_ip = self._site.trusted_proxies.client(_peer(request), request.headers)
         if media_type(request.headers) != JSON:
             request.headers.pop("Content-Type", None)  # Tornado would parse a form
         if request.version == "HTTP/1.0":
@@ -88,6 +92,11 @@ class WebApp(Application):
             return ResponseHandler, {"response": route}
         limit = self._site.bodies.max_bytes
         return PageHandler, {"page": route, "parameters": parameters, "max_body_bytes": limit}
+
+
+def _peer(request: HTTPServerRequest) -> str:
+    """Return the address of the other end; Tornado shows that of a Unix socket as one that nobody can have."""
+    return UNIX if request.remote_ip == NO_ADDRESS else str(request.remote_ip)
 
 
 def _log_request(handler: RequestHandler) -> None:

@@ -60,6 +60,14 @@ async def test_a_response_has_a_start_and_one_body(tmp_path: Path) -> None:
     assert (body["type"], body["body"]) == ("http.response.body", b'{"ready": true}')
 
 
+async def test_a_client_without_an_address_is_one_at_a_unix_socket(tmp_path: Path) -> None:
+    _, body = await respond(tmp_path, scope_of("/healthz", client=None))
+    assert b"rooms" in body["body"]
+    through_proxy = [HOST, (b"x-forwarded-for", b"192.0.2.1")]
+    _, body = await respond(tmp_path, scope_of("/healthz", client=None, headers=through_proxy))
+    assert b"rooms" not in body["body"]
+
+
 @pytest.mark.parametrize(
     "fields",
     [

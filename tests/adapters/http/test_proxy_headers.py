@@ -124,5 +124,14 @@ def test_a_proxy_on_an_ipv6_socket_is_known_by_its_ipv4_address() -> None:
     assert PROXIES.client("::ffff:10.1.2.3", forwarded("192.0.2.1")) == "192.0.2.1"
 
 
+def test_a_proxy_at_a_unix_socket_is_trusted_if_it_is_named() -> None:
+    headers = forwarded("192.0.2.1", "192.0.2.2", "10.0.0.1")
+    assert TrustedProxies(["unix:", "10.0.0.0/8"]).client("unix:", headers) == "192.0.2.2"
+    assert TrustedProxies(["unix:"]).client("unix:", {}) == "unix:"
+    assert TrustedProxies(["unix:"]).client("192.0.2.3", headers) == "192.0.2.3"
+    assert PROXIES.client("unix:", headers) == "unix:"
+    assert [TrustedProxies([trusted]).is_proxy("unix:") for trusted in ("unix:", "0.0.0.0/0")] == [True, False]
+
+
 def test_without_trusted_proxies_the_address_of_the_socket_counts() -> None:
     assert TrustedProxies().client("127.0.0.1", forwarded("192.0.2.1")) == "127.0.0.1"

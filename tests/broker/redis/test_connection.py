@@ -4,6 +4,7 @@ import asyncio
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 import redis as client
@@ -14,6 +15,7 @@ from bench.ports import free_ports
 from mcp_actors.broker.redis.connection import Access, Address, LinkLost, RedisConnection, Tls, Unusable
 from tests.broker.redis.impostor import impostor_of
 from tests.support.certificate import make_certificate
+from tests.support.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +86,23 @@ async def test_a_unix_socket_is_connected_to(tmp_path: Path) -> None:
         connection = await RedisConnection.open(address, Access())
         assert await connection.one("ECHO", "here") == b"here"
         connection.close()
+
+
+async def test_nodes_meet_at_a_unix_socket_with_a_password_and_a_database(tmp_path: Path) -> None:
+    socket = tmp_path / "redis.sock"
+    with Engine(options=("--unixsocket", str(socket))) as engine, client.Redis(port=engine.port, db=1) as admin:
+        admin.config_set("requirepass", PASSWORD)
+        url = f"unix://:{quote(PASSWORD)}@{socket}?db=1"
+        nodes = [Server(tmp_path, redis_url=url) for _ in range(2)]
+        for node in nodes:
+            await node.start()
+        one, other = [await node.peer() for node in nodes]
+        await one.join("r", "1")
+        assert len((await other.join("r", "2"))["peers"]) == 2
+        assert admin.dbsize() > 0
+        for node in nodes:
+            await node.stop()
+        admin.config_set("requirepass", "")
 
 
 @pytest.fixture(scope="module")
