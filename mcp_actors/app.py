@@ -15,6 +15,7 @@ from mcp_actors.adapters.http.endpoint_route import EndpointRoute
 from mcp_actors.adapters.http.origin_policy import OriginPolicy
 from mcp_actors.adapters.http.pages import FilePage, HealthPage, ReadyPage
 from mcp_actors.adapters.http.proxy_headers import TrustedProxies
+from mcp_actors.adapters.http.readiness import Readiness
 from mcp_actors.adapters.http.site import BodyLimits, Site
 from mcp_actors.adapters.http.static_files import read_files
 from mcp_actors.auth.authentication import Authentication
@@ -83,6 +84,7 @@ class App:
         self._drain_seconds = settings.server.drain_seconds
         self.node = _node(settings)
         self.connections = _connections(settings.connections)
+        self.readiness = Readiness(self.node.broker, self.connections)
         self.addresses = ip_limits(settings.connections, settings.addresses)
         limit, share = settings.connections.max_memory_bytes, settings.addresses.max_address_memory_bytes
         self.memory = MemoryBudget(limit, share, release_free_pages)
@@ -306,8 +308,7 @@ def _admin_site(settings: Settings, app: App) -> Site:
 
 def _probes(app: App, policy: AdminPolicy) -> dict[str, Route]:
     """The pages that load balancers and supervisors ask for, on both ports."""
-    broker, connections = app.node.broker, app.connections
-    return {"/healthz": HealthPage(broker, connections, policy), "/readyz": ReadyPage(broker, connections, policy)}
+    return {"/healthz": HealthPage(app.node.broker, app.readiness, policy), "/readyz": ReadyPage(app.readiness)}
 
 
 def operator_pages(

@@ -156,8 +156,14 @@ class Server:
     async def stop(self) -> None:
         """Stop the application, then stop listening: until then load balancers are told that it is not ready.
 
-        Each step is taken even if an earlier one fails.
+        They have `shutdown_delay` to notice before connections are refused. Each step is taken even if an earlier one
+        fails.
         """
+        self.app.readiness.stopping = True
+        delay = self._settings.server.shutdown_delay
+        if delay:
+            log.info("not ready any more, waiting for load balancers", seconds=delay)
+            await asyncio.sleep(delay)
         count = len(self.app.connections)
         async with AsyncExitStack() as steps:  # in reverse order
             for server in (self.http_server, *self._admin_servers):

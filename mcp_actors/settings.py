@@ -101,6 +101,7 @@ class ServerSettings(Struct, frozen=True):
     secret_key: str = ""
     log_level: Literal["info", "debug", "warning", "error"] = "info"
     log_format: Literal["auto", "text", "json"] = "auto"
+    shutdown_delay: UpToHour = 0.0
     drain_seconds: UpToHour = 10.0
     worker_timeout: WorkerTimeout = 30.0
 

@@ -50,7 +50,8 @@ STEADY = 10.0
 """Seconds of service after which a death counts as the first one again."""
 
 STOP_TIMEOUT = 10.0
-"""Seconds that workers have to stop when another cannot start, in addition to their drain."""
+"""Seconds that workers have to stop when another cannot start, in addition to their
+shutdown delay and drain."""
 
 CHECKS = 5
 """Checks for a report per worker time-out: a worker that was silent between so many in a row hangs. They are counted
@@ -358,7 +359,7 @@ def serve(
         place = "socket" if shared else "port"
         announce(f"{greeting}\n  processes   {server.processes} on this {place}; a room spans them all")
 
-    timeout = server.drain_seconds + STOP_TIMEOUT
+    timeout = server.shutdown_delay + server.drain_seconds + STOP_TIMEOUT
     tune_gc()
     try:
         return Supervisor(

@@ -120,7 +120,7 @@ async def test_the_app_is_not_ready_and_answers_until_it_is_stopped(
     health = await probe.fetch(server.url("/healthz", "http"))
     goes_on.set()
     await stopping
-    assert (ready.code, ready.body, health.code) == (503, b'{"ready": false}', 200)
+    assert (ready.code, ready.body, health.code) == (503, b'{"ready": false, "reason": "draining"}', 200)
 
 
 async def test_a_heartbeat_that_fails_is_logged_and_started_again(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import pytest
+from tornado.httpclient import AsyncHTTPClient
 
 from bench.engine import AOF_ALWAYS, Engine
 from tests.support.loop import until
@@ -72,6 +74,17 @@ async def signal(sender: Client, receiver: Client, room: str, target: str) -> No
     await sender.say("signal", room, {"target_peer_id": target, "data": 1}, id="signal")
     await sender.expect("ack")
     await receiver.expect("signal")
+
+
+async def test_a_process_is_alive_but_not_ready(server: Server, engine: Engine) -> None:
+    probe = AsyncHTTPClient()
+    await kill(engine, server)
+    ready = await probe.fetch(server.url("/readyz", "http"), raise_error=False)
+    assert (ready.code, json.loads(ready.body)) == (503, {"ready": False, "reason": "redis unavailable"})
+    assert (await probe.fetch(server.url("/healthz", "http"))).code == 200
+    await asyncio.to_thread(engine.start)
+    await until(lambda: server.app.node.broker.ready, "that Redis is back")
+    assert (await probe.fetch(server.url("/readyz", "http"))).code == 200
 
 
 async def test_a_leave_is_done_at_once_and_the_others_are_told_when_redis_is_back(

@@ -77,6 +77,16 @@ def test_a_host_that_cannot_be_listened_on_is_an_error_that_names_it(tmp_path: P
     assert "Traceback" not in err
 
 
+async def test_the_shutdown_delay_ends_by_itself(tmp_path: Path) -> None:
+    server = Server(tmp_path, shutdown_delay=0.3)
+    await server.start()
+    peer = await server.peer()
+    began = time.monotonic()
+    await server.shut_down()
+    assert time.monotonic() - began >= 0.3
+    await peer.expect_close(1001)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_closes_every_connection_with_1001_and_exits_0_promptly(tmp_path: Path, number: int) -> None:
     with Process(tmp_path, "serve", "--port", "0") as server:

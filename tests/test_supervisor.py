@@ -26,7 +26,7 @@ from bench.ports import free_ports
 from mcp_actors.auth.secret import make
 from mcp_actors.supervisor import MAX_DELAY, MIN_DELAY, STEADY, STOP_TIMEOUT, restart_delay
 from tests.support.client import Client
-from tests.support.server import Process
+from tests.support.server import FOREIGN, Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -168,13 +168,32 @@ async def test_probes_are_answered_during_a_drain(start_node: Callable[..., Proc
         await peer.expect("reconnect")
     for _ in range(6):
         answer = await probe.fetch(f"{url}/readyz", raise_error=False)
-        assert (answer.code, answer.body) == (503, b'{"ready": false}')
+        assert (answer.code, answer.body) == (503, b'{"ready": false, "reason": "draining"}')
         assert (await probe.fetch(f"{url}/healthz")).code == 200
     with pytest.raises(InvalidStatus, match="503"):
         await open_peers(node, 1)
     for peer in peers:
         await peer.close()
     assert await asyncio.to_thread(node.process.wait, DEADLINE) == 0
+
+
+@pytest.mark.parametrize(("processes", "status"), [(1, -signal.SIGTERM), (2, 128 + signal.SIGTERM)])
+async def test_connections_are_accepted_until_load_balancers_have_noticed(
+    start_node: Callable[..., Process], processes: int, status: int
+) -> None:
+    node = start_node(60, processes, MCP_ACTORS_SHUTDOWN_DELAY="60")
+    node.process.send_signal(signal.SIGTERM)
+    for _ in range(processes):
+        await asyncio.to_thread(hear, node.process, "not ready any more, waiting for load balancers")
+    answer = await AsyncHTTPClient().fetch(f"http://localhost:{node.port}/readyz", raise_error=False)
+    assert (answer.code, json.loads(answer.body)) == (503, {"ready": False, "reason": "draining"})
+    peers = await open_peers(node, 4)
+    for number, peer in enumerate(peers):
+        await peer.join(f"of {processes}", str(number))
+    node.process.send_signal(signal.SIGTERM)
+    assert (await asyncio.to_thread(node.finish))[0] == status
+    for peer in peers:
+        await peer.end()
 
 
 @pytest.mark.parametrize(("processes", "status"), [(1, -signal.SIGTERM), (2, 128 + signal.SIGTERM)])
@@ -305,6 +324,22 @@ sys.exit(status)
 """
 
 
+BLOCKED_BY_SIGUSR1 = """
+import asyncio, signal, sys, time
+from mcp_actors.environment import load
+from mcp_actors.logs import set_up
+from mcp_actors.supervisor import serve
+
+async def with_trap(main):
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, time.sleep, 600)
+    await main
+
+set_up("info", "json")
+say = lambda text: print(text, flush=True)
+sys.exit(serve(load(), lambda main: asyncio.run(with_trap(main)), announce=say, complain=say))
+"""
+
+
 def start(
     directory: Path, count: int, task: str, timeout: float = STOP_TIMEOUT, worker_timeout: float = 0.0
 ) -> subprocess.Popen[str]:
@@ -411,6 +446,33 @@ async def test_a_server_process_that_stands_still_is_replaced(start_node: Callab
     again = await asyncio.to_thread(hear, node.process, "listening")
     assert again["process"] == hangs["process"]
     await expect_working(node)
+
+
+@pytest.fixture
+def blocked_by_sigusr1(tmp_path: Path, redis_url: str) -> Iterator[subprocess.Popen[str]]:
+    """Two processes whose event loops SIGUSR1 blocks."""
+    settings = {"PORT": "0", "PROCESSES": "2", "WORKER_TIMEOUT": "3", "SECRET_KEY": SECRET, "REDIS_URL": redis_url}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    environ |= {f"MCP_ACTORS_{name}": value for name, value in settings.items()}
+    command = [sys.executable, "-c", BLOCKED_BY_SIGUSR1]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=pipe, stderr=pipe, text=True) as process:
+        yield process
+        process.kill()
+
+
+async def test_a_server_process_whose_event_loop_is_blocked_is_replaced(
+    blocked_by_sigusr1: subprocess.Popen[str],
+) -> None:
+    node = blocked_by_sigusr1
+    for _ in range(2):
+        await asyncio.to_thread(hear, node, "listening")
+    os.kill(workers(node)[0], signal.SIGUSR1)
+    hangs = await asyncio.to_thread(hear, node, "worker hangs, killing it")
+    again = await asyncio.to_thread(hear, node, "listening")
+    assert again["process"] == hangs["process"]
+    node.send_signal(signal.SIGTERM)
+    assert (await asyncio.to_thread(finish, node))[0] == 0
 
 
 @pytest.mark.parametrize("processes", [1, 2])

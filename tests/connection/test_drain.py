@@ -115,8 +115,8 @@ async def test_new_connections_are_refused_and_the_process_is_not_ready(
     probe = b"GET /%bz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     assert await answer(probe % b"ready") == b'200 {"ready": true}'
     async with draining(server):
-        assert await answer(probe % b"ready") == b'503 {"ready": false}'
-        assert b'200 {"status": "ok", "ready": false' in await answer(probe % b"health")
+        assert await answer(probe % b"ready") == b'503 {"ready": false, "reason": "draining"}'
+        assert b'200 {"status": "ok", "ready": false, "reason": "draining"' in await answer(probe % b"health")
         assert b"503 The server is stopping" in await answer(HANDSHAKE)
         with pytest.raises(InvalidStatus) as answered:
             await Client.open(url)

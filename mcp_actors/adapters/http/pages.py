@@ -14,48 +14,44 @@ if TYPE_CHECKING:
     from mcp_actors.adapters.http.admin_policy import AdminPolicy
     from mcp_actors.adapters.http.exchange import Request
     from mcp_actors.adapters.http.origin_policy import OriginPolicy
+    from mcp_actors.adapters.http.readiness import Readiness
     from mcp_actors.adapters.http.static_files import StaticFile
-    from mcp_actors.connection.connections import Connections
 
 
 class Status(Protocol):
-    """The broker, as probes see it."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether rooms can be joined now."""
+    """The broker, as an operator sees it."""
 
     def health(self) -> Mapping[str, Any]:
         """Return what operators want to know, as JSON."""
 
 
 class HealthPage(Page):
-    """/healthz: the process is up. Open to any host name, as probes call by address.
+    """/healthz: the process is up, and its event loop turns. Open to any host name, as probes call by address.
 
-    The state of the broker is for observers; see `AdminPolicy`.
+    The rest is for observers; see `AdminPolicy`.
     """
 
-    def __init__(self, broker: Status, connections: Connections, policy: AdminPolicy) -> None:
+    def __init__(self, broker: Status, readiness: Readiness, policy: AdminPolicy) -> None:
         self._broker = broker
-        self._connections = connections
+        self._readiness = readiness
         self._policy = policy
 
-    @property
-    def _ready(self) -> bool:
-        return self._broker.ready and not self._connections.stopping
-
     def respond(self, request: Request) -> Response:
-        """Say that the process is up, and whether it is ready."""
-        details = self._broker.health() if self._policy.is_observer(request) else {}
-        return _json(200, {"status": "ok", "ready": self._ready, **details})
+        """Say that the process is up, and tell an observer more."""
+        is_observer = self._policy.is_observer(request)
+        details = {**_ready(self._readiness), **self._broker.health()} if is_observer else {}
+        return _json(200, {"status": "ok", **details})
 
 
-class ReadyPage(HealthPage):
-    """/readyz: rooms can be joined here, now."""
+class ReadyPage(Page):
+    """/readyz: rooms can be joined here, now; or the reason why not."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
 
     def respond(self, request: Request) -> Response:
         """Answer with 200 or 503."""
-        return _json(200 if self._ready else 503, {"ready": self._ready})
+        return _json(200 if self._readiness.problem is None else 503, _ready(self._readiness))
 
 
 class FilePage(Page):
@@ -93,6 +89,11 @@ class FilePage(Page):
             del headers["Content-Type"]
             return Response(304, headers)
         return Response(200, headers, file.content)
+
+
+def _ready(readiness: Readiness) -> dict[str, Any]:
+    problem = readiness.problem
+    return {"ready": True} if problem is None else {"ready": False, "reason": problem}
 
 
 def _json(status: int, content: Mapping[str, Any]) -> Response:

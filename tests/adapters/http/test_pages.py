@@ -11,6 +11,7 @@ from mcp_actors.adapters.http.admin_policy import AdminPolicy
 from mcp_actors.adapters.http.exchange import Request
 from mcp_actors.adapters.http.origin_policy import OriginPolicy
 from mcp_actors.adapters.http.pages import FilePage, HealthPage, ReadyPage
+from mcp_actors.adapters.http.readiness import Readiness
 from mcp_actors.adapters.http.static_files import StaticFile
 from mcp_actors.connection.connections import Connections
 
@@ -24,29 +25,37 @@ FILE = StaticFile(b"content", "text/css", '"e"', 0)
 class Broker:
     """A broker that is ready or not."""
 
-    def __init__(self, *, ready: bool) -> None:
+    def __init__(self, *, ready: bool = True) -> None:
         self.ready = ready
 
     def health(self) -> Mapping[str, object]:
         return {"rooms": 3}
 
 
+def readiness(*, ready: bool = True) -> Readiness:
+    return Readiness(Broker(ready=ready), Connections(1, 0))
+
+
 def request(method: str = "GET", address: str = "127.0.0.1", **headers: str) -> Request:
     return Request(method, {"Host": "localhost", **headers}, address)
 
 
-@pytest.mark.parametrize(("ready", "status"), [(True, 200), (False, 503)])
-def test_readiness_is_that_of_the_broker(ready: bool, status: int) -> None:
-    response = ReadyPage(Broker(ready=ready), Connections(1, 0), POLICY).respond(request())
-    assert (response.status, json.loads(response.body)) == (status, {"ready": ready})
+@pytest.mark.parametrize(
+    ("ready", "status", "told"),
+    [(True, 200, {"ready": True}), (False, 503, {"ready": False, "reason": "redis unavailable"})],
+)
+def test_readiness_has_a_status_and_a_reason(ready: bool, status: int, told: dict[str, object]) -> None:
+    response = ReadyPage(readiness(ready=ready)).respond(request())
+    assert (response.status, json.loads(response.body)) == (status, told)
 
 
 def test_a_process_that_stops_is_up_but_not_ready() -> None:
-    connections = Connections(1, 0)
-    connections.stop_accepting()
-    assert ReadyPage(Broker(ready=True), connections, POLICY).respond(request()).status == 503
-    health = HealthPage(Broker(ready=True), connections, POLICY).respond(request())
-    assert (health.status, json.loads(health.body)) == (200, {"status": "ok", "ready": False, "rooms": 3})
+    stopping = readiness()
+    stopping.stopping = True
+    assert ReadyPage(stopping).respond(request()).status == 503
+    health = HealthPage(Broker(), stopping, POLICY).respond(request())
+    told = {"status": "ok", "ready": False, "reason": "draining", "rooms": 3}
+    assert (health.status, json.loads(health.body)) == (200, told)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +64,8 @@ def test_a_process_that_stops_is_up_but_not_ready() -> None:
     ids=["address", "name", "proxy", "no name"],
 )
 def test_only_an_operator_on_this_machine_is_told_details(stranger: Request) -> None:
-    response = HealthPage(Broker(ready=True), Connections(1, 0), POLICY).respond(stranger)
-    assert json.loads(response.body) == {"status": "ok", "ready": True}
+    response = HealthPage(Broker(), readiness(), POLICY).respond(stranger)
+    assert json.loads(response.body) == {"status": "ok"}
 
 
 def test_a_file_has_its_type_only_where_it_is_sent() -> None:

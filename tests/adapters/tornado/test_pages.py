@@ -43,7 +43,7 @@ async def test_only_an_operator_on_this_machine_is_told_details(server: Server, 
     status, _, body = await ask(server, HEALTH.format_map({"host": "localhost", "more": "", **request_of}))
     assert status == 200
     details = json.loads(body)
-    assert (details.pop("status"), details.pop("ready")) == ("ok", True)
+    assert details.pop("status") == "ok"
     assert bool(details) == (request_of in OPERATORS)
 
 
@@ -51,13 +51,13 @@ async def test_only_an_operator_on_this_machine_is_told_details(server: Server, 
 async def test_a_client_of_a_trusted_proxy_is_no_operator(server: Server) -> None:
     for forwarded in ("192.0.2.1", "127.0.0.1", "nonsense"):
         request = HEALTH.format(host="localhost", more=f"X-Forwarded-For: {forwarded}\r\n")
-        assert json.loads((await ask(server, request))[2]) == {"status": "ok", "ready": True}
+        assert json.loads((await ask(server, request))[2]) == {"status": "ok"}
 
 
 async def test_a_client_of_another_machine_is_no_operator(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TrustedProxies, "client", lambda *_: "192.0.2.1")
     _, _, body = await ask(server, HEALTH.format(host="localhost", more=""))
-    assert json.loads(body) == {"status": "ok", "ready": True}
+    assert json.loads(body) == {"status": "ok"}
 
 
 async def test_readiness_is_reported(server: Server) -> None:
