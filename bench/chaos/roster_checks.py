@@ -32,11 +32,11 @@ def false_leaves(record: Record) -> Iterator[str]:
 
 
 def mismatches(record: Record) -> Iterator[str]:
-    """Members that were told of other joins and leaves, or in another order, than the first observer of the room."""
+    """Members that were told of other joins and leaves, or in another order, than one that all are compared with."""
     for room in record.rooms():
         first = _reference(record, room)
         if first is None:
-            yield f"{room} has no observer that survived"
+            yield f"nobody is left in {room}"
             continue
         entries = _entries(first)
         for stay in record.stays:
@@ -47,17 +47,19 @@ def mismatches(record: Record) -> Iterator[str]:
 
 
 def _reference(record: Record, room: str) -> Stay | None:
-    """Return the first observer that survived, preferably one without a gap."""
-    living = [stay for stay in record.observers(room) if stay.lives]
+    """Return the first member that survived, preferably an observer and one without a gap; or the first present one."""
+    heard = [stay for stay in record.stays if stay.room == room and stay.role != "user" and stay.joined_at is not None]
+    heard.sort(key=lambda stay: (stay.role != "observer", stay.joined_at))
+    living = [stay for stay in heard if stay.lives] or [stay for stay in heard if stay.present]
     return min(living, key=lambda stay: bool(stay.misses), default=None)
 
 
 def _differences(first: Stay, entries: Entries, other: Stay, *, data_lost: bool) -> Iterator[str]:
     """Describe how the events of two members differ.
 
-    After a gap or a loss of Redis data, only the resulting rosters are compared.
+    After a gap, a strike or a loss of Redis data, only the resulting rosters are compared.
     """
-    if other.struck or data_lost or first.misses or other.misses:
+    if first.struck or other.struck or data_lost or first.misses or other.misses:
         if other.present and first.roster != other.roster:
             yield f"{other} sees {_difference(first.roster, other.roster)} than {first}"
         return

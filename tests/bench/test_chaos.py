@@ -196,9 +196,25 @@ def test_a_frozen_observer_is_compared_by_its_last_roster(record: Record) -> Non
     assert breaches(record) == {"mismatches": 1, "ghosts": 1}
 
 
-def test_a_room_without_a_surviving_observer_is_found(record: Record) -> None:
+def test_members_are_compared_with_each_other_if_no_observer_survived(record: Record) -> None:
     for name in ("o0", "o1"):
         member(record, name).struck_at = 50.0
+    assert breaches(record) == {}
+    hear(record, Event(60.0, joined=True, peer="eve", order=5), "bob")
+    assert "mismatches" in breaches(record)
+
+
+def test_the_present_members_are_compared_if_all_were_struck(record: Record) -> None:
+    for name in ORDERS:
+        member(record, name).struck_at = 50.0
+    assert breaches(record) == {"idle": 1}
+    member(record, "bob").roster.pop("ada")
+    assert "mismatches" in breaches(record)
+
+
+def test_a_room_in_which_nobody_is_left_is_found(record: Record) -> None:
+    for name in ORDERS:
+        member(record, name).struck_at = member(record, name).ended_at = 50.0
     assert "mismatches" in breaches(record)
 
 

@@ -9,34 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.chaos import judge, resume_checks, roster_checks
-from bench.chaos.record import EVERYBODY, Record
+from bench.chaos.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bench.chaos.record import Stay
-
-FATE_UNKNOWN = 5.0
-"""Seconds before a session moved without a handover in which messages to it may have been under way."""
-
-
-def unanswered(record: Record) -> Iterator[str]:
-    """Requests that were never answered.
-
-    Messages that were under way to a node that was lost or stood still, while their target moved without a handover,
-    are not judged: the server does not answer them yet, unless their sender moves, too.
-    """
-    moved = [(stay.member, at) for stay in record.stays for at in stay.misses]
-    moved += [(stay.member, stay.struck_at) for stay in record.stays if stay.struck_at is not None]
-    for stay in record.stays:
-        if not stay.lives:
-            continue
-        for target, times in stay.sent.items():
-            answered = stay.acknowledged.get(target, {}).keys() | stay.refused.get(target, {}).keys()
-            for number in sorted(set(range(1, len(times) + 1)) - answered):
-                sent = times[number - 1]
-                if not any(at > sent - FATE_UNKNOWN and target in (EVERYBODY, whom) for whom, at in moved):
-                    yield f"message {number} of {stay} to {target}, sent at {sent - record.began:.3f} s"
 
 
 def _of_the_unstruck(check: Callable[[Record], Iterator[str]]) -> Callable[[Record], Iterator[str]]:
@@ -63,7 +41,7 @@ CHECKS: dict[str, Callable[[Record], Iterator[str]]] = {
     "duplicated": _of_the_unstruck(judge.duplicated),
     "reordered": _of_the_unstruck(judge.reordered),
     "strays": judge.strays,
-    "unanswered": unanswered,
+    "unanswered": judge.unanswered,
     "misunderstood": judge.misunderstood,
     "disowned": judge.disowned,
     "closed": judge.closed,

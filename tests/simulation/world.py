@@ -116,7 +116,7 @@ class World:
         if strike.how != "kept":
             for number, gone_at in self._gone_at.items():
                 if gone_at > self.loop.now - self.plan.window:
-                    self._forget(number)
+                    self._forget(number, gone_at)
         self.note("Redis was killed")
         await asyncio.sleep(strike.seconds)
         self.start_redis(kept)
@@ -169,10 +169,17 @@ class World:
             return None
         return node
 
-    def _forget(self, node: int) -> None:
-        """A node is gone, and Redis has lost what it knew: members without a connection have lost their session."""
+    def _forget(self, node: int, gone_at: float) -> None:
+        """A node is gone since a time, and Redis has lost what it knew: its members have lost their session.
+
+        Those that are connected elsewhere have not. Those of a machine that is gone may not know that they are not.
+        """
         for stay in self.record.stays:
-            connected = any(link.entered_at is not None and link.ended_at is None for link in stay.links)
+            connected = any(
+                link.entered_at is not None and link.ended_at is None
+                for link in stay.links
+                if link.node != node or link.dialed_at > gone_at
+            )
             if stay.node == node and not connected and stay.ended_at is None and stay.struck_at is None:
                 stay.struck_at = self.loop.now
 
