@@ -213,6 +213,10 @@ class Membership:
             await self._ask(RoomActor.recover, self._member.incarnation, found)
         return found.whole
 
+    def end_recovery(self, room: RoomId, move: MemberMoved) -> None:
+        """Tell the other nodes that nothing more is recovered: senders to the old node need not wait for an answer."""
+        self._node.broker.end_recovery(room, move.incarnation, move.epoch)
+
     async def depart(self) -> Departed | None:
         """Let go of the member, which moved to another node, and return what is known of it; None if it is gone."""
         try:

@@ -143,6 +143,9 @@ class Membership(Protocol):
         on needs no fence: this node alone receives `OwnerFenced`, at once.
         """
 
+    def end_recovery(self, room: RoomId, incarnation: Incarnation, epoch: int) -> None:
+        """Tell all nodes, with `RecoveryEnded`, that no more is recovered for a member that moved here with `epoch`."""
+
     async def is_gone(self, room: RoomId, node: NodeId) -> bool:
         """Whether a node has lost its connections to the broker, and what it sent before has arrived here.
 

@@ -140,6 +140,11 @@ class _Rooms:
         if state is not None:
             self._tell(room, events.OwnerFenced(state.version, incarnation, state.members[incarnation].epoch))
 
+    def end_recovery(self, room: RoomId, incarnation: Incarnation, epoch: int) -> None:
+        state = self._room_of(room, incarnation)
+        if state is not None:
+            self._tell(room, events.RecoveryEnded(state.version, incarnation, epoch))
+
     async def is_gone(self, room: RoomId, node: NodeId) -> bool:
         return False
 

@@ -195,6 +195,17 @@ class OwnerFenced(RoomChange, frozen=True):
     epoch: int
 
 
+class RecoveryEnded(RoomChange, frozen=True):
+    """A member's node has recovered what it could of the messages for it at its nodes before `epoch`.
+
+    Those that were sent there and are not answered by now are lost.
+    """
+
+    version: int
+    incarnation: Incarnation
+    epoch: int
+
+
 class Moderated(Event, frozen=True):
     """A request of a member is finished, and its changes were heard before; heard by its own node only.
 

@@ -17,12 +17,12 @@ class Offers(Struct, frozen=True, array_like=True):
 
 
 class Pending(Struct, frozen=True, array_like=True):
-    """A message that waits for the receipts of `awaited`; `target` is None for a broadcast."""
+    """A message that waits for the receipts of `awaited`, which had these epochs; `target` is None for a broadcast."""
 
     delivery_id: int
     id: RequestId
     target: PeerId | None
-    awaited: list[Incarnation]
+    awaited: dict[Incarnation, int]
     step: NegotiationStep | None
 
 

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from mcp_actors.protocol import messages as wire
 from mcp_actors.protocol.errors import PeerNotFound, SignalingError, StaleNegotiation, Unavailable
+from mcp_actors.protocol.events import Receipt
 from mcp_actors.protocol.handover import Pending
 from mcp_actors.protocol.identifiers import shown
 from mcp_actors.protocol.outgoing import Outgoing
@@ -18,7 +19,7 @@ from mcp_actors.room.effects import Reject, Send
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mcp_actors.protocol.events import Member, NegotiationStep, Receipt
+    from mcp_actors.protocol.events import Member, NegotiationStep
     from mcp_actors.protocol.identifiers import Incarnation, PeerId, RequestId, RoomId
     from mcp_actors.room.effects import Effect
     from mcp_actors.room.migrations import Migrations
@@ -38,6 +39,7 @@ class Acknowledgements:
 
     __slots__ = (
         "_last_id",
+        "_lost_before",
         "_max_waiting",
         "_migrations",
         "_negotiations",
@@ -57,6 +59,7 @@ class Acknowledgements:
         self._max_waiting = max_waiting
         self._waiting: dict[tuple[Incarnation, int], Pending] = {}  # by sender and delivery id
         self._remembered: dict[Incarnation, deque[tuple[RequestId, Incarnation | None]]] = {}
+        self._lost_before: dict[Incarnation, int] = {}  # the epochs below which nothing is answered any more
         self._last_id = 0
 
     def receipt(self, receipt: Receipt) -> list[Effect]:
@@ -74,9 +77,18 @@ class Acknowledgements:
             del self._waiting[key]
             return [self._undelivered(sender, waiting.id, waiting.target, receipt)]
         if receipt.target in waiting.awaited:
-            waiting.awaited.remove(receipt.target)
+            del waiting.awaited[receipt.target]
         target = None if waiting.target is None else receipt.target
         return [] if waiting.awaited else [self._acked(key, target, queued=receipt.queued)]
+
+    def recovery_ended(self, incarnation: Incarnation, epoch: int) -> list[Effect]:
+        """Answer the messages to a member at its nodes before an epoch, which nobody can deliver any more."""
+        self._lost_before[incarnation] = max(epoch, self._lost_before.get(incarnation, 0))
+        effects: list[Effect] = []
+        for (sender, delivery_id), waiting in list(self._waiting.items()):
+            if waiting.awaited.get(incarnation, epoch) < epoch:
+                effects += self.receipt(Receipt(sender, incarnation, delivery_id, delivered=False, moved=True))
+        return effects
 
     def forget(self, sender: Incarnation, delivery_id: int) -> None:
         """Forget a message that could not be sent to other nodes."""
@@ -86,6 +98,7 @@ class Acknowledgements:
         """Forget all messages."""
         self._waiting.clear()
         self._remembered.clear()
+        self._lost_before.clear()
 
     def passed_on(self, sender: Incarnation, request_id: RequestId, target: Incarnation | None) -> None:
         """Remember a message that its target has; None for a broadcast."""
@@ -123,7 +136,7 @@ class Acknowledgements:
             )
         self._last_id += 1
         target = None if isinstance(request, wire.Message) else request.payload.target_peer_id
-        awaited = [member.incarnation for member in to]
+        awaited = {member.incarnation: member.epoch for member in to}
         self._waiting[sender, self._last_id] = Pending(self._last_id, request.id, target, awaited, step)
         return self._last_id
 
@@ -134,12 +147,13 @@ class Acknowledgements:
     def member_left(self, incarnation: Incarnation) -> list[Effect]:
         """Answer the messages that waited for a member that left, and forget its own."""
         self._remembered.pop(incarnation, None)
+        self._lost_before.pop(incarnation, None)
         effects: list[Effect] = []
         for key, waiting in list(self._waiting.items()):
             if key[0] == incarnation:
                 del self._waiting[key]
             elif incarnation in waiting.awaited:
-                waiting.awaited.remove(incarnation)
+                del waiting.awaited[incarnation]
                 if waiting.target is not None:
                     del self._waiting[key]
                     effects.append(self._undelivered(key[0], waiting.id, waiting.target))
@@ -157,11 +171,13 @@ class Acknowledgements:
         effects: list[Effect] = []
         for one in pending:
             self._last_id = max(self._last_id, one.delivery_id)
-            self._waiting[incarnation, one.delivery_id] = structs.replace(one, awaited=[*one.awaited])
+            self._waiting[incarnation, one.delivery_id] = structs.replace(one, awaited=dict(one.awaited))
             for gone in [other for other in one.awaited if other not in self._roster]:
                 effects += self.member_left(gone)
         for receipt in self._migrations.take_receipts(incarnation):
             effects += self.receipt(receipt)
+        for other, epoch in list(self._lost_before.items()) if pending else ():
+            effects += self.recovery_ended(other, epoch)
         return effects
 
     def _acked(self, key: tuple[Incarnation, int], target: Incarnation | None, *, queued: bool = False) -> Send:

@@ -334,6 +334,7 @@ _HANDLERS: dict[type, Callable[[Room, Any], Sequence[Effect]]] = {
     events.ClaimRefused: Room._claim_refused,
     events.MemberMoved: Room._moved,
     events.OwnerFenced: lambda room, event: room.handovers.owner_fenced(event),
+    events.RecoveryEnded: lambda room, event: room.delivery.acks.recovery_ended(event.incarnation, event.epoch),
     events.CutoverAcked: lambda room, event: room.handovers.cutover_acked(event),
     events.HandedOver: lambda room, event: room.handovers.handed_over(event),
     events.FramesLost: lambda _room, event: [Close(event.target, CloseCode.ROOM_LOST)],

@@ -76,7 +76,11 @@ async def migrate_in(
         if told is None or left is not None:  # else the old node has told the room
             membership.adopt(MemberState(membership.presence) if told is None else told.member)
         offset = offsets.get(room, "") if told is None else told.offset
-        lossy |= not await membership.recover(room, move, offset, OLD_NODE_PATIENCE) or told is None
+        is_whole = await membership.recover(room, move, offset, OLD_NODE_PATIENCE) and told is not None
+        if not is_whole:
+            membership.end_recovery(room, move)
+        lossy |= not is_whole
+    lossy |= not all(map(node.broker.is_settled, claimed))
     memberships = {room: membership for room, (membership, _) in claimed.items()}
     state = buffer.state(unknown)
     messages = [*buffer.recovered, *(told for room, told in removals.items() if room not in state.removed)]

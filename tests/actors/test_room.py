@@ -526,7 +526,7 @@ async def test_a_claimed_member_goes_on_with_what_its_old_node_knew() -> None:
     claimed = house.claim(ben)
     broker.move(ben, NODE)
     await claimed.entered
-    pending = [handover.Pending(3, 7, PeerId("ana"), [ana.incarnation], None)]
+    pending = [handover.Pending(3, 7, PeerId("ana"), {ana.incarnation: 0}, None)]
     state = handover.Handover(handover.MemberState(pending=pending), handover.SessionState(4, [b"{}"]))
     broker.say(HandedOver(ben, handover.pack(state)))
     broker.say(HandedOver(Incarnation("nobody"), b""))

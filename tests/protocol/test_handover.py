@@ -13,8 +13,8 @@ MEMBER = MemberState(
     watching=True,
     offers=[Offers(BEN, 3, 4)],
     pending=[
-        Pending(7, "an id", PeerId("ben"), [BEN], NegotiationStep("offer", 3)),
-        Pending(8, 9, None, [BEN, Incarnation("s.cia-1")], None),
+        Pending(7, "an id", PeerId("ben"), {BEN: 0}, NegotiationStep("offer", 3)),
+        Pending(8, 9, None, {BEN: 0, Incarnation("s.cia-1"): 2}, None),
     ],
 )
 SESSION = SessionState(41, [b'{"delivery":40,"x":"\xc3\xa9"}', b"\x00\xff"])

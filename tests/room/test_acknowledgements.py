@@ -4,7 +4,7 @@ import pytest
 from msgspec import structs
 
 from mcp_actors.protocol.errors import PeerNotFound, Unavailable
-from mcp_actors.protocol.events import Kind, NegotiationStep, Receipt, RemoteSignal
+from mcp_actors.protocol.events import Kind, NegotiationStep, Receipt, RecoveryEnded, RemoteSignal
 from mcp_actors.protocol.handover import MemberState, Pending
 from mcp_actors.protocol.identifiers import PeerId
 from mcp_actors.room.acknowledgements import REMEMBERED
@@ -224,7 +224,7 @@ def test_a_message_that_is_under_way_from_another_node_is_not_sent_again_here() 
     ana, ben = world.peer("ana"), world.remote(Kind.PEER, "ben")
     world.room.claim(ben, 1)
     world.hear(moved(ben, NODE))
-    world.room.handovers.adopt(ben, MemberState(pending=[Pending(3, 7, PeerId("ana"), [ana], None)]))
+    world.room.handovers.adopt(ben, MemberState(pending=[Pending(3, 7, PeerId("ana"), {ana: 0}, None)]))
     assert world.relay(ben, signal("ana", 7, again=True)) is None
 
 
@@ -254,3 +254,38 @@ def test_a_receipt_says_whether_the_target_moved_away_or_left() -> None:
     world.hear(*(RemoteSignal(cia, target, b"{}", 1) for target in (ana, ben)))
     receipts = [one.receipt for one in world.effects if isinstance(one, SendReceipt)]
     assert [(one.target, one.delivered, one.moved) for one in receipts] == [(ana, False, True), (ben, False, False)]
+
+
+@pytest.mark.parametrize("kind", [Kind.PEER, Kind.USER])
+def test_what_was_sent_to_the_lost_node_of_a_member_is_answered_when_the_recovery_ends(kind: Kind) -> None:
+    world = World()
+    ana, uma = world.peer("ana"), world.user("uma")
+    ben = world.remote(kind, "ben")
+    sender = ana if kind is Kind.PEER else uma
+
+    def send(request_id: int) -> None:
+        if kind is Kind.PEER:
+            publish(world, ana, signal("ben", request_id))
+        else:
+            broadcast(world, uma, request_id)
+
+    send(7)
+    world.hear(moved(ben, THIRD, epoch=2))
+    send(8)
+    world.clear()
+    world.hear(RecoveryEnded(52, ben, 2))
+    (error,) = world.sent[sender]
+    assert (error["id"], error["payload"]["code"]) == (7, "unavailable")
+    world.hear(moved(ben, OTHER, old=THIRD, epoch=3), RecoveryEnded(53, ben, 3), RecoveryEnded(52, ben, 2))
+    assert [one["id"] for one in world.sent[sender]] == [7, 8]
+
+
+def test_a_message_that_is_handed_over_after_the_recovery_of_its_target_is_answered() -> None:
+    world = World()
+    ben, cia = world.remote(Kind.PEER, "ben"), world.remote(Kind.PEER, "cia")
+    world.room.claim(ben, 1)
+    world.hear(moved(ben, NODE), moved(cia, THIRD, epoch=2), RecoveryEnded(51, cia, 2))
+    sent = [Pending(number, number, PeerId("cia"), {cia: epoch}, None) for number, epoch in ((7, 0), (8, 2))]
+    world.clear()
+    world.apply(world.room.handovers.adopt(ben, MemberState(pending=sent)))
+    assert [(one["id"], one["payload"]["code"]) for one in world.sent[ben]] == [(7, "unavailable")]

@@ -71,7 +71,7 @@ def move_away(world: World, incarnation: Incarnation) -> None:
 
 
 def pending(delivery_id: int, request_id: int, *awaited: Incarnation, target: str | None = "ana") -> Pending:
-    return Pending(delivery_id, request_id, None if target is None else PeerId(target), list(awaited), None)
+    return Pending(delivery_id, request_id, None if target is None else PeerId(target), dict.fromkeys(awaited, 0), None)
 
 
 def test_a_claimed_member_is_local_once_it_has_moved_and_nobody_is_told() -> None:
@@ -424,7 +424,7 @@ def test_the_state_of_a_member_departs_with_it() -> None:
     number = offer.step.number
     move_away(world, ana)
     state = world.room.handovers.depart(ana)
-    waiting = Pending(offer.delivery_id, 7, PeerId("ben"), [ben], NegotiationStep("offer", number))
+    waiting = Pending(offer.delivery_id, 7, PeerId("ben"), {ben: 0}, NegotiationStep("offer", number))
     assert state == MemberState(watching=True, offers=[Offers(ben, number, 0)], pending=[waiting])
     assert world.room.handovers.depart(ana) == MemberState(offers=[Offers(ben, number, 0)])
 

@@ -26,6 +26,7 @@ from mcp_actors.protocol.events import (
     MemberLeft,
     MemberMoved,
     OwnerFenced,
+    RecoveryEnded,
     RemoteSignal,
     Removal,
 )
@@ -69,6 +70,8 @@ class Elsewhere(MemoryBroker):
         self.leaves: list[Incarnation] = []
         self.others: dict[RoomId, Member] = {}
         self.fenced: list[RoomId] = []
+        self.ended: list[tuple[RoomId, int]] = []
+        self.unsettled: set[RoomId] = set()
         self.gone: set[NodeId] = set()
         self.recovered_from: list[str] = []
         self.recovered = Recovered([], [], known=True, whole=True)
@@ -134,6 +137,13 @@ class Elsewhere(MemoryBroker):
     def fence_owner(self, room: RoomId, incarnation: Incarnation) -> None:
         self.fenced.append(room)
         self.tell(room, OwnerFenced(3, incarnation, 2))
+
+    def end_recovery(self, room: RoomId, incarnation: Incarnation, epoch: int) -> None:
+        self.ended.append((room, epoch))
+        self.tell(room, RecoveryEnded(4, incarnation, epoch))
+
+    def is_settled(self, room: RoomId) -> bool:
+        return room not in self.unsettled
 
     async def is_gone(self, room: RoomId, node: NodeId) -> bool:
         del room
@@ -252,6 +262,7 @@ async def test_messages_kept_by_a_lost_node_are_missing_and_those_sent_by_others
     home.broker.recovered = Recovered([signal], [], known=True, whole=True)
     session = await home.migrated(None, received=4, offsets={ROOM: "1-1.0@other"})
     assert home.broker.recovered_from == ["1-1.0@other"]
+    assert home.broker.ended == [(ROOM, home.broker.members[ROOM].epoch)]
     connection = FakeConnection()
     assert not session.attach(connection, 4)
     assert connection.frames == [numbered(session.replay.last)]
@@ -384,9 +395,19 @@ async def test_a_session_continues_from_what_a_stopped_node_persisted(whole: boo
     session = await home.resume()
     assert session is not None
     assert home.broker.recovered_from == [f"offset in {room}" for room in (ROOM, SECOND)]
+    assert [room for room, _ in home.broker.ended] == ([] if whole else [ROOM, SECOND])
     connection = FakeConnection()
     assert session.attach(connection, 6) is whole
     assert connection.frames == [numbered(7)]
+    await home.end(session)
+
+
+async def test_a_session_is_incomplete_at_a_node_that_may_know_other_members_of_a_room_than_the_client() -> None:
+    home = Home()
+    home.broker.unsettled.add(ROOM)
+    session = await home.migrated(told(7))
+    assert home.broker.ended == []
+    assert not session.attach(FakeConnection(), 7)
     await home.end(session)
 
 

@@ -73,6 +73,11 @@ class _Rooms:
         if found is not None:
             found.fence_owner(incarnation)
 
+    def end_recovery(self, room: RoomId, incarnation: Incarnation, epoch: int) -> None:
+        found = self._room(room)
+        if found is not None:
+            found.end_recovery(incarnation, epoch)
+
     async def is_gone(self, room: RoomId, node: NodeId) -> bool:
         link = self._links[bucket_of(room, len(self._links))]
         return await link.connected.is_gone(node) and await link.inbox.is_read(link.bucket.executor)
@@ -247,8 +252,7 @@ class RedisBroker(_Rooms):
         return all(link.bucket.up for link in self._links)
 
     def is_settled(self, room: RoomId) -> bool:
-        found = self._room(room)
-        return found is None or not found.replica.suspects
+        return self._bucket(room).is_settled(room)
 
     def health(self) -> Mapping[str, Any]:
         return {"broker": "redis", "buckets": [link.health() for link in self._links]}

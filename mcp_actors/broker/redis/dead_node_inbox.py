@@ -23,6 +23,7 @@ from mcp_actors.broker.redis.entries import (
     Moved,
     OwnerFenced,
     Presence,
+    RecoveryEnded,
     Snapshot,
     Updated,
     unpack_metadata,
@@ -204,7 +205,7 @@ class _Recovery:
             self._frame(item, is_new=is_new)
         elif isinstance(item, Moved):
             self._has_moved |= (item.incarnation, item.epoch) == (self._move.incarnation, self._move.epoch)
-        elif is_new and not self._has_moved and not isinstance(item, OwnerFenced):
+        elif is_new and not self._has_moved and not isinstance(item, OwnerFenced | RecoveryEnded):
             self._change(item)
 
     def _frame(self, frame: Frame, *, is_new: bool) -> None:

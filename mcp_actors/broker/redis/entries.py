@@ -129,6 +129,13 @@ class OwnerFenced(Struct, frozen=True, tag_field="change", tag="owner-fenced"):
     epoch: int
 
 
+class RecoveryEnded(Struct, frozen=True, tag_field="change", tag="recovery-ended"):
+    """What was sent to a member at its nodes before `epoch`, and is not answered by now, is lost."""
+
+    incarnation: Incarnation
+    epoch: int
+
+
 class Locked(Struct, frozen=True, tag_field="change", tag="locked"):
     """The room was locked or unlocked, by a moderator or (None) by a node that announced it again."""
 
@@ -149,7 +156,7 @@ class Announced(Struct, frozen=True, tag_field="change", tag="announced"):
     content: str
 
 
-Change = Member | Left | Presence | Updated | Moved | OwnerFenced | Locked | Closed | Announced
+Change = Member | Left | Presence | Updated | Moved | OwnerFenced | RecoveryEnded | Locked | Closed | Announced
 
 
 class Changes(Struct, frozen=True):
@@ -214,7 +221,7 @@ Entry = list[Frame] | Changes | Snapshot | Audit | Damaged | Probe
 pack = msgspec.msgpack.Encoder().encode
 _frames = msgspec.msgpack.Decoder(list[Frame]).decode
 _changes = msgspec.msgpack.Decoder(
-    list[Joined | Left | Presence | Updated | Moved | OwnerFenced | Locked | Closed | Announced]
+    list[Joined | Left | Presence | Updated | Moved | OwnerFenced | RecoveryEnded | Locked | Closed | Announced]
 ).decode
 _audited = msgspec.msgpack.Decoder(list[AuditedRoom]).decode
 _members = msgspec.msgpack.Decoder(list[StoredMember]).decode

@@ -26,6 +26,9 @@ log = structlog.get_logger("mcp_actors.redis")
 READ_ENTRIES = 200
 """Entries read at once, unless Redis breaks the connection over a reply of that size."""
 
+BEGINNING = b"0-0"
+"""Before the first entry of an inbox."""
+
 READ_MORE_AFTER = 60.0
 """Seconds after which twice as many entries are read at once again."""
 
@@ -83,14 +86,19 @@ class InboxReader:
         self._bucket = bucket
         self._settings = settings
         self._history = InboxHistory(settings)
-        self._cursor = b"0-0"
+        self._cursor = self._start = BEGINNING
         self._stopped = False
         self._processing = asyncio.Lock()
 
-    def attached(self, *, rewind: bool) -> None:
-        """The link is up; `rewind` to read an inbox that is new, or on another server."""
-        if rewind:
-            self._cursor = b"0-0"
+    def rewind(self, start: bytes | None) -> None:
+        """Read an inbox that is new, or on another server, from behind the entry `start`; None for the last `start`.
+
+        What is before that came before this node was fenced.
+        """
+        self._cursor = self._start = self._start if start is None else start
+
+    def attached(self) -> None:
+        """The link is up."""
         self.proved_at = time.monotonic()
 
     async def run(self, connection: RedisConnection) -> None:

@@ -25,7 +25,7 @@ from redis.exceptions import ResponseError
 from mcp_actors.broker.redis.bucket import Bucket
 from mcp_actors.broker.redis.connected_nodes import PREFIX, ConnectedNodes
 from mcp_actors.broker.redis.connection import AccessDenied, LinkLost, RedisConnection, Unusable, words
-from mcp_actors.broker.redis.inbox import InboxReader
+from mcp_actors.broker.redis.inbox import BEGINNING, InboxReader
 from mcp_actors.broker.redis.log_limit import LogLimit
 from mcp_actors.broker.redis.reaper import Reaper
 from mcp_actors.broker.redis.scripts import ATTACH, HEARTBEAT, UNREGISTER
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("mcp_actors.redis")
 
-PROTOCOL = "5"
+PROTOCOL = "6"
 """The version of the data in Redis; nodes of different versions do not work together."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
@@ -90,6 +90,7 @@ class Link:
         self._on_node_reaped = on_node_reaped
         self._connections: tuple[RedisConnection, RedisConnection] | None = None
         self._run_id = self._data = ""
+        self._fenced = False
         self._lost_at = self._judges_from = 0.0
         self._limited_log = LogLimit(time.monotonic)
         self._checked = ""  # the run of the server whose permissions were tried
@@ -200,42 +201,52 @@ class Link:
         self._checked = server.run_id
         if (await identify(reader, self._keys.pattern)).run_id != server.run_id:
             raise LinkLost(f"{reader} restarted just now")
-        word, data, fenced = await self._register(writer, server.run_id)
-        self._attached(server, word, data, fenced=fenced)
+        self._attached(server, await self._register(writer, server.run_id))
         return server
 
-    async def _register(self, writer: RedisConnection, run_id: str) -> tuple[bytes, str, bool]:
-        """The last reply of attach.lua, and whether this node was fenced."""
-        word, data = await self._try_to_register(writer, run_id, new=False)
-        if word not in (b"WAIT", b"GONE"):
-            return word, data, False
-        if word == b"WAIT":
-            await self._reaper(writer.send, run_id).reap(self._node)
-        return *await self._try_to_register(writer, run_id, new=True), True
+    async def _register(self, writer: RedisConnection, run_id: str) -> list[bytes]:
+        """The last reply of attach.lua. Once this node is found to be fenced, it is until this succeeds."""
+        reply = await self._try_to_register(writer, run_id)
+        if reply[0] not in (b"WAIT", b"GONE"):
+            return reply
+        self._fenced = True
+        if reply[0] == b"WAIT":
+            await self._reaper(writer.send, run_id).reap(self._node, keep_inbox=True)
+        reply = await self._try_to_register(writer, run_id)
+        if reply[0] not in (b"OK", b"NEW"):
+            raise LinkLost("this node is fenced, and still in its rooms")
+        return reply
 
-    async def _try_to_register(self, writer: RedisConnection, run_id: str, *, new: bool) -> tuple[bytes, str]:
+    async def _try_to_register(self, writer: RedisConnection, run_id: str) -> list[bytes]:
         keys, other_run = self._keys, self._run_id not in ("", run_id)
         named = (keys.nodes, keys.inbox(self._node), keys.config, keys.tombstone(self._node))
-        who = (self._node, self._settings.lease_ms, self._inbox_ms, PROTOCOL, self._buckets, "1" if new else "")
+        new = "1" if self._fenced else ""
+        who = (self._node, self._settings.lease_ms, self._inbox_ms, PROTOCOL, self._buckets, new)
         hold = JOIN_HOLD_MS if other_run else max(JOIN_HOLD_MS, int(1.2 * self._settings.lease_ms / HEARTBEATS))
         how = (run_id, "1" if other_run else "", self._data, hold)
         try:
-            word, *rest = words(await writer.one(*ATTACH.call(named, (*who, *how))))
+            reply = words(await writer.one(*ATTACH.call(named, (*who, *how))))
         except ResponseError as error:
             raise LinkLost(f"Redis refused to register this node: {error}") from None
-        if word == b"CONFIG":
-            version, buckets = (part.decode() for part in rest)
+        if reply[0] == b"CONFIG":
+            version, buckets = (part.decode() for part in reply[1:])
             raise Unusable(_misfit(version, buckets, self._buckets))
-        return bytes(word), rest[0].decode() if rest else ""
+        return reply
 
     @property
     def _inbox_ms(self) -> int:
         return max(60_000, INBOX_LEASES * self._settings.lease_ms, 2 * self._settings.window_ms)
 
-    def _attached(self, server: Server, word: bytes, data: str, *, fenced: bool) -> None:
+    def _attached(self, server: Server, reply: list[bytes]) -> None:
+        (word, packed, *first), fenced = reply, self._fenced
+        data = packed.decode()
         same, kept = server.run_id == self._run_id, word == b"OK" and data == self._data
-        self._run_id, self._data = server.run_id, data
-        self.inbox.attached(rewind=not (same and kept))
+        if first:
+            self.inbox.rewind(first[0])
+        elif not (same and kept):
+            self.inbox.rewind(None if data == self._data else BEGINNING)
+        self._run_id, self._data, self._fenced = server.run_id, data, False
+        self.inbox.attached()
         now = time.monotonic()
         if not (same and kept) or now - self._lost_at > self._settings.lease / HEARTBEATS:
             self._judges_from = now + self._settings.lease  # after an outage or a loss of data all leases look expired

@@ -61,13 +61,18 @@ class Reaper(NamedTuple):
         """Detach the members of a fenced node."""
         await self._reap_rooms(dead, await self._rooms(self.keys.rooms_of(dead)), "")
 
-    async def reap(self, dead: NodeId, reason: LeaveReason = LeaveReason.NODE_LOST) -> tuple[int, list[Incarnation]]:
-        """Remove a fenced node from its rooms and delete it; return the number of rooms, and the members that left."""
+    async def reap(
+        self, dead: NodeId, reason: LeaveReason = LeaveReason.NODE_LOST, *, keep_inbox: bool = False
+    ) -> tuple[int, list[Incarnation]]:
+        """Remove a fenced node from its rooms and delete it; return the number of rooms, and the members that left.
+
+        `keep_inbox`: the node goes on, and other nodes may still need what is in its inbox.
+        """
         keys = self.keys
         rooms = await self._rooms(keys.rooms_of(dead), keys.left_by(dead))
         gone = await self._reap_rooms(dead, rooms, reason)
         named = (keys.nodes, keys.rooms_of(dead), keys.inbox(dead), keys.tombstone(dead), keys.left_by(dead))
-        (reply,) = await self.execute([REAP_NODE.call(named, [dead, TOMBSTONE_MS])])
+        (reply,) = await self.execute([REAP_NODE.call(named, [dead, TOMBSTONE_MS, "1" if keep_inbox else ""])])
         if not isinstance(reply, int):
             words(reply)
         return len(rooms), gone

@@ -19,6 +19,7 @@ from mcp_actors.broker.redis.entries import (
     Moved,
     OwnerFenced,
     Presence,
+    RecoveryEnded,
     Updated,
     pack_metadata,
     unpack_metadata,
@@ -123,6 +124,8 @@ class Replica:
                 return self._move(change.incarnation, change.node, change.epoch, change.silent)
             case OwnerFenced():
                 return _fence_owner(self, change.incarnation, change.epoch)
+            case RecoveryEnded():
+                return [events.RecoveryEnded(self.version or 0, change.incarnation, change.epoch)]
             case Locked():
                 return self._set_lock(self.version or 0, change.by, locked=change.locked)
             case Announced():

@@ -24,6 +24,7 @@ class Operation(Enum):
     JOIN = auto()
     CLAIM = auto()
     FENCE_OWNER = auto()
+    END_RECOVERY = auto()
     LEAVE = auto()
     DETACH = auto()
     ATTACH = auto()
@@ -133,7 +134,8 @@ class LocalMember:
     claimed: it was at another node, `old`, and this one claimed it. sent: its join or claim was sent, so it may be in
     the room without a reply. joined: Redis confirmed it, so it is announced again should Redis forget it. abandoned:
     its room actor failed, and nobody waits for its events. refused: its room was told that it was refused or left, so
-    that it leaves at once should it get in after all. let_go: its room was told that it may be let go.
+    that it leaves at once should it get in after all. let_go: its room was told that it may be let go. recovered: all
+    nodes were told that its recovery has ended, which Redis may lose.
     """
 
     member: Member
@@ -149,6 +151,7 @@ class LocalMember:
     abandoned: bool = False
     refused: bool = False
     let_go: bool = False
+    recovered: bool = False
 
     @property
     def staying(self) -> bool:
@@ -179,6 +182,13 @@ class LocalMembers(dict[Incarnation, LocalMember]):
         """Request that the earlier owners of a member that moved here are fenced."""
         if incarnation in self:
             self._queue.add(Operation.FENCE_OWNER, incarnation)
+
+    def end_recovery(self, incarnation: Incarnation, epoch: int) -> None:
+        """Request that all nodes are told that the recovery of a member has ended, which may have moved on."""
+        local = self.get(incarnation)
+        if local is not None:
+            local.recovered = True
+        self._queue.add(Operation.END_RECOVERY, incarnation, arguments=(epoch,))
 
     def leave(self, incarnation: Incarnation, reason: LeaveReason) -> None:
         """Request that a member leaves."""
@@ -223,3 +233,5 @@ class LocalMembers(dict[Incarnation, LocalMember]):
                 self._queue.add(Operation.CLAIM if local.claimed else Operation.JOIN, incarnation)
                 if local.leaving is not None:
                     self._queue.add(Operation.LEAVE, incarnation)
+            if local.recovered:
+                self.end_recovery(incarnation, local.member.epoch)

@@ -109,6 +109,11 @@ class Room:
         self._local.fence_owner(incarnation)
         self._changed(self)
 
+    def end_recovery(self, incarnation: Incarnation, epoch: int) -> None:
+        """Request that all nodes are told that the recovery of a member has ended, which may have moved on."""
+        self._local.end_recovery(incarnation, epoch)
+        self._changed(self)
+
     def leave(self, incarnation: Incarnation, reason: LeaveReason) -> None:
         """Request that a member of this node leaves."""
         self._local.leave(incarnation, reason)
@@ -180,6 +185,8 @@ class Room:
             gone = [replica.members[one] for one in request.members if one in replica.members]
             members = [{"incarnation": one.incarnation, "kind": one.kind, "id": one.id} for one in gone]
             return (scripts.EXPIRE, [pack(members)]) if gone else None
+        if request.operation is Operation.END_RECOVERY:
+            return scripts.END_RECOVERY, [request.members[0], *request.arguments]
         if request.members[0] == SERVER:
             return _ordered_script(request, ["", SERVER], settings)
         local = self._local.get(request.members[0])

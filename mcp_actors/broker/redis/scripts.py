@@ -48,7 +48,7 @@ def _load(name: str) -> Script:
 ATTACH, HEARTBEAT, UNREGISTER = map(_load, ("attach", "heartbeat", "unregister"))
 FENCE, REAP_ROOM, REAP_NODE = map(_load, ("fence", "reap_room", "reap_node"))
 JOIN, LEAVE, SET_PRESENCE = map(_load, ("join", "leave", "set_presence"))
-CLAIM, FENCE_OWNER = map(_load, ("claim", "fence_owner"))
+CLAIM, FENCE_OWNER, END_RECOVERY = map(_load, ("claim", "fence_owner", "end_recovery"))
 UPDATE, KICK, LOCK, CLOSE = map(_load, ("update", "kick", "lock", "close"))
 LIST_BANS, UNBAN, ANNOUNCE = map(_load, ("list_bans", "unban", "announce"))
 RESYNC, EXPIRE, AUDIT, CHECK = map(_load, ("resync", "expire", "audit", "check"))
@@ -56,7 +56,7 @@ SAVE_SESSION, ACQUIRE_SESSION, DELETE_SESSION = map(_load, ("save_session", "acq
 
 SCRIPTS = (
     *(ATTACH, HEARTBEAT, UNREGISTER, FENCE, REAP_ROOM, REAP_NODE),
-    *(JOIN, LEAVE, CLAIM, FENCE_OWNER, SET_PRESENCE, RESYNC, EXPIRE, AUDIT, CHECK),
+    *(JOIN, LEAVE, CLAIM, FENCE_OWNER, END_RECOVERY, SET_PRESENCE, RESYNC, EXPIRE, AUDIT, CHECK),
     *(UPDATE, KICK, LOCK, CLOSE, LIST_BANS, UNBAN, ANNOUNCE),
     *(SAVE_SESSION, ACQUIRE_SESSION, DELETE_SESSION),
 )

@@ -72,6 +72,8 @@ class Store:
         self.keys = keys or Keys("test", 0, 1)
         self.data = ""
         """The id of the data, as the last node to attach was told."""
+        self.start = ""
+        """The entry behind which that node reads its inbox, if it is new."""
         self.redis.flushall()
         for script in scripts.SCRIPTS:
             self.redis.script_load(script.text)
@@ -122,8 +124,9 @@ class Store:
         last: list[Argument] = [run, "1" if restarted else "", data, hold]
         reply: list[str] = self.run(scripts.ATTACH, named, [*own, *last])
         if reply[0] in {"OK", "NEW"}:
-            self.data = reply.pop()
-        return reply
+            _, self.data, *first = reply
+            self.start = first[0] if first else ""
+        return reply if reply[0] == "CONFIG" else reply[:1]
 
     def heartbeat(self, node: NodeId, probe: int = 1, *, lease: int = LEASE, trim: str = "") -> list[Any]:
         named = [self.keys.nodes, self.keys.inbox(node), self.keys.config]
@@ -144,10 +147,10 @@ class Store:
         reply: int = self.run(scripts.UNREGISTER, named, [node, window])
         return reply
 
-    def reap_node(self, node: NodeId, life: int = 60_000) -> int:
+    def reap_node(self, node: NodeId, life: int = 60_000, *, keep_inbox: bool = False) -> int:
         keys = self.keys
         named = [keys.nodes, keys.rooms_of(node), keys.inbox(node), keys.tombstone(node), keys.left_by(node)]
-        reply: int = self.run(scripts.REAP_NODE, named, [node, life])
+        reply: int = self.run(scripts.REAP_NODE, named, [node, life, "1" if keep_inbox else ""])
         return reply
 
     def reap_room(
@@ -171,6 +174,9 @@ class Store:
     def fence_owner(self, node: NodeId, member: Member, epoch: int, *, others: Sequence[NodeId] = ()) -> list[str]:
         own: list[Argument] = [field_of(member), member.incarnation, epoch]
         return self._room(scripts.FENCE_OWNER, node, ROOM, others, RUN, own)
+
+    def end_recovery(self, node: NodeId, member: Member, epoch: int, *, others: Sequence[NodeId] = ()) -> list[str]:
+        return self._room(scripts.END_RECOVERY, node, ROOM, others, RUN, [member.incarnation, epoch])
 
     def save_session(
         self,

@@ -73,7 +73,7 @@ class World:
             if reply[0] == "KEYS":
                 others: Any = reply[1:]
                 store.reap_room(node.id, room=room, others=others)
-        store.reap_node(node.id)
+        store.reap_node(node.id, keep_inbox=True)
 
     def settle(self) -> None:
         """Let all that is under way come to its end."""
@@ -109,7 +109,7 @@ class SteppedNode:
         self.id = node
         self.world = world
         self.bucket = Bucket(world.store.keys, node, self._hear, SETTINGS, lambda: None, world.clock)
-        self.cursor = b"0-0"
+        self.cursor = self.start = b"0-0"
         self.run = 0
         self.heard: list[tuple[RoomId, Event]] = []
         self.rosters: dict[RoomId, dict[Incarnation, Member]] = {}
@@ -204,8 +204,10 @@ class SteppedNode:
                 self.world.declare_dead(self)
             (word,) = store.attach(self.id, new=True)
             fenced = True
+        if word == "NEW":
+            self.start = store.start.encode()
         if word == "NEW" or not same:
-            self.cursor = b"0-0"
+            self.cursor = self.start
         self.run = self.world.run
         self.bucket.link_up(self._run_id, fenced=fenced)
 

@@ -33,6 +33,7 @@ from mcp_actors.protocol.events import (
     OwnerFenced,
     PresenceChanged,
     Receipt,
+    RecoveryEnded,
     RemoteBroadcast,
     RemoteSignal,
     Removal,
@@ -819,6 +820,49 @@ async def test_frames_for_a_member_of_a_dead_node_are_recovered_from_the_offset_
     assert signals + b.frames == [b"2", b"3", b"4"]
     assert [event.frame for event in found.answered] == [b"1"]
     assert (found.known, found.whole) == (True, True)
+
+
+async def test_what_a_node_did_not_read_before_it_was_fenced_is_recovered_although_it_goes_on(
+    nodes: StartNode, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs("mcp_actors.redis", "node was fenced")
+    expected_logs.allow("mcp_actors.redis")
+    a, b, c = [await nodes(name, resume_window=30.0) for name in ("node-a", "node-b", "node-c")]
+    ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")
+    amy = await a.enter("amy")
+    for node in (a, b, c):
+        await node.knows(ana, amy, ben, cia)
+    c.signal(cia, ana, b"1")
+    await until(lambda: a.frames == [b"1"], "the first")
+    last = a.of_kind(RemoteSignal)[-1].offset.decode()
+    await a.die()
+    c.signal(cia, ana, b"2")
+    await until(lambda: b.members[ana].detached, "that ana is away")
+    move = await b.claim(ana)
+    a.revive()
+    await until(lambda: a.of_kind(MemberLeft), "that it knows of the fence")
+    found = await b.broker.recover(ROOM, Kind.PEER, move, last, 3.0)
+    assert [event.frame for event in found.events if isinstance(event, RemoteSignal)] == [b"2"]
+    assert a.frames == [b"1"]
+    again = await a.enter("amy")
+    await b.knows(ana, again, ben, cia)
+    c.signal(cia, again, b"3")
+    await until(lambda: a.frames == [b"1", b"3"], "what comes after the fence")
+
+
+async def test_the_end_of_a_recovery_is_told_to_all_nodes(nodes: StartNode) -> None:
+    a, b, c = await nodes("a"), await nodes("b"), await nodes("c")
+    ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")
+    amy = await a.enter("amy")
+    for node in (a, b, c):
+        await node.knows(ana, ben, cia, amy)
+    await b.claim(ana, epoch=2)
+    b.broker.end_recovery(ROOM, ana, 2)
+    b.broker.end_recovery(OTHER_ROOM, ana, 2)
+    for node in (a, b, c):
+        await until(lambda node=node: node.of_kind(RecoveryEnded), "the end")  # type: ignore[misc]
+        (ended,) = node.of_kind(RecoveryEnded)
+        assert (ended.incarnation, ended.epoch) == (ana, 2)
 
 
 async def test_a_stopping_node_leaves_unread_frames_to_the_next(nodes: StartNode) -> None:

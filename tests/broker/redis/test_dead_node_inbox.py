@@ -13,7 +13,9 @@ from mcp_actors.broker.redis.entries import (
     Joined,
     Left,
     Moved,
+    OwnerFenced,
     Presence,
+    RecoveryEnded,
     StoredMember,
     Updated,
     pack,
@@ -357,7 +359,7 @@ async def test_changes_of_users_and_of_the_member_itself_are_ignored(inbox: Inbo
 
 async def test_changes_after_the_move_are_ignored(inbox: Inbox) -> None:
     entry = inbox.frames(signal(1))
-    inbox.changes(joined(ZOE))
+    inbox.changes(joined(ZOE), OwnerFenced(BEN.incarnation, 2), RecoveryEnded(BEN.incarnation, 2))
     inbox.changes(moved(UNA), moved(ANA, 3), moved(ANA, 4))
     inbox.changes(left(ZOE))
     inbox.frames(signal(2))

@@ -11,6 +11,7 @@ from bench.engine import Engine
 from mcp_actors.broker import BrokerError
 from mcp_actors.broker.redis import entries
 from mcp_actors.broker.redis.bucket import Bucket
+from mcp_actors.broker.redis.connection import LinkLost, RedisConnection
 from mcp_actors.broker.redis.entries import Probe
 from mcp_actors.broker.redis.inbox import InboxReader
 from mcp_actors.broker.redis.keys import Keys
@@ -255,6 +256,33 @@ async def test_a_fenced_node_that_nobody_reaps_reaps_itself_and_goes_on(
     assert summary(node.of_kind(MemberLeft)) == [("MemberLeft", ana)]
     again = await node.enter("ana")
     await node.knows(again)
+    await node.stop()
+
+
+async def test_a_node_that_does_not_hear_that_it_is_registered_again_knows_that_it_was_fenced(
+    shared: Engine, look: client.Redis, expected_logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected_logs("mcp_actors.redis", "was fenced")
+    expected_logs.allow("mcp_actors.redis", "redis link lost")
+    node = BrokerNode(shared.url, "a")
+    await node.start()
+    ana = await node.enter("ana")
+    lost: list[Any] = []
+    send = RedisConnection.one
+
+    async def one(connection: RedisConnection, *command: Any) -> Any:
+        reply = await send(connection, *command)
+        if isinstance(reply, list) and reply[0] == b"NEW" and not lost:
+            lost.append(reply)
+            raise LinkLost("the connection broke before the reply")
+        return reply
+
+    monkeypatch.setattr(RedisConnection, "one", one)
+    look.zadd(KEYS.nodes, {"a": -1})
+    await until(lambda: node.of_kind(MemberLeft), "that its own member left")
+    assert lost
+    assert summary(node.of_kind(MemberLeft)) == [("MemberLeft", ana)]
+    await node.knows(await node.enter("ana"))
     await node.stop()
 
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec import structs
 
-from mcp_actors.broker.redis.entries import Moved, OwnerFenced
+from mcp_actors.broker.redis.entries import Moved, OwnerFenced, RecoveryEnded
 from mcp_actors.broker.redis.requests import Operation
 from mcp_actors.broker.redis.room import REPAIR_PAUSE, Fenced
-from mcp_actors.broker.redis.scripts import CLAIM, FENCE_OWNER, JOIN, LEAVE, RESYNC, SET_PRESENCE
+from mcp_actors.broker.redis.scripts import CLAIM, END_RECOVERY, FENCE_OWNER, JOIN, LEAVE, RESYNC, SET_PRESENCE
 from mcp_actors.protocol import events
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import (
@@ -568,3 +568,28 @@ def test_no_fence_is_requested_of_a_member_that_is_not_here(room: RoomHarness) -
     room.room.fence_owner(CIA.incarnation)
     assert room.send() is None
     assert changes(room, 11, OwnerFenced(CIA.incarnation, 2)) == []
+
+
+def test_the_end_of_a_recovery_is_heard_in_the_order_of_changes_and_told_again_if_redis_may_have_lost_it(
+    room: RoomHarness,
+) -> None:
+    claim_ben(room, epoch=2)
+    room.room.end_recovery(BEN.incarnation, 2)
+    assert next_request(room, END_RECOVERY).arguments == [BEN.incarnation, 2]
+    assert room.answer(b"OK", b"12") == []
+    assert changes(room, 12, RecoveryEnded(BEN.incarnation, 2)) == [events.RecoveryEnded(12, BEN.incarnation, 2)]
+    room.room.resync_anew(0.0)
+    next_request(room, RESYNC)
+    room.answer(b"OK")
+    next_request(room, END_RECOVERY)
+    room.answer(b"OK", b"13")
+    changes(room, 13, leaving(BEN, LeaveReason.LEFT))
+    room.room.resync_anew(0.0)
+    next_request(room, RESYNC)
+    room.answer(b"OK")
+    assert room.send() is None
+
+
+def test_the_recovery_of_a_member_that_has_moved_on_is_ended_all_the_same(room: RoomHarness) -> None:
+    room.room.end_recovery(CIA.incarnation, 2)
+    assert next_request(room, END_RECOVERY).arguments == [CIA.incarnation, 2]

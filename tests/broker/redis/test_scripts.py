@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from mcp_actors.broker.redis import scripts
-from mcp_actors.broker.redis.entries import Changes, Damaged, Left, Moved, OwnerFenced, Snapshot, Updated
+from mcp_actors.broker.redis.entries import Changes, Damaged, Left, Moved, OwnerFenced, RecoveryEnded, Snapshot, Updated
 from mcp_actors.broker.redis.scripts import LIMITED, SCRIPTS
 from mcp_actors.protocol.events import Kind, LeaveReason, Member
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId, UserId
@@ -139,11 +139,19 @@ def test_a_reaped_node_is_told_so_until_it_starts_again(store: Store) -> None:
     assert store.attach(A) == ["OK"]
 
 
-def test_a_node_that_starts_again_has_an_empty_inbox(store: Store) -> None:
+def test_a_node_that_starts_again_reads_its_inbox_from_there_on_and_leaves_the_rest_to_others(store: Store) -> None:
     store.attach(A)
+    assert store.start == "0-0"
     store.heartbeat(A, 5)
+    store.expire_leases(A)
+    store.fence()
+    assert store.reap_node(A, keep_inbox=True) == 1
     assert store.attach(A, new=True) == ["NEW"]
-    assert len(store.inbox(A)) == 1
+    assert len(store.inbox(A)) == 3
+    (last, _), *_ = store.redis.xrevrange(store.keys.inbox(A), count=1)
+    assert store.start == last.decode()
+    assert store.attach(A) == ["OK"]
+    assert store.start == ""
 
 
 def test_a_node_that_lost_its_inbox_is_new(store: Store) -> None:
@@ -993,6 +1001,28 @@ def test_the_fence_of_an_owner_is_published_to_all_nodes_in_the_order_of_changes
     assert (word, version) == ("OK", store.state()["#version"])
     told = Changes(ROOM, int(version) - 1, int(version), [OwnerFenced(ana.incarnation, 2)])
     assert [store.told(node) for node in (A, B)] == [[told], [told]]
+
+
+def test_the_end_of_a_recovery_is_published_to_all_nodes_although_the_member_has_moved_on(any_store: Store) -> None:
+    store = any_store
+    ana, _ = _two_nodes(store)
+    store.join(peer("amy"), others=[B])
+    for epoch, node in ((2, B), (3, A)):
+        store.claim(node, ana, epoch, owner=A if node == B else B, others=[A, B])
+    for node in (A, B):
+        store.told(node)
+    assert store.end_recovery(B, ana, 2) == ["KEYS", "a"]
+    word, version = store.end_recovery(B, ana, 2, others=[A])
+    assert (word, version) == ("OK", store.state()["#version"])
+    told = Changes(ROOM, int(version) - 1, int(version), [RecoveryEnded(ana.incarnation, 2)])
+    assert [store.told(node) for node in (A, B)] == [[told], [told]]
+
+
+def test_the_end_of_a_recovery_makes_no_room(store: Store) -> None:
+    store.attach(A)
+    assert store.end_recovery(A, peer("ana"), 2) == ["NOOP"]
+    assert store.state() == {}
+    assert store.end_recovery(NOBODY, peer("ana"), 2) == ["FENCED"]
 
 
 @pytest.mark.parametrize(("node", "epoch"), [(A, 2), (B, 1), (B, 3)])

@@ -167,6 +167,9 @@ class Calls:
     def do_fence_owner(self) -> None:
         self.store.fence_owner(self.rng.choice(NODES), self._member(), self._epoch, others=NODES)
 
+    def do_end_recovery(self) -> None:
+        self.store.end_recovery(self.rng.choice(NODES), self._member(), self._epoch, others=NODES)
+
     def do_resync(self) -> None:
         node = self.rng.choice(NODES)
         members = [(self._member(node), self._flag()) for _ in range(self.rng.randint(0, 3))]

@@ -1,8 +1,9 @@
 -- Register a node and create its inbox, or renew its registration.
 --
--- new: "1" to start again with an empty inbox after being fenced. data: the data to which the node was attached before, or
+-- new: "1" to start again after being fenced: the inbox is read from here on, and what is in it stays for the nodes to which members
+-- moved meanwhile. data: the data to which the node was attached before, or
 -- ""; other_run: "1" if that was at another run of the server. hold_ms: how long nobody joins after data may have been lost.
--- Replies: {OK, data}: it was registered | {NEW, data}: it was not | {WAIT}: it is fenced and being reaped |
+-- Replies: {OK, data}: it was registered | {NEW, data, id}: it was not, and reads its inbox from there on | {WAIT}: it is fenced and being reaped |
 --          {GONE}: it was reaped | {CONFIG, version, buckets}: the deployment runs with these
 
 takes({'nodes', 'inbox', 'config', 'tombstone'},
@@ -19,17 +20,17 @@ local data, lost_in = config[3], config[4]
 local deadline = redis.call('ZSCORE', keys.nodes, args.node)
 if deadline and tonumber(deadline) < 0 then return {'WAIT'} end
 if args.new == '1' then
-  redis.call('DEL', keys.inbox, keys.tombstone)
+  redis.call('DEL', keys.tombstone)
   redis.call('HDEL', keys.config, 'announcing:' .. args.node)
 elseif redis.call('EXISTS', keys.tombstone) == 1 then
   return {'GONE'}
 end
 
-local reply, time = 'OK', now()
-if not deadline or redis.call('EXISTS', keys.inbox) == 0 then
-  redis.call('DEL', keys.inbox)
-  redis.call('XADD', keys.inbox, '*', 'type', 'probe', 'number', '0')
-  reply = 'NEW'
+local reply, time, start = 'OK', now(), nil
+if args.new == '1' or not deadline or redis.call('EXISTS', keys.inbox) == 0 then
+  if args.new ~= '1' then redis.call('DEL', keys.inbox) end
+  local first = redis.call('XADD', keys.inbox, '*', 'type', 'probe', 'number', '0')
+  reply, start = 'NEW', args.new == '1' and first or '0-0'
 end
 redis.call('ZADD', keys.nodes, time + args.lease_ms, args.node)
 redis.call('PEXPIRE', keys.inbox, args.inbox_ms)
@@ -47,4 +48,4 @@ if args.other_run == '1' or (announces and args.data ~= '' and args.data ~= data
   if announces then redis.call('HSET', keys.config, 'announcing:' .. args.node, '1') end
 end
 redis.call('PEXPIRE', keys.config, args.inbox_ms)
-return {reply, data}
+return {reply, data, start}

@@ -252,6 +252,9 @@ local function moved(member, silent)
   return {change = 'moved', incarnation = member.incarnation, node = member.node, epoch = member.epoch, silent = silent}
 end
 local function owner_fenced(member) return {change = 'owner-fenced', incarnation = member.incarnation, epoch = member.epoch} end
+local function recovery_ended(incarnation, epoch)
+  return {change = 'recovery-ended', incarnation = incarnation, epoch = epoch}
+end
 local function locked(is, by) return {change = 'locked', locked = is, by = by} end
 local function closed(by, notice) return {change = 'closed', by = by, notice = notice} end
 
