@@ -244,6 +244,24 @@ async def test_a_failure_in_housekeeping_is_logged_and_ends_nothing(
     await node.stop()
 
 
+async def test_leases_that_look_expired_after_a_loss_of_data_are_not_judged_for_a_lease(
+    shared: Engine, look: client.Redis, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs("mcp_actors.redis", "node lease expired")
+    expected_logs.allow("mcp_actors.redis", "redis link lost")
+    lease = 1.5
+    node = BrokerNode(shared.url, "a", lease=lease)
+    await node.start()
+    look.zadd(KEYS.nodes, {"dead": 1})
+    await until(lambda: (look.zscore(KEYS.nodes, "dead") or 1) < 0, "that leases are judged")
+    began = time.monotonic()
+    look.flushall()
+    look.zadd(KEYS.nodes, {"slow": 1})
+    await until(lambda: (look.zscore(KEYS.nodes, "slow") or 1) < 0, "that the other node is fenced")
+    assert time.monotonic() - began > lease
+    await node.stop()
+
+
 async def test_a_fenced_node_that_nobody_reaps_reaps_itself_and_goes_on(
     shared: Engine, look: client.Redis, expected_logs: ExpectedLogs
 ) -> None:
