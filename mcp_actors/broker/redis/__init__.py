@@ -51,7 +51,7 @@ STOP_SECONDS = 2.0
 
 
 class _Rooms:
-    """Membership, moderation and relay: each room has its bucket."""
+    """Membership and relay: each room has its bucket."""
 
     _links: Sequence[Link]
 
@@ -100,35 +100,6 @@ class _Rooms:
     def abandon(self, room: RoomId) -> None:
         self._bucket(room).abandon(room)
 
-    def update(self, room: RoomId, by: Incarnation, metadata: dict[str, Any]) -> None:
-        self._moderate(room, by, Operation.UPDATE, pack_metadata(metadata))
-
-    def kick(
-        self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId, notice: Notice = NO_NOTICE
-    ) -> None:
-        self._moderate(room, by, Operation.KICK, kind, whom, pack_notice(notice), notice.ban_seconds * 1000)
-
-    def list_bans(self, room: RoomId, by: Incarnation) -> None:
-        self._moderate(room, by, Operation.LIST_BANS)
-
-    def unban(self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId) -> None:
-        self._moderate(room, by, Operation.UNBAN, kind, whom)
-
-    def lock(self, room: RoomId, by: Incarnation, *, locked: bool) -> None:
-        self._moderate(room, by, Operation.LOCK if locked else Operation.UNLOCK)
-
-    def close(self, room: RoomId, by: Incarnation, notice: Notice = NO_NOTICE) -> None:
-        self._moderate(room, by, Operation.CLOSE, pack_notice(notice))
-
-    def announce(self, room: RoomId, content: Any) -> None:
-        text = msgspec.json.encode(content).decode()
-        self._moderate(room, SERVER, Operation.ANNOUNCE, secrets.token_hex(8), text)
-
-    def _moderate(self, room: RoomId, by: Incarnation, operation: Operation, *arguments: str | int) -> None:
-        found = self._room(room)
-        if found is None or not found.moderate(by, operation, arguments):
-            self._bucket(room).emit(room, Moderated(by, done=False))
-
     def relay(
         self,
         room: RoomId,
@@ -164,7 +135,40 @@ class _Rooms:
         return self._links[bucket_of(room, len(self._links))].inbox.offset
 
 
-class RedisBroker(_Rooms):
+class _ModeratedRooms(_Rooms):
+    """Requests of moderators and of the application."""
+
+    def update(self, room: RoomId, by: Incarnation, metadata: dict[str, Any]) -> None:
+        self._moderate(room, by, Operation.UPDATE, pack_metadata(metadata))
+
+    def kick(
+        self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId, notice: Notice = NO_NOTICE
+    ) -> None:
+        self._moderate(room, by, Operation.KICK, kind, whom, pack_notice(notice), notice.ban_seconds * 1000)
+
+    def list_bans(self, room: RoomId, by: Incarnation) -> None:
+        self._moderate(room, by, Operation.LIST_BANS)
+
+    def unban(self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId) -> None:
+        self._moderate(room, by, Operation.UNBAN, kind, whom)
+
+    def lock(self, room: RoomId, by: Incarnation, *, locked: bool) -> None:
+        self._moderate(room, by, Operation.LOCK if locked else Operation.UNLOCK)
+
+    def close(self, room: RoomId, by: Incarnation, notice: Notice = NO_NOTICE) -> None:
+        self._moderate(room, by, Operation.CLOSE, pack_notice(notice))
+
+    def announce(self, room: RoomId, content: Any) -> None:
+        text = msgspec.json.encode(content).decode()
+        self._moderate(room, SERVER, Operation.ANNOUNCE, secrets.token_hex(8), text)
+
+    def _moderate(self, room: RoomId, by: Incarnation, operation: Operation, *arguments: str | int) -> None:
+        found = self._room(room)
+        if found is None or not found.moderate(by, operation, arguments):
+            self._bucket(room).emit(room, Moderated(by, done=False))
+
+
+class RedisBroker(_ModeratedRooms):
     """A `Broker` whose nodes share a Redis.
 
     `prefix` is that of all keys. `buckets`: 0 for what suits the topology. `timeout` is as in `Access`, and `files` are

@@ -79,7 +79,9 @@ class Inbox:
         packed = pack_frames([pack(frame) for frame in frames])
         return str(self._store.redis.xadd(self._name, {"frames": packed}).decode())
 
-    def changes(self, *changes: Joined | Left | Presence | Updated | Moved | OwnerFenced | RecoveryEnded, room: RoomId = ROOM) -> str:
+    def changes(
+        self, *changes: Joined | Left | Presence | Updated | Moved | OwnerFenced | RecoveryEnded, room: RoomId = ROOM
+    ) -> str:
         """Write changes of the room as one entry."""
         packed = pack(list(changes))
         fields = {"type": "changes", "room": room, "after": "1", "version": "2", "changes": packed}
