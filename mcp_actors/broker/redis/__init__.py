@@ -256,7 +256,10 @@ class RedisBroker(_ModeratedRooms):
         return all(link.bucket.up for link in self._links)
 
     def is_settled(self, room: RoomId) -> bool:
-        return self._bucket(room).is_settled(room)
+        found = self._room(room)
+        if found is None:
+            return True
+        return self._bucket(room).up and found.replica.settled and not found.replica.suspects
 
     def health(self) -> Mapping[str, Any]:
         return {"broker": "redis", "buckets": [link.health() for link in self._links]}

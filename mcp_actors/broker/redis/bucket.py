@@ -95,11 +95,6 @@ class Bucket:
         written = not self.queue and not self.queue.frames and not self.sessions.unwritten
         return written and all(room.replica.queue.empty for room in self.rooms.values())
 
-    def is_settled(self, room: RoomId) -> bool:
-        """Whether Redis knows all that this node knows of a room; not while that may just have been lost."""
-        found = self.rooms.get(room)
-        return found is None or (self.up and found.replica.settled and not found.replica.suspects)
-
     def open_room(self, room: RoomId) -> Room:
         """The room, which is new if this node has nothing to do with it yet."""
         found = self.rooms.get(room)

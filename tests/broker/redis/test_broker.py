@@ -850,6 +850,18 @@ async def test_what_a_node_did_not_read_before_it_was_fenced_is_recovered_althou
     await until(lambda: a.frames == [b"1", b"3"], "what comes after the fence")
 
 
+async def test_others_may_not_know_what_a_node_knows_while_redis_is_away(pair: tuple[BrokerNode, BrokerNode]) -> None:
+    a, b = pair
+    ana, ben = await a.enter("ana"), await b.enter("ben")
+    await a.knows(ana, ben)
+    assert a.broker.is_settled(ROOM)
+    await a.die()
+    assert not a.broker.is_settled(ROOM)
+    assert a.broker.is_settled(OTHER_ROOM)
+    a.revive()
+    await until(lambda: a.broker.is_settled(ROOM), "that Redis is back")
+
+
 async def test_the_end_of_a_recovery_is_told_to_all_nodes(nodes: StartNode) -> None:
     a, b, c = await nodes("a"), await nodes("b"), await nodes("c")
     ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")

@@ -143,16 +143,6 @@ def test_requests_wait_while_the_link_is_down(home: BucketHarness) -> None:
     assert home.asked() == [JOIN.digest]
 
 
-def test_redis_may_not_know_what_this_node_knows_while_it_is_away_and_until_it_was_asked(home: BucketHarness) -> None:
-    assert home.bucket.is_settled(ROOM)
-    home.bucket.link_down()
-    assert not home.bucket.is_settled(ROOM)
-    assert home.bucket.is_settled(RoomId("another"))
-    home.bucket.link_up("another")
-    assert not home.bucket.is_settled(ROOM)
-    home.bucket.link_up("run")
-
-
 def test_rooms_that_this_node_left_before_redis_lost_that_are_announced_later() -> None:
     made = BucketHarness()
     made.bucket.link_up("run")
