@@ -249,7 +249,9 @@ class Room:
         if request.operation is Operation.RESYNC:
             self.damage = ""
             lost = zip(rest[::3], rest[1::3], rest[2::3], strict=True)
-            told = [event for one, how, notice in lost for event in self._displaced(Incarnation(one), how, notice)]
+            told = [
+                event for one, how, notice in lost for event in _displaced(self.replica, Incarnation(one), how, notice)
+            ]
             return told + self.replica.unsubscribe()
         if request.operation in MODERATION:
             self.replica.deferred.append((int(rest[0] or 0), _outcome(request, word, rest[1:])))
@@ -279,9 +281,6 @@ class Room:
     def _owner_fenced(self, incarnation: Incarnation) -> list[Event]:
         """The member is about to be told that it left or moved on: nobody need wait for the fence."""
         return [OwnerFenced(self.replica.version or 0, incarnation, self._local.epoch(incarnation))]
-
-    def _displaced(self, incarnation: Incarnation, how: str, notice: str) -> list[Event]:
-        return self.replica.remove(incarnation, LeaveReason(how or LeaveReason.NODE_LOST), unpack_notice(notice))
 
     def _answered_about(self, local: LocalMember, operation: Operation, word: bytes, rest: list[str]) -> list[Event]:
         incarnation, replica = local.member.incarnation, self.replica
@@ -337,6 +336,10 @@ class Room:
     def resyncing(self) -> bool:
         """Whether a snapshot is being requested."""
         return RESYNC in self._queue
+
+
+def _displaced(replica: Replica, incarnation: Incarnation, how: str, notice: str) -> list[Event]:
+    return replica.remove(incarnation, LeaveReason(how or LeaveReason.NODE_LOST), unpack_notice(notice))
 
 
 def _ordered_script(request: Request, who: list[Argument], settings: RedisSettings) -> tuple[Script, list[Argument]]:
