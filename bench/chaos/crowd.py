@@ -21,6 +21,9 @@ LEAVE_TIMEOUT = 5.0
 REJOIN_TIMEOUT = 40.0
 REJOIN_PAUSE = 0.3
 TICK = 0.01
+VISITS = 1 / 4
+"""The share of a speaker's messages that go to a further room, if it is in one."""
+
 UPDATES = 1 / 40
 """The share of a speaker's messages that update its metadata."""
 
@@ -35,10 +38,19 @@ class Crowd:
 
     `window`: seconds within which a member can resume after its connection broke; with 0, members do not resume.
     `secret`: the nodes' secret, with which moderators sign their access tokens; without it there are no moderators.
+    `visits`: peers are in a second room, too, with the same session.
     """
 
     def __init__(
-        self, record: Record, urls: Sequence[str], rooms: int, rng: Random, *, window: float = 0.0, secret: str = ""
+        self,
+        record: Record,
+        urls: Sequence[str],
+        rooms: int,
+        rng: Random,
+        *,
+        window: float = 0.0,
+        secret: str = "",
+        visits: bool = False,
     ) -> None:
         self.record = record
         self.rooms = [f"room{index}" for index in range(rooms)]
@@ -51,6 +63,7 @@ class Crowd:
         self.window = window
         self._urls = urls
         self._secret = secret
+        self._visits = visits
         self._members: dict[str, Member] = {}
         """Connected members by id."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,6 +118,8 @@ class Crowd:
             if stay.joined_at is None:
                 await member.close()
                 self._forget(member)
+        if self._visits and role == "peer" and isinstance(member, ResumingMember):
+            member.visit(f"{room}.side")
         return member
 
     def strike(self, node: int, *, killed: bool) -> None:
@@ -138,6 +153,10 @@ class Crowd:
         if not speakers:
             return
         speaker = self.rng.choice(speakers)
+        if self._visits and isinstance(speaker, ResumingMember) and self.rng.random() < VISITS:
+            for guest in speaker.guests:
+                self.send_signal(guest)
+            return
         if self._secret and self.rng.random() < UPDATES:  # the control has none
             speaker.update()
         else:
@@ -161,7 +180,7 @@ class Crowd:
 
     async def _go(self, member: Member) -> None:
         how = self.rng.random()
-        moderator = self._moderator(member.stay.room)
+        moderator = self.moderator(member.stay.room)
         if isinstance(member, ResumingMember) and how < 1 / 4:
             member.vanish()
         elif moderator is not None and how < 1 / 2:
@@ -169,7 +188,7 @@ class Crowd:
         else:
             await (member.leave(LEAVE_TIMEOUT) if self.rng.random() < 1 / 2 else member.close())
 
-    def _moderator(self, room: str) -> Member | None:
+    def moderator(self, room: str) -> Member | None:
         """Return a moderator of a room that is connected now."""
         return next((one for one in self.members if (one.stay.role, one.stay.room) == ("moderator", room)), None)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from picows import WSCloseCode, WSError, WSListener, WSMsgType, ws_connect
 
-from bench.chaos.record import EVERYBODY, Arrival, Event, News, Stay
+from bench.chaos.record import EVERYBODY, LOCK, Arrival, Event, News, Stay, roster_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ class Member(WSListener):
         self.stay = stay
         self.access = access
         self.asked_to_end = False
-        self._kicks: dict[str, asyncio.Future[str]] = {}
+        self._asked: dict[str, asyncio.Future[str]] = {}
         self._joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gone = asyncio.Event()
@@ -92,9 +92,12 @@ class Member(WSListener):
 
     async def kick(self, target: str, max_wait: float) -> str:
         """Remove a peer from the room. Return `kicked`, an error code, or nothing if there is no answer in time."""
-        name = f"{KICK}:{target}"
-        answer = self._kicks[name] = asyncio.get_running_loop().create_future()
-        self._send("kick", {"peer_id": target}, name)
+        return await self.moderate("kick", {"peer_id": target}, f"{KICK}:{target}", max_wait)
+
+    async def moderate(self, kind: str, payload: dict[str, Any], name: str, max_wait: float) -> str:
+        """Send a moderator's request under a name; return the type of the reply, an error code, or nothing in time."""
+        answer = self._asked[name] = asyncio.get_running_loop().create_future()
+        self._send(kind, payload, name)
         await asyncio.wait([answer], timeout=max_wait)
         return answer.result() if answer.done() else ""
 
@@ -161,14 +164,16 @@ class Member(WSListener):
             self._transport.send(WSMsgType.TEXT, encode(message))
 
     def _read(self, message: dict[str, Any]) -> None:
-        stay, payload = self.stay, message["payload"]
+        stay, payload = self.stay, message.get("payload", {})
         match message["type"]:
             case "signal":
                 self._arrive(payload["data"], message["sender"], message["sender"] in stay.roster)
             case "message":
                 self._arrive(payload["content"], message["sender"], message["sender"] in self._users)
             case "kicked" if "id" in message:
-                self._answer_kick(message["id"], "kicked")
+                self._answer(message["id"], "kicked")
+            case "room-locked" | "room-unlocked":
+                self._lock(message)
             case "ack":
                 number, target = which(message["id"])
                 stay.acknowledged.setdefault(target, {}).setdefault(number, now())
@@ -179,8 +184,16 @@ class Member(WSListener):
             case kind:
                 self._hear(kind, payload)
 
-    def _answer_kick(self, name: str, answer: str) -> None:
-        waiting = self._kicks.get(name)
+    def _lock(self, message: dict[str, Any]) -> None:
+        """Apply a lock to the roster. The reply to a request may tell the moderator what it knows."""
+        locked, name = message["type"] == "room-locked", message.get("id")
+        if name is not None:
+            self._answer(name, message["type"])
+        if name is None or locked is not (LOCK in self.stay.roster):
+            self.stay.hear(Event(now(), joined=locked, peer=LOCK))
+
+    def _answer(self, name: str, answer: str) -> None:
+        waiting = self._asked.get(name)
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
@@ -192,7 +205,7 @@ class Member(WSListener):
             case "peer-updated":
                 self.stay.metadata[payload["peer_id"]] = _update_of(payload)
             case "peer-left":
-                self.stay.hear(Event(now(), joined=False, peer=payload["peer_id"]))
+                self.stay.hear(Event(now(), joined=False, peer=payload["peer_id"], reason=payload["reason"]))
             case "peer-away" | "peer-back":
                 self.stay.learn(News(now(), kind == "peer-away", payload["peer_id"]))
             case "user-joined":
@@ -210,7 +223,7 @@ class Member(WSListener):
 
     def _enter(self, payload: dict[str, Any]) -> None:
         self.stay.joined_at = now()
-        self.stay.first_roster = {peer["peer_id"]: peer["order"] for peer in payload["peers"]}
+        self.stay.first_roster = roster_in(payload)
         self.stay.roster = dict(self.stay.first_roster)
         self._learn_metadata(payload)
         self.stay.away = {peer["peer_id"] for peer in payload["peers"] if peer.get("away")}
@@ -229,8 +242,8 @@ class Member(WSListener):
         if name == JOIN:
             self.stay.join_error = payload["code"]
             self._fail(payload["code"])
-        elif name and name.startswith(KICK):
-            self._answer_kick(name, payload["code"])
+        elif name in self._asked:
+            self._answer(name, payload["code"])
         elif name and name not in (LEAVE, UPDATE):
             number, target = which(name)
             self.stay.refused.setdefault(target, {})[number] = payload["code"]

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 Role = Literal["observer", "peer", "churner", "mover", "user", "moderator"]
 """Only peers and churners receive signals. A mover returns repeatedly under one id. Users broadcast."""
 
 EVERYBODY = "*"
 """The target of a broadcast."""
+
+
+LOCK = "(lock)"
+"""Stands in rosters while the room is locked, so that a lock must be seen as joins and leaves are."""
+
+
+def roster_in(payload: dict[str, Any]) -> dict[str, int]:
+    """Return the roster in the reply to a join."""
+    peers = {peer["peer_id"]: peer["order"] for peer in payload["peers"]}
+    return peers | ({LOCK: 0} if payload.get("locked") else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +30,10 @@ class Event:
     joined: bool
     peer: str
     order: int = 0
+    reason: str = ""
+    """Of a leave."""
+    was_away: bool = False
+    """Whether the member knew the peer that left as away."""
 
     def __str__(self) -> str:
         return f"{'+' if self.joined else '-'}{self.peer}"
@@ -178,6 +192,8 @@ class Stay:
 
     def hear(self, event: Event) -> None:
         """Apply a join or leave to the roster."""
+        if not event.joined:
+            event = replace(event, was_away=event.peer in self.away)
         self.events.append(event)
         if event.joined:
             self.roster[event.peer] = event.order
@@ -231,6 +247,8 @@ class Record:
     """Seconds within which a member must be able to resume."""
     leaked: list[str] = field(default_factory=list)
     """Keys without expiry that remained in Redis."""
+    gentle: bool = False
+    """Whether nothing happened that may make a session incomplete."""
     bugs: list[str] = field(default_factory=list)
     """Errors in the logs of the nodes."""
     samples: list[Sample] = field(default_factory=list)

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.chaos.connection import Connection
+from bench.chaos.guest import Guest
 from bench.chaos.member import CLOSE_FRAME_TIMEOUT, JOIN, Member, now
 from bench.chaos.reconnect import ReconnectLoop
-from bench.chaos.record import Link, Stay
+from bench.chaos.record import Link, Stay, roster_in
 from bench.chaos.session import Session, compare
 
 if TYPE_CHECKING:
@@ -57,10 +58,11 @@ class ResumingMember(Member):
     ) -> None:
         super().__init__(stay, ended, access)
         self._nodes = nodes
-        self._newcomer = newcomer
+        self.newcomer = newcomer
         self._connection: Connection | None = None
         self._connections: list[Connection] = []
-        self._session = Session()
+        self.session = Session()
+        self._guests: dict[str, Guest] = {}
         self._attempts = 1
         self._final_error = ""  # the final error code; of concurrent attempts, the second may find the token used up
         self._reconnect = ReconnectLoop(nodes.rng, self._try_resume)
@@ -74,6 +76,21 @@ class ResumingMember(Member):
     def returning(self) -> bool:
         """Whether it is reconnecting."""
         return self._reconnect.running
+
+    def visit(self, room: str) -> Guest:
+        """Enter another room in the same session, under another id."""
+        guest = self._guests[room] = Guest(Stay(f"{self.stay.member}g", room, self.stay.node, asked_at=now()), self)
+        for connection in self._connections:
+            guest.dialed(connection)
+        self.newcomer(guest.stay)
+        if self._connection is not None:
+            guest.enter(self._connection)
+        return guest
+
+    @property
+    def guests(self) -> list[Guest]:
+        """This member in its other rooms."""
+        return list(self._guests.values())
 
     def mute(self) -> None:
         """Lose everything sent from now on, until it resumes."""
@@ -140,12 +157,14 @@ class ResumingMember(Member):
         connection = Connection(self, link, f"{JOIN}-{len(self.stay.links)}")
         self.stay.links.append(link)
         self._connections.append(connection)
+        for guest in self.guests:
+            guest.dialed(connection)
         return connection
 
     def on_connected(self, connection: Connection) -> None:
         """Send the join, with the resume token if there is one."""
-        connection.link.received = self._session.received
-        back = self._session.credentials()
+        connection.link.received = self.session.received
+        back = self.session.credentials()
         if self.stay.role == "user":
             connection.send({"type": "connect", "payload": {"user_id": self.stay.member} | back, "id": connection.name})
             if not back:
@@ -157,6 +176,8 @@ class ResumingMember(Member):
     def on_closed(self, connection: Connection) -> None:
         """Record the end of a connection, and resume if it was the one in use."""
         self._connections = [one for one in self._connections if one is not connection and one.link.ended_at is None]
+        for guest in self.guests:
+            guest.closed(connection)
         in_use = connection is self._connection
         replaced = connection.link.closed.startswith(REPLACED) and (self.returning or self._may_arrive_late(connection))
         connection.link.expected |= (
@@ -212,7 +233,7 @@ class ResumingMember(Member):
             self._connection.link.expected = True
         self._connection = connection
         self.stay.node = connection.link.node
-        for message in self._session.unanswered():
+        for message in self.session.unanswered():
             self.stay.sent_again += 1
             connection.send(message)
 
@@ -226,6 +247,8 @@ class ResumingMember(Member):
         self._finish()
 
     def _finish(self) -> None:
+        for guest in self.guests:
+            guest.end()
         if not self._gone.is_set():
             self._gone.set()
             self._fail("cut")
@@ -236,8 +259,11 @@ class ResumingMember(Member):
         name = message.get("id")
         if name == connection.name:
             self._answered(connection, message)
-        elif self._session.accept(connection.link, message):
-            if message["type"] == "reconnect":
+        elif self.session.accept(connection.link, message):
+            guest = self._guests.get(message.get("room", ""))
+            if guest is not None:
+                guest.take(connection, message)
+            elif message["type"] == "reconnect":
                 if not self.returning and not self.asked_to_end:
                     self._reconnect.start(message["payload"]["after_ms"] / 1000)
             elif name is None or not name.startswith(f"{JOIN}-"):  # otherwise it is the reply to a concurrent attempt
@@ -256,7 +282,7 @@ class ResumingMember(Member):
         elif not first and not payload.get("resumed"):
             self._enter_as_newcomer(connection, payload)
         else:
-            self._session.accept(connection.link, message)
+            self.session.accept(connection.link, message)
             connection.link.entered_at = now()
             self._accepted(connection, payload, first=first)
         connection.mark_answered()
@@ -269,33 +295,37 @@ class ResumingMember(Member):
             if self.stay.role != "user":
                 self._enter(payload)
             return
+        for guest in self.guests:
+            guest.enter(connection)
         link.resumed, link.complete = True, payload["complete"]
         if not link.complete:  # senders of messages after the gap may be unknown
             since = link.dialed_at
             arrived = self.stay.arrived
             arrived[:] = [replace(one, known=True) if one.at > since else one for one in arrived]
         if self.stay.role != "user":
-            compare(self.stay, link, {peer["peer_id"]: peer["order"] for peer in payload["peers"]})
+            compare(self.stay, link, roster_in(payload))
             self.stay.away = {peer["peer_id"] for peer in payload["peers"] if peer.get("away")}
             self._learn_metadata(payload)
 
     def _enter_as_newcomer(self, connection: Connection, payload: dict[str, Any]) -> None:
         """Record the stay as a newcomer, and close; the crowd lets it join again under another id."""
         if self.stay.role != "user":
-            entered = {peer["peer_id"]: peer["order"] for peer in payload["peers"]}
-            at = now()
+            entered, at = roster_in(payload), now()
             stay = Stay(
                 self.stay.member, self.stay.room, connection.link.node, "mover", at, at, at, first_roster=entered
             )
-            self._newcomer(stay)
+            self.newcomer(stay)
         connection.link.newcomer = True
         connection.ignored = True  # what still arrives is for the newcomer
         connection.close_now()
         self._final_error = RESUMED_FALSE
 
     def _send(self, kind: str, payload: dict[str, Any], name: str) -> None:
-        message = {"type": kind, "room": self.stay.room, "payload": payload, "id": name}
-        self._session.sent(message)
+        self.send_request({"type": kind, "room": self.stay.room, "payload": payload, "id": name})
+
+    def send_request(self, message: dict[str, Any]) -> None:
+        """Send a request, again on each new connection until it is answered."""
+        self.session.sent(message)
         if self._connection is not None:
             self._connection.send(message)
 
@@ -303,16 +333,15 @@ class ResumingMember(Member):
         match message["type"]:
             case "room-joined" if self.stay.joined_at is not None:
                 payload = message["payload"]  # a user is sent the whole roster after a gap
-                roster = {peer["peer_id"]: peer["order"] for peer in payload["peers"]}
-                compare(self.stay, Link(0, 0.0, complete=False), roster)
+                compare(self.stay, Link(0, 0.0, complete=False), roster_in(payload))
                 self._learn_metadata(payload)
                 self._users = {user["user_id"] for user in payload["users"]}
                 return
-            case "signal" | "message" if self._session.is_copy(message):
+            case "signal" | "message" if self.session.is_copy(message):
                 self.stay.dropped += 1
                 return
-            case "ack" | "error" | "kicked" if "id" in message:
-                self._session.answered(message["id"])
+            case "ack" | "error" | "kicked" | "room-locked" | "room-unlocked" if "id" in message:
+                self.session.answered(message["id"])
         super()._read(message)
 
     def _arrive(self, data: dict[str, Any], sender: str, known: bool) -> None:

@@ -25,7 +25,7 @@ def false_leaves(record: Record) -> Iterator[str]:
             left = stays.get((stay.room, event.peer, roster.get(event.peer, 0)))
             _apply(roster, event)
             is_struck = stay.struck_at is not None and event.at >= stay.struck_at
-            if event.joined or left is None or is_struck or _in_gap(stay, event):
+            if event.joined or left is None or is_struck or in_gap(stay, event):
                 continue
             if left.may_leave_at is None or event.at < left.may_leave_at:
                 yield f"{stay} was told at {event.at - record.began:.3f} s that {event.peer} left, which was there"
@@ -108,12 +108,12 @@ def _contradictions(stay: Stay, began: float) -> Iterator[str]:
     """
     roster = dict(stay.first_roster)
     for event in stay.events:
-        if not _in_gap(stay, event) and event.joined == (event.peer in roster):
+        if not in_gap(stay, event) and event.joined == (event.peer in roster):
             yield f"{stay} was told {event} at {event.at - began:.3f} s, which changed nothing"
         _apply(roster, event)
 
 
-def _in_gap(stay: Stay, event: Event) -> bool:
+def in_gap(stay: Stay, event: Event) -> bool:
     """Whether a member was told of an event after a gap, and before the reply that resumes."""
     return any(
         link.dialed_at <= event.at <= link.entered_at
@@ -124,7 +124,7 @@ def _in_gap(stay: Stay, event: Event) -> bool:
 
 def reliable(stay: Stay, record: Record) -> Iterator[Event]:
     """The events of a member, without those that may repeat others, as Redis lost data and the member had a gap."""
-    return (event for event in stay.events if not (record.data_lost and _in_gap(stay, event)))
+    return (event for event in stay.events if not (record.data_lost and in_gap(stay, event)))
 
 
 def _apply(roster: dict[str, int], event: Event) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from bench.chaos.record import Link, Stay
 
-REPEATED = ("signal", "message", "kick")
+REPEATED = ("signal", "message", "kick", "lock", "unlock")
 """Requests that are sent again if they are not answered."""
 
 GREETINGS = ("joined", "connected")

@@ -17,6 +17,8 @@ from itertools import count
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
+from tests.simulation.plan import ERAS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -42,12 +44,13 @@ def main() -> int:
         return _run_many(options, iter((*KEPT, *FIXED)))
     if options.seeds == 1 and not options.hours and not options.seconds:
         return _replay(options)
-    return _run_many(options, count(options.seed))
+    return _run_many(options, ((seed, options.era) for seed in count(options.seed)))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="Simulates the cluster.")
     parser.add_argument("--seed", type=int, help="the seed, or the first of several; drawn if it is left out")
+    parser.add_argument("--era", type=int, default=len(ERAS), help="1 for the kinds of faults that there were first")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds to run, one after the other")
     parser.add_argument("--seconds", type=float, default=0.0, help="run seeds for so long")
     parser.add_argument("--hours", type=float, default=0.0, help="run seeds for so long")
@@ -69,23 +72,23 @@ def _replay(options: argparse.Namespace) -> int:
     from tests.simulation.run import run_seed  # noqa: PLC0415 - after the hash seed is set
     from tests.simulation.shrink import shrink  # noqa: PLC0415
 
-    outcome = run_seed(options.seed, tuple(filter(None, options.trace.split(","))))
+    outcome = run_seed(options.seed, tuple(filter(None, options.trace.split(","))), options.era)
     if options.shrink and not outcome.kept:
         outcome = shrink(outcome, print)
     _show(outcome)
     return 0 if outcome.kept else 1
 
 
-def _run_many(options: argparse.Namespace, seeds: Iterator[int]) -> int:
+def _run_many(options: argparse.Namespace, seeds: Iterator[tuple[int, int]]) -> int:
     from tests.simulation.entropy import real_time  # noqa: PLC0415 - after the hash seed is set
     from tests.simulation.run import run_seed  # noqa: PLC0415
 
     limit = options.seconds or 3600 * options.hours
     began, ran, failed, simulated = real_time(), 0, 0, 0.0
-    for seed in seeds:
+    for seed, era in seeds:
         if real_time() - began >= limit if limit else ran >= options.seeds and not options.fixed:
             break
-        outcome = run_seed(seed)
+        outcome = run_seed(seed, era=era)
         ran, simulated = ran + 1, simulated + outcome.simulated
         if not outcome.kept:
             failed += 1
@@ -110,7 +113,8 @@ def _show(outcome: Outcome) -> None:
     for name, lines in outcome.breaches.items():
         print("\n".join(f"  {name}: {line}" for line in lines[:SHOWN]))
     if not outcome.kept:
-        print(f"plan: {outcome.plan}\nreplay: python -m tests.simulation --seed {outcome.plan.seed}")
+        plan = outcome.plan
+        print(f"plan: {plan}\nreplay: python -m tests.simulation --seed {plan.seed} --era {plan.era}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from base64 import urlsafe_b64encode
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from mcp_actors import memory_budget
 from mcp_actors.auth.authentication import Authentication
 from mcp_actors.auth.tokens import Verifier
 from tests.simulation.redis.server import EPOCH
@@ -30,6 +31,7 @@ def controlled(loop: SimulationLoop, seed: int) -> Iterator[None]:
     patches: list[tuple[Any, str, Any]] = [
         (time, "monotonic", loop.time),
         (time, "time", wall),
+        (memory_budget, "monotonic", loop.time),
         (secrets, "token_bytes", lambda count=32: chance.randbytes(count)),
         (secrets, "token_hex", lambda count=32: chance.randbytes(count).hex()),
         (secrets, "token_urlsafe", lambda count=32: urlsafe_b64encode(chance.randbytes(count)).rstrip(b"=").decode()),

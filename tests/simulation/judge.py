@@ -9,12 +9,44 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.chaos import judge, resume_checks, roster_checks
-from bench.chaos.record import Record
+from bench.chaos.record import LOCK, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bench.chaos.record import Stay
+
+
+def intruders(record: Record) -> Iterator[str]:
+    """Members that joined while the room was locked, as others were told, and that are no moderators.
+
+    Not if Redis lost data: members that it had lost are announced again.
+    """
+    moderators = {stay.member for stay in record.stays if stay.role == "moderator"}
+    for stay in record.stays:
+        locked = LOCK in stay.first_roster
+        for event in stay.events if not record.data_lost and not stay.struck and stay.role != "user" else ():
+            if event.peer == LOCK:
+                locked = event.joined
+            elif locked and event.joined and event.peer not in moderators and not roster_checks.in_gap(stay, event):
+                yield f"{stay} was told at {event.at - record.began:.3f} s that {event.peer} joined a locked room"
+
+
+def incomplete(record: Record) -> Iterator[str]:
+    """Sessions that were resumed incompletely although nothing happened that may lose messages."""
+    for stay in record.stays if record.gentle else ():
+        for link in stay.links:
+            if link.resumed and not link.complete and not stay.struck:
+                yield f"{stay} resumed at node {link.node}, at {(link.entered_at or 0.0) - record.began:.3f} s"
+
+
+def sudden(record: Record) -> Iterator[str]:
+    """Peers that were not back in time, but were never shown as away."""
+    for stay in record.stays:
+        for event in roster_checks.reliable(stay, record):
+            unseen = event.reason == "timeout" and not event.was_away and stay.role != "user"
+            if unseen and not stay.struck and not record.data_lost and not roster_checks.in_gap(stay, event):
+                yield f"{stay} was told at {event.at - record.began:.3f} s that {event.peer} left"
 
 
 def _of_the_unstruck(check: Callable[[Record], Iterator[str]]) -> Callable[[Record], Iterator[str]]:
@@ -50,6 +82,9 @@ CHECKS: dict[str, Callable[[Record], Iterator[str]]] = {
     "ghosts": roster_checks.ghosts,
     "stale": roster_checks.stale,
     "taken": roster_checks.taken,
+    "intruders": intruders,
+    "incomplete": incomplete,
+    "sudden": sudden,
     **{name.replace("_", " "): check for name, check in resume_checks.CHECKS.items()},
     "returned": _of_the_unstruck(resume_checks.returned),
 }

@@ -13,6 +13,7 @@ from unittest import mock
 
 from mcp_actors.broker.redis import scripts
 from mcp_actors.broker.redis.scripts import Script
+from tests.simulation.plan import ERAS
 from tests.simulation.run import run_seed
 from tests.simulation.seeds import KEPT
 
@@ -84,7 +85,7 @@ MUTANTS = (
         "if arrival is Arrival.AGAIN:",
         "if False:",
     ),
-    Mutant("a fenced node may write", "JOIN", "recovering() or refused()", "recovering() or undeclared()"),
+    Mutant("a heartbeat ends a fence", "HEARTBEAT", "is_fenced(args.node) or", ""),
     Mutant(
         "a repeated join is another join",
         "JOIN",
@@ -104,7 +105,10 @@ MUTANTS = (
         "again = []",
     ),
     Mutant(
-        "a new inbox is read from the old position", f"{REDIS}.inbox:InboxReader.attached", "if rewind:", "if False:"
+        "a new inbox is read from the old position",
+        f"{REDIS}.inbox:InboxReader.rewind",
+        "self._cursor = self._start",
+        "self._start",
     ),
     Mutant(
         "a change is told to one node less",
@@ -146,6 +150,27 @@ MUTANTS = (
         "for dead, over, just_now in await reaper.fence():",
         "for dead, over, just_now in ():",
     ),
+    Mutant(
+        "the end of a recovery answers nobody",
+        "mcp_actors.room.acknowledgements:Acknowledgements.recovery_ended",
+        "if waiting.awaited.get(incarnation, epoch) < epoch:",
+        "if False:",
+    ),
+    Mutant(
+        "a fenced node deletes its inbox",
+        "ATTACH",
+        "redis.call('DEL', keys.tombstone)",
+        "redis.call('DEL', keys.tombstone, keys.inbox)",
+    ),
+    Mutant(
+        "a node hides the members that redis lost",
+        f"{REDIS}:RedisBroker.is_settled",
+        "return self._bucket(room).up and found.replica.settled and not found.replica.suspects",
+        "return not found.replica.suspects",
+    ),
+    Mutant("a locked room admits everybody", "JOIN", "is_locked() and args.moderator ~= '1'", "false"),
+    Mutant("a lock is forgotten with the data", "RESYNC", "local relock = next(kept)", "local relock = false"),
+    Mutant("bans are forgotten", "JOIN", "args.moderator ~= '1' and ban_of(member)", "nil"),
     Mutant(
         "a session that leaves is not recorded",
         "mcp_actors.sessions.registry:Sessions._leave_behind",
@@ -194,11 +219,11 @@ def _patch_script(stack: ExitStack, mutant: Mutant) -> None:
                 stack.enter_context(mock.patch.object(module, name, changed))
 
 
-def catch(mutant: Mutant, seeds: Sequence[int]) -> tuple[int, list[str]] | None:
+def catch(mutant: Mutant, seeds: Sequence[tuple[int, int]]) -> tuple[int, list[str]] | None:
     """Run seeds until one catches a fault; return how many that took, and the promises that it broke."""
     with applied(mutant):
-        for count, seed in enumerate(seeds, 1):
-            outcome = run_seed(seed)
+        for count, (seed, era) in enumerate(seeds, 1):
+            outcome = run_seed(seed, era=era)
             if not outcome.kept:
                 return count, sorted(outcome.breaches)
     return None
@@ -210,7 +235,7 @@ def hunt(names: Sequence[str], budget: int, tell: Callable[[str], None]) -> int:
     for mutant in MUTANTS:
         if names and not any(name in mutant.name for name in names):
             continue
-        caught = catch(mutant, [*KEPT, *range(1, budget + 1)][:budget])
+        caught = catch(mutant, [*KEPT, *((seed, len(ERAS)) for seed in range(1, budget + 1))][:budget])
         missed += caught is None
         how = f"not in {budget} seeds" if caught is None else f"after {caught[0]} seeds: {', '.join(caught[1])}"
         tell(f"{mutant.name}: {how}")

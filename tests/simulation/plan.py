@@ -5,12 +5,9 @@ Each strike has all its numbers, so that a run can be repeated without some of t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NODES = 3
 
@@ -40,11 +37,16 @@ NODE_KINDS = {"pause", "kill", "stop", "part"}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run. `rate`: messages a second of all members together. `drift`: of the nodes' clocks."""
+    """A run. `rate`: messages a second of all members together. `visits`: peers are in a second room, too.
+
+    `drift`: of the nodes' clocks.
+    """
 
     seed: int
     strikes: tuple[Strike, ...]
+    era: int = 0
     rooms: int = 1
+    visits: bool = False
     peers: int = 4
     rate: float = 10.0
     churners: int = 1
@@ -123,11 +125,25 @@ def _vanish(rng: Random, _lease: float) -> dict[str, object]:
     return {"count": rng.randint(1, 3)}
 
 
+def _redis_refuses(rng: Random, lease: float) -> dict[str, object]:
+    return {"seconds": _between(rng, 0.05, 2 * lease), "how": rng.choice(("evalsha", "xadd", "xread", "client"))}
+
+
+def _lock(rng: Random, _lease: float) -> dict[str, object]:
+    return {"seconds": _between(rng, 0.05, 5.0)}
+
+
+def _ban(rng: Random, _lease: float) -> dict[str, object]:
+    return {"seconds": _between(rng, 0.5, 5.0)}
+
+
 def _cut_clients(rng: Random, _lease: float) -> dict[str, object]:
     return {"count": rng.randint(1, 6), "how": rng.choice(("with the last bytes", "without the last bytes"))}
 
 
-KINDS: dict[str, tuple[int, Callable[[Random, float], dict[str, object]]]] = {
+Draw = Callable[[Random, float], dict[str, object]]
+
+FIRST_KINDS: dict[str, tuple[int, Draw]] = {
     "pause": (4, _pause),
     "kill": (3, _kill),
     "stop": (3, _stop),
@@ -146,31 +162,50 @@ KINDS: dict[str, tuple[int, Callable[[Random, float], dict[str, object]]]] = {
 }
 """Each kind of strike: how often it is chosen, and how its numbers are drawn."""
 
+KINDS = FIRST_KINDS | {
+    "redis refuses": (1, _redis_refuses),
+    "room locked": (2, _lock),
+    "member banned": (2, _ban),
+}
 
-def draw(seed: int) -> Plan:
-    """Draw the plan of a seed."""
+GENTLE = {
+    *("stop", "links cut", "redis forgets scripts", "redis clock jumps", "sessions move"),
+    *("clients vanish", "clients cut", "room locked", "member banned"),
+}
+"""Kinds of strikes that lose no message, and make no session incomplete."""
+
+ERAS = (FIRST_KINDS, KINDS)
+"""The kinds of strikes, and those that there were before: a seed means the same plan as long as its era is named."""
+
+
+def draw(seed: int, era: int = len(ERAS)) -> Plan:
+    """Draw the plan of a seed, with the kinds of strikes that there were in an era, from 1 on."""
+    kinds = ERAS[era - 1]
     rng = Random(f"plan {seed}")  # noqa: S311 - reproducible, not secret
     lease = rng.choice((1.0, 2.0, 2.0, 4.0))
     count = rng.choice((2, 4, 8, 16))
-    names = list(KINDS)
-    weights = [KINDS[name][0] for name in names]
+    names = list(kinds)
+    weights = [kinds[name][0] for name in names]
     if rng.random() < 2 / 3:  # most runs have a few kinds of faults, so that these meet often
         names = rng.sample(names, rng.randint(2, 5))
-        weights = [KINDS[name][0] for name in names]
+        weights = [kinds[name][0] for name in names]
     seconds = 30.0
     strikes = []
     for _ in range(count):
         kind = rng.choices(names, weights)[0]
-        numbers = KINDS[kind][1](rng, lease)
+        numbers = kinds[kind][1](rng, lease)
         at = round(rng.uniform(0.0, seconds - 5), 3)
         strikes.append(Strike(at, kind, seed=rng.getrandbits(32), **numbers))  # type: ignore[arg-type]
     drift = tuple(1 + rng.uniform(-1, 1) * rng.choice((0.0, 0.0001, 0.01)) for _ in range(NODES))
     return Plan(
         seed,
         tuple(sorted(strikes, key=lambda strike: strike.at)),
+        era,
         rate=rng.choice((4.0, 8.0, 16.0)),
         lease=lease,
         window=rng.choice((8.0, 10.0)) if lease < 4 else 15.0,
         seconds=seconds,
         drift=drift,
+        rooms=rng.choice((1, 1, 1, 2)) if era > 1 else 1,
+        visits=era > 1 and rng.random() < 1 / 2,
     )

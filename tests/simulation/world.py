@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.simulation.network import Path
     from tests.simulation.plan import Plan, Strike
     from tests.simulation.redis.commands import Keyspace
+    from tests.simulation.rules import Rules
     from tests.simulation.websocket import ClientSocket
 
 REDIS = "redis"
@@ -48,6 +49,7 @@ class World:
             SimulatedNode(loop, self.network, f"node{number}", settings, rate) for number, rate in enumerate(plan.drift)
         ]
         self.crowd: Crowd
+        self.rules: Rules
         self.redis: RedisServer | None = None
         self.log: list[tuple[float, str]] = []
         self.forgiven: set[str] = set()
@@ -61,6 +63,8 @@ class World:
         self._gone_at: dict[int, float] = {}
         self._lost_at, self._forgetful_until = inf, -inf
         self.breaches: dict[str, list[str]] = {}
+        self.admitted: list[str] = []
+        """Members that got in although they were banned."""
         self.judged = 0
 
     def note(self, what: str) -> None:
@@ -140,6 +144,28 @@ class World:
             await asyncio.sleep(strike.seconds)
             redis.full = False
             self.note("Redis has memory again")
+
+    async def _refuse_commands(self, strike: Strike) -> None:
+        redis = self.redis
+        if redis is not None and strike.how not in redis.refused:
+            self.forgiven.add("redis cannot be used")
+            redis.refused.add(strike.how)
+            await asyncio.sleep(strike.seconds)
+            redis.refused.discard(strike.how)
+            self.note("Redis permits everything again")
+
+    # moderators
+
+    async def _lock_room(self, strike: Strike) -> None:
+        await self.rules.lock(self._room_of(strike), strike.seconds)
+
+    async def _ban_member(self, strike: Strike) -> None:
+        how = await self.rules.ban(self._room_of(strike), strike.seconds)
+        if how and not self.record.data_lost:
+            self.admitted.append(how)
+
+    def _room_of(self, strike: Strike) -> str:
+        return Random(strike.seed).choice(self.crowd.rooms)  # noqa: S311 - see `Strike`
 
     # nodes
 
@@ -370,6 +396,9 @@ class World:
             "clients stop reading": self._deafen,
             "clients vanish": self._vanish,
             "clients cut": self._cut_clients,
+            "redis refuses": self._refuse_commands,
+            "room locked": self._lock_room,
+            "member banned": self._ban_member,
         }[strike.kind]
         return act(strike)
 
