@@ -71,6 +71,10 @@ class LinkLost(Exception):
     """The connection is gone, or its server cannot serve; a later attempt may succeed."""
 
 
+class ConnectionBroken(LinkLost):
+    """A connection is gone that had worked."""
+
+
 class AccessDenied(LinkLost):
     """The user of this server lost a permission; the next attempt to attach finds out what it lacks."""
 
@@ -172,8 +176,9 @@ class RedisConnection:
             raise Unusable(_login_problem(str(self), self._access, error)) from None
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
             self.close()
-            hint = "" if self._has_replied else _hint(error, self._access)
-            raise LinkLost(f"{self} is gone: {_reason(error)}{hint}") from None
+            if self._has_replied:
+                raise ConnectionBroken(f"{self} is gone: {_reason(error)}") from None
+            raise LinkLost(f"{self} is gone: {_reason(error)}{_hint(error, self._access)}") from None
         except BaseException:
             self.close()
             raise

@@ -24,7 +24,14 @@ from redis.exceptions import ResponseError
 
 from mcp_actors.broker.redis.bucket import Bucket
 from mcp_actors.broker.redis.connected_nodes import PREFIX, ConnectedNodes
-from mcp_actors.broker.redis.connection import AccessDenied, LinkLost, RedisConnection, Unusable, words
+from mcp_actors.broker.redis.connection import (
+    AccessDenied,
+    ConnectionBroken,
+    LinkLost,
+    RedisConnection,
+    Unusable,
+    words,
+)
 from mcp_actors.broker.redis.inbox import BEGINNING, InboxReader
 from mcp_actors.broker.redis.log_limit import LogLimit
 from mcp_actors.broker.redis.reaper import Reaper
@@ -47,6 +54,9 @@ log = structlog.get_logger("mcp_actors.redis")
 
 PROTOCOL = "6"
 """The version of the data in Redis; nodes of different versions do not work together."""
+
+FIRST_ATTEMPTS = 5
+"""Attempts to attach at the start, if a connection breaks in one of them, as when Redis is restarted just then."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 """Seconds between attempts to attach, doubled each time, times a random factor between 0.5 and 1.5."""
@@ -98,12 +108,21 @@ class Link:
         self._logged: set[str] = set()  # the kinds of failures of this outage
 
     async def open(self) -> Server:
-        """Attach for the first time. Raises `LinkLost` and `Unusable`."""
-        try:
-            return await self._attach()
-        except BaseException:
-            self.disconnect()
-            raise
+        """Attach for the first time, at a later attempt if the connection breaks. Raises `LinkLost` and `Unusable`."""
+        attempts_left, was_broken = FIRST_ATTEMPTS, False
+        while True:
+            attempts_left -= 1
+            try:
+                return await self._attach()
+            except LinkLost as lost:
+                self.disconnect()
+                was_broken = was_broken or isinstance(lost, ConnectionBroken)
+                if not (was_broken and attempts_left):
+                    raise
+            except BaseException:
+                self.disconnect()
+                raise
+            await asyncio.sleep(LONGEST_PAUSE)
 
     async def run(self) -> None:
         """Keep the link up, for ever."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,12 +16,12 @@ from mcp_actors.broker.redis.connection import LinkLost, RedisConnection
 from mcp_actors.broker.redis.entries import Probe
 from mcp_actors.broker.redis.inbox import InboxReader
 from mcp_actors.broker.redis.keys import Keys
-from mcp_actors.broker.redis.link import LONGEST_PAUSE
+from mcp_actors.broker.redis.link import FIRST_ATTEMPTS, LONGEST_PAUSE
 from mcp_actors.protocol.events import Kind, MemberJoined, MemberLeft, Moderated
 from mcp_actors.protocol.identifiers import NodeId, PeerId
 from tests.broker.contract import OTHER_ROOM, ROOM, summary
 from tests.support.brokers import BrokerNode
-from tests.support.loop import until
+from tests.support.loop import scheduler, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -223,6 +224,61 @@ async def test_a_start_that_fails_leaves_nothing_behind(shared: Engine, look: cl
         await other.start()
     await running.stop()
     assert look.keys() == []
+
+
+class HangingUp:
+    """A proxy of Redis that hangs up on its first connections when Redis has replied to them for the first time."""
+
+    def __init__(self, engine: Engine, connections: int) -> None:
+        self.connections = connections
+        self._engine = engine
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_redis, to_redis = await asyncio.open_connection("127.0.0.1", self._engine.port)
+        self._writers += (writer, to_redis)
+        hangs_up, self.connections = self.connections > 0, self.connections - 1
+        forwarding = asyncio.ensure_future(_forward(reader, to_redis))
+        with suppress(OSError):
+            await _forward(from_redis, writer, once=hangs_up)
+        forwarding.cancel()
+        self._hang_up(writer, to_redis)
+
+    def _hang_up(self, *writers: asyncio.StreamWriter) -> None:
+        for each in writers:
+            each.transport.abort()
+
+    async def close(self) -> None:
+        self._hang_up(*self._writers)
+        await scheduler(5)
+
+
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, once: bool = False) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+        await writer.drain()
+        if once:
+            return
+
+
+@pytest.mark.parametrize("broken", [FIRST_ATTEMPTS - 2, 1000])
+async def test_a_connection_that_breaks_during_the_start_is_made_again_a_few_times(
+    shared: Engine, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    monkeypatch.setattr("mcp_actors.broker.redis.link.LONGEST_PAUSE", 0.01)
+    proxy = HangingUp(shared, broken)
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        node = BrokerNode(f"redis://127.0.0.1:{port}", "a")
+        if broken < FIRST_ATTEMPTS:
+            await node.start()
+            assert node.broker.ready
+            await node.stop()
+        else:
+            with pytest.raises(BrokerError, match=r"is gone: Connection closed by server\. Start it"):
+                await node.start()
+        assert proxy.connections < broken
+        await proxy.close()
 
 
 async def test_a_failure_in_housekeeping_is_logged_and_ends_nothing(
