@@ -20,6 +20,7 @@ UNTESTED = {
     "actors/mail.py",  # the same
     "broker/redis/settings.py",  # the same
     "sessions/ports.py",  # the same
+    "broker/administration.py",  # a contract, tested by the suite of its implementations
     "connection/transport.py",  # a port, tested by the suite of its adapters
 }
 DRAWERS = {"utils", "helpers", "common", "manager", "service", "misc"}

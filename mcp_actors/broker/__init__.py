@@ -19,6 +19,7 @@ from mcp_actors.protocol.identifiers import RoomId
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mcp_actors.broker.administration import Administration
     from mcp_actors.protocol import events
     from mcp_actors.protocol.events import (
         Event,
@@ -283,7 +284,7 @@ class SessionStore(Protocol):
 
 
 class Status(Protocol):
-    """The state of the broker, and of rooms over all nodes, for operators."""
+    """The state of the broker."""
 
     @property
     def shared(self) -> bool:
@@ -296,15 +297,13 @@ class Status(Protocol):
     def health(self) -> Mapping[str, Any]:
         """Figures for an operator, as JSON."""
 
-    async def rooms(self) -> Mapping[RoomId, Mapping[NodeId, int]]:
-        """The number of members of every room, per node. Raises `Unavailable`."""
-
-    async def roster(self, room: RoomId) -> Sequence[Member]:
-        """The members of a room over all nodes, by kind and order; empty if nobody is there. Raises `Unavailable`."""
-
 
 class Broker(Membership, Moderation, Relay, SessionStore, Status, Protocol):
     """All of it, with a lifecycle."""
+
+    @property
+    def administration(self) -> Administration:
+        """What operators ask of it."""
 
     def listen(self, listener: Listener) -> None:
         """Set the one listener of this node, before anything else."""

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from mcp_actors.broker import Recovered
+from mcp_actors.broker.administration import Outcome, RoomState, RoomSummary
 from mcp_actors.broker.bans import Bans
 from mcp_actors.broker.member_table import MemberTable
+from mcp_actors.broker.memory_administration import MemoryAdministration
 from mcp_actors.protocol import events
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import NO_NOTICE, Ban, Kind, LeaveReason, Notice
 from mcp_actors.protocol.identifiers import SERVER, PeerId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mcp_actors.broker import AcquiredSession, Listener, SessionRecord
     from mcp_actors.protocol.events import Event, Member
@@ -77,6 +79,10 @@ class _Room:
         is_owned = not found or any(one.verified for one in found)
         return found + [one for one in named if banned and is_owned and one.kind is not kind and one.verified]
 
+    def has(self, target: tuple[Kind, PeerId | UserId]) -> bool:
+        """Whether a peer, or a connection of a user, is here."""
+        return any((one.kind, one.id) == target for one in self.members.values())
+
     def kick(self, targets: list[Member], notice: Notice) -> list[Event]:
         version = self.bump() if targets else 0
         for one in targets:
@@ -84,8 +90,8 @@ class _Room:
         return [events.MemberLeft(version, one.incarnation, LeaveReason.KICKED, notice) for one in targets]
 
 
-class _Rooms:
-    """Membership and moderation."""
+class _Decisions:
+    """The rooms, and what moderators and operators decide about them: each change is told, and its outcome returned."""
 
     def __init__(
         self, *, max_room_bans: int = 256, max_bans: int = 100_000, clock: Callable[[], float] = time.monotonic
@@ -98,6 +104,85 @@ class _Rooms:
 
     def listen(self, listener: Listener) -> None:
         self._listener = listener
+
+    def kicked(
+        self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId, notice: Notice = NO_NOTICE
+    ) -> Outcome:
+        """Remove and ban, and return the outcome; so do the next ones."""
+        state, now, is_ban = self._rooms.get(room), self._clock(), notice.ban_seconds > 0
+        if is_ban and not self._bans.has_place(room, (kind, whom), now):
+            return Outcome.FULL
+        targets = [] if state is None else state.targets(kind, whom, banned=is_ban)
+        if is_ban:
+            author = PeerId("") if by == SERVER or state is None else state.members[by].id
+            self._bans.add(room, Ban(kind, whom, notice.ban_seconds, notice, author), targets, now)
+        if state is not None:
+            self._emit(room, state.kick(targets, notice))
+        return Outcome.DONE if targets else Outcome.UNCHANGED
+
+    def bans(self, room: RoomId) -> tuple[Ban, ...]:
+        return self._bans.of(room, self._clock())
+
+    def unbanned(self, room: RoomId, kind: Kind, whom: PeerId | UserId) -> Outcome:
+        return Outcome.DONE if self._bans.lift(room, (kind, whom), self._clock()) else Outcome.UNCHANGED
+
+    def locked(self, room: RoomId, by: Incarnation, *, locked: bool) -> Outcome:
+        state = self._rooms.get(room)
+        if state is None or state.locked is locked:
+            return Outcome.UNCHANGED
+        state.locked = locked
+        self._emit(room, [events.RoomLocked(state.bump(), locked, by)])
+        return Outcome.DONE
+
+    def closed(self, room: RoomId, by: Incarnation, notice: Notice = NO_NOTICE) -> Outcome:
+        state = self._rooms.get(room)
+        if state is None:
+            return Outcome.UNCHANGED
+        state.table.clear()
+        self._emit(room, [events.RoomClosed(state.bump(), by, notice)])
+        return Outcome.DONE
+
+    def announced(self, room: RoomId, content: Any, to: tuple[Kind, PeerId | UserId] | None = None) -> Outcome:
+        state = self._rooms.get(room)
+        if state is None or (to is not None and not state.has(to)):
+            return Outcome.UNCHANGED
+        self._emit(room, [events.Announced(state.bump(), content, to)])
+        return Outcome.DONE
+
+    def summaries(self) -> Iterator[RoomSummary]:
+        for room, state in self._rooms.items():
+            peers = sum(member.kind is Kind.PEER for member in state.members.values())
+            yield RoomSummary(room, dict(state.table.nodes), peers, len(state.members) - peers, state.locked)
+
+    def state(self, room: RoomId) -> RoomState:
+        state = self._rooms.get(room)
+        members = [] if state is None else state.members.values()
+        order = sorted(members, key=lambda member: (member.kind, member.order))
+        return RoomState(order, state is not None and state.locked)
+
+    def _room_of(self, room: RoomId, incarnation: Incarnation) -> _Room | None:
+        state = self._rooms.get(room)
+        known = state is not None and (incarnation in state.members or incarnation == SERVER)
+        return state if known else None
+
+    def _tell(self, room: RoomId, event: Event) -> None:
+        self._listener(room, event)
+
+    def _emit(self, room: RoomId, told: Sequence[Event]) -> None:
+        """Tell the listener, and end the room first if it is empty."""
+        state = self._rooms.get(room)
+        ended = state is not None and not state.members
+        if state is not None and ended:
+            self._last_version = max(self._last_version, state.version)
+            del self._rooms[room]
+        for event in told:
+            self._tell(room, event)
+        if ended:
+            self._tell(room, events.Unsubscribed())
+
+
+class _Rooms(_Decisions):
+    """The requests about rooms."""
 
     def join(self, room: RoomId, member: Member, capacity: int, *, moderator: bool = False) -> None:
         state = self._rooms.get(room)
@@ -159,76 +244,41 @@ class _Rooms:
     def kick(
         self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId, notice: Notice = NO_NOTICE
     ) -> None:
-        state, now = self._room_of(room, by), self._clock()
-        is_ban = notice.ban_seconds > 0
-        if state is None or (is_ban and not self._bans.has_place(room, (kind, whom), now)):
-            self._tell(room, events.Moderated(by, done=False, full=state is not None))
-            return
-        targets = state.targets(kind, whom, banned=is_ban)
-        if is_ban:
-            author = PeerId("") if by == SERVER else state.members[by].id
-            ban = Ban(kind, whom, notice.ban_seconds, notice, author)
-            self._bans.add(room, ban, targets, now)
-        self._emit(room, state.kick(targets, notice))
-        self._tell(room, events.Moderated(by, done=bool(targets) or is_ban, absent=is_ban and not targets))
+        is_known, is_ban = self._room_of(room, by) is not None, notice.ban_seconds > 0
+        outcome = self.kicked(room, by, kind, whom, notice) if is_known else Outcome.UNCHANGED
+        is_done, is_full = outcome is Outcome.DONE, outcome is Outcome.FULL
+        is_absent = is_known and is_ban and outcome is Outcome.UNCHANGED
+        self._tell(room, events.Moderated(by, done=is_done or is_absent, full=is_full, absent=is_absent))
 
     def list_bans(self, room: RoomId, by: Incarnation) -> None:
         state = self._room_of(room, by)
-        found = () if state is None else self._bans.of(room, self._clock())
+        found = () if state is None else self.bans(room)
         self._tell(room, events.Moderated(by, done=state is not None, bans=found))
 
     def unban(self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId) -> None:
-        state = self._room_of(room, by)
-        self._tell(room, events.Moderated(by, state is not None and self._bans.lift(room, (kind, whom), self._clock())))
+        is_done = self._room_of(room, by) is not None and self.unbanned(room, kind, whom) is Outcome.DONE
+        self._tell(room, events.Moderated(by, is_done))
 
     def lock(self, room: RoomId, by: Incarnation, *, locked: bool) -> None:
-        state = self._room_of(room, by)
-        told: list[Event] = []
-        if state is not None and state.locked is not locked:
-            state.locked = locked
-            told = [events.RoomLocked(state.bump(), locked, by)]
-        self._emit(room, told)
-        self._tell(room, events.Moderated(by, done=bool(told)))
+        is_done = self._room_of(room, by) is not None and self.locked(room, by, locked=locked) is Outcome.DONE
+        self._tell(room, events.Moderated(by, is_done))
 
     def close(self, room: RoomId, by: Incarnation, notice: Notice = NO_NOTICE) -> None:
-        state = self._room_of(room, by)
-        told: list[Event] = []
-        if state is not None:
-            state.table.clear()
-            told = [events.RoomClosed(state.bump(), by, notice)]
-        self._emit(room, told)
-        self._tell(room, events.Moderated(by, done=bool(told)))
+        is_done = self._room_of(room, by) is not None and self.closed(room, by, notice) is Outcome.DONE
+        self._tell(room, events.Moderated(by, is_done))
 
     def announce(self, room: RoomId, content: Any) -> None:
-        state = self._rooms.get(room)
-        self._emit(room, [] if state is None else [events.Announced(state.bump(), content)])
-        self._tell(room, events.Moderated(SERVER, done=state is not None))
-
-    def _room_of(self, room: RoomId, incarnation: Incarnation) -> _Room | None:
-        state = self._rooms.get(room)
-        known = state is not None and (incarnation in state.members or incarnation == SERVER)
-        return state if known else None
-
-    def _tell(self, room: RoomId, event: Event) -> None:
-        self._listener(room, event)
-
-    def _emit(self, room: RoomId, told: Sequence[Event]) -> None:
-        """Tell the listener, and end the room first if it is empty."""
-        state = self._rooms.get(room)
-        ended = state is not None and not state.members
-        if state is not None and ended:
-            self._last_version = max(self._last_version, state.version)
-            del self._rooms[room]
-        for event in told:
-            self._tell(room, event)
-        if ended:
-            self._tell(room, events.Unsubscribed())
+        self._tell(room, events.Moderated(SERVER, self.announced(room, content) is Outcome.DONE))
 
 
 class MemoryBroker(_Rooms):
     """A `Broker` whose only node is this process: frames loop back, and sessions stay where they are."""
 
     ready = True
+
+    @property
+    def administration(self) -> MemoryAdministration:
+        return MemoryAdministration(self)
 
     @property
     def shared(self) -> bool:
@@ -242,14 +292,6 @@ class MemoryBroker(_Rooms):
 
     def health(self) -> Mapping[str, Any]:
         return {"broker": "memory", "rooms": len(self._rooms), "bans": len(self._bans)}
-
-    async def rooms(self) -> Mapping[RoomId, Mapping[NodeId, int]]:
-        return {room: dict(state.table.nodes) for room, state in self._rooms.items()}
-
-    async def roster(self, room: RoomId) -> Sequence[Member]:
-        state = self._rooms.get(room)
-        members = [] if state is None else state.members.values()
-        return sorted(members, key=lambda member: (member.kind, member.order))
 
     def relay(
         self,

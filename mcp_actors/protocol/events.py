@@ -167,10 +167,14 @@ class RoomClosed(RoomChange, frozen=True):
 
 
 class Announced(RoomChange, frozen=True):
-    """The application tells all members something: `content` is JSON as Python has it."""
+    """The application tells all members something: `content` is JSON as Python has it.
+
+    `to`: the peer, or the user with all its connections, that alone is told; None for all members.
+    """
 
     version: int
     content: Any
+    to: tuple[Kind, PeerId | UserId] | None = None
 
 
 class MemberMoved(RoomChange, frozen=True):

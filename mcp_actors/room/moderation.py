@@ -141,10 +141,14 @@ class Moderation:
         return self._tell(event, lambda one: announcements.locked(self._room, one, locked=event.locked))
 
     def announced(self, event: Announced) -> list[Effect]:
-        """Tell the local members what the application says."""
+        """Tell the local members, or those with an id, what the application says."""
         told = announcements.announced(self._room, event.content)
-        to = list(self._roster.local)
+        to = [one for one in self._roster.local if event.to is None or self._has_id(one, event.to)]
         return [Send(to, Outgoing(told, event.offset))] if to else []
+
+    def _has_id(self, incarnation: Incarnation, target: tuple[Kind, PeerId | UserId]) -> bool:
+        member = self._roster.member(incarnation)
+        return member is not None and (member.kind, member.id) == target
 
     def give_up(self) -> list[Effect]:
         """Answer what the application has asked of a room that is closed."""

@@ -260,24 +260,6 @@ class BrokerContract:
         before = recorder.events[ROOM][: summary(recorder.events[ROOM]).index(("MemberJoined", again))]
         assert {joined(event).member.incarnation for event in before[:2]} == {"node.1", "node.2"}
 
-    async def test_rooms_and_rosters_are_those_of_the_present_members(self, recorder: Recorder) -> None:
-        assert await recorder.broker.rooms() == {}
-        assert await recorder.broker.roster(ROOM) == []
-        recorder.join(Kind.USER, "uma")
-        for name in ("ben", "ana"):
-            recorder.join(Kind.PEER, name)
-        recorder.join(Kind.PEER, "zoe", room=OTHER_ROOM)
-        await recorder.wait_for(3)
-        await recorder.wait_for(1, room=OTHER_ROOM)
-        assert await recorder.broker.rooms() == {ROOM: {NODE: 3}, OTHER_ROOM: {NODE: 1}}
-        roster = await recorder.broker.roster(ROOM)
-        assert [(member.kind, member.id, member.order) for member in roster] == [
-            ("peer", "ben", 1),
-            ("peer", "ana", 2),
-            ("user", "uma", 1),
-        ]
-        assert {member.incarnation: member for member in roster} == recorder.rosters[ROOM]
-
     async def test_it_is_ready_and_reports_its_health(self, recorder: Recorder) -> None:
         assert recorder.broker.ready
         assert "broker" in recorder.broker.health()
@@ -604,7 +586,9 @@ class BrokerContract:
             Moderated(ana, done=True),
             Moderated(ana, done=False),
         ]
-        assert {one.incarnation: one for one in await recorder.broker.roster(ROOM)} == recorder.rosters[ROOM]
+        assert {
+            one.incarnation: one for one in (await recorder.broker.administration.room(ROOM)).members
+        } == recorder.rosters[ROOM]
         assert mo in recorder.rosters[ROOM]
 
     @pytest.mark.parametrize("name", ["uma", "u a", "u a b", 'ü"\\'])
@@ -617,7 +601,7 @@ class BrokerContract:
         recorder.broker.update(ROOM, tabs[1], {"name": "Uma"})
         third = recorder.join(Kind.USER, name)
         await recorder.wait_for_all()
-        roster = {one.incarnation: one.metadata for one in await recorder.broker.roster(ROOM)}
+        roster = {one.incarnation: one.metadata for one in (await recorder.broker.administration.room(ROOM)).members}
         assert [roster[one] for one in (*tabs, third)] == [{"name": "Uma"}] * 3
         assert [roster[one] for one in others] == [{"incarnation": one} for one in others]
         assert {one: member.metadata for one, member in recorder.rosters[ROOM].items()} == roster

@@ -8,6 +8,7 @@ from mcp_actors.protocol import messages as wire
 from mcp_actors.protocol.errors import Banned, NotInRoom, PeerNotFound, Unavailable
 from mcp_actors.protocol.events import (
     NO_NOTICE,
+    Announced,
     Kind,
     LeaveReason,
     MemberLeft,
@@ -400,3 +401,15 @@ def test_requests_that_wait_when_their_member_leaves_are_answered() -> None:
     assert (world.answers("first"), world.answers("leave")) == ([None], [None])
     (error,) = world.answers("second")
     assert isinstance(error, NotInRoom)
+
+
+def test_the_application_tells_all_members_or_one_of_them() -> None:
+    world = Trio()
+    user = world.user("ben")
+    world.clear()
+    told = {"type": "announcement", "room": ROOM, "payload": {"content": 1}}
+    world.hear(Announced(4, 1))
+    assert [world.sent[one] for one in (world.mo, world.ben, user)] == [[told]] * 3
+    world.clear()
+    world.hear(Announced(5, 1, (Kind.PEER, PeerId("ben"))), Announced(6, 1, (Kind.USER, UserId("zoe"))))
+    assert [world.sent[one] for one in (world.mo, world.ben, user)] == [[], [told], []]

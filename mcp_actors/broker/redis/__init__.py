@@ -11,13 +11,13 @@ import msgspec
 import structlog
 
 from mcp_actors.broker import BrokerError
+from mcp_actors.broker.redis.administration import RedisAdministration
 from mcp_actors.broker.redis.connection import LinkLost, Tls, Unusable
 from mcp_actors.broker.redis.entries import pack_metadata, pack_notice
 from mcp_actors.broker.redis.keys import Keys, bucket_of
 from mcp_actors.broker.redis.link import Link
 from mcp_actors.broker.redis.requests import Operation
 from mcp_actors.broker.redis.settings import RedisSettings
-from mcp_actors.broker.redis.status import read_rooms, read_roster
 from mcp_actors.broker.redis.topology import NO_FILES, topology_of
 from mcp_actors.protocol.events import NO_NOTICE, Moderated
 from mcp_actors.protocol.identifiers import SERVER, session_of
@@ -160,7 +160,7 @@ class _ModeratedRooms(_Rooms):
 
     def announce(self, room: RoomId, content: Any) -> None:
         text = msgspec.json.encode(content).decode()
-        self._moderate(room, SERVER, Operation.ANNOUNCE, secrets.token_hex(8), text)
+        self._moderate(room, SERVER, Operation.ANNOUNCE, secrets.token_hex(8), text, "", "")
 
     def _moderate(self, room: RoomId, by: Incarnation, operation: Operation, *arguments: str | int) -> None:
         found = self._room(room)
@@ -196,6 +196,7 @@ class RedisBroker(_ModeratedRooms):
             Link(keys, buckets, node, topology, self._tell, settings, self._on_node_reaped) for keys in self._keys
         ]
         self._tasks: list[asyncio.Task[None]] = []
+        self.administration = RedisAdministration(self._links, self._keys, node, settings)
 
     def listen(self, listener: Listener) -> None:
         self._listener = listener
@@ -263,15 +264,6 @@ class RedisBroker(_ModeratedRooms):
 
     def health(self) -> Mapping[str, Any]:
         return {"broker": "redis", "buckets": [link.health() for link in self._links]}
-
-    async def rooms(self) -> Mapping[RoomId, Mapping[NodeId, int]]:
-        buckets = zip(self._links, self._keys, strict=True)
-        found = await asyncio.gather(*(read_rooms(link.bucket.executor, keys) for link, keys in buckets))
-        return {room: nodes for rooms in found for room, nodes in rooms.items()}
-
-    async def roster(self, room: RoomId) -> Sequence[Member]:
-        keys = self._keys[bucket_of(room, len(self._keys))]
-        return await read_roster(self._bucket(room).executor, keys, room)
 
     def save_session(self, note: SessionRecord) -> None:
         self._sessions(note.session).save(note)

@@ -75,7 +75,8 @@ class Bucket:
         self._wake = wake
         self._clock = clock
         self._limited_log = LogLimit(clock)
-        self._run_id = ""
+        self.run_id = ""
+        """The run of the server that the link was attached to last."""
         self._watched: dict[RoomId, None] = {}  # rooms where something waits for time to pass
         self._dead_inboxes: dict[NodeId, tuple[float, DeadNodeInbox]] = {}  # since when
         self._link_down_at = 0.0
@@ -130,7 +131,7 @@ class Bucket:
             self._call(call)
 
     def _next_call(self, room: Room) -> Call | None:
-        command = room.next_command(self._keys, self._settings, self._run_id)
+        command = room.next_command(self._keys, self._settings, self.run_id)
         return None if command is None else Call(command, lambda reply: self._answered(room, reply), room=room.id)
 
     def _call(self, call: Call) -> None:
@@ -216,8 +217,8 @@ class Bucket:
         `fenced`: this node was declared dead. `lost`: the run is the same, but its data are gone.
         """
         now = self._clock()
-        changed = lost or self._run_id not in ("", run_id)
-        self._run_id = run_id
+        changed = lost or self.run_id not in ("", run_id)
+        self.run_id = run_id
         self.executor.up.set()
         self.up_time.start()
         self.counters.attached += 1

@@ -221,14 +221,14 @@ def words(reply: Reply) -> list[Any]:
     """The reply of a script: a word, and what follows it. Raises `LinkLost` if it is something else."""
     if isinstance(reply, list) and reply and isinstance(reply[0], bytes):
         return reply
-    raise _unexpected(reply)
+    raise unexpected(reply)
 
 
 def texts(reply: Reply) -> list[bytes]:
     """A reply that is a list of strings. Raises `LinkLost` if it is something else."""
     if isinstance(reply, list) and all(isinstance(one, bytes) for one in reply):
         return reply
-    raise _unexpected(reply)
+    raise unexpected(reply)
 
 
 def pairs(reply: Reply) -> list[tuple[bytes, list[Any]]]:
@@ -242,10 +242,11 @@ def pairs(reply: Reply) -> list[tuple[bytes, list[Any]]]:
         for one in found
     ):
         return [(name, values) for name, values in found]
-    raise _unexpected(reply)
+    raise unexpected(reply)
 
 
-def _unexpected(reply: Reply) -> LinkLost:
+def unexpected(reply: Reply) -> LinkLost:
+    """Return the error for a reply that makes no sense."""
     if isinstance(reply, ResponseError):
         kind = AccessDenied if isinstance(reply, NoPermissionError) else LinkLost
         return kind(f"Redis refused a request: {reply}")

@@ -232,7 +232,8 @@ class _Recovery:
         if isinstance(change, Locked):
             self.events.append(MissedChange(PeerId(""), locked=change.locked))
         elif isinstance(change, Announced):
-            self.events.append(MissedChange(PeerId(""), announced=(msgspec.json.decode(change.content),)))
+            if self._is_told(change):
+                self.events.append(MissedChange(PeerId(""), announced=(msgspec.json.decode(change.content),)))
         elif isinstance(change, Updated):
             if change.kind is Kind.PEER and change.by != self._move.incarnation:
                 self.events.append(MissedChange(PeerId(change.id), metadata=unpack_metadata(change.metadata)))
@@ -246,3 +247,7 @@ class _Recovery:
                 case _:
                     missed = MissedChange(peer, change)
             self.events.append(missed)
+
+    def _is_told(self, change: Announced) -> bool:
+        member = self._members.get(self._move.incarnation)
+        return change.to is None or (member is not None and (member.kind, member.id) == change.to)

@@ -151,9 +151,16 @@ class Closed(Struct, frozen=True, tag_field="change", tag="closed"):
 
 
 class Announced(Struct, frozen=True, tag_field="change", tag="announced"):
-    """The application tells all members something, as JSON."""
+    """The application tells all members something, as JSON; or only those with an id, unless that is empty."""
 
     content: str
+    kind: Literal["", "peer", "user"] = ""
+    id: str = ""
+
+    @property
+    def to(self) -> tuple[Kind, PeerId | UserId] | None:
+        """The id of those that are told; None for all."""
+        return (Kind(self.kind), PeerId(self.id)) if self.kind else None
 
 
 Change = Member | Left | Presence | Updated | Moved | OwnerFenced | RecoveryEnded | Locked | Closed | Announced

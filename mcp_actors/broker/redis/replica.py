@@ -129,7 +129,7 @@ class Replica:
             case Locked():
                 return self._set_lock(self.version or 0, change.by, locked=change.locked)
             case Announced():
-                return [events.Announced(self.version or 0, msgspec.json.decode(change.content))]
+                return [events.Announced(self.version or 0, msgspec.json.decode(change.content), change.to)]
             case Closed():
                 return _close(self, change.by, unpack_notice(change.notice))
             case _:

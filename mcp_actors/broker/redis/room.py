@@ -363,13 +363,17 @@ def _ordered_script(request: Request, who: list[Argument], settings: RedisSettin
             return scripts.LOCK, [*who, "1" if request.operation is Operation.LOCK else "0"]
 
 
-def _outcome(request: Request, word: bytes, rest: list[str]) -> Moderated:
-    fields = [rest[start::6] for start in range(6)]
-    bans = tuple(
+def bans_of(flat: list[str]) -> tuple[Ban, ...]:
+    """The bans in a reply of list_bans.lua."""
+    fields = [flat[start::6] for start in range(6)]
+    return tuple(
         Ban(Kind(kind), PeerId(name), int(ms) / 1000, unpack_notice(notice), PeerId(by), address == "1")
         for kind, name, ms, notice, by, address in zip(*fields, strict=True)
     )
-    is_absent = word == b"ABSENT"
+
+
+def _outcome(request: Request, word: bytes, rest: list[str]) -> Moderated:
+    bans, is_absent = bans_of(rest), word == b"ABSENT"
     return Moderated(request.members[0], word == b"OK" or is_absent, full=word == b"LIMIT", absent=is_absent, bans=bans)
 
 

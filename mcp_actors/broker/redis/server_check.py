@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, tuple[str | int, ...]] = {
     "sismember": ("member",),
     "smembers": (),
     "srem": ("member",),
+    "sscan": (0,),
     "type": (),
     "xadd": ("NOMKSTREAM", "MAXLEN", "~", 1, "*", "field", "value"),
     "xlen": (),

@@ -312,7 +312,7 @@ class Store:
         self, node: NodeId, nonce: str, content: str = "{}", *, room: RoomId = ROOM, others: Sequence[NodeId] = ()
     ) -> list[str]:
         """Tell a room something from the application."""
-        return self._room(scripts.ANNOUNCE, node, room, others, RUN, [nonce, content])
+        return self._room(scripts.ANNOUNCE, node, room, others, RUN, [nonce, content, "", ""])
 
     def audit(self, node: NodeId, *rooms: tuple[RoomId, Sequence[Member]]) -> list[AuditedRoom]:
         """What the node is told of rooms, each with its own members there."""

@@ -1003,8 +1003,9 @@ async def test_a_user_with_the_documented_permissions_can_do_everything(
     b.broker.lock(ROOM, ben, locked=True)
     b.broker.kick(ROOM, ben, Kind.PEER, PeerId("ana"))
     await c.knows(ben, una)
-    assert await b.broker.roster(ROOM)
-    assert await b.broker.rooms()
+    assert (await b.broker.administration.room(ROOM)).members
+    assert (await b.broker.administration.list_rooms("", "", 1)).rooms
+    assert await b.broker.administration.nodes()
     await c.die()
     await until(lambda: una not in b.members, "that the dead node is reaped")
     await until(lambda: a.counters["reaped"] + b.counters["reaped"] == 1, "that it is deleted")

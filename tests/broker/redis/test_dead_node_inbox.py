@@ -9,6 +9,7 @@ from msgspec import structs
 from mcp_actors.broker import Recovered
 from mcp_actors.broker.redis.dead_node_inbox import BATCH, DeadNodeInbox
 from mcp_actors.broker.redis.entries import (
+    Announced,
     Frame,
     Joined,
     Left,
@@ -80,7 +81,9 @@ class Inbox:
         return str(self._store.redis.xadd(self._name, {"frames": packed}).decode())
 
     def changes(
-        self, *changes: Joined | Left | Presence | Updated | Moved | OwnerFenced | RecoveryEnded, room: RoomId = ROOM
+        self,
+        *changes: Joined | Left | Presence | Updated | Moved | OwnerFenced | RecoveryEnded | Announced,
+        room: RoomId = ROOM,
     ) -> str:
         """Write changes of the room as one entry."""
         packed = pack(list(changes))
@@ -405,3 +408,15 @@ async def test_less_is_read_at_once_after_the_link_broke(store: Store) -> None:
         call.dropped()
     recovering.cancel()
     await asyncio.gather(recovering, return_exceptions=True)
+
+
+async def test_what_the_application_told_another_member_is_not_recovered(inbox: Inbox) -> None:
+    entry = inbox.frames(signal(1))
+    inbox.changes(
+        Announced('"to all"'),
+        Announced('"to ben"', "peer", "ben"),
+        Announced('"to user ana"', "user", "ana"),
+        Announced('"to ana"', "peer", "ana"),
+    )
+    found = [one.announced for one in (await inbox.recover(offset(entry))).events if isinstance(one, MissedChange)]
+    assert found == [("to all",), ("to ana",)]

@@ -212,6 +212,10 @@ class Keyspace:
         """SMEMBERS key."""
         return list(self._get(key, Set) or ())
 
+    def sscan(self, key: bytes, _cursor: bytes) -> list[Any]:
+        """SSCAN key cursor, which returns all at once."""
+        return [b"0", self.smembers(key)]
+
     # sorted sets
 
     def zadd(self, key: bytes, *how: bytes) -> int:
@@ -391,6 +395,7 @@ COMMANDS: dict[str, tuple[str, int, int | None]] = {
     "SREM": ("srem", 2, None),
     "SISMEMBER": ("sismember", 2, 2),
     "SMEMBERS": ("smembers", 1, 1),
+    "SSCAN": ("sscan", 2, 2),
     "ZADD": ("zadd", 3, None),
     "ZREM": ("zrem", 2, None),
     "ZSCORE": ("zscore", 2, 2),

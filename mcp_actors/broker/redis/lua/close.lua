@@ -2,14 +2,14 @@
 --
 -- field, incarnation: of the moderator. keep_out_ms: how long the members cannot be claimed. notice: the words of the
 -- moderator (JSON), or "".
--- Replies: {OK, version} | {NOOP, version or ""}: the moderator is not in the room at this node | {FENCED} |
+-- Replies: {OK, version} | {NOOP, version or ""}: the moderator is not in the room at this node, or nobody is | {FENCED} |
 --          {LATER, ms}: nodes are still announcing their members | {KEYS, node...}
 
 takes_room({}, {'field', 'incarnation', 'keep_out_ms', 'notice'})
 
 local refusal = recovering() or refused()
 if refusal then return refusal end
-if not load_own(args.field, args.incarnation) then return {'NOOP', state['#version'] or ''} end
+if not state['#version'] or not load_own(args.field, args.incarnation) then return {'NOOP', state['#version'] or ''} end
 
 local members, version = load_all(), bump()
 publish(version, {closed(args.incarnation, args.notice)})

@@ -198,9 +198,9 @@ end
 
 local function save(member) redis.call('HSET', keys.members, field_of(member), cmsgpack.pack(member)) end
 
--- The member, if it is in the room at the calling node. Without a field, the application asks, which is no member.
+-- The member, if it is in the room at the calling node. Without a field, the application or an operator asks, who is no member.
 local function load_own(field, incarnation)
-  if field == '' then return state['#version'] and {id = ''} or nil end
+  if field == '' then return {id = ''} end
   local member = load(field)
   return member and member.node == args.node and member.incarnation == incarnation and member or nil
 end

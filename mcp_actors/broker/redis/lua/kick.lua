@@ -4,7 +4,7 @@
 -- there, it is also for those of either kind that are verified with it; they are removed, too.
 -- field, incarnation: of the moderator. kind, id: whom to remove. keep_out_ms: how long they cannot be claimed. notice: the
 -- words of the moderator (JSON), or "".
--- Replies: {OK, version} | {ABSENT, version}: nobody was there to remove, but the id is banned | {LIMIT, version}: the room
+-- Replies: {OK, version} | {ABSENT, version or ""}: nobody was there to remove, but the id is banned | {LIMIT, version or ""}: the room
 --          has as many bans as it may | {NOOP, version or ""}: the moderator is not in the room at this node, or there is
 --          nobody to remove | {FENCED} | {LATER, ms}: nodes are still announcing their members | {KEYS, node...}
 

@@ -1,0 +1,80 @@
+"""What operators ask of the rooms of a single process."""
+# ruff: noqa: D102 - the protocol in mcp_actors.broker.administration documents the methods
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mcp_actors.broker.administration import NodeState, Outcome, RoomPage, RoomState, RoomSummary
+from mcp_actors.protocol.events import NO_NOTICE, Ban, Kind, Notice
+from mcp_actors.protocol.identifiers import SERVER, Incarnation, PeerId, RoomId, UserId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class Rooms(Protocol):
+    """The rooms of a `MemoryBroker`: each change is decided at once."""
+
+    def summaries(self) -> Iterator[RoomSummary]:
+        """All rooms with members."""
+
+    def state(self, room: RoomId) -> RoomState:
+        """See `Administration.room`."""
+
+    def bans(self, room: RoomId) -> Sequence[Ban]:
+        """See `Administration`; so for the next ones."""
+
+    def kicked(
+        self, room: RoomId, by: Incarnation, kind: Kind, whom: PeerId | UserId, notice: Notice = NO_NOTICE
+    ) -> Outcome:
+        """A kick."""
+
+    def unbanned(self, room: RoomId, kind: Kind, whom: PeerId | UserId) -> Outcome:
+        """A ban is lifted."""
+
+    def locked(self, room: RoomId, by: Incarnation, *, locked: bool) -> Outcome:
+        """A room is locked or unlocked."""
+
+    def closed(self, room: RoomId, by: Incarnation, notice: Notice = NO_NOTICE) -> Outcome:
+        """A room is closed."""
+
+    def announced(self, room: RoomId, content: Any, to: tuple[Kind, PeerId | UserId] | None = None) -> Outcome:
+        """Members are told something."""
+
+
+class MemoryAdministration:
+    """An `Administration` of a broker."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+
+    async def list_rooms(self, prefix: str, after: str, limit: int) -> RoomPage:
+        found = (room for room in self._rooms.summaries() if room.name.startswith(prefix) and room.name > after)
+        rooms = heapq.nsmallest(limit + 1, found, key=lambda room: room.name)
+        return RoomPage(rooms[:limit], rooms[limit - 1].name if len(rooms) > limit else None)
+
+    async def room(self, room: RoomId) -> RoomState:
+        return self._rooms.state(room)
+
+    async def nodes(self) -> Sequence[NodeState]:
+        return ()
+
+    async def kick(self, room: RoomId, kind: Kind, whom: PeerId | UserId, notice: Notice = NO_NOTICE) -> Outcome:
+        return self._rooms.kicked(room, SERVER, kind, whom, notice)
+
+    async def bans(self, room: RoomId) -> Sequence[Ban]:
+        return self._rooms.bans(room)
+
+    async def unban(self, room: RoomId, kind: Kind, whom: PeerId | UserId) -> Outcome:
+        return self._rooms.unbanned(room, kind, whom)
+
+    async def lock(self, room: RoomId, *, locked: bool) -> Outcome:
+        return self._rooms.locked(room, SERVER, locked=locked)
+
+    async def close(self, room: RoomId, notice: Notice = NO_NOTICE) -> Outcome:
+        return self._rooms.closed(room, SERVER, notice)
+
+    async def announce(self, room: RoomId, content: Any, to: tuple[Kind, PeerId | UserId] | None = None) -> Outcome:
+        return self._rooms.announced(room, content, to)
