@@ -6,7 +6,7 @@ PARALLEL := -n 3 --dist worksteal -m
 # The tests start Python a thousand times, which would compile all modules each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup serve cluster test check audit format bench clean
+.PHONY: help setup serve cluster test check pins chart audit format bench clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,13 @@ check: .venv/dev  ## check format, lint, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+pins: .venv/pins  ## pin the packages of the container, with their hashes, to the newest that the project accepts
+	echo hatchling | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --custom-compile-command 'make pins' --output-file deploy/requirements.txt pyproject.toml -
+
+chart: .venv/dev  ## render deploy/helm to deploy/kubernetes
+	$(BIN)/python -m tests.support.chart >deploy/kubernetes/mcp-actors.yaml
 
 audit: .venv/audit  ## ask PyPI for known vulnerabilities of the dependencies
 	$(BIN)/pip-audit --strict --progress-spinner off .
@@ -59,6 +66,10 @@ clean:  ## remove what the other targets created
 
 .venv/audit: .venv/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[audit]'
+	@touch $@
+
+.venv/pins: .venv/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[pins]'
 	@touch $@
 
 .venv/bench: .venv/bin/python pyproject.toml
