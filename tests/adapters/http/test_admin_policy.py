@@ -15,7 +15,7 @@ from tests.support.tokens import SECRET, bearer
 
 VERIFY = Verifier(lambda _id: secret_key(SECRET), Expectations("", "", 0, 100), max_bytes=4096).verify
 HERE, THERE = "127.0.0.1", "192.0.2.1"
-ADMIN = bearer("ops", can=["admin"])
+ADMIN = bearer("ops", 3600, can=["admin"])
 
 
 def request(address: str = HERE, host: str = "localhost:8000", **headers: str) -> Request:
