@@ -141,6 +141,8 @@ class UnixListeningSocket(ListeningSocket):
 
     def _accept_one(self) -> tuple[socket.socket, Any]:
         connection, _ = super()._accept_one()
+        doubled = self.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)  # of TCP, connections inherit it
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, doubled // 2)
         return connection, (UNIX, next(self._numbers))
 
 

@@ -33,6 +33,16 @@ SHARED = "clients of a Unix socket share one address; set MCP_ACTORS_TRUSTED_PRO
 URL = "ws://localhost/ws/signaling/"
 
 
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "signaling.sock"
+
+
+def open_at(path: Path, mode: str = "660") -> Any:
+    (found,) = listen(f"unix:{path}", 0, mode=mode)
+    return closing(found)
+
+
 def test_the_kernel_buffers_of_connections_are_limited_unless_that_is_left_to_the_system() -> None:
     def buffers(limit: int) -> list[int]:
         found = listen("127.0.0.1", 0)
@@ -48,20 +58,24 @@ def test_the_kernel_buffers_of_connections_are_limited_unless_that_is_left_to_th
     assert not all(20_000 <= size <= 40_000 for size in buffers(0))
 
 
+@pytest.mark.parametrize("limit", [20_000, 0])
+def test_the_kernel_buffers_of_connections_to_a_unix_socket_are_limited_too(path: Path, limit: int) -> None:
+    with open_at(path) as found, socket.socket(socket.AF_UNIX) as client:
+        listening.limit_buffers([found], send=limit, receive=limit)
+        client.connect(str(path))
+        accepted: list[socket.socket] = []
+        found.accepted = lambda connection, _address: accepted.append(connection)
+        with pytest.raises(BlockingIOError):
+            found.accept()
+        (size,) = [one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) for one in accepted]
+        assert size == (2 * limit or client.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF))
+        accepted[0].close()
+
+
 def test_the_place_that_other_machines_reach_counts_most() -> None:
     here, there = Place("unix:/run/a", 0), Place("0.0.0.0", 8000)  # noqa: S104
     assert most_open([here, there]) == there
     assert most_open([here]) == here
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "signaling.sock"
-
-
-def open_at(path: Path, mode: str = "660") -> Any:
-    (found,) = listen(f"unix:{path}", 0, mode=mode)
-    return closing(found)
 
 
 @pytest.mark.parametrize("mode", ["600", "660", "666"])
