@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcp_actors import __version__
+from mcp_actors.adapters.admin.api import api_pages
 from mcp_actors.adapters.http.admin_policy import AdminPolicy
 from mcp_actors.adapters.http.endpoint_route import EndpointRoute
 from mcp_actors.adapters.http.origin_policy import OriginPolicy
@@ -18,6 +19,7 @@ from mcp_actors.adapters.http.proxy_headers import TrustedProxies
 from mcp_actors.adapters.http.readiness import Readiness
 from mcp_actors.adapters.http.site import BodyLimits, Site
 from mcp_actors.adapters.http.static_files import read_files
+from mcp_actors.admin_parts import admin_parts
 from mcp_actors.auth.authentication import Authentication
 from mcp_actors.auth.authorization import Authorizer
 from mcp_actors.auth.expiry import Expiry
@@ -311,11 +313,7 @@ def _probes(app: App, policy: AdminPolicy) -> dict[str, Route]:
     return {"/healthz": HealthPage(app.node.broker, app.readiness, policy), "/readyz": ReadyPage(app.readiness)}
 
 
-def operator_pages(
-    settings: Settings,  # noqa: ARG001 - each page takes what it needs
-    app: App,  # noqa: ARG001 - the same
-    policy: AdminPolicy,  # noqa: ARG001 - the same
-) -> dict[str, Route]:
+def operator_pages(settings: Settings, app: App, policy: AdminPolicy) -> dict[str, Route]:
     """The pages for operators by their paths: on the admin port if there is one, otherwise on that of clients.
 
     To add one, derive it from `adapters.http.page.Page` and list it here. It gets the parts that it needs, such as
@@ -325,7 +323,8 @@ def operator_pages(
     `async`. A path such as `/rooms/{room}` is a pattern, whose variable parts are in `request.parameters`;
     `takes_body = True` gives a page the body of its requests.
     """
-    return {}
+    parts = admin_parts(settings, app.node, app.sessions, app.connections, app.readiness)
+    return {**api_pages(parts, policy)}
 
 
 def _token_verifier(app: App) -> Callable[[str], Grant] | None:

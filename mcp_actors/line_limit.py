@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, WrappedLogger
 
+AUDIT = "mcp_actors.audit"
+"""The logger of what operators change. Its lines are not limited: no client can cause them."""
+
 BURST, INTERVAL = 20, 10.0
 """Lines of one event at once, and seconds until there may be another one."""
 
@@ -43,7 +46,7 @@ class LineLimit(logging.Filter):
 
     def __call__(self, logger: Any, method: str, fields: EventDict) -> EventDict:
         """Pass a line of the product on. Raises `DropEvent`."""
-        if method != "debug":
+        if method != "debug" and logger.name != AUDIT:
             dropped = self._take((logger.name, fields.get("event")))
             if dropped is None:
                 raise structlog.DropEvent

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_origin
 from urllib.parse import quote
 
 import msgspec
@@ -295,3 +295,14 @@ FIELDS = {info.encode_name: info for group in GROUPS.values() for info in msgspe
 """Every setting, by its name in lower case without the prefix."""
 
 DEFAULTS: dict[str, Any] = {name: info.default for name, info in FIELDS.items()}
+
+
+def shown(settings: Settings) -> dict[str, bool | int | float | str]:
+    """The settings that are numbers, switches or choices, by their names; texts may be secrets, or paths."""
+    found: dict[str, bool | int | float | str] = {}
+    for name, kind in GROUPS.items():
+        for info in msgspec.structs.fields(kind):
+            value = getattr(getattr(settings, name), info.name)
+            if isinstance(value, bool | int | float) or get_origin(info.type) is Literal:
+                found[PREFIX + info.encode_name.upper()] = value
+    return found
