@@ -24,7 +24,9 @@ from mcp_actors.auth.authentication import Authentication
 from mcp_actors.auth.authorization import Authorizer
 from mcp_actors.auth.expiry import Expiry
 from mcp_actors.auth.grants import Expectations
+from mcp_actors.auth.ice_servers import IceServerSource
 from mcp_actors.auth.secret import derive
+from mcp_actors.auth.turn import TurnServers
 from mcp_actors.background import BackgroundTasks
 from mcp_actors.broker import BrokerError
 from mcp_actors.broker.memory import MemoryBroker
@@ -242,6 +244,14 @@ def _authorizer(authorize: Authorize, settings: Settings) -> Authorizer:
     )
 
 
+def ice_servers(settings: Settings) -> IceServerSource:
+    """The ICE servers that peers are told."""
+    turn = settings.turn
+    return IceServerSource(
+        settings.rooms.ice_servers, TurnServers(turn.urls, turn.secret[0], turn.ttl) if turn.urls else None
+    )
+
+
 def banner(settings: HttpSettings) -> str:
     """The value of the header `Server`; empty for none."""
     return f"mcp_actors/{__version__}" if settings.server_banner else ""
@@ -352,7 +362,7 @@ def _endpoints(settings: Settings, app: App) -> dict[str, Route]:
             app.connections,
             app.authentication,
             decode,
-            ice_servers=settings.rooms.ice_servers,
+            ice_servers=ice_servers(settings),
             version=__version__,
             terms=terms(settings),
             ban_addresses=settings.rooms.ban_addresses,

@@ -48,7 +48,7 @@ REMOVED = {
 }
 """Settings of earlier versions: the values that meant what the server does today, and why others cannot be had."""
 
-SECRETS = {"secret_key", "redis_password"}
+SECRETS = {"secret_key", "redis_password", "turn_secret"}
 
 UNSET_IF_EMPTY = {"host", "port", "redis_url", "redis_host", "redis_port", "redis_password"}
 """An empty value means that these are not set; containers are often given variables without a value."""
@@ -166,6 +166,10 @@ def _conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "redis_key_file", "a key needs its certificate; set MCP_ACTORS_REDIS_CERT_FILE too"
     if settings.server.admin_port and settings.server.admin_port == settings.server.port:
         yield "admin_port", "it is the port of clients, too; choose another one, or 0 for none"
+    if settings.turn.urls and not settings.turn.secret:
+        yield "turn_urls", "TURN servers need credentials; set MCP_ACTORS_TURN_SECRET too, which makes them"
+    if settings.turn.secret and not settings.turn.urls:
+        yield "turn_secret", "it makes credentials for TURN servers; set MCP_ACTORS_TURN_URLS too, which names them"
     if settings.server.processes > 1 and not settings.redis.broker_url:
         yield "processes", "processes share rooms through Redis; set REDIS_URL too, such as redis://localhost:6379/0"
 

@@ -6,6 +6,7 @@ A field is set as `MCP_ACTORS_<NAME>`; `settings/development.env` explains each.
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_origin
 from urllib.parse import quote
@@ -73,6 +74,18 @@ Proxies = Annotated[tuple[str, ...], Rule("", lambda proxy: proxy == UNIX or ipa
 AdminHost = Annotated[str, Rule("it must be a name or an address", lambda host: not host.startswith(UNIX))]
 Host = Annotated[
     str, Rule("the path of a socket follows unix:, as in unix:/run/signaling.sock", lambda host: host != UNIX)
+]
+TurnUrls = Annotated[
+    tuple[str, ...],
+    Rule(
+        "it must be turn:host[:port] or turns:host[:port], with ?transport=udp or ?transport=tcp if wanted",
+        re.compile(r"turns?:([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(\?transport=(udp|tcp))?", re.ASCII).fullmatch,
+    ),
+]
+TurnSecrets = Annotated[
+    tuple[str, ...],
+    Meta(max_length=2),
+    Rule("it must have only ASCII characters, without spaces", re.compile(r"[!-~]+").fullmatch),
 ]
 IceServers = Annotated[tuple[dict[str, Any], ...], Rule("an ICE server has `urls`", lambda server: server.get("urls"))]
 RedisUrl = Annotated[str, Rule("", lambda url: not url or redis_url.parse(url))]
@@ -203,6 +216,14 @@ class RoomSettings(Struct, frozen=True):
     max_observer_events: Count = 10_000
 
 
+class TurnSettings(Struct, frozen=True, rename=lambda name: _prefix("turn_", name)):
+    """TURN servers, for which this one makes credentials."""
+
+    urls: TurnUrls = ()
+    secret: TurnSecrets = ()
+    ttl: Annotated[int, Meta(ge=1, le=2_592_000)] = 86_400
+
+
 class ConnectionSettings(Struct, frozen=True, rename=lambda name: _prefix("connection_", name)):
     """Each connection."""
 
@@ -264,6 +285,7 @@ class Settings(Struct, frozen=True):
     cluster: ClusterSettings = ClusterSettings()
     sessions: SessionSettings = SessionSettings()
     rooms: RoomSettings = RoomSettings()
+    turn: TurnSettings = TurnSettings()
     connections: ConnectionSettings = ConnectionSettings()
     addresses: AddressSettings = AddressSettings()
     obsolete: tuple[str, ...] = ()
@@ -278,6 +300,8 @@ EXAMPLES = {
     "cors_allowed_origins": "https://app.example.com,http://localhost:3000",
     "trusted_proxies": "127.0.0.1,10.0.0.0/8, or unix: for the proxy at a Unix socket",
     "ice_servers": '[{"urls": "stun:stun.example.com:3478"}]',
+    "turn_urls": "turn:turn.example.com:3478,turns:turn.example.com:5349?transport=tcp",
+    "turn_secret": "the output of `mcp-actors secret`",
     "redis_url": "redis://localhost:6379/0",
     "redis_host": "localhost",
     "tls_cert_file": "/etc/ssl/signaling.example.com/fullchain.pem",

@@ -46,6 +46,13 @@ def test_a_name_belongs_to_one_group() -> None:
         ("MCP_ACTORS_ICE_SERVERS", "stun:stun.example.com", "not JSON"),
         ("MCP_ACTORS_ICE_SERVERS", '["stun:stun.example.com"]', "Expected `object`"),
         ("MCP_ACTORS_ICE_SERVERS", '[{"url": "stun:x"}]', "has `urls`"),
+        ("MCP_ACTORS_TURN_URLS", "turn.example.com:3478", "turn:host[:port]"),
+        ("MCP_ACTORS_TURN_URLS", "turn:", "turn:host[:port]"),
+        ("MCP_ACTORS_TURN_URLS", "turn://turn.example.com", "turn:host[:port]"),
+        ("MCP_ACTORS_TURN_URLS", "turn:a.example?transport=tls", "turn:host[:port]"),
+        ("MCP_ACTORS_TURN_URLS", "turn:a.example", "MCP_ACTORS_TURN_SECRET too"),
+        ("MCP_ACTORS_TURN_TTL", "0", ">= 1"),
+        ("MCP_ACTORS_TURN_TTL", "1.5", "Expected `int`"),
         ("CORS_ALLOWED_ORIGINS", "app.example.com", "scheme://host[:port]"),
         ("MCP_ACTORS_TRUSTED_PROXIES", "proxy.example.com", "IPv4 or IPv6 network"),
         ("MCP_ACTORS_TRUSTED_PROXIES", "10.0.0.1/8", "host bits set"),
@@ -122,6 +129,29 @@ def test_an_error_names_the_setting_the_value_the_problem_and_an_example(
 )
 def test_redis_is_given_as_a_url_or_in_parts(tmp_path: Path, environ: dict[str, str], url: str) -> None:
     assert read(tmp_path, **environ).redis.broker_url == url
+
+
+def test_turn_servers_have_urls_and_one_or_two_secrets(tmp_path: Path) -> None:
+    urls = "turn:turn.example.com:3478,turns:[2001:db8::1]:443?transport=tcp, turn:10.0.0.1"
+    turn = load(overrides={"turn_urls": urls, "turn_secret": "new, old"}, environ={}, directory=tmp_path).turn
+    assert turn.urls == ("turn:turn.example.com:3478", "turns:[2001:db8::1]:443?transport=tcp", "turn:10.0.0.1")
+    assert turn.secret == ("new", "old")
+
+
+@pytest.mark.parametrize(
+    ("secrets", "problem"),
+    [
+        ("one,two,three", "length <= 2"),
+        ("a b", "without spaces"),
+        ("é", "ASCII"),
+        ("alone", "MCP_ACTORS_TURN_URLS too"),
+    ],
+)
+def test_a_wrong_secret_of_turn_servers_is_not_shown(tmp_path: Path, secrets: str, problem: str) -> None:
+    with pytest.raises(SettingsError, match=r"^MCP_ACTORS_TURN_SECRET is \*\*\*, which is not valid: ") as error:
+        read(tmp_path, MCP_ACTORS_TURN_SECRET=secrets)
+    assert problem in str(error.value)
+    assert secrets not in str(error.value)
 
 
 def test_several_processes_need_a_redis(tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MIN_BYTES = 32
 """The output size of HS256's hash: RFC 7518, section 3.2."""
 
+MIN_TURN_BYTES = 20
+"""The output size of HMAC-SHA1, which makes the credentials of TURN servers: RFC 2104, section 3."""
+
 MIN_VARIETY = 8
 """Different characters in a secret; of 32 random hexadecimal digits, 4 in a hundred million have fewer."""
 
@@ -50,6 +53,11 @@ def check(settings: Settings, *, local: bool) -> None:
     if problem is not None:
         text = f"MCP_ACTORS_SECRET_KEY (or DJANGO_SECRET_KEY) {problem}. Set it to the output of `mcp-actors secret`"
         raise SettingsError(f"{text}, the same for all processes, and keep it private.")
+    for secret in () if settings.server.debug else settings.turn.secret:
+        problem = _weakness(secret, MIN_TURN_BYTES)
+        if problem is not None:
+            text = f"MCP_ACTORS_TURN_SECRET {problem}, and everybody who gets credentials could find it out. Set it"
+            raise SettingsError(f"{text}, and `static-auth-secret` of coturn, to the output of `mcp-actors secret`.")
 
 
 def _problem(settings: Settings, *, local: bool) -> str | None:
@@ -65,8 +73,12 @@ def _problem(settings: Settings, *, local: bool) -> str | None:
             host = settings.server.admin_host if is_loopback(settings.server.host) else settings.server.host
             return f"is not set, but other machines can connect to {host}"
         return f"is not set, but MCP_ACTORS_AUTH is {auth.mode}" if auth.mode != "off" else None
-    if len(secret.encode()) < MIN_BYTES:
-        return f"is shorter than {MIN_BYTES} characters"
+    return _weakness(secret, MIN_BYTES)
+
+
+def _weakness(secret: str, min_bytes: int) -> str | None:
+    if len(secret.encode()) < min_bytes:
+        return f"is shorter than {min_bytes} characters"
     if len(set(secret)) < MIN_VARIETY or any(word in secret.lower() for word in WELL_KNOWN):
         return "is known to others: it comes from an example, or it repeats itself"
     return None

@@ -12,6 +12,7 @@ from msgspec import UNSET, structs
 
 from mcp_actors.auth.authorization import JoinRequest
 from mcp_actors.auth.expiry import Expiry
+from mcp_actors.auth.ice_servers import IceServerList, IceServerSource
 from mcp_actors.connection.ip_limits import group_of
 from mcp_actors.protocol.codec import encode, error_message
 from mcp_actors.protocol.errors import BadMessage, Forbidden, NotInRoom, SignalingError, Unavailable
@@ -55,6 +56,8 @@ log = structlog.get_logger("mcp_actors.connection")
 
 PONG = encode(Pong())
 
+NO_ICE_SERVERS = IceServerList()
+
 FREE_COMEBACKS = 3
 """Times that a session may be resumed before that counts as joins: a class that reloads at once is let in at once."""
 
@@ -73,7 +76,7 @@ class Endpoint(ABC):
         authentication: Authentication | None,
         decode: Callable[[bytes], Any],
         *,
-        ice_servers: tuple[dict[str, Any], ...] = (),
+        ice_servers: IceServerSource | None = None,
         version: str = "",
         terms: Mapping[str, Any] = MappingProxyType({}),
         ban_addresses: bool = False,
@@ -92,7 +95,7 @@ class Endpoint(ABC):
         self._sessions = sessions
         self._connections = connections
         self._authentication = authentication
-        self._ice_servers = ice_servers
+        self._ice_servers = IceServerSource() if ice_servers is None else ice_servers
         self._version = version
         self._terms = terms
         self._ban_addresses = ban_addresses
@@ -259,12 +262,15 @@ class Endpoint(ABC):
                     await self._ask(connection, room, membership.member_id, {})
 
     def _greeting(
-        self, connection: Connection, session: Session, request_id: RequestId | None, room: RoomId | None = None
+        self,
+        connection: Connection,
+        session: Session,
+        request_id: RequestId | None,
+        ice: IceServerList = NO_ICE_SERVERS,
     ) -> Greeting:
         token = self._sessions.token(session)
-        grant = None if room is None else connection.identity.grant_in(room)
-        ice_servers = self._ice_servers if grant is None or grant.ice_servers is None else grant.ice_servers
-        return Greeting(request_id, ice_servers, token, connection.resumed, connection.complete, self._terms)
+        resumed, complete = connection.resumed, connection.complete
+        return Greeting(request_id, ice.servers, token, resumed, complete, self._terms, ice.expire_in)
 
     def _greeted(self, connection: Connection, session: Session) -> None:
         """Note that the client was sent its next resume token: the pong will say that it has it."""

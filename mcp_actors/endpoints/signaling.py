@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET
+
 from mcp_actors.auth.grants import Permission
+from mcp_actors.auth.turn import turn_user
 from mcp_actors.endpoints.endpoint import Endpoint
+from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.protocol.events import Kind
-from mcp_actors.protocol.identifiers import PeerId
-from mcp_actors.protocol.messages import Answer, IceCandidate, Join, Leave, Offer, Signal, Targeted
+from mcp_actors.protocol.identifiers import PeerId, shown
+from mcp_actors.protocol.messages import (
+    Answer,
+    IceCandidate,
+    IceServers,
+    IceServersPayload,
+    Join,
+    Leave,
+    Offer,
+    RenewIceServers,
+    Signal,
+    Targeted,
+)
 
 if TYPE_CHECKING:
     from mcp_actors.auth.grants import Grant
+    from mcp_actors.auth.ice_servers import IceServerList
     from mcp_actors.connection.connection import Connection, Handler
     from mcp_actors.protocol.identifiers import RoomId
     from mcp_actors.protocol.messages import Request
@@ -32,6 +48,7 @@ class SignalingEndpoint(Endpoint):
             Signal: self._relay,
             Join: self._join,
             Leave: self._leave,
+            RenewIceServers: self._renew_ice_servers,
         }
 
     def _relay(self, connection: Connection, request: Targeted, frame: bytes) -> None:
@@ -48,6 +65,22 @@ class SignalingEndpoint(Endpoint):
     def _leave(self, connection: Connection, request: Leave, _frame: bytes) -> None:
         session = self._session(connection, request.room)
         connection.run(session.leave(request.room, request.id), request)
+
+    def _renew_ice_servers(self, connection: Connection, request: RenewIceServers, _frame: bytes) -> None:
+        room, session = request.room, self._session(connection, request.room)
+        membership = session.rooms.membership(room)
+        if room in session.rooms.joining:  # which may be refused
+            raise Unavailable(f"You are still joining room {shown(room)}; `joined` has its ICE servers.")
+        ice = self._ice_servers_of(connection, room, membership.member_id)
+        payload = IceServersPayload(list(ice.servers), ice.expire_in)
+        connection.say(IceServers(room=room, id=UNSET if request.id is None else request.id, payload=payload))
+
+    def _ice_servers_of(self, connection: Connection, room: RoomId, peer: str) -> IceServerList:
+        """Return the ICE servers for a peer. One that may not signal has no use for credentials."""
+        identity = connection.identity
+        may_signal = identity.may_send and identity.may_send_in(room)
+        user = turn_user(peer, room, verified=identity.verified) if may_signal else None
+        return self._ice_servers.servers_for(identity.grant_in(room), user)
 
     def _join(self, connection: Connection, request: Join, _frame: bytes) -> None:
         self._run_join(connection, request, lambda: self._join_now(connection, request))
@@ -78,7 +111,8 @@ class SignalingEndpoint(Endpoint):
         session = self._open_session(connection, identity.session_owner(""))
         if payload.resume:
             session.rooms.check_return(room)
-        greeting = self._greeting(connection, session, request.id, room)
+        ice = self._ice_servers_of(connection, room, peer)
+        greeting = self._greeting(connection, session, request.id, ice)
         if payload.resume and self._may_return(connection, session, room, peer, payload.resume):
             self._count_return(connection, room)
             connection.run(self._return(connection, session, room, greeting), request)

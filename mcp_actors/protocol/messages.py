@@ -186,6 +186,12 @@ class Leave(RoomRequest, frozen=True, tag="leave"):
     payload: Empty | None = None
 
 
+class RenewIceServers(RoomRequest, frozen=True, tag="ice-servers"):
+    """Asks for ICE servers whose credentials are new."""
+
+    payload: Empty | None = None
+
+
 class TargetedPayload(Struct, frozen=True, kw_only=True):
     target_peer_id: PeerId
 
@@ -247,7 +253,9 @@ class Signal(RelayedRequest, frozen=True, tag="signal"):
 
 
 Targeted = Offer | Answer | IceCandidate | Signal
-PeerRequest = Authenticate | Ping | Join | Leave | Offer | Answer | IceCandidate | Signal | OrderedRequest
+PeerRequest = (
+    Authenticate | Ping | Join | Leave | Offer | Answer | IceCandidate | Signal | RenewIceServers | OrderedRequest
+)
 
 
 class ConnectPayload(ResumePayload, frozen=True):
@@ -341,7 +349,8 @@ class JoinedPayload(Struct, frozen=True):
 
     `resume` is the token to come back with. In a session that was `resumed`, `complete` says that nothing is missing.
     `ping_interval`: seconds of silence after which the client sends `ping`; absent if it need not. `max_message_bytes`:
-    the size of the largest message that the server accepts.
+    the size of the largest message that the server accepts. `ice_servers_expire_in`: the seconds until the credentials
+    of the ICE servers end; absent if they do not.
     """
 
     peer_id: PeerId
@@ -354,10 +363,22 @@ class JoinedPayload(Struct, frozen=True):
     locked: bool | UnsetType = UNSET
     ping_interval: float | UnsetType = UNSET
     max_message_bytes: int | UnsetType = UNSET
+    ice_servers_expire_in: int | UnsetType = UNSET
 
 
 class Joined(RoomReply, frozen=True, tag="joined"):
     payload: JoinedPayload
+
+
+class IceServersPayload(Struct, frozen=True):
+    """The same fields as in `JoinedPayload`."""
+
+    ice_servers: list[dict[str, Any]]
+    ice_servers_expire_in: int | UnsetType = UNSET
+
+
+class IceServers(RoomReply, frozen=True, tag="ice-servers"):
+    payload: IceServersPayload
 
 
 class LeftPayload(Struct, frozen=True):
@@ -586,6 +607,7 @@ ServerMessage = (
     | TokenExpiring
     | Pong
     | Joined
+    | IceServers
     | Left
     | PeerJoined
     | PeerLeft

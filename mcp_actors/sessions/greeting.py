@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from mcp_actors.protocol import messages as wire
 from mcp_actors.protocol.codec import JSON
@@ -26,6 +26,7 @@ class Greeting(NamedTuple):
 
     `resume` is the token to come back with, empty if there is none. `resumed`: the client came back; `complete`: it has
     missed nothing. `terms` are fields that are the same for every client: its heartbeat and its limits.
+    `ice_servers_expire_in`: the seconds until the credentials of the ICE servers end, unset if they do not.
     """
 
     request_id: RequestId | None = None
@@ -34,6 +35,7 @@ class Greeting(NamedTuple):
     resumed: bool = False
     complete: bool = False
     terms: Mapping[str, Any] = MappingProxyType({})
+    ice_servers_expire_in: int | UnsetType = UNSET
 
     def fields(self) -> dict[str, Any]:
         """The fields about the session and the connection."""
@@ -60,7 +62,7 @@ def join_reply(kind: Kind, room: RoomId, welcome: Welcome, greeting: Greeting) -
     if kind is Kind.USER:
         payload = wire.RoomJoinedPayload(welcome.users, welcome.peers, locked)
         return wire.RoomJoined(room=room, id=request_id, payload=payload)
-    ice_servers, fields = list(greeting.ice_servers), greeting.fields()
-    peer = PeerId(welcome.member_id)
-    joined = wire.JoinedPayload(peer, welcome.order, welcome.peers, ice_servers, locked=locked, **fields)
+    fields = greeting.fields() | {"locked": locked, "ice_servers_expire_in": greeting.ice_servers_expire_in}
+    ice_servers = list(greeting.ice_servers)
+    joined = wire.JoinedPayload(PeerId(welcome.member_id), welcome.order, welcome.peers, ice_servers, **fields)
     return wire.Joined(room=room, id=request_id, payload=joined)

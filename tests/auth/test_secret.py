@@ -98,6 +98,23 @@ def test_a_short_or_well_known_secret_is_refused_unless_debug_is_on(
     check(tmp_path, environ | {"MCP_ACTORS_DEBUG": "True"})
 
 
+@pytest.mark.parametrize(
+    ("secrets", "why"),
+    [(GOOD[:19], "shorter than 20"), (f"{GOOD},{'ab' * 20}", "known to others"), ("change-me" * 3, "known to others")],
+)
+def test_a_secret_of_turn_servers_that_can_be_guessed_is_refused_unless_debug_is_on(
+    tmp_path: Path, secrets: str, why: str
+) -> None:
+    environ = {"MCP_ACTORS_TURN_URLS": "turn:turn.example.com", "MCP_ACTORS_TURN_SECRET": secrets}
+    with pytest.raises(SettingsError, match="MCP_ACTORS_TURN_SECRET") as error:
+        check(tmp_path, environ)
+    assert why in str(error.value)
+    assert "static-auth-secret" in str(error.value)
+    assert secrets not in str(error.value)
+    check(tmp_path, environ | {"MCP_ACTORS_DEBUG": "True"})
+    check(tmp_path, environ | {"MCP_ACTORS_TURN_SECRET": f"{GOOD[:20]}, {GOOD}"})
+
+
 def test_the_original_environment_file_starts_a_server(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(ORIGINAL)
     with Process(tmp_path, "serve", "--port", "0") as server:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from mcp_actors.auth.turn import TurnServers, turn_user
+from tests.support.tokens import REQUIRED, bearer
 
 if TYPE_CHECKING:
     from tests.support.server import Server
@@ -173,3 +177,90 @@ async def test_an_id_is_taken_until_its_holder_leaves(server: Server) -> None:
 async def test_a_joining_peer_gets_the_ice_servers_of_the_settings(server: Server) -> None:
     peer = await server.peer()
     assert (await peer.join("r", "a"))["ice_servers"] == [{"urls": ["stun:127.0.0.1:3478"]}]
+
+
+STUN = {"urls": "stun:127.0.0.1:3478"}
+URLS = ["turn:127.0.0.1:3478", "turns:127.0.0.1:5349?transport=tcp"]
+TURN = {"ice_servers": [STUN], "turn_urls": URLS, "turn_secret": ["north", "south"], "turn_ttl": 600, "debug": True}
+
+
+def check_turn(payload: dict[str, Any], user: str, started: int) -> None:
+    """The ICE servers of a reply: those of the settings, and credentials of 600 seconds made since a moment."""
+    stun, turn = payload["ice_servers"]
+    assert (stun, payload["ice_servers_expire_in"]) == (STUN, 600)
+    ends, _, whose = turn["username"].partition(":")
+    assert whose == user
+    assert started + 600 <= int(ends) <= time.time() + 600
+    assert turn == TurnServers(tuple(URLS), "north", 600).ice_server(user, int(ends) - 600)
+
+
+@pytest.mark.settings(**TURN)
+async def test_a_peer_gets_credentials_for_turn_servers_and_asks_for_new_ones(server: Server) -> None:
+    started = int(time.time())
+    a, b = await server.pair()
+    joined = await (await server.peer()).join("s", "a:b")
+    check_turn(joined, turn_user("a:b", "s", verified=False), started)
+    await a.say("ice-servers", "r", id="new")
+    fresh = await a.hear()
+    assert (fresh["type"], fresh["room"], fresh["id"]) == ("ice-servers", "r", "new")
+    assert fresh["payload"].keys() == {"ice_servers", "ice_servers_expire_in"}
+    check_turn(fresh["payload"], turn_user("a", "r", verified=False), started)
+    assert await b.drain("r") == []
+
+
+@pytest.mark.settings(**TURN)
+async def test_only_members_of_a_room_get_ice_servers(server: Server) -> None:
+    a = await server.peer()
+    await a.say("ice-servers", "r", id=1)
+    await a.expect_error("not-in-room")
+    await a.join("r", "a")
+    await a.say("ice-servers", "s", id=2)
+    await a.expect_error("not-in-room")
+    await a.say("leave", "r")
+    await a.say("ice-servers", "r", id=3)
+    assert {(await a.hear())["type"] for _ in range(2)} == {"left", "error"}
+
+
+@pytest.mark.settings(**TURN, max_room_members=1)
+async def test_a_peer_gets_no_ice_servers_before_its_join_is_done(server: Server) -> None:
+    await (await server.peer()).join("r", "a")
+    b = await server.peer()
+    await b.say("join", "r", {"peer_id": "b"}, id=1)
+    await b.say("ice-servers", "r", id=2)
+    codes = {message["id"]: message["payload"]["code"] for message in [await b.hear(), await b.hear()]}
+    assert codes.pop(1) == "room-full"
+    assert codes.pop(2) in {"unavailable", "not-in-room"}
+
+
+@pytest.mark.settings(ice_servers=[STUN])
+async def test_without_turn_servers_new_ice_servers_are_those_of_the_settings(server: Server) -> None:
+    a = await server.peer()
+    joined = await a.join("r", "a")
+    assert "ice_servers_expire_in" not in joined
+    await a.say("ice-servers", "r")
+    assert await a.hear() == {"type": "ice-servers", "room": "r", "payload": {"ice_servers": [STUN]}}
+
+
+@pytest.mark.settings(**TURN, **REQUIRED)
+async def test_a_token_makes_the_user_and_one_that_may_not_signal_gets_no_credentials(server: Server) -> None:
+    started = int(time.time())
+    alice = await server.peer(**bearer("alice"))
+    await alice.expect("authenticated")
+    check_turn(await alice.join("r", "alice"), "alice", started)
+    bob = await server.peer(**bearer("bob", can=["message"]))
+    await bob.expect("authenticated")
+    joined = await bob.join("r", "bob")
+    assert (joined["ice_servers"], "ice_servers_expire_in" in joined) == ([STUN], False)
+    await bob.say("ice-servers", "r")
+    await bob.expect("ice-servers", ice_servers=[STUN])
+
+
+@pytest.mark.settings(**TURN, connection_message_rate=5, connection_message_burst=3, max_slowed_seconds=0.2)
+async def test_requests_for_ice_servers_are_limited_as_messages_are(server: Server) -> None:
+    a = await server.peer()
+    await a.join("r", "a")
+    for number in range(20):  # at this rate, they take four seconds
+        await a.say("ice-servers", "r", id=number)
+    while (reply := await a.hear())["type"] == "ice-servers":
+        continue
+    assert reply["payload"]["code"] == "rate-limited"

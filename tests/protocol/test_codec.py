@@ -77,6 +77,8 @@ PEER_MESSAGES: list[dict[str, Any]] = [
     {"type": "ice-candidate", "room": "room123", "payload": {"target_peer_id": "p", "candidate": ""}},
     {"type": "signal", "room": "room123", "payload": {"target_peer_id": "p", "data": {"renegotiate": True}}},
     {"type": "signal", "room": "room123", "payload": {"target_peer_id": "p", "data": None}},
+    {"type": "ice-servers", "room": "room123", "payload": {}},
+    {"type": "ice-servers", "room": "room123"},
 ]
 USER_MESSAGES: list[dict[str, Any]] = [
     {"type": "connect", "payload": {"user_id": "user123"}},
@@ -213,7 +215,13 @@ def test_an_access_token_is_decoded_and_never_shown() -> None:
 
 def test_a_signal_names_its_target() -> None:
     for message in PEER_MESSAGES:
-        if message not in MODERATION and message["type"] not in {"authenticate", "ping", "join", "leave"}:
+        if message not in MODERATION and message["type"] not in {
+            "authenticate",
+            "ping",
+            "join",
+            "leave",
+            "ice-servers",
+        }:
             assert _decode("peer", message).payload.target_peer_id == "p"
 
 
@@ -324,6 +332,7 @@ REQUIRED = [
     ("ice-candidate", "room"), ("ice-candidate", "payload"), ("ice-candidate", "payload.target_peer_id"),
     ("ice-candidate", "payload.candidate"),
     ("signal", "room"), ("signal", "payload"), ("signal", "payload.target_peer_id"), ("signal", "payload.data"),
+    ("ice-servers", "room"),
     ("authenticate", "payload"), ("authenticate", "payload.token"),
     ("join-room", "room"), ("leave-room", "room"),
     ("kick", "room"), ("kick", "payload"), ("lock", "room"), ("unlock", "room"), ("close-room", "room"),
@@ -345,6 +354,7 @@ def test_a_missing_field_is_named(kind: str, field: str) -> None:
 NOT_TEXT: list[object] = [5, None, True, 1.5, [], {}]
 NOT_AN_OBJECT: list[object] = [5, True, "x", []]
 PAYLOAD_OPTIONAL = {"join", "leave", "connect", "join-room", "leave-room", "lock", "unlock", "close-room", "list-bans"}
+PAYLOAD_OPTIONAL |= {"ice-servers"}
 NOT_A_NUMBER: list[object] = [True, False, 0, -1, 1.5, "1", [], {}, 2**63]
 WRONG: list[tuple[str, str, list[Any]]] = [
     *((kind, "type", [*NOT_TEXT, "nonsense", "", kind.upper(), "joined"]) for kind in CLASSES),
@@ -907,6 +917,9 @@ SERVER_MESSAGES: list[wire.ServerMessage] = [
     wire.Joined(room=ROOM, payload=wire.JoinedPayload(PEER.peer_id, 3, [PEER], [{"urls": ["stun:a:1"]}])),
     wire.Joined(room=ROOM, payload=wire.JoinedPayload(PEER.peer_id, 3, [AWAY], [], "token", resumed=False)),
     wire.Joined(room=ROOM, payload=wire.JoinedPayload(PEER.peer_id, 3, [], [], "token", resumed=True, complete=False)),
+    wire.Joined(room=ROOM, payload=wire.JoinedPayload(PEER.peer_id, 3, [], [], ice_servers_expire_in=60)),
+    wire.IceServers(room=ROOM, payload=wire.IceServersPayload([{"urls": ["turn:a:1"], "credential": "+/="}], 60)),
+    wire.IceServers(room=ROOM, payload=wire.IceServersPayload([])),
     wire.Left(room=ROOM, payload=wire.LeftPayload(PEER.peer_id)),
     wire.PeerJoined(room=ROOM, payload=PEER),
     wire.PeerLeft(room=ROOM, payload=wire.PeerLeftPayload(PEER.peer_id, LeaveReason.DISCONNECTED)),

@@ -22,7 +22,7 @@ def _tagged(base: type[Struct]) -> set[type[Struct]]:
 
 
 def test_each_endpoint_knows_the_messages_of_the_protocol() -> None:
-    peer = {"join", "leave", "offer", "answer", "ice-candidate", "signal"}
+    peer = {"join", "leave", "offer", "answer", "ice-candidate", "signal", "ice-servers"}
     user = {"connect", "join-room", "leave-room", "message"}
     both = {"authenticate", "ping", "update", "kick", "lock", "unlock", "close-room", "list-bans", "unban"}
     assert {_tag(m) for m in get_args(PeerRequest)} == peer | both
@@ -31,7 +31,7 @@ def test_each_endpoint_knows_the_messages_of_the_protocol() -> None:
 
 def test_the_server_says_what_the_protocol_lists() -> None:
     assert {_tag(m) for m in get_args(ServerMessage)} == {
-        "joined", "left", "peer-joined", "peer-left", "peer-away", "peer-back",
+        "joined", "ice-servers", "left", "peer-joined", "peer-left", "peer-away", "peer-back",
         "connected", "room-joined", "room-left", "user-joined", "user-left",
         "ack", "reconnect", "error", "authenticated", "token-expiring", "pong",
         "updated", "peer-updated", "user-updated",

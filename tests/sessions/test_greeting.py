@@ -42,6 +42,16 @@ def test_a_peer_is_shown_the_room_and_its_session() -> None:
     }
 
 
+def test_a_peer_is_told_when_its_ice_servers_end() -> None:
+    assert reply(Kind.PEER, Greeting(ice_servers=[STUN], ice_servers_expire_in=60))["payload"] == {
+        "peer_id": "ana",
+        "order": 1,
+        "peers": [ENTRY],
+        "ice_servers": [STUN],
+        "ice_servers_expire_in": 60,
+    }
+
+
 def test_a_user_is_shown_the_room() -> None:
     said = reply(Kind.USER, Greeting("x"))
     assert said == {
