@@ -2,7 +2,7 @@
  * A mesh call: one RTCPeerConnection to every other peer of the room, negotiated over Signaling.
  *
  * Of two peers the one with the higher `order` is the polite one: it makes the first offer, yields when both offer at once, and
- * restarts ICE when the path for media breaks. Media does not depend on signaling: a peer that has lost its signaling connection
+ * restarts ICE when the path for media breaks, or goes over a TURN server whose credentials were renewed. Media does not depend on signaling: a peer that has lost its signaling connection
  * stays in the call, marked `away`, for as long as its media flows.
  */
 
@@ -39,6 +39,15 @@ async function deliver(send, isWanted) {
     }
   }
   return null;
+}
+
+/** Whether media goes, or went a moment ago, over a TURN server. */
+async function isRelayed(pc) {
+  const stats = await pc.getStats();
+  const ends = [...stats.values()]
+    .filter(({type, nominated, state}) => type === "candidate-pair" && nominated && state === "succeeded")
+    .flatMap(({localCandidateId, remoteCandidateId}) => [localCandidateId, remoteCandidateId]);
+  return ends.some((id) => stats.get(id)?.candidateType === "relay");
 }
 
 /** Another peer of the call. */
@@ -100,6 +109,13 @@ export class Peer {
   /** Starts over if there is no connection. */
   retry() {
     if (this.#attached && this.state !== "connected") this.offer();
+  }
+
+  /** Uses the ICE servers of the call, whose credentials were renewed, from the next restart of ICE on. */
+  async renewIceServers() {
+    const {pc} = this;
+    pc.setConfiguration({...pc.getConfiguration(), iceServers: this.#call.iceServers});
+    if (this.polite && (await isRelayed(pc)) && pc === this.pc) pc.restartIce();
   }
 
   /** Notes that the server has refused a description, of this side or of the peer; or, with null, that one arrived. */
@@ -263,6 +279,7 @@ export class Call extends EventTarget {
 
     const on = (type, handle) => signaling.addEventListener(type, ({detail}) => handle(detail));
     on("rejoined", (joined) => this.#joined(joined));
+    on("ice-servers", ({ice_servers}) => this.#renewIceServers(ice_servers));
     on("peer-joined", (member) => this.#add(member));
     on("peer-updated", ({peer_id, metadata}) => this.#updated(this.peers.get(peer_id), metadata));
     on("signal", ({sender, data}) => {
@@ -311,6 +328,11 @@ export class Call extends EventTarget {
     const present = new Set(others.map((member) => member.peer_id));
     for (const peer of [...this.peers.values()]) if (!present.has(peer.id)) this.#left(peer, false);
     for (const member of others) this.#add(member, resumed);
+  }
+
+  #renewIceServers(iceServers) {
+    this.iceServers = iceServers;
+    for (const peer of this.peers.values()) peer.renewIceServers();
   }
 
   #add({peer_id, order, metadata}, unnoticed = false) {

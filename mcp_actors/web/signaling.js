@@ -1,6 +1,6 @@
 /**
- * Browser client of the signaling server, without dependencies, to be copied into an application with connection.js and
- * transport.js beside it.
+ * Browser client of the signaling server, without dependencies, to be copied into an application with connection.js,
+ * transport.js and renewal.js beside it.
  *
  *   const signaling = new Signaling("wss://example.org/ws/signaling/");
  *   signaling.addEventListener("peer-joined", ({detail}) => console.log(detail.peer_id, "is here"));
@@ -12,10 +12,14 @@
  * because it took too long or the server was restarted, the client joins the room again, and "rejoined" brings the new roster. Keep
  * your RTCPeerConnections in both cases.
  *
+ * If the credentials of ICE servers end, the client asks for new ones before, and "ice-servers" brings them: hand them to
+ * RTCPeerConnection.setConfiguration.
+ *
  * When a server process is about to stop, the client opens its next connection while the current one is still in use.
  */
 
 import {RoomConnection} from "./connection.js";
+import {Renewal} from "./renewal.js";
 import {emit} from "./transport.js";
 
 export {Connection, RoomConnection} from "./connection.js";
@@ -29,7 +33,8 @@ export {SignalingError, emit} from "./transport.js";
  * "ice-candidate" {candidate}, "signal" {data}. From moderators: "locked" {locked}, when the room is locked or unlocked; "kicked"
  * {peer_id, reason, message} or "room-closed" {reason, message}, after which "close" follows. From the application of the server:
  * "announcement" {content}. "rejoined" brings the `joined` payload
- * with the new roster after a reconnect in which messages were missed. Events of missed messages come before "open"; see Connection
+ * with the new roster after a reconnect in which messages were missed. "ice-servers" {ice_servers, ice_servers_expire_in} brings
+ * ICE servers with new credentials, long before the last ones end. Events of missed messages come before "open"; see Connection
  * for its events.
  *
  * The server numbers the offers between two peers. Offers, answers and candidates have this number as `negotiation`; the client
@@ -39,6 +44,7 @@ export class Signaling extends RoomConnection {
   static #EVENTS = new Set(["peer-joined", "peer-updated", "peer-left", "offer", "answer", "ice-candidate", "signal"]);
   #lastOffers = new Map(); // by peer, the number of its last offer
   #current = new Map(); // by peer, that of the offer our candidates belong to; unknown until our offer is acknowledged
+  #renewal = new Renewal(() => this.renewIceServers());
 
   /**
    * @param {string | URL} url of /ws/signaling/
@@ -46,6 +52,8 @@ export class Signaling extends RoomConnection {
    */
   constructor(url, options = {}) {
     super(url, {join: "join", leave: "leave"}, options);
+    this.addEventListener("open", () => this.#renewal.check()); // as after sleep
+    this.addEventListener("close", () => this.#renewal.stop());
   }
 
   /**
@@ -56,10 +64,31 @@ export class Signaling extends RoomConnection {
    *   rejected with a SignalingError, of the server or of the connection
    */
   async join(room, peerId, metadata = undefined) {
+    this.#renewal.stop();
     return this.enter(room, {peer_id: peerId, metadata}, (joined) => {
       this.updateSession(joined);
       this.#forgetOffers();
+      this.#renewal.start(joined.ice_servers_expire_in);
     });
+  }
+
+  async leave() {
+    this.#renewal.stop();
+    await super.leave();
+  }
+
+  /**
+   * Asks for ICE servers with new credentials, which "ice-servers" brings; the client does so by itself before they end.
+   * @returns {Promise<RTCIceServer[]>}
+   */
+  async renewIceServers() {
+    const {membership} = this;
+    const given = await this.#ask("ice-servers");
+    if (membership === this.membership) {
+      this.#renewal.start(given.ice_servers_expire_in);
+      emit(this, "ice-servers", given);
+    }
+    return given.ice_servers;
   }
 
   /** The metadata for the next time this client rejoins; members already in the room are not told. */
@@ -138,6 +167,7 @@ export class Signaling extends RoomConnection {
       return undefined;
     }
     if (!joined.resumed) this.#forgetOffers();
+    this.#renewal.startIfStopped(joined.ice_servers_expire_in); // else those that are in use end first
     return complete ? undefined : new CustomEvent("rejoined", {detail: joined});
   }
 
@@ -148,6 +178,7 @@ export class Signaling extends RoomConnection {
     if (type === "kicked" || type === "room-closed") {
       this.forget();
       this.#forgetOffers();
+      this.#renewal.stop();
       emit(this, type, payload);
     }
     if (!Signaling.#EVENTS.has(type)) return;
