@@ -22,11 +22,20 @@ AUDIT = "mcp_actors.audit"
 BURST, INTERVAL = 20, 10.0
 """Lines of one event at once, and seconds until there may be another one."""
 
+ACCESS_LOGGER = "mcp_actors.access"
+"""The logger whose lines have a budget of their own, all of them together."""
+
+ACCESS_BURST = 10.0
+"""Seconds of that budget that may be spent at once."""
+
 MAX_EVENTS = 1000
 """Events that are counted by themselves; the code has a few hundred."""
 
 MAX_VALUE, MAX_TRACEBACK = 200, 10_000
 """Characters of one value and of a traceback. Of a longer traceback the end is kept."""
+
+ROUNDING = 1e-6
+"""Seconds by which sums of intervals may be off."""
 
 QUERY = re.compile(r"\?\S+")
 """The query of a URL, which may contain a token."""
@@ -36,10 +45,12 @@ class LineLimit(logging.Filter):
     """Drops lines of an event that occurs too often. The next line has their number as `dropped`; `clock`: seconds.
 
     It is a processor of structlog, so that a line that is dropped costs little, and a filter of the lines of libraries.
+    `access_rate`: lines of the access log per second.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], access_rate: float = 100.0) -> None:
         super().__init__()
+        self.access_rate = access_rate
         self._clock = clock
         self._due: dict[Hashable, float] = {}
         self._dropped: dict[Hashable, int] = {}
@@ -47,7 +58,10 @@ class LineLimit(logging.Filter):
     def __call__(self, logger: Any, method: str, fields: EventDict) -> EventDict:
         """Pass a line of the product on. Raises `DropEvent`."""
         if method != "debug" and logger.name != AUDIT:
-            dropped = self._take((logger.name, fields.get("event")))
+            if logger.name == ACCESS_LOGGER:
+                dropped = self._take(ACCESS_LOGGER, ACCESS_BURST * self.access_rate, 1 / self.access_rate)
+            else:
+                dropped = self._take((logger.name, fields.get("event")))
             if dropped is None:
                 raise structlog.DropEvent
             if dropped:
@@ -62,13 +76,13 @@ class LineLimit(logging.Filter):
         record.dropped = dropped
         return dropped is not None
 
-    def _take(self, event: Hashable) -> int | None:
+    def _take(self, event: Hashable, burst: float = BURST, interval: float = INTERVAL) -> int | None:
         """Count a line. Return how many of its event were dropped before it; None if it is to be dropped, too."""
         if event not in self._due and len(self._due) >= MAX_EVENTS:
             event = None
         now = self._clock()
-        due = max(self._due.get(event, 0.0), now) + INTERVAL
-        if due > now + BURST * INTERVAL:
+        due = max(self._due.get(event, 0.0), now) + interval
+        if due > now + max(burst, 1.0) * interval + ROUNDING:
             self._dropped[event] = self._dropped.get(event, 0) + 1
             return None
         self._due[event] = due

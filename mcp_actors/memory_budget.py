@@ -10,7 +10,7 @@ Measuring takes 0.2 us for each message that is kept, so it is done in slices, b
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from heapq import heapify, heappop, heapreplace
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -55,7 +55,9 @@ LOG_EVERY = 10.0
 
 
 class Holder(Protocol):
-    """Keeps messages for a client, or bytes in buffers."""
+    """Keeps messages for a client, or bytes in buffers. `kind`: a word for its kind."""
+
+    kind: str
 
     def kept_bodies(self) -> Iterable[bytes]:
         """Count what is kept now, and return the bodies of kept messages, which other holders may keep, too."""
@@ -79,7 +81,7 @@ class Account:
         """Count more bytes, or fewer if it is negative."""
         if size and self.holder is not None:
             before, self.size = self.size, self.size + size
-            self._budget.changed(self, before)
+            self._budget.changed(self, before, self.holder.kind)
 
     def set(self, size: int) -> None:
         """Count so many bytes in all."""
@@ -118,6 +120,10 @@ class MemoryBudget:
     def __init__(self, limit: int = 0, share: int = 0, release: Callable[[], None] = lambda: None) -> None:
         self.size = 0
         """Bytes that are kept, with shared bodies counted in full for each holder."""
+        self.by_kind: dict[str, int] = defaultdict(int)
+        """The same by kind of holder."""
+        self.paid = 0
+        """How often a holder had to pay."""
         self._limit = limit or UNLIMITED
         self._share = share or UNLIMITED
         self._addresses: dict[str, _Address] = {}
@@ -140,14 +146,15 @@ class MemoryBudget:
         found = self._addresses.get(address)
         return 0 if found is None else found.size
 
-    def changed(self, account: Account, before: int) -> None:
-        """Follow an account that had another size `before`."""
+    def changed(self, account: Account, before: int, kind: str) -> None:
+        """Follow an account, of a holder of this kind, that had another size `before`."""
         one = self._addresses.get(account.address)
         if one is None:
             one = self._addresses[account.address] = _Address()
         grown = account.size - before
         one.size += grown
         self.size += grown
+        self.by_kind[kind] += grown
         if one.size > self._share:
             self._over.add(account.address)
         if not before:
@@ -185,6 +192,7 @@ class MemoryBudget:
                 paid += await _collect(tuple(one.accounts), self._share, slices)
         if self.size > self._limit:
             paid += await _collect(tuple(self._accounts()), self._limit, slices)
+        self.paid += paid
         return paid
 
     def _accounts(self) -> Iterator[Account]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from mcp_actors.actors.counters import RoomCounters
 from mcp_actors.actors.directory import Directory
 from mcp_actors.actors.loop import ActorDeadError
 from mcp_actors.actors.mail import Broadcast, Call, ClientPort, Mail, Signal
 from mcp_actors.actors.room import RoomActor
+from mcp_actors.counters.traffic import Traffic
 from mcp_actors.protocol import handover
 from mcp_actors.protocol.errors import NotInRoom, Unavailable
 from mcp_actors.protocol.events import Kind, LeaveReason, Member
@@ -49,6 +51,9 @@ class Node:
         self.id = node_id
         self.broker = broker
         self.max_inbox = max_inbox
+        self.traffic = Traffic()
+        """The messages of this process."""
+        self.counters = RoomCounters()
         self._directory = Directory(
             broker,
             capacity=room_capacity,
@@ -56,7 +61,9 @@ class Node:
             max_pending_acks=max_pending_acks,
             max_pending_messages=max_pending_messages,
             max_inbox=max_inbox,
+            traffic=self.traffic,
         )
+        self.observe(self.counters)
         self._memberships = count(1)
         self._nonce = f"{node_id[-4:]}-"
 

@@ -6,12 +6,14 @@ import asyncio
 import json
 import logging
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
 
 from mcp_actors.line_limit import (
+    ACCESS_BURST,
+    ACCESS_LOGGER,
     BURST,
     INTERVAL,
     MAX_EVENTS,
@@ -65,6 +67,27 @@ def test_an_event_has_a_burst_of_lines_and_then_one_in_a_while_that_says_how_man
     assert not passes(limit)
     clock.now += INTERVAL * 1.01
     assert limit(LOGGER, "info", {"event": "refused", "address": "a"})["dropped"] == 1
+
+
+def test_all_lines_of_the_access_log_share_a_budget_that_can_change() -> None:
+    clock, logger = Clock(), logging.getLogger(ACCESS_LOGGER)
+    limit = LineLimit(clock, access_rate=2.0)
+
+    def access(event: str) -> dict[str, Any] | None:
+        try:
+            return dict(limit(logger, "info", {"event": event}))
+        except structlog.DropEvent:
+            return None
+
+    passed = [access(event) for event in ("closed", "refused") * 15]
+    assert sum(line is not None for line in passed) == 2 * ACCESS_BURST
+    clock.now += 0.5
+    assert access("closed") == {"event": "closed", "dropped": 10}
+    assert access("closed") is None
+    limit.access_rate = 200.0
+    clock.now += 0.5
+    assert [access("refused") is not None for _ in range(50)] == [True] * 50
+    assert passes(limit, "another")
 
 
 def test_lines_of_a_library_count_by_the_place_that_logs_them() -> None:

@@ -22,6 +22,7 @@ class FakeHolder:
     def __init__(self, budget: MemoryBudget, address: str, *bodies: bytes) -> None:
         self.bodies: list[bytes] = []
         self.paid = 0
+        self.kind = "test"
         self.account = budget.account(address, self)
         self.keep(*bodies)
 

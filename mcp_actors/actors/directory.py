@@ -8,6 +8,7 @@ import structlog
 
 from mcp_actors.actors.observers import Observers
 from mcp_actors.actors.room import RoomActor
+from mcp_actors.counters.traffic import Traffic
 from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.room.room import Room
 
@@ -31,7 +32,7 @@ class Directory:
     """Rooms start when they are first asked for, and are forgotten when they retire or fail.
 
     `capacity`, `max_pending_acks` and `max_pending_messages` are as in `Room`. At most `max_rooms` rooms are open. The
-    broker waits for a room whose inbox holds more than `max_inbox` mails.
+    broker waits for a room whose inbox holds more than `max_inbox` mails. `traffic` measures relayed messages.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class Directory:
         max_pending_acks: int,
         max_inbox: int,
         max_pending_messages: int = 64,
+        traffic: Traffic | None = None,
     ) -> None:
         self.observers = Observers()
+        self._latency = (Traffic() if traffic is None else traffic).latency
         self._broker = broker
         self._capacity = capacity
         self._max_rooms = max_rooms
@@ -93,7 +96,7 @@ class Directory:
                 max_pending_acks=self._max_pending_acks,
                 max_pending_messages=self._max_pending_messages,
             )
-            entry = _Entry(room, RoomActor.start(room, self._broker, self.observers, self._forget))
+            entry = _Entry(room, RoomActor.start(room, self._broker, self.observers, self._forget, self._latency))
             self._rooms[room_id] = entry
             log.debug("room started", room=room_id)
             self.observers.notify(lambda observer: observer.room_opened(room_id))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mcp_actors.actors.mail import ClientPort, Mail
     from mcp_actors.actors.observers import Observers
     from mcp_actors.broker import Broker, Recovered
+    from mcp_actors.counters.relay_latency import RelayLatency
     from mcp_actors.protocol.events import Event, LeaveReason, Member
     from mcp_actors.protocol.handover import MemberState
     from mcp_actors.protocol.identifiers import Incarnation, NodeId, RequestId, RoomId
@@ -40,13 +41,24 @@ class RoomActor(LoopActor):
     `gone` is called once, when the room retires or fails.
     """
 
-    def __init__(self, room: Room, broker: Broker, observers: Observers, gone: Callable[[RoomId], None]) -> None:
+    _measured: object = None
+    """The request to many that is measured, until it has reached all of them."""
+
+    def __init__(
+        self,
+        room: Room,
+        broker: Broker,
+        observers: Observers,
+        gone: Callable[[RoomId], None],
+        latency: RelayLatency,
+    ) -> None:
         super().__init__()
         self._room = room
         self._broker = broker
         self._gone = gone
         self._observers = observers
         self._performer = Performer(room, broker, observers, self._await_handover)
+        self._latency = latency
 
     def __str__(self) -> str:
         return f"room {self._room.id!r}"
@@ -81,6 +93,8 @@ class RoomActor(LoopActor):
         """Send what has many receivers on."""
         self._performer.go_on()
         self._count_effort()
+        if self._measured is not None:
+            self._end_measurement()
 
     def _count_effort(self) -> None:
         performer = self._performer
@@ -100,6 +114,9 @@ class RoomActor(LoopActor):
             return
         if type(effect) is Relay:
             self._performer.relay(effect)
+            latency = self._latency
+            if request is latency.request:
+                latency.end(request, latency.signals, len(self.actor_inbox))
         elif effect is not None:
             self._perform((effect,))
 
@@ -110,10 +127,19 @@ class RoomActor(LoopActor):
         except SignalingError as error:
             self._performer.reject(mail.sender, error.about(request.room, request.id))
             return
+        if request is self._latency.request:
+            self._measured = request
+            self._end_measurement()
         for observer in self._observers.of_messages:
             member = self._room.roster.member(mail.sender)
             if member is not None:
                 observer.message_sent(self._room.id, member, bytes(request.payload.content))
+
+    def _end_measurement(self) -> None:
+        """Note that a measured request to many has reached all of them, if it has."""
+        if not self.unfinished:
+            measured, self._measured = self._measured, None
+            self._latency.end(measured, self._latency.broadcasts, len(self.actor_inbox))
 
     def enter(self, member: Member, port: ClientPort, presence: bool, moderator: bool) -> LoopFuture[None]:
         """Ask the broker to let a member join; answered when it is in the room."""

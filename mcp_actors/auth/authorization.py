@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -12,6 +15,7 @@ import structlog
 from msgspec import structs
 
 from mcp_actors.auth.grants import Grant, Permission
+from mcp_actors.counters.histogram import SLOW, Histogram
 from mcp_actors.protocol.errors import Forbidden, Unavailable
 from mcp_actors.protocol.identifiers import id_problem
 
@@ -70,6 +74,15 @@ For a handshake, None leaves the decision to the joins; a grant whose `rooms` is
 """
 
 
+class Outcome(StrEnum):
+    """What came of a question. `busy`: it was not asked, as too many others were not answered yet."""
+
+    GRANTED = "granted"
+    REFUSED = "refused"
+    FAILED = "failed"
+    BUSY = "busy"
+
+
 class Admission(NamedTuple):
     """A handshake that was not refused, and what it was granted."""
 
@@ -90,6 +103,9 @@ class Authorizer:
         self._id_length = id_length
         self._pending = 0
         self._is_failing = False
+        self.outcomes: dict[Outcome, int] = defaultdict(int)
+        self.seconds = Histogram(SLOW)
+        """How long the application took to answer, or had until its time was over."""
 
     async def admit(self, handshake: Handshake) -> Admission:
         """Ask about a handshake. Raises `Forbidden` and `Unavailable`."""
@@ -103,12 +119,16 @@ class Authorizer:
 
     async def _ask(self, request: Handshake | JoinRequest) -> Grant | None:
         if self._pending >= self._max_pending:
+            self.outcomes[Outcome.BUSY] += 1
             raise Unavailable(BUSY)
         self._pending += 1
+        began, outcome = time.perf_counter(), Outcome.FAILED
         try:
             async with asyncio.timeout(self._timeout):
                 grant = self._checked(request, await self._authorize(request))
+            outcome = Outcome.GRANTED
         except Refused as refused:
+            outcome = Outcome.REFUSED
             self._is_failing = False
             raise Forbidden(str(refused) or REFUSED) from None
         except Exception as error:
@@ -116,6 +136,8 @@ class Authorizer:
             raise Unavailable(FAILED) from None
         finally:
             self._pending -= 1
+            self.outcomes[outcome] += 1
+            self.seconds.observe(time.perf_counter() - began)
         self._is_failing = False
         return grant
 

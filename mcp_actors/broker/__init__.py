@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mcp_actors.broker.administration import Administration
+    from mcp_actors.broker.figures import LinkFigures
     from mcp_actors.protocol import events
     from mcp_actors.protocol.events import (
         Event,
@@ -296,6 +297,9 @@ class Status(Protocol):
 
     def health(self) -> Mapping[str, Any]:
         """Figures for an operator, as JSON."""
+
+    def links(self) -> Sequence[LinkFigures]:
+        """Figures of each link to other nodes, for metrics; empty if there is none."""
 
 
 class Broker(Membership, Moderation, Relay, SessionStore, Status, Protocol):

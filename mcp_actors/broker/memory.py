@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mcp_actors.broker import AcquiredSession, Listener, SessionRecord
+    from mcp_actors.broker.figures import LinkFigures
     from mcp_actors.protocol.events import Event, Member
     from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId, UserId
 
@@ -292,6 +293,9 @@ class MemoryBroker(_Rooms):
 
     def health(self) -> Mapping[str, Any]:
         return {"broker": "memory", "rooms": len(self._rooms), "bans": len(self._bans)}
+
+    def links(self) -> Sequence[LinkFigures]:
+        return ()
 
     def relay(
         self,

@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 
 from mcp_actors.auth.expiry import Expiry
+from mcp_actors.connection.access_log import AccessLog
 from mcp_actors.connection.costs import Costs
+from mcp_actors.connection.counters import ConnectionCounters
 from mcp_actors.connection.heartbeat import Heartbeat
 from mcp_actors.connection.identity import Identity
 from mcp_actors.connection.outbox import Outbox
 from mcp_actors.connection.reading import Reading
+from mcp_actors.connection.record import Record
+from mcp_actors.counters.relay_latency import NOT_SAMPLED
+from mcp_actors.counters.traffic import Traffic
 from mcp_actors.memory_budget import MemoryBudget
 from mcp_actors.protocol.codec import JSON, encode, error_message
 from mcp_actors.protocol.errors import BadMessage, CloseCode, MessageTooBig, Unauthorized, describe
@@ -53,6 +58,9 @@ Handler = Callable[["Connection", Any, bytes], None]
 
 class Endpoint(Protocol):
     """The requests of one path of the server."""
+
+    name: str
+    """A word for it, in logs and metrics."""
 
     permission: Permission
     """The permission that a token must grant to send to others."""
@@ -90,6 +98,9 @@ class Environment:
     memory: MemoryBudget = field(default_factory=MemoryBudget)
     expiry: Expiry = field(default_factory=Expiry)
     """The deadlines of grants; with `authentication` that is the same."""
+    traffic: Traffic = field(default_factory=Traffic)
+    counters: ConnectionCounters = field(default_factory=ConnectionCounters)
+    access_log: AccessLog = field(default_factory=AccessLog)
     running: set[Task[None]] = field(default_factory=set)
     """Requests that run in the background: the event loop keeps only weak references to tasks."""
 
@@ -102,9 +113,9 @@ class Connection:
     """
 
     __slots__ = (
-        *("_bad_due", "_endpoint", "_environment", "_heartbeat", "_loop", "_outbox", "_reading", "_running"),
-        *("_transport", "address", "buffers_grew", "charged_to", "closed", "complete", "costs", "has_room"),
-        *("identity", "limits", "now", "resumed", "returns", "send", "session", "writable"),
+        *("_bad_due", "_endpoint", "_environment", "_heartbeat", "_loop", "_outbox", "_reading", "_record", "_running"),
+        *("_traffic", "_transport", "address", "buffers_grew", "charged_to", "closed", "complete", "costs"),
+        *("has_room", "id", "identity", "limits", "now", "resumed", "returns", "send", "session", "writable"),
     )
 
     def __init__(
@@ -152,6 +163,10 @@ class Connection:
         self._heartbeat = Heartbeat()
         self._bad_due = 0.0
         self._running = 0
+        self._traffic = environment.traffic
+        counters, access_log = environment.counters, environment.access_log
+        self._record = Record(counters, access_log, transport, endpoint.name, address, loop.time())
+        self.id = self._record.id
         environment.connections.add(self, loop.time())
 
     def opened(self, token: str | None, admission: Admission | None = None) -> None:
@@ -180,6 +195,7 @@ class Connection:
 
     def control_frame_received(self, size: int) -> None:
         """Count a ping, a pong or a fragment as a message."""
+        self._record.controls += 1
         limits = self.limits
         limits.messages -= 1
         limits.bytes -= size
@@ -194,6 +210,8 @@ class Connection:
 
     def closing(self, code: int | None) -> None:
         """Leave the rooms as the client closes, without waiting until it has read what was sent before."""
+        if not self.closed:
+            self._record.closed_by_client(code)
         self._end(LeaveReason.DISCONNECTED, final=code in DELIBERATE_CLOSES)
 
     def lost(self, code: int | None) -> None:
@@ -203,9 +221,10 @@ class Connection:
         environment.addresses.close(self.limits, self._loop.time())
         environment.expiry.forget(self)
         if not self.closed:
-            log.debug("connection lost", code=code, address=self.address)
+            log.debug("connection lost", connection=self.id, code=code, address=self.address)
             self._end(LeaveReason.DISCONNECTED, final=False)
         self._outbox.lost()
+        self._record.over(self._loop.time(), frames=self.limits.received, sent=self._outbox.sent)
 
     def ping(self) -> None:
         """Ask the client for a sign of life. The pong brings back the number of the last message that was sent."""
@@ -218,7 +237,8 @@ class Connection:
         """Start the closing handshake; the rooms are told `leave`."""
         if self.closed:
             return
-        log.debug("closing", code=int(code), reason=code.reason, address=self.address)
+        log.debug("closing", connection=self.id, code=int(code), reason=code.reason, address=self.address)
+        self._record.closing(code)
         self._end(leave, final=not code.resumable, deaf=code is CloseCode.RATE_LIMITED)
         self._transport.close(code, code.reason)
 
@@ -243,6 +263,7 @@ class Connection:
     def is_stuck(self) -> bool:
         """Count what is kept for the client; whether it took nothing since the last two calls though more waited."""
         state = self._outbox.count_buffers()
+        self._record.count_bytes()
         if self.session is not None:
             if not self._transport.has_pings:  # whoever sends them would have closed the connection
                 sent = _last_sent(self.session, self._outbox)
@@ -252,12 +273,14 @@ class Connection:
 
     def ask_to_reconnect(self, after: float) -> None:
         """Ask the client to go elsewhere in so many seconds. That is about this connection, not its session."""
+        self._traffic.sent[Reconnect] += 1
         self.send(encode(Reconnect(payload=ReconnectPayload(int(after * 1000)))), b"")
 
     def say(self, message: ServerMessage, session: Session | None = None) -> None:
         """Send a message of the server, as part of the given session or that of this connection, if there is one."""
         session, outgoing = session or self.session, Outgoing(message)
         if session is None:
+            self._traffic.count_sent(message)
             head, body = outgoing.encoded(JSON)
             self.send(JSON.prefix(head, None), body)
         else:
@@ -286,10 +309,10 @@ class Connection:
         """
         told = describe(error)
         if told is not error:
-            log.error("request failed", exc_info=error, address=self.address)
+            log.error("request failed", connection=self.id, exc_info=error, address=self.address)
         if request is not None:
             told.about(getattr(request, "room", None), request.id)
-        log.debug("error", code=told.code, room=told.room, address=self.address)
+        log.debug("error", connection=self.id, code=told.code, room=told.room, address=self.address)
         self.say(error_message(told), session)
         close_code = told.close_code
         if isinstance(told, BadMessage | MessageTooBig | Unauthorized):
@@ -306,9 +329,15 @@ class Connection:
             request = self._endpoint.decode(frame)
             if refused:
                 raise self.limits.refusal(self._loop.time())  # noqa: TRY301 - the answer names the request
-            self._endpoint.handlers[type(request)](self, request, frame)
+            kind, traffic = type(request), self._traffic
+            count = traffic.received[kind] = traffic.received[kind] + 1
+            if not count & NOT_SAMPLED:
+                traffic.latency.begin(request)
+            self._endpoint.handlers[kind](self, request, frame)
             self._bad_due = 0.0
         except Exception as error:
+            if request is None:
+                self._traffic.invalid += 1
             self.answer(error, request)
 
     def _charge(self, frame: bytes | None) -> None:
@@ -337,6 +366,7 @@ class Connection:
         self._outbox.close()
         self._reading.end(deaf=deaf)
         session, self.session = self.session, None
+        self._record.identify(self.identity, session)
         if session is not None:
             session.connection_lost(self, reason, final=final)
 
@@ -345,7 +375,7 @@ class Connection:
             self.session.congested = congested
 
     def _overflow(self) -> None:
-        log.info("slow client closed", address=self.address)
+        log.info("slow client closed", connection=self.id, address=self.address)
         self.close(CloseCode.SLOW_PEER)
 
 

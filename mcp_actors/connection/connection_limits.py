@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from mcp_actors.connection.counters import LimitCounters
 from mcp_actors.connection.pace import NO_PACE, Pace
 from mcp_actors.connection.token_bucket import NO_LIMIT, TokenBucket
 from mcp_actors.protocol.errors import CloseCode, RateLimited
@@ -94,23 +95,32 @@ class ConnectionLimits:
     """The state of one connection. Subtract what it causes from the allowance, and `charge` when that is below 0."""
 
     __slots__ = (
-        *("_allowance", "_byte_due", "_delivery_due", "_granted", "_join_due", "_message_due", "_rates"),
-        *("_refusal_due", "_update_due"),
+        *("_allowance", "_byte_due", "_charged", "_counters", "_delivery_due", "_granted", "_join_due", "_message_due"),
+        *("_rates", "_refusal_due", "_update_due"),
         *("address", "bytes", "delay", "deliveries", "messages", "slowed"),
     )
 
-    def __init__(self, rates: ConnectionRates, allowance: Allowance, address: Address) -> None:
+    def __init__(
+        self, rates: ConnectionRates, allowance: Allowance, address: Address, counters: LimitCounters | None = None
+    ) -> None:
         self.address = address
         self.delay = 0.0
         """Seconds for which nothing is to be read from the client, counted from the last charge."""
         self.slowed = 0.0
         """Seconds for which the client was slowed since it last recovered."""
         self._rates = rates
+        self._counters = LimitCounters() if counters is None else counters
+        self._charged = 0  # frames
         self._allowance = allowance
         self._message_due = self._byte_due = self._delivery_due = 0.0
         self._join_due = self._update_due = self._refusal_due = 0.0
         self._granted = allowance
         self.messages, self.bytes, self.deliveries = allowance
+
+    @property
+    def received(self) -> int:
+        """The frames that were subtracted from the allowance so far."""
+        return self._charged + self._granted.messages - self.messages
 
     def charge(self, now: float) -> bool:
         """Charge what was sent, and set `delay`; True if it is to be refused."""
@@ -118,7 +128,10 @@ class ConnectionLimits:
             self.slowed = 0.0
         wait = self._spend(now)
         self.delay = min(max(wait, MIN_DELAY), MAX_DELAY) if wait > 0 else 0.0
-        self.slowed += self.delay
+        if self.delay:
+            self.slowed += self.delay
+            self._counters.slowed += 1
+            self._counters.slowed_seconds += self.delay
         refused = 0 < self._rates.patience < self.slowed
         self._granted = self._allowance if wait <= 0 and not refused else NOTHING
         self.messages, self.bytes, self.deliveries = self._granted
@@ -185,6 +198,7 @@ class ConnectionLimits:
 
     def _spend(self, now: float) -> float:
         rates, (messages, size, deliveries) = self._rates, self._caused()
+        self._charged += messages
         self._message_due = rates.messages.spend(self._message_due, now, messages)
         self._byte_due = rates.bytes.spend(self._byte_due, now, size)
         self._delivery_due = rates.deliveries.spend(self._delivery_due, now, deliveries)
@@ -195,8 +209,10 @@ class ConnectionLimits:
     def _refusal(self, problem: str, wait: float, now: float) -> RateLimited:
         refusals = self._rates.refusals
         self._refusal_due = refusals.spend(self._refusal_due, now, 1)
+        self._counters.refused += 1
         milliseconds = ceil(wait * 1000)
         error = RateLimited(f"{problem}; go on in {milliseconds} ms.", retry_after_ms=milliseconds)
         if refusals.wait(self._refusal_due, now) > -refusals.interval / 2:
             error.close_code = CloseCode.RATE_LIMITED
+            self._counters.closed += 1
         return error

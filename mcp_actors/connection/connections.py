@@ -31,6 +31,10 @@ class OpenConnection(Protocol):
     """A connection, as it is seen here."""
 
     @property
+    def id(self) -> int:
+        """Its number in this process."""
+
+    @property
     def in_room(self) -> bool:
         """Whether it is in a room, or is joining one."""
 
@@ -160,7 +164,7 @@ class Connections:
             try:
                 act(connection)
             except Exception:
-                log.exception("closing a connection failed")
+                log.exception("closing a connection failed", connection=connection.id)
             if number % BATCH == 0:
                 await asyncio.sleep(0)
 
@@ -184,7 +188,7 @@ class Connections:
             else:
                 connection.close(CloseCode.PING_TIMEOUT, LeaveReason.TIMEOUT)
         except Exception:
-            log.exception("heartbeat failed for a connection")
+            log.exception("heartbeat failed for a connection", connection=connection.id)
 
     def _is_idle(self, connection: OpenConnection, now: float) -> bool:
         if connection.in_room:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from mcp_actors.connection.address import Address, AddressRates
 from mcp_actors.connection.connection_limits import Allowance, ConnectionLimits, ConnectionRates
+from mcp_actors.connection.counters import LimitCounters
 
 IPV6_PREFIX = 64
 """Bits of an IPv6 address that identify a client, which may choose the others itself."""
@@ -31,6 +32,7 @@ class IpLimits:
     """The known addresses, at most `max_addresses`. Times are of any one clock."""
 
     def __init__(self, rates: AddressRates, each: ConnectionRates, *, max_addresses: int) -> None:
+        self.counters = LimitCounters()
         self._rates = rates
         self._each = each
         self._allowance = Allowance.of(each, rates)
@@ -78,7 +80,7 @@ class IpLimits:
         address = self._find(name) or self._add(group_of(name))
         self._unused.pop(address, None)
         address.connections += 1
-        return ConnectionLimits(self._each, self._allowance, address)
+        return ConnectionLimits(self._each, self._allowance, address, self.counters)
 
     def close(self, limits: ConnectionLimits, now: float) -> None:
         """Note that a connection is gone."""

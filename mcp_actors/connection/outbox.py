@@ -24,8 +24,10 @@ class Outbox:
 
     __slots__ = (
         *("_account", "_buffered", "_bytes", "_closed", "_congested", "_congestion", "_drop", "_max_bytes"),
-        *("_max_messages", "_overflow", "_transport", "_waiting", "_writable"),
+        *("_max_messages", "_overflow", "_transport", "_waiting", "_writable", "sent"),
     )
+
+    kind = "connection"
 
     def __init__(
         self,
@@ -39,6 +41,8 @@ class Outbox:
         max_messages: int,
         max_bytes: int,
     ) -> None:
+        self.sent = 0
+        """Messages that were handed to the transport so far."""
         self._account = memory.account(address, self)
         self._buffered = 0  # bytes in the buffers of the transport, as they were last counted
         self._drop = drop
@@ -71,6 +75,7 @@ class Outbox:
         """Send or keep one message; False if it will not be sent. `bulk`: see `Transport.send`."""
         if not self._writable:
             return self._keep(prefix, body)
+        self.sent += 1
         self._transport.send(prefix, body, bulk)
         return True
 
@@ -80,6 +85,7 @@ class Outbox:
         while self._writable and self._waiting:
             prefix, body = self._waiting.popleft()
             self._kept(-1, -len(prefix) - len(body))
+            self.sent += 1
             self._transport.send(prefix, body)
         if self._congested and not self._holds_more_than(1, 4):
             self._congested = False

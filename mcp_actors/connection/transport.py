@@ -31,6 +31,9 @@ class Transport(Protocol):
     received: int
     """Bytes that have arrived so far."""
 
+    written: int
+    """Bytes that were written to the socket so far, or that the ASGI server has taken."""
+
     has_pings: bool
     """Whether it sends pings, and hands their pongs on. If not, whoever reads the frames pings the client."""
 

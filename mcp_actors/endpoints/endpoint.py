@@ -15,7 +15,16 @@ from mcp_actors.auth.expiry import Expiry
 from mcp_actors.auth.ice_servers import IceServerList, IceServerSource
 from mcp_actors.connection.ip_limits import group_of
 from mcp_actors.protocol.codec import encode, error_message
-from mcp_actors.protocol.errors import BadMessage, Forbidden, NotInRoom, SignalingError, Unavailable
+from mcp_actors.protocol.errors import (
+    BadMessage,
+    Forbidden,
+    Kicked,
+    NotInRoom,
+    RateLimited,
+    RoomClosed,
+    SignalingError,
+    Unavailable,
+)
 from mcp_actors.protocol.events import Kind
 from mcp_actors.protocol.identifiers import shown
 from mcp_actors.protocol.messages import (
@@ -33,12 +42,13 @@ from mcp_actors.protocol.messages import (
     Ping,
     Pong,
     Request,
+    ResumePayload,
     Unban,
     Unlock,
     Update,
     UpdatePayload,
 )
-from mcp_actors.sessions import Greeting, forbidden
+from mcp_actors.sessions import Greeting, Resumption, forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -62,9 +72,14 @@ FREE_COMEBACKS = 3
 """Times that a session may be resumed before that counts as joins: a class that reloads at once is let in at once."""
 
 
+def _always(_session: Session) -> bool:
+    return True
+
+
 class Endpoint(ABC):
     """One path of the server; a subclass adds the requests of its clients to `handlers`."""
 
+    name: str
     permission: Permission
     kind: ClassVar[Kind]
 
@@ -134,7 +149,7 @@ class Endpoint(ABC):
 
     def _grant(self, connection: Connection, grant: Grant, request_id: RequestId | None) -> None:
         self._expiry.watch(connection, grant)
-        log.debug("authenticated", sub=grant.sub, address=connection.address)
+        log.debug("authenticated", connection=connection.id, sub=grant.sub, address=connection.address)
         rooms = UNSET if grant.rooms is None else list(grant.rooms)
         payload = AuthenticatedPayload(grant.sub, sorted(grant.can), self._expiry.seconds_left(grant), rooms)
         connection.say(Authenticated(id=UNSET if request_id is None else request_id, payload=payload))
@@ -146,6 +161,7 @@ class Endpoint(ABC):
             connection.say(error_message(forbidden(room, None)))
 
     def _pong(self, connection: Connection, request: Ping, _frame: bytes) -> None:
+        self._node.traffic.sent[Pong] += 1
         connection.send(PONG if request.id is None else encode(Pong(id=request.id)), b"")
 
     def _update(self, connection: Connection, request: Update, frame: bytes) -> None:
@@ -189,40 +205,64 @@ class Endpoint(ABC):
         if self._connections.stopping:
             raise Unavailable("This server process is stopping; reconnect, which leads to another, and join there.")
 
+    async def _resume_session(
+        self, connection: Connection, given: ResumePayload, owner: str, fits: Callable[[Session], bool] = _always
+    ) -> None:
+        """Attach the session of a resume token to a connection, if there is one that fits; see `_find_session`."""
+        began, counters, outcome = connection.now(), self._sessions.counters, Resumption.UNAVAILABLE
+        try:
+            session, moved = await self._find_session(connection, given, owner)
+            if session is not None and not fits(session):
+                session = None
+            await self._ask_again(connection, session)
+            outcome = Resumption.UNKNOWN if session is None else Resumption.ABANDONED
+            if session is not None and self._resume(connection, session, given.received or 0):
+                outcome = Resumption.MOVED if moved else Resumption.HERE
+                counters.incomplete += not connection.complete
+        except (Kicked, RateLimited, RoomClosed):
+            outcome = Resumption.REFUSED
+            raise
+        finally:
+            counters.count_resumed(outcome, connection.now() - began)
+
     async def _find_session(
-        self, connection: Connection, token: str, owner: str, received: int, offsets: Mapping[RoomId, str]
-    ) -> Session | None:
-        """Return the session of a resume token, of this node or moved here from another.
+        self, connection: Connection, given: ResumePayload, owner: str
+    ) -> tuple[Session | None, bool]:
+        """Return the session of a resume token, and whether it has moved here from another node.
 
         Raises `RateLimited` if earlier joins and comebacks are not made up for, and `Kicked` or `RoomClosed` if
         moderators removed the session from all its rooms.
         """
         connection.limits.expect_joins(0, connection.now())
-        session = self._sessions.find(token, self.kind, owner)
+        token, sessions = given.resume or "", self._sessions
+        session = sessions.find(token, self.kind, owner)
         if session is not None:
             self._count_comeback(connection, session, session.generation - 1)
-            return session
-        session = await self._sessions.resume(token, self.kind, owner, received, offsets, connection.charged_to)
+            return session, False
+        received, offsets = given.received or 0, given.offsets
+        session = await sessions.resume(token, self.kind, owner, received, offsets, connection.charged_to)
         if session is not None:  # it has moved here, which began its next generation
             self._count_comeback(connection, session, session.generation - 2)
-        return session
+        return session, session is not None
 
     def _count_comeback(self, connection: Connection, session: Session, earlier: int) -> None:
         """Count a join for each room of a session that was resumed several times before."""
         if earlier >= FREE_COMEBACKS:
             connection.limits.joined(len(session.rooms), connection.now())
 
-    def _resume(self, connection: Connection, session: Session | None, received: int) -> None:
-        """Attach a session to a connection that is open and has none, unless the session has ended meanwhile."""
-        if session is not None and not session.ended and connection.session is None and not connection.closed:
-            left = _confine(connection, session, received)
-            connection.session = session
-            connection.complete = session.attach(connection, received, self._address(connection))
-            connection.resumed = True
-            connection.returns = set(session.rooms)
-            if self.kind is Kind.PEER:  # others were told that it was away, and are told that it is back
-                connection.costs.charge_reply(0, 2 * sum(map(self._node.watchers, session.rooms)))
-            self._tell_forbidden(connection, left)
+    def _resume(self, connection: Connection, session: Session, received: int) -> bool:
+        """Attach a session to a connection, if that is open and has none, and the session has not ended meanwhile."""
+        if session.ended or connection.session is not None or connection.closed:
+            return False
+        left = _confine(connection, session, received)
+        connection.session = session
+        connection.complete = session.attach(connection, received, self._address(connection))
+        connection.resumed = True
+        connection.returns = set(session.rooms)
+        if self.kind is Kind.PEER:  # others were told that it was away, and are told that it is back
+            connection.costs.charge_reply(0, 2 * sum(map(self._node.watchers, session.rooms)))
+        self._tell_forbidden(connection, left)
+        return True
 
     def _run_join(self, connection: Connection, request: Join | JoinRoom, join: Callable[[], None]) -> None:
         """Join at once, or after the application was asked about it. Nothing is read from the client meanwhile."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 class MessagingEndpoint(Endpoint):
     """Requests of users. A user has one id in all rooms, and may have several connections."""
 
+    name = "messaging"
     permission = Permission.MESSAGE
     kind = Kind.USER
 
@@ -102,12 +103,7 @@ class MessagingEndpoint(Endpoint):
 
     async def _come_back(self, connection: Connection, request: Connect, user: UserId) -> None:
         """Resume the session of the client, if it has one, and show its rooms again if it missed something."""
-        payload, owner = request.given, connection.identity.session_owner(user)
-        session = await self._find_session(
-            connection, payload.resume or "", owner, payload.received or 0, payload.offsets
-        )
-        await self._ask_again(connection, session)
-        self._resume(connection, session, payload.received or 0)
+        await self._resume_session(connection, request.given, connection.identity.session_owner(user))
         if connection.closed:  # for lack of room for what waited in the session
             return
         session = self._greet(connection, request, user)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 class SignalingEndpoint(Endpoint):
     """Requests of peers. A peer has an id of its own in each of its rooms."""
 
+    name = "signaling"
     permission = Permission.SIGNAL
     kind = Kind.PEER
 
@@ -95,14 +96,10 @@ class SignalingEndpoint(Endpoint):
 
     async def _come_back(self, connection: Connection, request: Join, peer: PeerId) -> None:
         """Resume the session of the client, if it has one, then join or return to the room."""
-        payload, owner = request.given, connection.identity.session_owner("")
-        session = await self._find_session(
-            connection, payload.resume or "", owner, payload.received or 0, payload.offsets
+        owner = connection.identity.session_owner("")
+        await self._resume_session(
+            connection, request.given, owner, lambda session: session.rooms.may_be(request.room, peer)
         )
-        if session is not None and not session.rooms.may_be(request.room, peer):
-            session = None
-        await self._ask_again(connection, session)
-        self._resume(connection, session, payload.received or 0)
         if not connection.closed:  # for lack of room for what waited in the session
             self._enter(connection, request, peer)
 

@@ -66,3 +66,10 @@ def join_reply(kind: Kind, room: RoomId, welcome: Welcome, greeting: Greeting) -
     ice_servers = list(greeting.ice_servers)
     joined = wire.JoinedPayload(PeerId(welcome.member_id), welcome.order, welcome.peers, ice_servers, **fields)
     return wire.Joined(room=room, id=request_id, payload=joined)
+
+
+def forget_greeting(greetings: dict[RoomId, list[Greeting]], room: RoomId, greeting: Greeting) -> None:
+    """Remove a greeting from those that wait for the replies of rooms."""
+    kept = [one for one in greetings.pop(room, ()) if one is not greeting]
+    if kept:
+        greetings[room] = kept

@@ -32,6 +32,8 @@ class Kept:
     Also counts the messages of the client that wait in rooms for its joins, until none of these is pending.
     """
 
+    kind = "session"
+
     __slots__ = ("_account", "_session", "_waiting", "count_above")
 
     def __init__(self, session: KeepingSession, memory: MemoryBudget, address: str) -> None:

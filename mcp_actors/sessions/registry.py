@@ -13,6 +13,7 @@ from mcp_actors.memory_budget import MemoryBudget
 from mcp_actors.protocol.errors import SignalingError, Unavailable
 from mcp_actors.protocol.events import LeaveReason, Removal
 from mcp_actors.protocol.identifiers import RoomId
+from mcp_actors.sessions.counters import SessionCounters
 from mcp_actors.sessions.detached import DetachedSessions
 from mcp_actors.sessions.migration import (
     NEW_NODE_PATIENCE,
@@ -59,6 +60,7 @@ class Sessions:
 
     def __init__(self, node: Node, secret: bytes, limits: SessionLimits, memory: MemoryBudget | None = None) -> None:
         self.memory = MemoryBudget() if memory is None else memory
+        self.counters = SessionCounters(node.traffic)
         self.by_id: dict[str, Session] = {}
         self.detached = DetachedSessions[Session](limits.max_detached, limits.max_address_detached)
         self._node = node

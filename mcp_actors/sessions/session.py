@@ -10,7 +10,7 @@ from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.events import Kind, LeaveReason
 from mcp_actors.protocol.outgoing import Outgoing, Relayed
 from mcp_actors.sessions.confinement import confine, forbidden, origin
-from mcp_actors.sessions.greeting import Greeting, charge_join, join_reply
+from mcp_actors.sessions.greeting import Greeting, charge_join, forget_greeting, join_reply
 from mcp_actors.sessions.kept import Kept
 from mcp_actors.sessions.memberships import Memberships
 from mcp_actors.sessions.replay_buffer import ReplayBuffer
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mcp_actors.protocol.handover import Handover, SessionState
     from mcp_actors.protocol.identifiers import RoomId
     from mcp_actors.room.effects import Welcome
+    from mcp_actors.sessions.counters import SessionCounters
     from mcp_actors.sessions.late_handover import LateHandover
     from mcp_actors.sessions.migration_buffer import MigrationBuffer
     from mcp_actors.sessions.ports import ClientConnection, SessionLimits
@@ -41,10 +42,10 @@ Half of it and twice as much cost the same CPU, within the noise of the measurem
 
 
 class SessionOwner(Protocol):
-    """The registry of a session, as the session sees it."""
+    """The registry of a session: `memory` counts what is kept, `counters` sessions and messages to their clients."""
 
     memory: MemoryBudget
-    """Counts what sessions keep."""
+    counters: SessionCounters
 
     def may_detach(self, session: Session) -> bool:
         """Whether a session may wait for its client. Another one may have to end."""
@@ -74,7 +75,7 @@ class Session:
 
     __slots__ = (
         *("_acknowledge_above", "_connection", "_greetings", "_has_unused_token", "_is_numbered", "_owner"),
-        "_token_sent_in",
+        *("_token_sent_in", "_traffic"),
         *("congested", "cutovers", "detached", "ended", "epoch", "generation", "id", "identity", "kept", "kind"),
         *("late", "migration", "oldest", "replay", "rooms", "state"),
     )
@@ -104,6 +105,8 @@ class Session:
         self.late: LateHandover | None = None
         self.cutovers: dict[RoomId, bool] | None = None
         self._owner = owner
+        self._traffic = owner.counters.traffic
+        owner.counters.count_opened(self.state)
         self._connection = connection
         self._greetings: dict[RoomId, list[Greeting]] = {}  # for the replies to joins under way, in their order
         self._is_numbered = limits.window > 0
@@ -115,6 +118,10 @@ class Session:
         """Send or keep a message; False if it will never be delivered. `bulk`: see `ClientPort.send`."""
         if self.ended or (self.rooms.forbidden and origin(message) in self.rooms.forbidden):
             return False
+        if isinstance(message, Relayed):
+            self._traffic.sent[type(message.request)] += 1
+        else:
+            self._traffic.count_sent(message.message)
         head, body = message.encoded(JSON)
         replay, connection = self.replay, self._connection
         if not self._is_numbered:
@@ -214,6 +221,7 @@ class Session:
     def _transition(self, state: State) -> None:
         if state not in TRANSITIONS[self.state]:
             raise IllegalTransition(f"The session is {self.state.value} and cannot become {state.value}.")
+        self._owner.counters.count_transition(self.state, state)
         self.state = state
         self.detached = state is not State.ATTACHED
         self.congested = False
@@ -241,7 +249,7 @@ class Session:
             await entered
         except Exception:
             self.rooms.discard(room, membership)
-            _forget_greeting(self._greetings, room, greeting)
+            forget_greeting(self._greetings, room, greeting)
             self._owner.changed(self)
             raise
         finally:
@@ -258,13 +266,13 @@ class Session:
         try:
             await welcomed
         finally:
-            _forget_greeting(self._greetings, room, greeting)
+            forget_greeting(self._greetings, room, greeting)
 
     def welcome(self, room: RoomId, welcome: Welcome) -> None:
         """Send the reply to a join."""
         greetings = self._greetings.get(room)
         greeting = greetings[0] if greetings else Greeting()
-        _forget_greeting(self._greetings, room, greeting)
+        forget_greeting(self._greetings, room, greeting)
         if room in self.rooms.forbidden:
             self.send(Outgoing(error_message(forbidden(room, greeting.request_id))))
             return
@@ -390,9 +398,3 @@ class Session:
         cutovers = self.cutovers or {}
         if self.migration is None and all(cutovers.get(room) for room in self.rooms):
             self._owner.hand_over(self)
-
-
-def _forget_greeting(greetings: dict[RoomId, list[Greeting]], room: RoomId, greeting: Greeting) -> None:
-    kept = [one for one in greetings.pop(room, ()) if one is not greeting]
-    if kept:
-        greetings[room] = kept

@@ -85,11 +85,13 @@ def _flush(connection: Flushable) -> None:
 class FrameWriter:
     """The sending side of one connection. Frames sent before there is a transport wait for it."""
 
-    __slots__ = ("_coalescer", "_is_bulk", "_parts", "_size", "_transport", "closing")
+    __slots__ = ("_coalescer", "_is_bulk", "_parts", "_size", "_transport", "closing", "written")
 
     def __init__(self, coalescer: WriteCoalescer) -> None:
         self.closing = False
         """Whether a close frame was sent or received, or the socket is gone: no more messages are sent."""
+        self.written = 0
+        """Bytes that were written so far."""
         self._coalescer = coalescer
         self._transport: asyncio.Transport | None = None
         self._parts: list[bytes] | None = None
@@ -118,7 +120,9 @@ class FrameWriter:
         if transport is not None and parts is not None:
             self._parts = None
             if not transport.is_closing():
-                transport.write(b"".join(parts))
+                data = b"".join(parts)
+                self.written += len(data)
+                transport.write(data)
 
     def abort(self) -> None:
         """Drop the connection at once."""

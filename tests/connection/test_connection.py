@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from mcp_actors.app import connection_bounds, ip_limits
 from mcp_actors.auth.grants import Permission
 from mcp_actors.connection.connection import MAX_RUNNING_REQUESTS, Connection, Environment
 from mcp_actors.environment import load
+from mcp_actors.limits import connection_bounds, ip_limits
 from mcp_actors.protocol.errors import BadMessage, CloseCode, NotInRoom
 from mcp_actors.protocol.events import Kind, LeaveReason
 from mcp_actors.protocol.identifiers import RoomId
@@ -58,6 +58,7 @@ class FakeEndpoint:
     permission = Permission.SIGNAL
 
     def __init__(self) -> None:
+        self.name = "test"
         self.handled: list[bytes] = []
         self.error: Exception | None = None
         self.handlers: Mapping[type[Request], Handler] = {Join: self._handle}

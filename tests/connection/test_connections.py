@@ -21,6 +21,7 @@ class FakeConnection:
     """A connection that answers pings while `alive`."""
 
     def __init__(self, connections: Connections, *, alive: bool = True) -> None:
+        self.id = 7
         self.alive = alive
         self.in_room = True
         self.pings = 0

@@ -42,7 +42,7 @@ class NodeTransport:
     def __init__(
         self, loop: SimulationLoop, end: End, environment: Environment, endpoints: dict[str, Endpoint]
     ) -> None:
-        self.received = 0
+        self.received = self.written = 0
         self._loop = loop
         self._end = end
         self._environment = environment

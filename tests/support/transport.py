@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-from mcp_actors.app import connection_bounds, ip_limits, terms
+from mcp_actors.app import terms
 from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.connection.connection import Connection, Environment
 from mcp_actors.connection.connections import Connections
@@ -13,6 +13,7 @@ from mcp_actors.connection.heartbeat import CLIENT_FRAME_HEADER
 from mcp_actors.endpoints.messaging import MessagingEndpoint
 from mcp_actors.endpoints.signaling import SignalingEndpoint
 from mcp_actors.environment import load
+from mcp_actors.limits import connection_bounds, ip_limits
 from mcp_actors.node import Node
 from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
 from mcp_actors.protocol.errors import CloseCode
@@ -35,7 +36,7 @@ class FakeTransport:
     has_pings = True
 
     def __init__(self) -> None:
-        self.received = 0
+        self.received = self.written = 0
         self.buffered = SocketState(0, waiting=False, taken=None)
         self.sent: list[bytes] = []
         self.pings: list[bytes] = []
@@ -46,6 +47,7 @@ class FakeTransport:
 
     def send(self, prefix: bytes, body: bytes, bulk: bool = False) -> None:
         self.sent.append(prefix + body)
+        self.written += len(prefix) + len(body)
 
     def ping(self, data: bytes) -> None:
         self.pings.append(data)

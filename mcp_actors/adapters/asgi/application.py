@@ -163,6 +163,7 @@ def _response(route: Any, request: Request) -> Response | Awaitable[Response]:
         return route.respond(request)
     refusal = route.refusal(request.headers, request.address)
     if refusal is None:
+        route.no_handshake(400, NO_HANDSHAKE, request.address)
         return text(400, NO_HANDSHAKE, Upgrade="websocket")
     return text(refusal.status, refusal.reason, **refusal.headers)
 

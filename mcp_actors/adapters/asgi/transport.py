@@ -33,6 +33,10 @@ NO_CODE, LOST = 1005, 1006
 class ConnectionReceiver(Protocol):
     """The connection of a client, as its transport sees it."""
 
+    @property
+    def id(self) -> int:
+        """Its number in this process."""
+
     def frame_received(self, frame: bytes) -> None:
         """Handle one text message."""
 
@@ -64,6 +68,8 @@ class AsgiTransport:
     def __init__(self, receive: Receive, send: Send, scheduler: FairScheduler, max_message: int) -> None:
         self.received = 0
         """Bytes of messages that have arrived so far."""
+        self.written = 0
+        """Bytes of messages that the server has taken so far."""
         self._receive = receive
         self._send = send
         self._scheduler = scheduler
@@ -73,7 +79,7 @@ class AsgiTransport:
         self._reader: asyncio.Task[object] | None = None
         self._resumed: asyncio.Future[None] | None = None  # while reading is paused
         self._pending: list[bytes] = []
-        self._size = self._taken = 0
+        self._size = 0
         self._wake: asyncio.Future[None] | None = None  # while there is nothing to write
         self._writable = True
         self._close: Message | None = None
@@ -132,7 +138,7 @@ class AsgiTransport:
 
     def state(self) -> SocketState:
         """Return what waits for the server; the buffers of its sockets cannot be seen."""
-        return SocketState(self._size, waiting=self._size > 0, taken=self._taken)
+        return SocketState(self._size, waiting=self._size > 0, taken=self.written)
 
     def pause(self) -> None:
         """Receive nothing until `resume`."""
@@ -203,6 +209,7 @@ class AsgiTransport:
 
     async def _write(self) -> None:
         """Send what waits, as fast as the server takes it, and then the close frame."""
+        connection = self._connection.id
         try:
             while self._close is None or self._pending:
                 if not self._pending:
@@ -214,14 +221,14 @@ class AsgiTransport:
                     self._sent(len(frame))
             await self._send(self._close)
         except (OSError, RuntimeError):  # the client is gone; servers raise either
-            log.debug("client is gone")
+            log.debug("client is gone", connection=connection)
         except Exception:
-            log.exception("sending failed")
+            log.exception("sending failed", connection=connection)
         self.abort()
 
     def _sent(self, size: int) -> None:
         self._size -= size
-        self._taken += size
+        self.written += size
         if not self._writable and self._size <= LOW_WATER and not self._ended:
             self._writable = True
             self._connection.writable(True)

@@ -10,6 +10,7 @@ import structlog
 
 from mcp_actors.adapters.http.refusal import Refusal
 from mcp_actors.connection.connection import Connection
+from mcp_actors.connection.counters import RefusalReason
 from mcp_actors.protocol.errors import CloseCode, Forbidden, Unavailable
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class EndpointRoute:
         """Check the limits of addresses and connections, then the Host and Origin rules."""
         limited = self._limited(headers, address)
         if limited is not None:
-            return limited
+            return self._refused(limited, RefusalReason.ADDRESS_LIMIT, address)
         full = self._full(address)
         if full is not None:
             return full
@@ -75,7 +76,7 @@ class EndpointRoute:
         if by_policy is None:
             return None
         log.info("handshake refused", reason=by_policy, address=address)
-        return Refusal(403, by_policy, CloseCode.FORBIDDEN)
+        return self._refused(Refusal(403, by_policy, CloseCode.FORBIDDEN), RefusalReason.ORIGIN, address)
 
     async def admit(self, handshake: Handshake) -> Admission | Refusal | None:
         """Ask the application about a handshake that nothing else refuses; None if there is none to ask."""
@@ -85,9 +86,11 @@ class EndpointRoute:
             admission = await self._authorizer.admit(handshake)
         except Forbidden as error:
             log.info("handshake refused", reason=str(error), address=handshake.address)
-            return Refusal(403, str(error), CloseCode.FORBIDDEN)
+            refusal = Refusal(403, str(error), CloseCode.FORBIDDEN)
+            return self._refused(refusal, RefusalReason.APPLICATION, handshake.address)
         except Unavailable as error:
-            return Refusal(503, f"unavailable: {error}", CloseCode.TRY_AGAIN_LATER, RETRY_AFTER)
+            refusal = Refusal(503, f"unavailable: {error}", CloseCode.TRY_AGAIN_LATER, RETRY_AFTER)
+            return self._refused(refusal, RefusalReason.APPLICATION_UNAVAILABLE, handshake.address)
         return self._full(handshake.address) or admission
 
     def _full(self, address: str) -> Refusal | None:
@@ -95,12 +98,25 @@ class EndpointRoute:
         if full is None:
             return None
         log.warning("handshake refused", reason=full, address=address)
-        return Refusal(503, full, CloseCode.TRY_AGAIN_LATER)
+        stopping = self._environment.connections.stopping
+        refusal = Refusal(503, full, CloseCode.TRY_AGAIN_LATER)
+        return self._refused(refusal, RefusalReason.STOPPING if stopping else RefusalReason.FULL, address)
+
+    def no_handshake(self, status: int, reason: str, address: str) -> None:
+        """Note that a request is refused because it is no handshake."""
+        self._environment.counters.refused[RefusalReason.NO_HANDSHAKE] += 1
+        self._environment.access_log.refused(self._endpoint.name, address, status, reason)
+
+    def _refused(self, refusal: Refusal, why: RefusalReason, address: str) -> Refusal:
+        self._environment.counters.refused[why] += 1
+        self._environment.access_log.refused(self._endpoint.name, address, refusal.status, refusal.reason)
+        return refusal
 
     def connect(self, transport: Transport, address: str, path: str) -> Connection:
         """Return a new connection, to be opened with the token of its handshake."""
-        log.debug("opened", path=path, address=address)
-        return Connection(self._environment, self._endpoint, transport, address, asyncio.get_running_loop())
+        connection = Connection(self._environment, self._endpoint, transport, address, asyncio.get_running_loop())
+        log.debug("opened", connection=connection.id, path=path, address=address)
+        return connection
 
     def _limited(self, headers: Mapping[str, str], address: str) -> Refusal | None:
         """Count a handshake, whatever else is wrong with it; return the refusal if its address has sent too many."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mcp_actors.auth.authorization import Admission
     from mcp_actors.connection.connection import Connection
     from mcp_actors.ws.frame_loop import FrameLoop, FrameLoops
+    from mcp_actors.ws.handshake import HandshakeProblem
 
 
 class EndpointHandler(UpgradeHandler):
@@ -46,6 +47,11 @@ class EndpointHandler(UpgradeHandler):
                 self._admission = found
         if not self._finished:
             await super().get()
+
+    def no_handshake(self, problem: HandshakeProblem) -> None:
+        """Count a request that is no handshake, and say what is wrong with it."""
+        self._route.no_handshake(problem.status, problem.reason, str(self.request.remote_ip))
+        super().no_handshake(problem)
 
     def select_subprotocol(self, offered: list[str]) -> str | None:
         """Choose the subprotocol that holds no token."""

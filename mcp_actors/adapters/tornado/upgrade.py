@@ -93,14 +93,14 @@ class UpgradeHandler(SafeHandler):
 
     def head(self) -> None:
         """Say that a WebSocket client must ask."""
-        self._refuse(HandshakeProblem(400, NO_HANDSHAKE))
+        self.no_handshake(HandshakeProblem(400, NO_HANDSHAKE))
 
     async def get(self) -> None:
         """Answer the handshake and hand the connection over."""
         headers = self.request.headers
         problem = handshake_problem(self.request.version, headers)
         if problem is not None:
-            self._refuse(problem)
+            self.no_handshake(problem)
             return
         subprotocol = self.select_subprotocol(
             [name.strip() for name in headers.get("Sec-WebSocket-Protocol", "").split(",")]
@@ -123,7 +123,7 @@ class UpgradeHandler(SafeHandler):
             stream.close()
             raise
 
-    def _refuse(self, problem: HandshakeProblem) -> None:
+    def no_handshake(self, problem: HandshakeProblem) -> None:
         """Say what is wrong, and what a handshake must have (RFC 6455, section 4.4; RFC 9110, section 7.8)."""
         self.set_header("Sec-WebSocket-Version", VERSION)
         self.set_header("Upgrade", "websocket")

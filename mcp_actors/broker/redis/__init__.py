@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
     from mcp_actors.broker import AcquiredSession, Listener, Recovered, SessionRecord
+    from mcp_actors.broker.figures import LinkFigures
     from mcp_actors.broker.redis.bucket import Bucket
     from mcp_actors.broker.redis.room import Room
     from mcp_actors.broker.redis.session_directory import SessionDirectory
@@ -264,6 +265,9 @@ class RedisBroker(_ModeratedRooms):
 
     def health(self) -> Mapping[str, Any]:
         return {"broker": "redis", "buckets": [link.health() for link in self._links]}
+
+    def links(self) -> Sequence[LinkFigures]:
+        return [link.figures() for link in self._links]
 
     def save_session(self, note: SessionRecord) -> None:
         self._sessions(note.session).save(note)

@@ -13,6 +13,7 @@ from mcp_actors.broker.redis.dead_node_inbox import DeadNodeInbox
 from mcp_actors.broker.redis.entries import Audit, Changes, Damaged, Frame, Snapshot
 from mcp_actors.broker.redis.executor import Executor
 from mcp_actors.broker.redis.frames import FrameReceiver, FrameSender
+from mcp_actors.broker.redis.latencies import Latencies
 from mcp_actors.broker.redis.log_limit import LogLimit
 from mcp_actors.broker.redis.offsets import format_offset
 from mcp_actors.broker.redis.outage import (
@@ -60,6 +61,7 @@ class Bucket:
     ) -> None:
         self.rooms: dict[RoomId, Room] = {}
         self.counters = Counters()
+        self.latencies = Latencies()
         self.up_time = UpTime(clock)
         self.queue = WriteQueue(settings)
         self.executor = Executor(self._call)

@@ -143,10 +143,14 @@ class InboxReader:
         except entries.UnreadableEntry as error:
             log.error("inbox entry unreadable", entry=name.decode(), error=str(error))  # noqa: TRY400 - one line
             return
+        latencies, now = self._bucket.latencies, time.monotonic()
         if not isinstance(news, Probe):
+            if isinstance(news, list):
+                latencies.entry_read(self._read_until, now)
             self._bucket.receive(news, name)
         elif news.number == self.probe:
-            self.proved_at = time.monotonic()
+            self.proved_at = now
+            latencies.probe_read(self._read_until, now)
 
     @property
     def _read_until(self) -> int:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from redis.exceptions import ResponseError
 
+from mcp_actors.broker.figures import LinkFigures
 from mcp_actors.broker.redis.bucket import Bucket
 from mcp_actors.broker.redis.connected_nodes import PREFIX, ConnectedNodes
 from mcp_actors.broker.redis.connection import (
@@ -275,22 +276,24 @@ class Link:
         self._attached_as = {"same_run": same, "data_kept": kept}
 
     async def _write(self, connection: RedisConnection) -> None:
-        queue = self.bucket.queue
+        queue, counters, latencies = self.bucket.queue, self.bucket.counters, self.bucket.latencies
         while True:
             if not queue:
                 self._wake.clear()
                 await self._wake.wait()
                 await asyncio.sleep(0)  # gather what else this turn of the loop writes
-            batch = queue.take()
+            batch, began = queue.take(), time.monotonic()
             try:
                 replies = await connection.send(batch.commands)
             except BaseException:
                 queue.give_back(batch)
                 raise
+            counters.commands += len(batch.commands)
+            latencies.round_trip.observe(time.monotonic() - began)
             queue.settle(batch, replies, self.bucket.up_time.seconds)
 
     async def _heartbeat(self, group: asyncio.TaskGroup) -> None:
-        inbox, settings = self.inbox, self._settings
+        inbox, settings, latencies = self.inbox, self._settings, self.bucket.latencies
         reaping: asyncio.Task[None] | None = None
         while True:
             now = time.monotonic()
@@ -299,7 +302,9 @@ class Link:
             inbox.probe += 1
             named = (self._keys.nodes, self._keys.inbox(self._node), self._keys.config)
             arguments = (self._node, settings.lease_ms, self._inbox_ms, inbox.probe, inbox.trim())
+            latencies.probe_sent(time.monotonic())
             (reply,) = await self.bucket.executor.run([HEARTBEAT.call(named, arguments)])
+            latencies.probe_answered(time.monotonic())
             word, *rest = words(reply)
             if word != b"OK":
                 raise LinkLost("this node was fenced")
@@ -338,16 +343,33 @@ class Link:
 
     def health(self) -> dict[str, Any]:
         """Figures for an operator."""
-        age = time.monotonic() - self.inbox.proved_at if self.inbox.proved_at else None
+        found = self.figures()
         return {
-            "up": self.bucket.up,
-            "proved_seconds_ago": None if age is None else round(age, 3),
+            "up": found.up,
+            "proved_seconds_ago": None if found.probe_age is None else round(found.probe_age, 3),
             "rooms": len(self.bucket.rooms),
-            "waiting": self.bucket.queue.frames,
-            "unread": self.inbox.lag,
-            "unsaved_sessions": self.bucket.sessions.refused,
-            **asdict(self.bucket.counters),
+            "waiting": found.waiting,
+            "unread": found.unread,
+            "unsaved_sessions": found.unsaved_sessions,
+            **found.events,
         }
+
+    def figures(self) -> LinkFigures:
+        """Figures for metrics."""
+        bucket, inbox, latencies = self.bucket, self.inbox, self.bucket.latencies
+        return LinkFigures(
+            up=bucket.up,
+            probe_age=time.monotonic() - inbox.proved_at if inbox.proved_at else None,
+            waiting=bucket.queue.frames,
+            waiting_bytes=bucket.queue.bytes,
+            replay_bytes=bucket.queue.replay_bytes,
+            unread=inbox.lag,
+            unsaved_sessions=bucket.sessions.refused,
+            events=asdict(bucket.counters),
+            round_trip=latencies.round_trip,
+            probe=latencies.probe,
+            delivery=latencies.delivery,
+        )
 
 
 def _misfit(version: str, buckets: str, ours: int) -> str:

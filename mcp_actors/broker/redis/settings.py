@@ -55,3 +55,4 @@ class Counters:
     gaps: int = 0
     stale: int = 0
     unreachable: int = 0
+    commands: int = 0

@@ -103,6 +103,11 @@ class WriteQueue:
         """Whether no more frames are accepted."""
         return self.frames >= self._settings.max_remote_messages or self.bytes >= self._settings.max_remote_bytes
 
+    @property
+    def replay_bytes(self) -> int:
+        """The bytes of frames that Redis has acknowledged, and that are kept in case it loses them."""
+        return self._written_bytes
+
     def put(self, inbox: str, frame: Frame) -> None:
         """Append a frame; the caller checks `full`."""
         queued = QueuedFrame(inbox, frame, pack(frame))

@@ -49,6 +49,8 @@ class AsgiServer:
 class Recorder:
     """A connection that records what its transport tells."""
 
+    id = 7
+
     def __init__(self, transport: AsgiTransport) -> None:
         self.transport = transport
         self.told: list[object] = []

@@ -1,0 +1,1 @@
+"""Counts of what happens in this process: plain integers, dictionaries and buckets, which `metrics` reads."""
