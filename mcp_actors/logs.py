@@ -21,8 +21,33 @@ if TYPE_CHECKING:
     from structlog.typing import Processor
 
 
-def set_up(level: str, style: Literal["auto", "text", "json"]) -> None:
-    """Send the logs of this process and its libraries to standard error."""
+_Logger = type("_Logger", (structlog.make_filtering_bound_logger("notset"),), {})
+"""The class of all loggers. Its methods are those of the present level, as each logger is made once and kept."""
+
+
+class LogControl:
+    """Changes how much is logged while the process runs."""
+
+    def __init__(self, limit: LineLimit) -> None:
+        self._limit = limit
+
+    def set(self, level: str, access_rate: float) -> None:
+        """Log what has this level or a higher one, and so many lines of the access log per second."""
+        self._limit.access_rate = access_rate
+        for name, value in vars(structlog.make_filtering_bound_logger(level)).items():
+            if callable(value):
+                setattr(_Logger, name, value)
+        root = logging.getLogger()
+        root.setLevel(level.upper())
+        for noisy in ("asyncio", "tornado.general"):  # Tornado quotes malformed requests at INFO
+            logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+
+
+def set_up(level: str, style: Literal["auto", "text", "json"], access_rate: float = 100.0) -> LogControl:
+    """Send the logs of this process and its libraries to standard error.
+
+    `access_rate`: lines of the access log per second.
+    """
     limit = LineLimit(time.monotonic)
     text = style == "text" or (style == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
@@ -38,7 +63,7 @@ def set_up(level: str, style: Literal["auto", "text", "json"]) -> None:
     )
     structlog.configure(
         processors=[limit, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=_Logger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
@@ -58,13 +83,13 @@ def set_up(level: str, style: Literal["auto", "text", "json"]) -> None:
     handler.addFilter(limit)
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
-    for noisy in ("asyncio", "tornado.general"):  # Tornado quotes malformed requests at INFO
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     logging.getLogger("tornado.general").addFilter(_is_for_operators)
+    control = LogControl(limit)
+    control.set(level, access_rate)
+    return control
 
 
-def pass_on() -> None:
+def pass_on(access_rate: float = 100.0) -> None:
     """Pass events on to `logging`, as text, unless the application has configured structlog.
 
     The application decides which of them are shown, and where.
@@ -74,7 +99,7 @@ def pass_on() -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            LineLimit(time.monotonic),
+            LineLimit(time.monotonic, access_rate),
             structlog.processors.format_exc_info,
             structlog.processors.KeyValueRenderer(key_order=["event"]),
         ],

@@ -114,6 +114,8 @@ class ServerSettings(Struct, frozen=True):
     secret_key: str = ""
     log_level: Literal["info", "debug", "warning", "error"] = "info"
     log_format: Literal["auto", "text", "json"] = "auto"
+    access_log: bool = False
+    access_log_rate: Annotated[float, Meta(ge=0.1, le=1_000_000)] = 100.0
     shutdown_delay: UpToHour = 0.0
     drain_seconds: UpToHour = 10.0
     worker_timeout: WorkerTimeout = 30.0

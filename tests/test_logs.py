@@ -69,3 +69,45 @@ def test_malformed_requests_are_logged_at_no_level() -> None:
 
 def test_the_level_applies_to_libraries() -> None:
     assert [json.loads(line)["event"] for line in logged("error", "json")] == ["failed"]
+
+
+CHANGED = """
+import structlog
+from mcp_actors.logs import set_up
+control = set_up("info", "json")
+log = structlog.get_logger("mcp_actors.room")
+for level in ("info", "debug", "error", "info"):
+    control.set(level, 100.0)
+    log.debug("a", now=level)
+    log.info("b", now=level)
+    log.error("c", now=level)
+"""
+
+
+def test_the_level_changes_while_the_process_runs_also_for_loggers_that_were_used_before() -> None:
+    run = subprocess.run([sys.executable, "-c", CHANGED], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in run.stderr.splitlines()]
+    told: dict[str, str] = {}
+    for line in lines:
+        told[line["now"]] = told.get(line["now"], "") + line["event"]
+    assert told == {"info": "bcbc", "debug": "abc", "error": "c"}
+
+
+ACCESS = """
+import time, structlog
+from mcp_actors.logs import set_up
+set_up("info", "json", 5.0)
+log = structlog.get_logger("mcp_actors.access")
+for number in range(100):
+    log.info("connection closed", number=number)
+    log.info("handshake refused", number=number)
+structlog.get_logger("mcp_actors").info("something else")
+"""
+
+
+def test_a_flood_of_connections_has_the_budget_of_the_access_log_and_no_more() -> None:
+    run = subprocess.run([sys.executable, "-c", ACCESS], capture_output=True, text=True, check=True)
+    events = [json.loads(line)["event"] for line in run.stderr.splitlines()]
+    assert events.pop() == "something else"
+    assert 50 <= len(events) <= 60  # ten seconds' worth of 5 a second, and what the time of the run adds
+    assert events[:4] == ["connection closed", "handshake refused"] * 2

@@ -40,6 +40,8 @@ def test_a_name_belongs_to_one_group() -> None:
         ("DJANGO_DEBUG", "maybe", "neither true nor false"),
         ("MCP_ACTORS_LOG_LEVEL", "loud", "Invalid enum value"),
         ("MCP_ACTORS_MAX_ROOMS", "0", ">= 1"),
+        ("MCP_ACTORS_ACCESS_LOG", "sometimes", "neither true nor false"),
+        ("MCP_ACTORS_ACCESS_LOG_RATE", "0", ">= 0.1"),
         ("MCP_ACTORS_PING_INTERVAL", "-1", ">= 0"),
         ("MCP_ACTORS_PING_INTERVAL", "nan", ">= 0"),
         ("MCP_ACTORS_PING_INTERVAL", "0.01", "0.1 is the minimum"),
