@@ -13,6 +13,7 @@ from mcp_actors import __version__
 from mcp_actors.adapters.admin.api import api_pages
 from mcp_actors.adapters.http.admin_policy import AdminPolicy
 from mcp_actors.adapters.http.endpoint_route import EndpointRoute
+from mcp_actors.adapters.http.metrics_page import MetricsPage
 from mcp_actors.adapters.http.origin_policy import OriginPolicy
 from mcp_actors.adapters.http.pages import FilePage, HealthPage, ReadyPage
 from mcp_actors.adapters.http.proxy_headers import TrustedProxies
@@ -30,19 +31,19 @@ from mcp_actors.auth.turn import TurnServers
 from mcp_actors.background import BackgroundTasks
 from mcp_actors.broker import BrokerError
 from mcp_actors.broker.memory import MemoryBroker
-from mcp_actors.connection.address import AddressRates
-from mcp_actors.connection.connection import Bounds, Environment
-from mcp_actors.connection.connection_limits import ConnectionRates
+from mcp_actors.connection.access_log import AccessLog
+from mcp_actors.connection.connection import Environment
 from mcp_actors.connection.connections import Connections
+from mcp_actors.connection.counters import ConnectionCounters
 from mcp_actors.connection.drain import drain
-from mcp_actors.connection.ip_limits import IpLimits
-from mcp_actors.connection.pace import Pace
-from mcp_actors.connection.token_bucket import TokenBucket
+from mcp_actors.counters.loop_lag import LoopLag
 from mcp_actors.endpoints.messaging import MessagingEndpoint
 from mcp_actors.endpoints.signaling import SignalingEndpoint
 from mcp_actors.heap import release_free_pages
+from mcp_actors.limits import connection_bounds, ip_limits
 from mcp_actors.loopback import is_loopback
 from mcp_actors.memory_budget import MemoryBudget
+from mcp_actors.metrics.scrape import Scrapes
 from mcp_actors.node import Node
 from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
 from mcp_actors.protocol.errors import CloseCode
@@ -57,19 +58,14 @@ if TYPE_CHECKING:
     from mcp_actors.auth.authorization import Authorize
     from mcp_actors.auth.grants import Grant
     from mcp_actors.broker import Broker
-    from mcp_actors.settings import AddressSettings, ConnectionSettings, HttpSettings, Settings
+    from mcp_actors.metrics.siblings import Siblings
+    from mcp_actors.settings import ConnectionSettings, HttpSettings, Settings
 
 CLOSING_TIMEOUT = 1.0
 """How long clients have to answer the close frame when the node stops."""
 
 READ_LIMIT = 4
 """A message up to so many times the limit is read and answered with an error; a longer one closes with 1009."""
-
-BAD_MESSAGES_FORGOTTEN = 10.0
-"""Seconds in which a client may send `MAX_BAD_MESSAGES` again and again: slower ones never close the connection."""
-
-REFUSALS_FORGOTTEN = 60.0
-"""Seconds after which a connection may be refused as often as before."""
 
 
 class StartError(Exception):
@@ -79,11 +75,18 @@ class StartError(Exception):
 class App:
     """The parts of one node. It opens no listening socket: adapters serve `site`, and `admin_site` if there is one."""
 
-    def __init__(self, settings: Settings, authorize: Authorize | None = None, *, has_admin_port: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        authorize: Authorize | None = None,
+        *,
+        has_admin_port: bool = False,
+        siblings: Siblings | None = None,
+    ) -> None:
         """Build the parts.
 
         `authorize`: the application's own rules, if it has some. `has_admin_port`: whether the pages for operators are
-        on a port of their own, `admin_site`; otherwise they are in `site`, too.
+        on a port of their own, `admin_site`; otherwise they are in `site`, too. `siblings`: the other workers.
         """
         self._drain_seconds = settings.server.drain_seconds
         self.node = _node(settings)
@@ -96,6 +99,10 @@ class App:
         self.authentication = _authentication(settings)
         self.authorizer = None if authorize is None else _authorizer(authorize, settings)
         self.policy = origin_policy(settings)
+        self.counters = ConnectionCounters()
+        self.access_log = AccessLog(enabled=settings.server.access_log)
+        self.loop_lag = LoopLag()
+        self.metrics = Scrapes(self, siblings)
         self.admin_site = _admin_site(settings, self) if has_admin_port else None
         self.site = _site(settings, self)
         self._background = BackgroundTasks()
@@ -108,6 +115,8 @@ class App:
             raise StartError(str(error)) from None
         self._background.start(self.connections.run, "heartbeat")
         self._background.start(self.memory.run, "memory limits")
+        self._background.start(self.loop_lag.run, "event loop lag")
+        await self.metrics.start()
 
     async def stop(self) -> None:
         """Send clients to other nodes if there are any, close the remaining connections, and leave the cluster.
@@ -118,6 +127,7 @@ class App:
         shared = self.node.broker.shared
         code = CloseCode.SERVICE_RESTART if shared else CloseCode.GOING_AWAY
         async with AsyncExitStack() as steps:  # in reverse order
+            steps.push_async_callback(self.metrics.stop)
             steps.push_async_callback(self.node.broker.stop)
             steps.push_async_callback(self.sessions.stop)
             steps.push_async_callback(self.connections.close_all, code, CLOSING_TIMEOUT)
@@ -179,30 +189,6 @@ def _connections(settings: ConnectionSettings) -> Connections:
     )
 
 
-def ip_limits(connection: ConnectionSettings, address: AddressSettings) -> IpLimits:
-    """The rate limits of each connection, and of all connections of one IP address."""
-    each = ConnectionRates(
-        messages=TokenBucket(connection.message_rate, connection.message_burst),
-        bytes=TokenBucket(connection.byte_rate, connection.byte_burst),
-        joins=TokenBucket(connection.join_rate, connection.join_burst),
-        updates=TokenBucket(connection.update_rate, connection.update_burst),
-        refusals=TokenBucket(connection.max_refused_messages / REFUSALS_FORGOTTEN, connection.max_refused_messages),
-        patience=connection.max_slowed_seconds,
-        deliveries=TokenBucket(connection.delivery_rate, connection.delivery_burst),
-        pace=Pace(connection.max_delivery_rate),
-    )
-    together = AddressRates(
-        connections=TokenBucket(address.connection_rate, address.connection_burst),
-        messages=TokenBucket(address.message_rate, address.message_burst),
-        bytes=TokenBucket(address.byte_rate, address.byte_burst),
-        joins=TokenBucket(address.join_rate, address.join_burst),
-        requests=TokenBucket(address.request_rate, address.request_burst),
-        max_connections=address.max_address_connections,
-        deliveries=TokenBucket(address.delivery_rate, address.delivery_burst),
-    )
-    return IpLimits(together, each, max_addresses=address.max_addresses)
-
-
 def _sessions(settings: Settings, node: Node, memory: MemoryBudget) -> Sessions:
     limits = SessionLimits(
         window=settings.sessions.resume_window,
@@ -255,12 +241,6 @@ def ice_servers(settings: Settings) -> IceServerSource:
 def banner(settings: HttpSettings) -> str:
     """The value of the header `Server`; empty for none."""
     return f"mcp_actors/{__version__}" if settings.server_banner else ""
-
-
-def connection_bounds(settings: ConnectionSettings) -> Bounds:
-    """The limits of each connection."""
-    bad_messages = TokenBucket(settings.max_bad_messages / BAD_MESSAGES_FORGOTTEN, settings.max_bad_messages)
-    return Bounds(settings.max_outbox_messages, settings.max_outbox_bytes, bad_messages)
 
 
 def terms(settings: Settings) -> dict[str, Any]:
@@ -334,7 +314,7 @@ def operator_pages(settings: Settings, app: App, policy: AdminPolicy) -> dict[st
     `takes_body = True` gives a page the body of its requests.
     """
     parts = admin_parts(settings, app.node, app.sessions, app.connections, app.readiness)
-    return {**api_pages(parts, policy)}
+    return {**api_pages(parts, policy), "/metrics": MetricsPage(app.metrics.scrape, policy)}
 
 
 def _token_verifier(app: App) -> Callable[[str], Grant] | None:
@@ -353,7 +333,17 @@ def _endpoints(settings: Settings, app: App) -> dict[str, Route]:
     )
     bounds = connection_bounds(connection)
     expiry = Expiry(notice=settings.auth.notice) if app.authentication is None else app.authentication
-    environment = Environment(app.connections, app.addresses, bounds, app.authentication, app.memory, expiry)
+    environment = Environment(
+        app.connections,
+        app.addresses,
+        bounds,
+        app.authentication,
+        app.memory,
+        expiry,
+        traffic=app.node.traffic,
+        counters=app.counters,
+        access_log=app.access_log,
+    )
 
     def route(endpoint: type[SignalingEndpoint | MessagingEndpoint], decode: Callable[[bytes], Any]) -> EndpointRoute:
         serving = endpoint(

@@ -12,6 +12,7 @@ import structlog
 from mcp_actors import logs
 from mcp_actors.adapters.asgi.lifespan import run_lifespan
 from mcp_actors.environment import load
+from mcp_actors.reloading import level_of
 from mcp_actors.signaling_server import SignalingServer
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Application:
 
     async def _start(self) -> None:
         settings = load()
-        logs.set_up("debug" if settings.server.debug else settings.server.log_level, settings.server.log_format)
+        logs.set_up(level_of(settings), settings.server.log_format, settings.server.access_log_rate)
         for name in settings.obsolete:
             log.warning("setting no longer exists and has no effect", setting=name)
         signaling = SignalingServer(settings)

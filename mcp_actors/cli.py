@@ -22,6 +22,7 @@ from mcp_actors.auth.grants import DEFAULT_PERMISSIONS, Permission
 from mcp_actors.environment import load
 from mcp_actors.listening import Place, adopt, most_open
 from mcp_actors.protocol.identifiers import id_problem
+from mcp_actors.reloading import Reloading, level_of
 from mcp_actors.server import Server
 from mcp_actors.settings import SettingsError
 from mcp_actors.supervisor import serve
@@ -133,16 +134,30 @@ def _serve(options: argparse.Namespace) -> int:
     """Serve until a signal; return the exit status. Raises `SettingsError` and `StartError`."""
     overrides = {name: getattr(options, name) for name in ("host", "port", "processes", "echo")}
     sockets, manager = [adopt(each) for each in systemd.take_sockets()], systemd.ServiceManager.take()
-    settings = _at(load(options.settings, overrides), [Place.of(each) for each in sockets])
+    places = [Place.of(each) for each in sockets]
+
+    def read() -> Settings:
+        return _at(load(options.settings, overrides), places)
+
+    settings = read()
     server = settings.server
     secret.check(settings, local=secret.is_for_this_machine(server))
-    logs.set_up("debug" if server.debug else server.log_level, server.log_format)
+    control = logs.set_up(level_of(settings), server.log_format, server.access_log_rate)
+    reloading = Reloading(read, settings, control)
     for name in settings.obsolete:
         structlog.get_logger("mcp_actors").warning("setting no longer exists and has no effect", setting=name)
     allow_many_files()
     if server.processes > 1:
-        return serve(settings, run_loop, announce=_announce, complain=_complain, sockets=sockets, manager=manager)
-    run_loop(Server(settings, sockets, manager).run(_announce))
+        return serve(
+            settings,
+            run_loop,
+            announce=_announce,
+            complain=_complain,
+            sockets=sockets,
+            manager=manager,
+            reloading=reloading,
+        )
+    run_loop(Server(settings, sockets, manager, reloading=reloading).run(_announce))
     return SUCCESS
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from mcp_actors.adapters.http.site import Site
     from mcp_actors.adapters.tornado.http_server import ListeningSocket
+    from mcp_actors.metrics.siblings import Siblings
+    from mcp_actors.reloading import Reloading
     from mcp_actors.settings import Settings
 
 log = structlog.get_logger("mcp_actors")
@@ -82,13 +84,25 @@ def tune_gc() -> None:
 
 
 class Server:
-    """An `App` behind listening sockets: those of the settings, or those that it is given. It tells its `manager`."""
+    """An `App` behind listening sockets: those of the settings, or those that it is given. It tells its `manager`.
+
+    `reloading` reads the settings again. `siblings`: the other workers, if this is one of several.
+    """
 
     def __init__(
-        self, settings: Settings, sockets: Sequence[ListeningSocket] = (), manager: ServiceManager | None = None
+        self,
+        settings: Settings,
+        sockets: Sequence[ListeningSocket] = (),
+        manager: ServiceManager | None = None,
+        *,
+        reloading: Reloading | None = None,
+        siblings: Siblings | None = None,
     ) -> None:
-        self.app = App(settings, callback(settings.auth), has_admin_port=bool(settings.server.admin_port))
+        self.app = App(
+            settings, callback(settings.auth), has_admin_port=bool(settings.server.admin_port), siblings=siblings
+        )
         self._settings = settings
+        self._reloading = reloading
         http = settings.http
         self._certificate = Certificate(http.tls_cert_file, http.tls_key_file) if http.tls_cert_file else None
         self.http_server, *self._admin_servers = self._http_servers()
@@ -178,9 +192,11 @@ class Server:
         self._stop_requested.set()
 
     def reload(self) -> None:
-        """Load the certificate again. Key files are read when they change, and other settings need a restart."""
+        """Load the certificate and some settings again; see `Reloading`. Key files are read when they change."""
         log.info("reloading")
         self._manager.reloading()
+        if self._reloading is not None:
+            self._reloading.run(self.app.access_log)
         if self._certificate is not None:
             self._certificate.reload(self._use_certificate)
         self._manager.ready()

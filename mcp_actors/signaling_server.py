@@ -19,6 +19,7 @@ from mcp_actors.app import App, StartError
 from mcp_actors.auth import secret
 from mcp_actors.environment import load
 from mcp_actors.loopback import is_loopback
+from mcp_actors.metrics.collector import Collector
 from mcp_actors.observing import Observing
 from mcp_actors.rooms import Rooms
 from mcp_actors.workers import is_only_worker
@@ -89,6 +90,11 @@ class SignalingServer:
         """The rooms of the started server. Raises `RuntimeError` if it was not started."""
         return Rooms(self.app.node)
 
+    @property
+    def metrics(self) -> Collector:
+        """What a registry of prometheus_client can register; it has metrics while the server is started."""
+        return Collector(lambda: None if self._app is None else self._app.metrics.sources)
+
     async def start(self) -> None:
         """Start on the running loop.
 
@@ -99,7 +105,7 @@ class SignalingServer:
             raise RuntimeError("This SignalingServer is started already.")
         settings = self._settings
         secret.check(settings, local=is_loopback(settings.server.host))
-        logs.pass_on()
+        logs.pass_on(settings.server.access_log_rate)
         if not settings.redis.broker_url and not is_only_worker():
             raise StartError(SEVERAL_WORKERS)
         app = App(settings, self._authorize)

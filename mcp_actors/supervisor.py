@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-import select
 import signal
 import socket
 import time
@@ -21,7 +20,8 @@ import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import structlog
 from msgspec.structs import replace
@@ -30,6 +30,8 @@ from mcp_actors.app import StartError
 from mcp_actors.background import BackgroundTasks
 from mcp_actors.listening import listen, reserve
 from mcp_actors.loopback import UNIX
+from mcp_actors.metrics.siblings import Siblings
+from mcp_actors.parent import Alive, Failed, Parent, Serving
 from mcp_actors.server import SIGNALS, Server, Terminal, tune_gc
 from mcp_actors.systemd import ServiceManager
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
 
     from mcp_actors.adapters.tornado.http_server import ListeningSocket
+    from mcp_actors.reloading import Reloading
     from mcp_actors.settings import ServerSettings, Settings
 
 log = structlog.get_logger("mcp_actors")
@@ -63,48 +66,6 @@ FAILURE, KILLED = 1, 128
 _fork = multiprocessing.get_context("fork")
 
 
-class Serving(NamedTuple):
-    """A worker serves."""
-
-    greeting: str
-
-
-class Failed(NamedTuple):
-    """A worker ends."""
-
-    why: str
-
-
-class Alive(NamedTuple):
-    """The event loop of a worker turns."""
-
-
-class Parent:
-    """The parent process, as its worker `number` sees it."""
-
-    def __init__(self, pipe: Connection, number: int) -> None:
-        self.number = number
-        self._pipe = pipe
-
-    def fileno(self) -> int:
-        """The descriptor that becomes readable when the worker must stop."""
-        return self._pipe.fileno()
-
-    def tell(self, report: Serving | Failed | Alive) -> None:
-        """Report to the parent."""
-        with suppress(OSError):  # the parent is gone, which the worker notices by itself
-            self._pipe.send(report)
-
-    async def keep_telling(self, interval: float) -> None:
-        """Report every `interval` seconds that the event loop turns, unless the parent does not read."""
-        writable = select.poll()
-        writable.register(self._pipe, select.POLLOUT)
-        while True:
-            if writable.poll(0):
-                self.tell(Alive())
-            await asyncio.sleep(interval)
-
-
 @dataclass(slots=True)
 class _Worker:
     number: int
@@ -123,7 +84,8 @@ class Supervisor:
     `announce` gets the greeting of a worker once all serve; `complain` gets the reason why a worker could not start.
     Workers close the parent's `private` sockets. If one cannot start, the others have `stop_timeout` seconds to stop. A
     worker is killed if it has begun to report and then is silent for `worker_timeout` seconds; 0 turns that off. The
-    `manager` is told once all serve, when they reload or stop, and that the supervisor itself is alive.
+    `manager` is told once all serve, when they reload or stop, and that the supervisor itself is alive. `reload` is
+    called in the parent after SIGHUP was passed on to the workers.
     """
 
     def __init__(
@@ -137,6 +99,7 @@ class Supervisor:
         stop_timeout: float = STOP_TIMEOUT,
         worker_timeout: float = 0.0,
         manager: ServiceManager | None = None,
+        reload: Callable[[], None] = lambda: None,
     ) -> None:
         self._workers = [_Worker(number) for number in range(1, count + 1)]
         self._task = task
@@ -145,6 +108,7 @@ class Supervisor:
         self._private = tuple(private)
         self._stop_timeout = stop_timeout
         self._worker_timeout = worker_timeout
+        self._reload = reload
         self._check_at = time.monotonic() + worker_timeout / CHECKS if worker_timeout else None
         self._manager = manager or ServiceManager()
         self._alive_at = time.monotonic() if self._manager.interval else None
@@ -290,6 +254,7 @@ class Supervisor:
         for number in numbers:
             if number == signal.SIGHUP and not self._terminal.is_closed:
                 self._forward(number)
+                self._reload()
             elif not self._stopping:
                 self._stop()
             else:
@@ -333,6 +298,7 @@ def serve(
     complain: Callable[[str], None],
     sockets: Sequence[ListeningSocket] = (),
     manager: ServiceManager | None = None,
+    reloading: Reloading | None = None,
 ) -> int:
     """Serve with several workers until SIGINT or SIGTERM; return the exit status. Raises `StartError`.
 
@@ -346,9 +312,12 @@ def serve(
         port, holders = reserve(server.host, server.port)
         server, reserved = replace(server, port=port), reserved + holders
 
+    directory = TemporaryDirectory(prefix="mcp-actors-")  # only this user can enter it
+
     def task(parent: Parent) -> int:
+        others = Siblings(directory.name, parent.number, server.processes)
         try:
-            worker = Server(replace(settings, server=server), shared)
+            worker = Server(replace(settings, server=server), shared, reloading=reloading, siblings=others)
             run_loop(_serve_one(worker, parent, server.worker_timeout / CHECKS))
         except StartError as error:
             parent.tell(Failed(str(error)))
@@ -371,8 +340,10 @@ def serve(
             stop_timeout=timeout,
             worker_timeout=server.worker_timeout,
             manager=manager,
+            reload=(lambda: None) if reloading is None else reloading.run,
         ).run()
     finally:
+        directory.cleanup()
         for each in (*reserved, *shared):
             each.close()
 

@@ -18,6 +18,7 @@ UNTESTED = {
     "protocol/events.py",  # data shapes, used by every test of rooms and brokers
     "room/effects.py",  # the same
     "actors/mail.py",  # the same
+    "broker/figures.py",  # the same
     "broker/redis/settings.py",  # the same
     "sessions/ports.py",  # the same
     "broker/administration.py",  # a contract, tested by the suite of its implementations

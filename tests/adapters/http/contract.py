@@ -158,6 +158,17 @@ class HttpContract:
         ready = await ask(server, "/readyz")
         assert (ready.code, json.loads(ready.body)) == (200, {"ready": True})
 
+    async def test_an_operator_on_this_machine_reads_metrics(self, server: Serving) -> None:
+        peer = await server.peer()
+        await peer.join("r", "a")
+        response = await ask(server, "/metrics", Accept="text/plain")
+        assert (response.code, response.headers["Cache-Control"]) == (200, "no-store")
+        assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        lines = response.body.decode().splitlines()
+        assert {'mcp_actors_connections{endpoint="signaling"} 1.0', "mcp_actors_rooms 1.0"} <= set(lines)
+        assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
+        assert (await ask(server, "/metrics", X_Real_IP="192.0.2.1")).code == 403
+
     @pytest.mark.settings(allowed_hosts=["call.example"])
     async def test_only_allowed_hosts_are_served(self, server: Serving) -> None:
         assert (await ask(server, "/", Host="call.example")).code == 200

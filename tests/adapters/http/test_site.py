@@ -10,7 +10,7 @@ from mcp_actors.adapters.http.pages import FilePage
 from mcp_actors.adapters.http.proxy_headers import TrustedProxies
 from mcp_actors.adapters.http.request_target import RequestTarget
 from mcp_actors.adapters.http.site import BodyLimits, Site
-from mcp_actors.app import ip_limits
+from mcp_actors.limits import ip_limits
 from mcp_actors.settings import AddressSettings, ConnectionSettings
 
 if TYPE_CHECKING:
