@@ -32,6 +32,8 @@ from mcp_actors.environment import load
 from mcp_actors.settings import DEFAULTS, PREFIX
 from tests.support.chart import CHART, MANIFESTS, ROOT, documents, render
 from tests.support.client import Client
+from tests.support.confinement import allowed, confined
+from tests.support.tokens import SECRET, bearer
 from tests.test_systemd import HAND_OVER, Started
 
 if TYPE_CHECKING:
@@ -124,13 +126,15 @@ def test_systemd_finds_no_fault_with_the_units_and_little_that_the_service_may_d
     assert judged.returncode == 0, judged.stdout
 
 
-async def test_the_service_serves_at_the_socket_of_its_unit_with_the_settings_of_the_file(tmp_path: Path) -> None:
+async def test_the_service_serves_at_its_socket_with_its_settings_and_as_little_as_its_unit_leaves_it(
+    tmp_path: Path, engine: Engine, prefix: str
+) -> None:
     service = unit("mcp-actors.service")
-    (credential,) = service["LoadCredential"]
-    name, _, source = credential.partition(":")
-    text = (ROOT / "settings" / "production.env").read_text()
+    name, source = service["LoadCredential"][0].split(":")
     assert source in GUIDE
-    (tmp_path / name).write_text(f"{text}MCP_ACTORS_SECRET_KEY={make()}\n")
+    more = {"SECRET_KEY": SECRET, "REDIS_URL": engine.url, "REDIS_PREFIX": prefix, "PROCESSES": "2", "AUTH": "required"}
+    lines = [(ROOT / "settings" / "production.env").read_text(), *(f"{PREFIX}{key}={more[key]}" for key in more)]
+    (tmp_path / name).write_text("\n".join(lines))
     program, *arguments = service["ExecStart"][0].replace("${CREDENTIALS_DIRECTORY}", str(tmp_path)).split()
     assert program == "/opt/mcp-actors/bin/mcp-actors"
     environ = dict(line.split("=", 1) for line in service["Environment"])
@@ -138,11 +142,14 @@ async def test_the_service_serves_at_the_socket_of_its_unit_with_the_settings_of
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen()
-        before = [sys.executable, "-c", HAND_OVER, str(listening.fileno())]
+        hand_over = [sys.executable, "-c", HAND_OVER, str(listening.fileno())]
+        before = [*confined(allowed(service["SystemCallFilter"])), *hand_over]
         with Started(before, [listening.fileno()], tmp_path, *arguments, **environ) as server:
             server.wait_until_serving()
-            peer = await Client.open_at(path, "ws://signaling.example.com/ws/signaling/")
-            await peer.join("r", "a")
+            url, token = "ws://signaling.example.com/ws/signaling/", bearer("alice", 3600)
+            peer = await Client.open_at(path, url, **token)
+            await peer.expect("authenticated", sub="alice")
+            await peer.join("r", "alice")
             await peer.end()
             server.process.terminate()
             status, _, err = await asyncio.to_thread(server.finish)

@@ -24,6 +24,7 @@ from packaging.version import Version
 from mcp_actors.auth.secret import make
 from mcp_actors.environment import load
 from tests.support.client import Client
+from tests.support.confinement import confined
 from tests.support.dockerfile import ROOT, BuildStage, command, stages, value
 from tests.support.server import FOREIGN, Process
 from tests.test_deploy import ELSEWHERE, lines
@@ -35,13 +36,6 @@ if TYPE_CHECKING:
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PINNED = ROOT / "deploy" / "requirements.txt"
-
-CONFINED = """\
-import ctypes, os, sys
-assert ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) == 0, "PR_SET_MDWE"
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-"""Refuses itself memory that is writable and executable, as MemoryDenyWriteExecute= does, and starts a command."""
 
 
 class Installed(Process):
@@ -143,13 +137,14 @@ async def test_the_command_of_the_image_runs_without_a_disk_to_write_to_privileg
     assert environ["MCP_ACTORS_HOST"] == "0.0.0.0"  # noqa: S104 - listens elsewhere in this test
     here = environ | {"MCP_ACTORS_HOST": "127.0.0.1", "MCP_ACTORS_PORT": "0"}
     python = str(build.environment / "bin" / "python")
-    confined = [
+    restricted = [
         *("unshare", "--mount", "sh", "-c", 'mount -o remount,bind,ro / && exec "$@"', "sh"),
         *("unshare", "--user", f"--map-user={user}", f"--map-group={user}"),
-        *("setpriv", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", python, "-c", CONFINED),
+        *("setpriv", "--bounding-set=-all", "--inh-caps=-all"),
+        *confined(),
         str(build.environment / "bin" / entry[0]),
     ]
-    server = stack.enter_context(Installed(confined, tmp_path, *entry[1:], **here)).wait_until_serving()
+    server = stack.enter_context(Installed(restricted, tmp_path, *entry[1:], **here)).wait_until_serving()
     about = Path(f"/proc/{server.process.pid}")
     assert f"{user} " in (about / "uid_map").read_text()
     assert {"CapEff:\t0000000000000000", "NoNewPrivs:\t1"} <= set((about / "status").read_text().splitlines())
