@@ -304,15 +304,13 @@ def serve(
 
     They accept connections from the given sockets; without, from one Unix socket, or each from its own on one port.
     """
-    server, reserved = settings.server, []
+    server, reserved, directory = settings.server, [], _directory()
     if server.admin_port:
         reserved += reserve(server.admin_host, server.admin_port, admin=True)[1]
     shared = list(sockets) or _shared(server)
     if not shared:
         port, holders = reserve(server.host, server.port)
         server, reserved = replace(server, port=port), reserved + holders
-
-    directory = TemporaryDirectory(prefix="mcp-actors-")  # only this user can enter it
 
     def task(parent: Parent) -> int:
         others = Siblings(directory.name, parent.number, server.processes)
@@ -363,6 +361,15 @@ async def _serve_one(server: Server, parent: Parent, report_interval: float) -> 
     finally:
         loop.remove_reader(parent)
         await background.stop()
+
+
+def _directory() -> TemporaryDirectory[str]:
+    """Make the directory in which workers ask each other for metrics; only this user can enter it."""
+    try:
+        return TemporaryDirectory(prefix="mcp-actors-")
+    except OSError as error:
+        reason = f"Cannot make a directory for sockets of the processes: {error.strerror}"
+        raise StartError(f"{reason}. Set TMPDIR to one that can be written, or start one process.") from None
 
 
 def _shared(server: ServerSettings) -> list[ListeningSocket]:

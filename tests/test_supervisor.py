@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import termios
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,8 +24,10 @@ from websockets.exceptions import InvalidStatus
 
 from bench.engine import Engine
 from bench.ports import free_ports
+from mcp_actors.app import StartError
 from mcp_actors.auth.secret import make
-from mcp_actors.supervisor import MAX_DELAY, MIN_DELAY, STEADY, STOP_TIMEOUT, restart_delay
+from mcp_actors.environment import load
+from mcp_actors.supervisor import MAX_DELAY, MIN_DELAY, STEADY, STOP_TIMEOUT, restart_delay, serve
 from tests.support.client import Client
 from tests.support.server import FOREIGN, Process
 
@@ -261,6 +264,15 @@ async def test_each_worker_listens_on_the_admin_port(start_node: Callable[..., P
     response = await AsyncHTTPClient().fetch(f"http://localhost:{port}/healthz")
     assert json.loads(response.body)["broker"] == "redis"
     assert node.stop() == 0
+
+
+def test_without_a_place_for_the_sockets_of_the_processes_the_server_says_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, redis_url: str
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    settings = load(overrides={"processes": 2, "redis_url": redis_url}, environ={}, directory=tmp_path)
+    with pytest.raises(StartError, match="TMPDIR"):
+        serve(settings, asyncio.run, announce=print, complain=print)
 
 
 def test_a_port_in_use_is_reported_once(tmp_path: Path, redis_url: str) -> None:

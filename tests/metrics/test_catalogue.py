@@ -55,12 +55,17 @@ def test_every_link_of_the_document_has_a_target() -> None:
         assert path or anchor in anchors, target
 
 
-def expressions() -> Iterator[str]:
-    """Every expression of the dashboard and of the alerts."""
-    dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
-    for panel in dashboard["panels"]:
+def shown() -> Iterator[str]:
+    """Every expression of the dashboard."""
+    for panel in json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]:
         yield from (target["expr"] for target in panel.get("targets", ()))
-    yield from (one["query"] for one in dashboard["templating"]["list"] if one["type"] == "query")
+
+
+def expressions() -> Iterator[str]:
+    """Every expression of the dashboard, of its variables, and of the alerts."""
+    yield from shown()
+    variables = json.loads(DASHBOARD.read_text(encoding="utf-8"))["templating"]["list"]
+    yield from (one["query"] for one in variables if one["type"] == "query")
     text = ALERTS.read_text(encoding="utf-8")
     for found in re.finditer(r"expr: (?:>-\n((?: {10,}.*\n)+)|(.*)\n)", text):
         yield " ".join((found[1] or found[2]).split())

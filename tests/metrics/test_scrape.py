@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as read_text
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
+from bench.ports import free_ports
 from mcp_actors.auth.secret import make
-from tests.metrics.test_catalogue import promtool
+from tests.metrics.test_catalogue import ALERTS, promtool, shown
 from tests.support.client import Client
 from tests.support.server import Process
 from tests.test_supervisor import hear, workers
@@ -56,6 +61,82 @@ async def test_promtool_accepts_what_a_server_answers(server: Server) -> None:
     text = await scrape(server.port)
     assert not promtool("check", "metrics", given=text)
     assert samples(text, "mcp_actors_relay_latency_seconds_count") == {"": 1}
+
+
+CONFIG = """
+global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+rule_files: ["{rules}"]
+scrape_configs:
+  - job_name: mcp_actors
+    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
+"""
+
+
+class Prometheus:
+    """Prometheus itself, which scrapes a server and has the alerts."""
+
+    def __init__(self, directory: Path, target: int) -> None:
+        self._port = free_ports()
+        config = directory / "prometheus.yml"
+        config.write_text(CONFIG.format(rules=ALERTS, port=target))
+        self._process = subprocess.Popen(
+            [
+                *("prometheus", f"--config.file={config}", f"--storage.tsdb.path={directory / 'data'}"),
+                f"--web.listen-address=127.0.0.1:{self._port}",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    async def ask(self, path: str, **parameters: str) -> Any:
+        """Return the data of an answer of its API."""
+        url = f"http://127.0.0.1:{self._port}/api/v1/{path}?{urlencode(parameters)}"
+        answer = json.loads((await AsyncHTTPClient().fetch(url, raise_error=False)).body)
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+    async def has_scraped(self) -> bool:
+        """Whether it has the metrics of the server more than once, so that it knows rates."""
+        try:
+            found = await self.ask("query", query="count_over_time(mcp_actors_ready[1m])")
+        except (OSError, ValueError):
+            return False  # it does not listen, or is not ready
+        return bool(found["result"]) and float(found["result"][0]["value"][1]) > 1
+
+    def stop(self) -> None:
+        """Kill it."""
+        self._process.kill()
+        self._process.wait()
+
+
+ABSENT = ("redis", "authoriz", "scrape_missing", " > 0")
+"""Parts of expressions that have no value without Redis, rules of the application, other processes, or errors."""
+
+
+def asked(expression: str) -> str:
+    """An expression of the dashboard, with values for its variables."""
+    return expression.replace("$__rate_interval", "1m").replace('"$job"', '".*"').replace('"$instance"', '".*"')
+
+
+async def test_prometheus_scrapes_a_server_and_answers_every_expression_of_the_dashboard(
+    server: Server, tmp_path: Path
+) -> None:
+    assert shutil.which("prometheus"), "install it: apt-get install prometheus"
+    a, b = await server.pair()
+    prometheus = await asyncio.to_thread(Prometheus, tmp_path, server.port)
+    try:
+        async with asyncio.timeout(20):
+            while not await prometheus.has_scraped():
+                await a.say("signal", "r", {"target_peer_id": "b", "data": 1})
+                await b.expect("signal")
+                await asyncio.sleep(0.1)
+        empty = [one for one in set(shown()) if not (await prometheus.ask("query", query=asked(one)))["result"]]
+        assert not [one for one in empty if not any(word in one for word in ABSENT)]
+        assert all(group["rules"] for group in (await prometheus.ask("rules"))["groups"])
+        firing = await prometheus.ask("alerts")
+        assert not [one for one in firing["alerts"] if one["state"] == "firing"]
+    finally:
+        await asyncio.to_thread(prometheus.stop)
 
 
 @pytest.fixture
