@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from mcp_actors.auth.secret import make
@@ -184,9 +185,10 @@ def test_the_source_distribution_holds_what_builds_the_same_wheel(build: BuildSt
 
 def test_every_dependency_is_pinned_to_a_version_that_the_project_accepts() -> None:
     lines = PINNED.read_text(encoding="utf-8").replace("\\\n", "").splitlines()
-    pinned = {one.name: one for one in (Requirement(line.partition(" --hash")[0]) for line in lines if line[:1] != "#")}
+    requirements = [Requirement(line.partition(" --hash")[0]) for line in lines if line[:1] != "#"]
+    pinned = {canonicalize_name(one.name): one for one in requirements}
     for dependency in map(Requirement, [*PROJECT["dependencies"], "hatchling"]):
-        (exact,) = pinned[dependency.name].specifier
+        (exact,) = pinned[canonicalize_name(dependency.name)].specifier
         assert exact.operator == "=="
         assert dependency.specifier.contains(Version(exact.version)), dependency
     assert all("--hash=sha256:" in line for line in lines if line[:1] != "#")
