@@ -51,9 +51,13 @@ MAX_EXPOSURE = 1.2
 GRACE = 5
 """Seconds that a process has to end after its drain."""
 
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     "autoscaling": {"enabled": True},
-    "networkPolicy": {"ingressFrom": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}]},
+    "adminPort": 9000,
+    "networkPolicy": {
+        "ingressFrom": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}],
+        "adminFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+    },
     "imagePullSecrets": [{"name": "registry"}],
     "nodeSelector": {"kubernetes.io/os": "linux"},
     "tolerations": [{"key": "calls", "operator": "Exists"}],
@@ -217,6 +221,20 @@ def test_every_selector_finds_the_pods() -> None:
     ports = {port["name"] for port in container["ports"]}
     assert {found["Service"]["spec"]["ports"][0]["targetPort"]} == ports
     assert found["NetworkPolicy"]["spec"]["ingress"][0]["ports"][0]["port"] in ports
+
+
+def test_operators_have_a_port_if_the_values_say_so_and_only_who_is_named_there_reaches_it(tmp_path: Path) -> None:
+    found, closed, none = (documents(render(values)) for values in (EVERYTHING, {"adminPort": 9000}, {}))
+    secret = {"MCP_ACTORS_SECRET_KEY": make()}
+    ports = [
+        load(environ=one["ConfigMap"]["data"] | secret, directory=tmp_path).server.admin_port for one in (found, none)
+    ]
+    assert ports == [9000, 0]
+    (container,) = found["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert {"name": "admin", "containerPort": 9000} in container["ports"]
+    rules = [one["NetworkPolicy"]["spec"]["ingress"] for one in (found, closed, none)]
+    assert [[rule["ports"][0]["port"] for rule in each] for each in rules] == [["http", "admin"], ["http"], ["http"]]
+    assert rules[0][1]["from"] == EVERYTHING["networkPolicy"]["adminFrom"]
 
 
 async def test_a_pod_serves_with_its_settings_and_passes_its_probes(
