@@ -126,8 +126,11 @@ class Member(WSListener):
         await dial(self, self.stay.role, url, max_wait, self.access)
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Send the join."""
+        """Send the join, unless it has given up meanwhile."""
         self._transport = transport
+        if self.asked_to_end:
+            transport.disconnect(graceful=False)
+            return
         if self.stay.role == "user":
             transport.send(WSMsgType.TEXT, encode({"type": "connect", "payload": {"user_id": self.stay.member}}))
             self._send("join-room", {}, JOIN)
