@@ -38,7 +38,11 @@ TEARDOWN_TURNS = 20
 """Iterations of the loop after a test, in which cancelled tasks and stopped actors finish."""
 
 pytest.register_assert_rewrite(
-    "tests.broker.contract", "tests.adapters.http.contract", "tests.connection.contract", "tests.support"
+    "tests.broker.contract",
+    "tests.broker.event_log_contract",
+    "tests.adapters.http.contract",
+    "tests.connection.contract",
+    "tests.support",
 )
 
 settings.register_profile(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mcp_actors.broker.administration import Administration
+    from mcp_actors.broker.event_log import EventLog
     from mcp_actors.broker.figures import LinkFigures
     from mcp_actors.protocol import events
     from mcp_actors.protocol.events import (
@@ -317,3 +318,7 @@ class Broker(Membership, Moderation, Relay, SessionStore, Status, Protocol):
 
     async def stop(self) -> None:
         """Finish pending requests, for a moment, and leave the other nodes."""
+
+    @property
+    def event_logs(self) -> Sequence[EventLog]:
+        """The logs of membership events of all nodes, if they are kept; otherwise each node observes its own rooms."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mcp_actors.broker import AcquiredSession, Listener, SessionRecord
+    from mcp_actors.broker.event_log import EventLog
     from mcp_actors.broker.figures import LinkFigures
     from mcp_actors.protocol.events import Event, Member
     from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId, UserId
@@ -276,6 +277,7 @@ class MemoryBroker(_Rooms):
     """A `Broker` whose only node is this process: frames loop back, and sessions stay where they are."""
 
     ready = True
+    event_logs: Sequence[EventLog] = ()
 
     @property
     def administration(self) -> MemoryAdministration:

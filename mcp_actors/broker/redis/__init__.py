@@ -14,6 +14,7 @@ from mcp_actors.broker import BrokerError
 from mcp_actors.broker.redis.administration import RedisAdministration
 from mcp_actors.broker.redis.connection import LinkLost, Tls, Unusable
 from mcp_actors.broker.redis.entries import pack_metadata, pack_notice
+from mcp_actors.broker.redis.event_log import RedisEventLog
 from mcp_actors.broker.redis.keys import Keys, bucket_of
 from mcp_actors.broker.redis.link import Link
 from mcp_actors.broker.redis.requests import Operation
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
     from mcp_actors.broker import AcquiredSession, Listener, Recovered, SessionRecord
+    from mcp_actors.broker.event_log import EventLog
     from mcp_actors.broker.figures import LinkFigures
     from mcp_actors.broker.redis.bucket import Bucket
     from mcp_actors.broker.redis.room import Room
@@ -198,6 +200,10 @@ class RedisBroker(_ModeratedRooms):
         ]
         self._tasks: list[asyncio.Task[None]] = []
         self.administration = RedisAdministration(self._links, self._keys, node, settings)
+        self.event_logs: Sequence[EventLog] = [
+            RedisEventLog(keys, node, link.bucket.executor, settings)
+            for keys, link in zip(self._keys if settings.max_reported_events else (), self._links, strict=False)
+        ]
 
     def listen(self, listener: Listener) -> None:
         self._listener = listener

@@ -109,7 +109,9 @@ class RedisAdministration:
         async with _patience():
             while True:
                 common = (self._node, room, keys.inboxes, self._settings.max_inbox_entries, bucket.run_id)
-                (reply,) = await bucket.executor.run([script.call(keys.of_room(room, nodes), (*common, *arguments))])
+                named = keys.of_room(room, nodes)
+                command = scripts.room_call(script, keys, self._settings, named, (*common, *arguments))
+                (reply,) = await bucket.executor.run([command])
                 word, *rest = words(reply)
                 if word == b"KEYS":
                     nodes += [NodeId(name.decode()) for name in rest]

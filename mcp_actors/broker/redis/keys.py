@@ -37,6 +37,8 @@ class Keys:
         """Matches every key of the deployment, as an ACL writes it."""
         self.inboxes = f"{tag}:inbox:"
         """The prefix of every inbox; the id of the node follows."""
+        self.reported = (f"{tag}:events", f"{tag}:reports")
+        """The events that are to be reported to the application, and who reports them."""
         self._tag = tag
 
     def inbox(self, node: NodeId) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from redis.exceptions import NoPermissionError, ResponseError
 
 from mcp_actors.broker.redis.connection import Command, Reply, texts, words
-from mcp_actors.broker.redis.scripts import FENCE, REAP_NODE, REAP_ROOM
+from mcp_actors.broker.redis.scripts import FENCE, REAP_NODE, REAP_ROOM, room_call
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, RoomId
 
@@ -116,4 +116,4 @@ class Reaper(NamedTuple):
         keys = self.keys
         named = keys.of_room(room, nodes, extra=(keys.left_by(dead),))
         arguments = (dead, room, keys.inboxes, self.settings.max_inbox_entries, self.run_id, reason)
-        return REAP_ROOM.call(named, arguments)
+        return room_call(REAP_ROOM, keys, self.settings, named, arguments)

@@ -167,7 +167,7 @@ class Room:
             node = self.replica.node
             nodes = [node, *sorted({*self.replica.table.nodes, *self._undeclared} - {node})]
             common = (node, self.id, keys.inboxes, settings.max_inbox_entries, run_id)
-            return script.call(keys.of_room(self.id, nodes), (*common, *arguments))
+            return scripts.room_call(script, keys, settings, keys.of_room(self.id, nodes), (*common, *arguments))
         return None
 
     def _script(self, request: Request, settings: RedisSettings) -> tuple[Script, list[Argument]] | None:
@@ -183,7 +183,7 @@ class Room:
             return scripts.RESYNC, [replica.next_token(), replica.lock, *what]
         if request.operation is Operation.EXPIRE:
             gone = [replica.members[one] for one in request.members if one in replica.members]
-            members = [{"incarnation": one.incarnation, "kind": one.kind, "id": one.id} for one in gone]
+            members = [StoredMember.of(one) for one in gone]
             return (scripts.EXPIRE, [pack(members)]) if gone else None
         if request.operation is Operation.END_RECOVERY:
             return scripts.END_RECOVERY, [request.members[0], *request.arguments]

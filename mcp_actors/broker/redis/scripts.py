@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mcp_actors.broker.redis.connection import Command
+    from mcp_actors.broker.redis.keys import Keys
+    from mcp_actors.broker.redis.settings import RedisSettings
 
 _LUA = files("mcp_actors") / "broker" / "redis" / "lua"
 _LIBRARY = (_LUA / "common.lua").read_text(encoding="utf-8")
@@ -25,6 +27,19 @@ class Script(NamedTuple):
         """The command that runs the script, with keys and arguments in the order in which it names them."""
         keys = tuple(keys)
         return ("EVALSHA", self.digest, len(keys), *keys, *arguments)
+
+
+def room_call(
+    script: Script,
+    keys: Keys,
+    settings: RedisSettings,
+    named: tuple[str, ...],
+    arguments: tuple[str | bytes | int, ...],
+) -> Command:
+    """The command that runs a script about a room, and has it append to the events that are reported, if any are."""
+    if not settings.max_reported_events:
+        return script.call(named, arguments)
+    return script.call((*named, *keys.reported), (*arguments, settings.max_reported_events))
 
 
 LIMITED = {"join"}
@@ -53,10 +68,12 @@ UPDATE, KICK, LOCK, CLOSE = map(_load, ("update", "kick", "lock", "close"))
 LIST_BANS, UNBAN, ANNOUNCE = map(_load, ("list_bans", "unban", "announce"))
 RESYNC, EXPIRE, AUDIT, CHECK = map(_load, ("resync", "expire", "audit", "check"))
 SAVE_SESSION, ACQUIRE_SESSION, DELETE_SESSION = map(_load, ("save_session", "acquire_session", "delete_session"))
+LEASE_EVENTS, SETTLE_EVENTS = map(_load, ("lease_events", "settle_events"))
 
 SCRIPTS = (
     *(ATTACH, HEARTBEAT, UNREGISTER, FENCE, REAP_ROOM, REAP_NODE),
     *(JOIN, LEAVE, CLAIM, FENCE_OWNER, END_RECOVERY, SET_PRESENCE, RESYNC, EXPIRE, AUDIT, CHECK),
     *(UPDATE, KICK, LOCK, CLOSE, LIST_BANS, UNBAN, ANNOUNCE),
     *(SAVE_SESSION, ACQUIRE_SESSION, DELETE_SESSION),
+    *(LEASE_EVENTS, SETTLE_EVENTS),
 )

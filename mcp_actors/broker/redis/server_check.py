@@ -44,6 +44,7 @@ ARGUMENTS: dict[str, tuple[str | int, ...]] = {
     "srem": ("member",),
     "sscan": (0,),
     "type": (),
+    "xdel": ("0-0",),
     "xadd": ("NOMKSTREAM", "MAXLEN", "~", 1, "*", "field", "value"),
     "xlen": (),
     "xrange": ("-", "+", "COUNT", 1),

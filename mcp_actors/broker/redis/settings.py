@@ -8,7 +8,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
-    """In seconds, messages and bytes; named like the settings of the server."""
+    """In seconds, messages and bytes; named like the settings of the server.
+
+    `max_reported_events`: how many events of a bucket wait to be reported to the application; 0 if none are reported.
+    """
 
     lease: float = 6.0
     resume_window: float = 0.0
@@ -23,11 +26,18 @@ class RedisSettings:
     max_inbox_bytes: int = 33_554_432
     audit_interval: float = 60.0
     max_room_bans: int = 256
+    max_reported_events: int = 0
+    keep_reported_events: float = 86_400.0
 
     @property
     def grace(self) -> float:
         """How long a node has to announce members that Redis lost, and how long frames wait for a missing inbox."""
         return 1.5 * self.lease
+
+    @property
+    def keep_events_ms(self) -> int:
+        """How long events are kept while no node reports them, in milliseconds."""
+        return int(self.keep_reported_events * 1000)
 
     @property
     def lease_ms(self) -> int:

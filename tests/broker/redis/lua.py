@@ -23,8 +23,10 @@ from mcp_actors.broker.redis.entries import (
     pack,
     pack_metadata,
 )
+from mcp_actors.broker.redis.event_log import StoredEvent
 from mcp_actors.broker.redis.keys import Keys
 from mcp_actors.broker.redis.link import PROTOCOL
+from mcp_actors.broker.redis.settings import RedisSettings
 from mcp_actors.protocol.events import Kind, LeaveReason, Member
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId, UserId
 
@@ -70,6 +72,8 @@ class Store:
     def __init__(self, engine: Engine, keys: Keys | None = None) -> None:
         self.redis: Any = redis.Redis(port=engine.port, socket_timeout=10)
         self.keys = keys or Keys("test", 0, 1)
+        self.max_events = 0
+        """How many events are kept to be reported; 0 for none."""
         self.data = ""
         """The id of the data, as the last node to attach was told."""
         self.start = ""
@@ -102,7 +106,29 @@ class Store:
         extra: tuple[str, ...] = (),
     ) -> list[str]:
         named = self.keys.of_room(room, dict.fromkeys((node, *others)), extra)
-        reply: list[str] = self.run(script, named, [node, room, self.keys.inboxes, MAX_ENTRIES, run, *arguments])
+        common = (node, room, self.keys.inboxes, MAX_ENTRIES, run)
+        settings = RedisSettings(max_reported_events=self.max_events)
+        command = scripts.room_call(script, self.keys, settings, named, (*common, *arguments))
+        reply = self.redis.execute_command(*command)
+        return [part.decode() if isinstance(part, bytes) else part for part in reply]
+
+    def reported(self) -> list[tuple[str, str, str | None]]:
+        """The events that are to be reported: each with its type, the id of its member, and its reason."""
+        raw = self.redis.xrange(self.keys.reported[0])
+        found = [msgspec.msgpack.decode(fields[b"event"], type=StoredEvent).restored() for _, fields in raw]
+        return [(one.type.value, one.id, one.reason and one.reason.value) for one in found]
+
+    def lease_events(self, node: NodeId, lease: int = LEASE, keep: int = 60_000, name: str = "log") -> list[str]:
+        named = (self.keys.nodes, *self.keys.reported)
+        reply: list[str] = self.run(scripts.LEASE_EVENTS, named, [node, lease, keep, name])
+        return reply
+
+    def settle_events(
+        self, node: NodeId, ids: Sequence[str], *, given_up: int = 0, told: int | None = None
+    ) -> list[str]:
+        named = (self.keys.nodes, *self.keys.reported)
+        own: list[Argument] = [node, pack(list(ids)), given_up, "" if told is None else told]
+        reply: list[str] = self.run(scripts.SETTLE_EVENTS, named, own)
         return reply
 
     def attach(
@@ -330,7 +356,7 @@ class Store:
     def expire(
         self, node: NodeId, members: Sequence[Member], *, room: RoomId = ROOM, others: Sequence[NodeId] = ()
     ) -> list[str]:
-        listed = [{"incarnation": one.incarnation, "kind": one.kind, "id": one.id} for one in members]
+        listed = [StoredMember.of(one) for one in members]
         return self._room(scripts.EXPIRE, node, room, others, RUN, [pack(listed)])
 
     def inbox(self, node: NodeId) -> list[Entry]:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from mcp_actors.broker.redis.entries import StoredMember
 from mcp_actors.broker.redis.outage import (
     accept_leaves,
     expire_suspects,
@@ -58,7 +59,7 @@ def test_a_remote_member_that_redis_lost_is_suspected_until_its_deadline(room: R
     expire_suspects(room.replica, GRACE, GRACE + 6)
     sent = next_request(room)
     assert sent.request == Request(Operation.EXPIRE, (BEN.incarnation,))
-    assert msgspec.msgpack.decode(sent.arguments[0]) == [{"incarnation": BEN.incarnation, "kind": "peer", "id": "ben"}]
+    assert msgspec.msgpack.decode(sent.arguments[0]) == [structs.asdict(StoredMember.of(BEN))]
     expire_suspects(room.replica, GRACE, GRACE + 6)
     room.answer(b"OK", b"1")
     assert room.send() is None

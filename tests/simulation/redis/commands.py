@@ -299,6 +299,13 @@ class Keyspace:
         stream = self._get(key, Stream)
         return 0 if stream is None else len(stream)
 
+    def xdel(self, key: bytes, *ids: bytes) -> int:
+        """XDEL key id..."""
+        stream = self._get(key, Stream)
+        if stream is None:
+            return 0
+        return sum(stream.delete(one) for one in [_entry_id(one, 0) for one in ids])
+
     def xtrim(self, key: bytes, how: bytes, about: bytes, first: bytes) -> int:
         """XTRIM key MINID ~ id."""
         if how.upper() != b"MINID" or about != b"~":
@@ -404,6 +411,7 @@ COMMANDS: dict[str, tuple[str, int, int | None]] = {
     "ZRANGE": ("zrange", 3, None),
     "ZRANGEBYSCORE": ("zrangebyscore", 3, None),
     "XADD": ("xadd", 4, None),
+    "XDEL": ("xdel", 2, None),
     "XLEN": ("xlen", 1, 1),
     "XTRIM": ("xtrim", 4, 4),
     "XRANGE": ("xrange", 3, 5),
@@ -414,7 +422,7 @@ COMMANDS: dict[str, tuple[str, int, int | None]] = {
 DENIED_WHEN_FULL = {"SET", "HSET", "HSETNX", "HINCRBY", "SADD", "ZADD", "XADD"}
 """Commands that Redis refuses when its memory is full."""
 
-WRITES = DENIED_WHEN_FULL | {"DEL", "PEXPIRE", "HDEL", "SREM", "ZREM", "XTRIM"}
+WRITES = DENIED_WHEN_FULL | {"DEL", "PEXPIRE", "HDEL", "SREM", "ZREM", "XDEL", "XTRIM"}
 
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 

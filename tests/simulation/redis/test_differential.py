@@ -73,6 +73,8 @@ def _arguments(rng: Random, name: str) -> list[Any]:
             *rng.choice(([], ["WITHSCORES"], ["LIMIT", 0, 2], ["WITHSCORES", "LIMIT", 1, 1])),
         ],
         "XADD": lambda: [*rng.choice(([], ["NOMKSTREAM"], ["NOMKSTREAM", "MAXLEN", "~", 1000])), "*", word(), word()],
+        "SSCAN": lambda: [0],
+        "XDEL": lambda: [rng.choice(("0-1", "0", "1-1", "x")) for _ in range(rng.randint(1, 2))],
         "XTRIM": lambda: ["MINID", "~", rng.choice((0, "0-0", "x"))],
         "XRANGE": lambda: [rng.choice(("-", "0-1")), "+", *rng.choice(([], ["COUNT", 2]))],
         "XREVRANGE": lambda: ["+", "-", *rng.choice(([], ["COUNT", 1]))],
@@ -112,6 +114,7 @@ class Calls:
     def run(self, calls: int) -> None:
         kinds = [getattr(self, name) for name in dir(self) if name.startswith("do_")]
         for kind in self.rng.sample(kinds, len(kinds)) + self.rng.choices(kinds, k=calls):
+            self.store.max_events = self.rng.choice((0, 10_000, 10_000))
             kind()
             self.ran.add(kind.__name__.removeprefix("do_").upper())
 
@@ -218,6 +221,13 @@ class Calls:
     def do_delete_session(self) -> None:
         self.store.delete_session(self.rng.choice(NODES), self.rng.choice("st"))
 
+    def do_lease_events(self) -> None:
+        self.store.lease_events(self.rng.choice(NODES), self.rng.choice((0, 60_000)))
+
+    def do_settle_events(self) -> None:
+        ids = self.rng.choice(([], ["0-1"]))
+        self.store.settle_events(self.rng.choice(NODES), ids, given_up=len(ids), told=self.rng.choice((None, 1)))
+
     def do_check(self) -> None:
         self.store.run(scripts.CHECK, ["key"], [])
 
@@ -238,3 +248,18 @@ def test_random_calls_of_all_scripts_have_the_replies_and_effects_of_a_real_serv
         calls.run(CALLS_A_RUN // 5)
         pair.compare_keys()
     assert calls.ran >= SCRIPTED
+
+
+def test_events_that_are_too_many_give_way_as_at_a_real_server(pair: Pair, real: Engine) -> None:
+    store = Store(real)
+    store.redis.close()
+    store.redis = pair
+    for script in scripts.SCRIPTS:
+        pair.script_load(script.text)
+    store.attach(A)
+    store.max_events = 3
+    for name in "abcde":
+        store.join(peer(name))
+    store.lease_events(A)
+    store.settle_events(A, ["0-1"])
+    pair.compare_keys()

@@ -60,6 +60,14 @@ class Stream:
         del self.entries[:count]
         return count
 
+    def delete(self, one: EntryId) -> bool:
+        """Delete an entry; return whether it was there."""
+        place = bisect_left(self.entries, one, key=lambda entry: entry.id)
+        found = place < len(self.entries) and self.entries[place].id == one
+        if found:
+            del self.entries[place]
+        return found
+
     def trim_before(self, first: EntryId) -> int:
         """Drop whole nodes of entries before an id."""
         count = bisect_left(self.entries, (first,)) // self._node * self._node

@@ -16,4 +16,6 @@ publish(version, {closed(args.incarnation, args.notice)})
 for node, count in pairs(nodes) do count_node(node, -count) end
 keep_out(members, 'room-closed', args.keep_out_ms, args.notice)
 redis.call('DEL', keys.members, keys.state)
+for _, member in ipairs(members) do report_left(member, 'room-closed') end
+report_closed()
 return {'OK', text(version)}

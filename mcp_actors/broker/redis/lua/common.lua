@@ -19,11 +19,14 @@
 --   notices  hash of a room: when -> the words of the moderator to those that were removed then (JSON), if it had any
 --   bans     hash of a room: "peer:" or "user:" + id -> msgpack map: kind, id, ends (ms), owner (whether it is for those
 --            that are verified with the id, too), notice (JSON), by (id of the moderator), addresses
+--   events   stream: what is to be reported to the application; msgpack in its entries (see event_log.py)
+--   reports  hash: who reports it, until when (ms), and how many events were dropped (see lease_events.lua)
 
 local keys, args = {}, {}
 local inboxes, room_sets = {}, {} -- keys, by node
 local state, nodes = {}, {} -- of the room: the fields that start with "#", and members by node
 local rooms = {} -- the keys of each room, of a script that works on several
+local was_empty, last_left = false, nil -- of the room: whether it had no members; who left it last
 
 local function name(values, names)
   assert(#values >= #names, 'keys or arguments are missing')
@@ -49,15 +52,23 @@ local function read_state()
 end
 
 -- Name the keys and arguments that all scripts of rooms have, then those of this one. The remaining keys are the inbox and
--- the room set of each node in the room, the calling node first.
+-- the room set of each node in the room, the calling node first. If events are reported, there is one more argument, how many
+-- of them are kept at most, and the last two keys are `events` and `reports`.
 local function takes_room(key_names, arg_names)
   local all = append({'nodes', 'config', 'members', 'state', 'removed', 'notices', 'bans'}, key_names)
-  takes(all, append({'node', 'room', 'inbox_prefix', 'max_entries', 'run'}, arg_names))
-  for i = #all + 1, #KEYS, 2 do
+  local named = append({'node', 'room', 'inbox_prefix', 'max_entries', 'run'}, arg_names)
+  local last = #KEYS
+  takes(all, named)
+  if ARGV[#named + 1] then
+    last, args.max_events = last - 2, tonumber(ARGV[#named + 1])
+    keys.events, keys.reports = KEYS[last + 1], KEYS[last + 2]
+  end
+  for i = #all + 1, last, 2 do
     local node = string.sub(KEYS[i], #args.inbox_prefix + 1)
     inboxes[node], room_sets[node] = KEYS[i], KEYS[i + 1]
   end
   read_state()
+  was_empty = (tonumber(state['#present:peer']) or 0) + (tonumber(state['#present:user']) or 0) == 0
 end
 
 -- Name the keys and arguments of a script that works on several rooms. The remaining keys are the members and the state of
@@ -215,20 +226,57 @@ local function count_node(node, by)
   end
 end
 
+-- Append an event to those that are reported, if any are. When they are too many, the oldest is dropped. A key that something
+-- else wrote into fails nothing else.
+local function report(event, member, reason)
+  if not keys.events then return end
+  local count = redis.pcall('XLEN', keys.events)
+  if type(count) ~= 'number' then return end
+  if count >= args.max_events then
+    redis.call('XDEL', keys.events, redis.call('XRANGE', keys.events, '-', '+', 'COUNT', 1)[1][1])
+    redis.pcall('HINCRBY', keys.reports, 'dropped', 1)
+  end
+  redis.call('XADD', keys.events, '*', 'event', cmsgpack.pack({
+    type = event, room = args.room, incarnation = member.incarnation, kind = member.kind, id = member.id,
+    verified = member.verified, metadata = member.metadata, reason = reason
+  }))
+end
+
+local function report_joined(member)
+  if was_empty then report('room-opened', member) end
+  was_empty = false
+  report('member-joined', member)
+end
+
+-- Of several that leave at once the last is the same whenever this is repeated.
+local function report_left(member, reason)
+  if not last_left or member.incarnation > last_left.incarnation then last_left = member end
+  report('member-left', member, reason)
+end
+
+local function report_closed()
+  if last_left then report('room-closed', last_left) end
+end
+
 local function add(member)
   save(member)
   redis.call('HINCRBY', keys.state, '#present:' .. member.kind, 1)
   count_node(member.node, 1)
+  report_joined(member)
 end
 
-local function remove(member)
+local function remove(member, reason)
   redis.call('HDEL', keys.members, field_of(member))
   redis.call('HINCRBY', keys.state, '#present:' .. member.kind, -1)
   count_node(member.node, -1)
+  report_left(member, reason)
 end
 
 local function drop_if_empty()
-  if redis.call('EXISTS', keys.members) == 0 then redis.call('DEL', keys.state) end
+  if redis.call('EXISTS', keys.members) == 0 then
+    redis.call('DEL', keys.state)
+    report_closed()
+  end
 end
 
 local function append_entry(node, ...)

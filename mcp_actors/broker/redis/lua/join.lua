@@ -36,7 +36,7 @@ end
 local version, changes = bump(), {}
 for _, rival in ipairs(rivals) do
   changes[#changes + 1] = left(rival, 'replaced')
-  remove(rival)
+  remove(rival, 'replaced')
 end
 member.order = last_order(member.kind) + 1
 redis.call('HSET', keys.state, '#joins:' .. member.kind, text(member.order))

@@ -38,7 +38,7 @@ if #targets == 0 then return {ban_ms > 0 and 'ABSENT' or 'NOOP', unchanged} end
 local version, changes = bump(), {}
 for _, member in ipairs(targets) do changes[#changes + 1] = left(member, 'kicked', args.notice) end
 publish(version, changes)
-for _, member in ipairs(targets) do remove(member) end
+for _, member in ipairs(targets) do remove(member, 'kicked') end
 keep_out(targets, 'kicked', args.keep_out_ms, args.notice)
 drop_if_empty()
 return {'OK', text(version)}

@@ -10,7 +10,7 @@ local member = load_own(args.field, args.incarnation)
 if not member then return {'NOOP'} end
 
 local version = bump()
-remove(member)
+remove(member, args.reason)
 publish(version, {left(member, args.reason)})
 drop_if_empty()
 return {'OK', text(version)}

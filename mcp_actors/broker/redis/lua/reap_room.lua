@@ -16,7 +16,7 @@ local changes, reply = {}, {'OK'}
 for _, member in ipairs(load_all()) do
   if member.node == args.node then
     if leave then
-      remove(member)
+      remove(member, args.reason)
       changes[#changes + 1] = left(member, args.reason)
       reply[#reply + 1] = member.incarnation
     elseif not member.detached then

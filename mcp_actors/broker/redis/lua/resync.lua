@@ -77,7 +77,7 @@ for field, member in pairs(by_field) do
   if member.node == args.node and now_at and now_at.epoch > member.epoch then
     move(member, now_at.node, now_at.epoch)
   elseif member.node == args.node and not still_here[member.incarnation] then -- its id may have a new member already
-    remove(member)
+    remove(member, 'disconnected')
     changes[#changes + 1] = left(member, 'disconnected')
     by_field[field], orders[member.kind][member.order], gone[member] = nil, nil, true
   end
@@ -131,7 +131,7 @@ for _, announced in ipairs(all_announced) do
       append(reply, {member.incarnation, how or '', notice or ''})
     else
       for _, rival in ipairs(rivals) do
-        remove(rival)
+        remove(rival, 'disconnected')
         changes[#changes + 1] = left(rival, 'disconnected')
         by_field[field_of(rival)], orders[rival.kind][rival.order], gone[rival] = nil, nil, true
       end
