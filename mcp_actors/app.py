@@ -9,6 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from mcp_actors import __version__
 from mcp_actors.adapters.admin.api import api_pages
 from mcp_actors.adapters.http.admin_policy import AdminPolicy
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from mcp_actors.broker import Broker
     from mcp_actors.metrics.siblings import Siblings
     from mcp_actors.settings import ConnectionSettings, HttpSettings, Settings
+    from mcp_actors.webhooks.reports import Reports
 
 CLOSING_TIMEOUT = 1.0
 """How long clients have to answer the close frame when the node stops."""
@@ -79,6 +82,7 @@ class App:
         self,
         settings: Settings,
         authorize: Authorize | None = None,
+        report: Callable[[Node], Reports] | None = None,
         *,
         has_admin_port: bool = False,
         siblings: Siblings | None = None,
@@ -105,6 +109,7 @@ class App:
         self.metrics = Scrapes(self, siblings)
         self.admin_site = _admin_site(settings, self) if has_admin_port else None
         self.site = _site(settings, self)
+        self.reports = None if report is None else report(self.node)
         self._background = BackgroundTasks()
 
     async def start(self) -> None:
@@ -117,6 +122,8 @@ class App:
         self._background.start(self.memory.run, "memory limits")
         self._background.start(self.loop_lag.run, "event loop lag")
         await self.metrics.start()
+        if self.reports is not None:
+            self.reports.start()
 
     async def stop(self) -> None:
         """Send clients to other nodes if there are any, close the remaining connections, and leave the cluster.
@@ -129,6 +136,8 @@ class App:
         async with AsyncExitStack() as steps:  # in reverse order
             steps.push_async_callback(self.metrics.stop)
             steps.push_async_callback(self.node.broker.stop)
+            if self.reports is not None:
+                steps.push_async_callback(self.reports.stop)
             steps.push_async_callback(self.sessions.stop)
             steps.push_async_callback(self.connections.close_all, code, CLOSING_TIMEOUT)
             steps.push_async_callback(self._background.stop)
@@ -163,19 +172,12 @@ def _broker(settings: Settings, node_id: NodeId) -> Broker:
         timeout=redis.timeout,
         files=Tls(redis.ca_file, redis.cert_file, redis.key_file),
         settings=RedisSettings(
+            **{name: value for name, value in structs.asdict(cluster).items() if name != "node_lease"},
             lease=cluster.node_lease,
             resume_window=settings.sessions.resume_window,
-            outage_joins=cluster.outage_joins,
-            outage_patience=cluster.outage_patience,
-            max_remote_messages=cluster.max_remote_messages,
-            max_remote_bytes=cluster.max_remote_bytes,
-            replay_seconds=cluster.replay_seconds,
-            max_replay_bytes=cluster.max_replay_bytes,
-            max_replay_messages=cluster.max_replay_messages,
-            max_inbox_entries=cluster.max_inbox_entries,
-            max_inbox_bytes=cluster.max_inbox_bytes,
-            audit_interval=cluster.audit_interval,
             max_room_bans=settings.rooms.max_room_bans,
+            max_reported_events=settings.webhooks.max_webhook_events if settings.webhooks.url else 0,
+            keep_reported_events=settings.webhooks.lifetime,
         ),
     )
 

@@ -48,7 +48,7 @@ REMOVED = {
 }
 """Settings of earlier versions: the values that meant what the server does today, and why others cannot be had."""
 
-SECRETS = {"secret_key", "redis_password", "turn_secret"}
+SECRETS = {"secret_key", "redis_password", "turn_secret", "webhook_secret"}
 
 UNSET_IF_EMPTY = {"host", "port", "redis_url", "redis_host", "redis_port", "redis_password"}
 """An empty value means that these are not set; containers are often given variables without a value."""
@@ -170,6 +170,8 @@ def _conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "turn_urls", "TURN servers need credentials; set MCP_ACTORS_TURN_SECRET too, which makes them"
     if settings.turn.secret and not settings.turn.urls:
         yield "turn_secret", "it makes credentials for TURN servers; set MCP_ACTORS_TURN_URLS too, which names them"
+    if settings.webhooks.url and not settings.webhooks.secret:
+        yield "webhook_url", "receivers check who sends a webhook; set MCP_ACTORS_WEBHOOK_SECRET too"
     if settings.server.processes > 1 and not settings.redis.broker_url:
         yield "processes", "processes share rooms through Redis; set REDIS_URL too, such as redis://localhost:6379/0"
 

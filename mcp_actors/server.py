@@ -19,6 +19,7 @@ from mcp_actors.adapters.tornado.authorize_callback import callback
 from mcp_actors.adapters.tornado.http_server import HttpServer
 from mcp_actors.adapters.tornado.request_limits import RequestLimits
 from mcp_actors.adapters.tornado.web_app import EchoRoute, WebApp, refusal
+from mcp_actors.adapters.tornado.webhook_client import reporting
 from mcp_actors.app import App, StartError
 from mcp_actors.background import BackgroundTasks
 from mcp_actors.listening import Place, limit_buffers, listen
@@ -99,7 +100,11 @@ class Server:
         siblings: Siblings | None = None,
     ) -> None:
         self.app = App(
-            settings, callback(settings.auth), has_admin_port=bool(settings.server.admin_port), siblings=siblings
+            settings,
+            callback(settings.auth),
+            reporting(settings.webhooks, settings.cluster.node_lease),
+            has_admin_port=bool(settings.server.admin_port),
+            siblings=siblings,
         )
         self._settings = settings
         self._reloading = reloading

@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 from mcp_actors import redis_url
 from mcp_actors.loopback import UNIX
 from mcp_actors.origins import allowed_origin, host_pattern
+from mcp_actors.webhook_secret import decode_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +93,7 @@ RedisUrl = Annotated[str, Rule("", lambda url: not url or redis_url.parse(url))]
 HttpUrl = Annotated[
     str, Rule("it must begin with http:// or https://", lambda url: not url or url.startswith(("http://", "https://")))
 ]
+WebhookSecrets = Annotated[tuple[str, ...], Rule("", decode_secret)]
 RedisHost = Annotated[
     str,
     Rule(
@@ -226,6 +228,18 @@ class TurnSettings(Struct, frozen=True, rename=lambda name: _prefix("turn_", nam
     ttl: Annotated[int, Meta(ge=1, le=2_592_000)] = 86_400
 
 
+class WebhookSettings(Struct, frozen=True, rename=lambda name: _prefix("webhook_", name)):
+    """The receiver of webhooks."""
+
+    url: HttpUrl = ""
+    secret: WebhookSecrets = ()
+    timeout: Annotated[float, Meta(gt=0, le=60)] = 10.0
+    connections: Annotated[int, Meta(ge=1, le=256)] = 8
+    attempts: Annotated[int, Meta(ge=1, le=1000)] = 20
+    lifetime: Annotated[float, Meta(ge=60, le=2_592_000)] = 86_400.0
+    max_webhook_events: Count = 50_000
+
+
 class ConnectionSettings(Struct, frozen=True, rename=lambda name: _prefix("connection_", name)):
     """Each connection."""
 
@@ -288,6 +302,7 @@ class Settings(Struct, frozen=True):
     sessions: SessionSettings = SessionSettings()
     rooms: RoomSettings = RoomSettings()
     turn: TurnSettings = TurnSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     connections: ConnectionSettings = ConnectionSettings()
     addresses: AddressSettings = AddressSettings()
     obsolete: tuple[str, ...] = ()
@@ -312,6 +327,8 @@ EXAMPLES = {
     "redis_cert_file": "/etc/ssl/redis-client.pem",
     "redis_key_file": "/etc/ssl/redis-client.key",
     "auth_key_file": "/etc/mcp-actors/jwks.json",
+    "webhook_url": "https://app.example.com/webhooks/signaling",
+    "webhook_secret": "whsec_ and the output of `openssl rand -base64 32`",
     "auth_url": "http://localhost:3000/authorize-signaling",
 }
 """Examples for errors, of settings whose default or type does not give one."""

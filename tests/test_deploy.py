@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hmac
 import os
 import re
 import shlex
@@ -12,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +18,9 @@ import helm_python as helm
 import kubernetes_validate
 import pytest
 import yaml
-from aioice.stun import TransactionFailed
-from aioice.turn import create_turn_endpoint
 from dotenv import dotenv_values
 
 from bench.engine import NOT_PERSISTENT, Engine
-from bench.ports import free_ports
 from mcp_actors.auth.secret import make
 from mcp_actors.environment import load
 from mcp_actors.settings import DEFAULTS, PREFIX
@@ -288,40 +282,6 @@ def test_the_command_of_valkey_starts_one_that_evicts_nothing(tmp_path: Path) ->
     assert options[: len(NOT_PERSISTENT)] == list(NOT_PERSISTENT)
     with Engine(options=options, directory=tmp_path) as engine:
         assert engine.port
-
-
-class Relay(asyncio.DatagramProtocol):
-    """What a client of a TURN server receives, which is nothing here."""
-
-
-def password(secret: str, user: str) -> str:
-    return base64.b64encode(hmac.digest(secret.encode(), user.encode(), "sha1")).decode()
-
-
-async def test_the_turn_server_of_compose_takes_credentials_of_the_shared_secret_and_no_others(tmp_path: Path) -> None:
-    service = compose()["services"]["turn"]
-    (mount,) = service["volumes"]
-    (source, target, _), port, secret = mount.split(":"), free_ports(), make()
-    shell, flags, script, *name = service["entrypoint"]
-    moved = script.replace("$$", "$").replace(target, str(DEPLOY / source)).replace("/tmp/", f"{tmp_path}/")  # noqa: S108
-    here = ["--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", f"--listening-port={port}"]
-    turn = await asyncio.create_subprocess_exec(
-        *(shell, flags, moved, *name, *here), env=os.environ | {"TURN_SECRET": secret}, stdout=subprocess.PIPE
-    )
-    assert turn.stdout is not None
-    try:
-        async with asyncio.timeout(20):
-            while b"SQLite DB connection success" not in await turn.stdout.readline():
-                pass
-        user = f"{int(time.time()) + 3600}:alice"
-        address = ("127.0.0.1", port)
-        transport, _ = await create_turn_endpoint(Relay, address, user, password(secret, user))
-        transport.close()
-        with pytest.raises(TransactionFailed, match="Unauthorized"):
-            await create_turn_endpoint(Relay, address, user, password("change-me", user))
-    finally:
-        turn.kill()
-        await turn.communicate()
 
 
 def lines() -> Iterator[str]:

@@ -66,6 +66,8 @@ def test_a_name_belongs_to_one_group() -> None:
         ("MCP_ACTORS_CONNECTION_JOIN_RATE", "-1", ">= 0"),
         ("MCP_ACTORS_ADDRESS_MESSAGE_RATE", "nan", ">= 0"),
         ("MCP_ACTORS_ADDRESS_MESSAGE_BURST", "0", ">= 1"),
+        ("MCP_ACTORS_WEBHOOK_URL", "app.example.com", "begin with http"),
+        ("MCP_ACTORS_WEBHOOK_URL", "http://localhost/", "set MCP_ACTORS_WEBHOOK_SECRET too"),
         ("REDIS_URL", "http://localhost", "starts with redis://"),
         ("MCP_ACTORS_REDIS_URL", "redis://a,b", "names one host"),
         ("REDIS_HOST", "localhost:6379", "a port goes into REDIS_PORT"),
