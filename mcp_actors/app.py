@@ -14,6 +14,7 @@ from msgspec import structs
 from mcp_actors import __version__
 from mcp_actors.adapters.admin.api import api_pages
 from mcp_actors.adapters.http.admin_policy import AdminPolicy
+from mcp_actors.adapters.http.console import FOLDER, console_pages
 from mcp_actors.adapters.http.endpoint_route import EndpointRoute
 from mcp_actors.adapters.http.metrics_page import MetricsPage
 from mcp_actors.adapters.http.origin_policy import OriginPolicy
@@ -69,6 +70,10 @@ CLOSING_TIMEOUT = 1.0
 
 READ_LIMIT = 4
 """A message up to so many times the limit is read and answered with an error; a longer one closes with 1009."""
+
+
+WEB = Path(str(files("mcp_actors") / "web"))
+"""The files of the demo page, and those of the console in a folder."""
 
 
 class StartError(Exception):
@@ -267,7 +272,7 @@ def _site(settings: Settings, app: App) -> Site:
     may_be_proxied = bool(http.allowed_hosts or http.cors_allowed_origins or http.trusted_proxies)
     local = is_loopback(settings.server.host) and not may_be_proxied  # a proxy would not work with such settings
     policy = AdminPolicy(_token_verifier(app), app.policy, trusts_this_machine=local)
-    found = read_files(Path(str(files("mcp_actors") / "web")))
+    found = {path: file for path, file in read_files(WEB).items() if not path.startswith(f"{FOLDER}/")}
     return Site(
         TrustedProxies(http.trusted_proxies, http.proxy_header),
         app.addresses,
@@ -316,7 +321,13 @@ def operator_pages(settings: Settings, app: App, policy: AdminPolicy) -> dict[st
     `takes_body = True` gives a page the body of its requests.
     """
     parts = admin_parts(settings, app.node, app.sessions, app.connections, app.readiness)
-    return {**api_pages(parts, policy), "/metrics": MetricsPage(app.metrics.scrape, policy)}
+    metrics = MetricsPage(app.metrics.scrape, policy)
+    return {**api_pages(parts, policy), "/metrics": metrics, **_console(settings, app, policy)}
+
+
+def _console(settings: Settings, app: App, policy: AdminPolicy) -> dict[str, Route]:
+    public = policy.has_own_port or settings.http.console
+    return {**console_pages(read_files(WEB / FOLDER[1:]), policy, FilePage(app.policy, None), public=public)}
 
 
 def _token_verifier(app: App) -> Callable[[str], Grant] | None:

@@ -193,6 +193,32 @@ async def test_pages_for_operators_are_on_the_admin_port_alone(tmp_path: Path) -
         await asyncio.open_connection("127.0.0.1", server.admin_port)
 
 
+@pytest.mark.parametrize(
+    ("settings", "seen_here", "seen_elsewhere"), [({}, 200, 404), ({"console": True}, 200, 200)], ids=["off", "on"]
+)
+async def test_other_machines_get_the_console_where_it_is_turned_on(
+    tmp_path: Path, settings: dict[str, bool], seen_here: int, seen_elsewhere: int
+) -> None:
+    server = Server(tmp_path, **settings)
+    await server.start()
+    try:
+        assert (await ask(server.port, "/console/")).code == seen_here
+        assert (await ask(server.port, "/console/", X_Real_IP="192.0.2.1")).code == seen_elsewhere
+    finally:
+        await server.stop()
+
+
+async def test_the_console_is_on_the_admin_port_alone_for_all_who_reach_that(tmp_path: Path) -> None:
+    server = Server(tmp_path, admin_port=free_ports(), console=True)
+    await server.start()
+    try:
+        for path in ("/console/", "/console/console.js"):
+            found = [(await ask(port, path, X_Real_IP="192.0.2.1")).code for port in (server.admin_port, server.port)]
+            assert found == [200, 404]
+    finally:
+        await server.stop()
+
+
 @pytest.mark.usefixtures("figures")
 async def test_without_an_admin_port_the_pages_for_operators_are_where_clients_connect(tmp_path: Path) -> None:
     server = Server(tmp_path, **REQUIRED)

@@ -43,6 +43,10 @@ FLAGS = [
 # Ten frames a second show that video flows; the usual number keeps a small machine busy with encoding and decoding.
 FAKE_CAMERA = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=fps=10"]
 
+AWAY = ("WebSocket connection to", "Failed to load resource: net::")
+REFUSED = "Failed to load resource: the server responded with a status of"
+"""What Chromium reports of a server that cannot be reached, and of one that refuses a request."""
+
 expect.set_options(timeout=DEADLINE * 1000)
 
 
@@ -56,6 +60,8 @@ class Watch:
     """Set by tests that stop their server: the browser then reports each failed attempt to connect."""
     sockets_are_routed: bool = False
     """Set for pages whose WebSockets the test intercepts: such a socket looks open for a while after it was closed."""
+    statuses: set[int] = field(default_factory=set)
+    """Statuses of refusals that the test provokes, which the browser reports."""
 
     def over(self, context: BrowserContext) -> None:
         """Watch every page of this context."""
@@ -65,10 +71,11 @@ class Watch:
         context.on("page", lambda page: page.on("websocket", lambda websocket: self._request(websocket.url)))
 
     def _console(self, message: ConsoleMessage) -> None:
-        away = self.server_may_be_away and message.text.startswith("WebSocket connection to")
+        away = self.server_may_be_away and message.text.startswith(AWAY)
+        refused = any(message.text.startswith(f"{REFUSED} {status}") for status in self.statuses)
         late = self.sockets_are_routed and message.text.startswith("WebSocket is already in CLOSING")
         no_icon = message.location["url"].endswith("/favicon.ico")  # the browser looks for it if a page names no icon
-        if message.type == "error" and not away and not late and not no_icon:
+        if message.type == "error" and not (away or refused or late or no_icon):
             self.complaints.append(f"console: {message.text}")
 
     def _request(self, url: str) -> None:

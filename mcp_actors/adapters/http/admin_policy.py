@@ -85,6 +85,11 @@ class AdminPolicy:
         self._trusts_this_machine = trusts_this_machine
         self._has_own_port = has_own_port
 
+    @property
+    def has_own_port(self) -> bool:
+        """Whether the pages have a port of their own."""
+        return self._has_own_port
+
     def is_observer(self, request: Request) -> bool:
         """Whether a request is an observer's."""
         try:
@@ -108,11 +113,15 @@ class AdminPolicy:
             return Operator(LOCAL_OPERATOR, request.address)
         return Operator(self._token_holder(request), request.address)
 
+    def host_refusal(self, headers: Mapping[str, str]) -> str | None:
+        """Return why the pages may not be asked for under the name that a request has, or None."""
+        host = headers.get("Host", "")
+        return None if self._has_own_port and _is_address(host) else self._hosts.host_refusal(host)
+
     def _check_page(self, headers: Mapping[str, str]) -> None:
         """Refuse what a web page sends from elsewhere, also under a name that it has made this machine's."""
-        host = headers.get("Host", "")
-        problem = None if self._has_own_port and _is_address(host) else self._hosts.host_refusal(host)
-        if problem is None and _is_of_foreign_page(headers, host):
+        problem = self.host_refusal(headers)
+        if problem is None and _is_of_foreign_page(headers, headers.get("Host", "")):
             problem = FOREIGN_PAGE
         if problem is not None:
             raise Denied(HTTPStatus.FORBIDDEN, problem)

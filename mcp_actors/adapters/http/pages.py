@@ -80,15 +80,16 @@ class FilePage(Page):
         return Response(204, {"Access-Control-Allow-Methods": methods, "Allow": methods})
 
     def _get(self, request: Request) -> Response:
-        """Answer with the file, or with 304 if the client has it. Browsers revalidate it each time."""
-        file = self._file
-        if file is None:
-            return text(404, "404: Not Found")
-        headers = {**file.headers, **PAGE_HEADERS, "Cache-Control": "no-cache"}
-        if _has(request, file):
-            del headers["Content-Type"]
-            return Response(304, headers)
-        return Response(200, headers, file.content)
+        return text(404, "404: Not Found") if self._file is None else serve(request, self._file, PAGE_HEADERS)
+
+
+def serve(request: Request, file: StaticFile, page_headers: Mapping[str, str]) -> Response:
+    """Return a file, or 304 if the client has it. Browsers revalidate it each time."""
+    headers = {**file.headers, **page_headers, "Cache-Control": "no-cache"}
+    if _has(request, file):
+        del headers["Content-Type"]
+        return Response(304, headers)
+    return Response(200, headers, file.content)
 
 
 def _ready(readiness: Readiness) -> dict[str, Any]:
