@@ -330,7 +330,8 @@ class Connection:
             if refused:
                 raise self.limits.refusal(self._loop.time())  # noqa: TRY301 - the answer names the request
             kind, traffic = type(request), self._traffic
-            count = traffic.received[kind] = traffic.received[kind] + 1
+            received = traffic.received
+            count = received[kind] = received[kind] + 1
             if not count & NOT_SAMPLED:
                 traffic.latency.begin(request)
             self._endpoint.handlers[kind](self, request, frame)
