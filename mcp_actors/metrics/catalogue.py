@@ -132,6 +132,21 @@ _ALL = (
         ("outcome",),
     ),
     Metric("authorize_duration_seconds", "histogram", "How long the application took to answer, or did not answer."),
+    # webhooks
+    Metric(
+        "webhook_deliveries_total",
+        "counter",
+        "Requests to the receiver of webhooks: delivered, failed (tried again, or given up), or refused for good.",
+        ("outcome",),
+    ),
+    Metric(
+        "webhook_dropped_events_total",
+        "counter",
+        "Events that were never delivered, as they failed for too long or too many waited; counted by the process that "
+        "reads the log, for all processes.",
+    ),
+    Metric("webhook_waiting_events", "gauge", "Events that wait for delivery, in the logs that this process reads."),
+    Metric("webhook_oldest_event_seconds", "gauge", "How long the oldest of them has waited; 0 if there is none."),
     # the process
     Metric(
         "event_loop_lag_seconds",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mcp_actors.memory_budget import MemoryBudget
     from mcp_actors.node import Node
     from mcp_actors.sessions import Sessions
+    from mcp_actors.webhooks.reports import Reports
 
 ENDPOINTS = ("signaling", "messaging")
 
@@ -74,7 +75,10 @@ class Reading(Struct, frozen=True, array_like=True):
 
 
 class Sources(Protocol):
-    """The parts of an application that count. `authorizer`: None if the application has no rules of its own."""
+    """The parts of an application that count.
+
+    `authorizer`: None if the application has no rules of its own. `reports`: the webhooks, None if there are none.
+    """
 
     node: Node
     readiness: Readiness
@@ -85,10 +89,11 @@ class Sources(Protocol):
     sessions: Sessions
     authorizer: Authorizer | None
     loop_lag: LoopLag
+    reports: Reports | None
 
 
 def read(sources: Sources) -> list[Reading]:
-    """Read all metrics of a process. What counts elsewhere, such as webhooks, gets a function here."""
+    """Read all metrics of a process. Counters that are added elsewhere get a function here, or a line in one."""
     return [
         *_process(sources),
         *_connections(sources),
@@ -96,6 +101,7 @@ def read(sources: Sources) -> list[Reading]:
         *_rooms(sources),
         *_sessions(sources),
         *_authorizations(sources.authorizer),
+        *_webhooks(sources.reports),
         *_redis(sources.node.broker.links()),
     ]
 
@@ -165,6 +171,17 @@ def _authorizations(authorizer: Authorizer | None) -> Iterator[Reading]:
     if authorizer is not None:
         yield from _each("authorizations_total", authorizer.outcomes, Outcome)
         yield Reading("authorize_duration_seconds", Buckets.of(authorizer.seconds))
+
+
+def _webhooks(reports: Reports | None) -> Iterator[Reading]:
+    if reports is None:
+        return
+    counters, waiting = reports.counters, reports.waiting()
+    outcomes = {"delivered": counters.delivered, "failed": counters.failed, "refused": counters.refused}
+    yield from _each("webhook_deliveries_total", outcomes, outcomes)
+    yield Reading("webhook_dropped_events_total", counters.dropped)
+    yield Reading("webhook_waiting_events", waiting.events)
+    yield Reading("webhook_oldest_event_seconds", waiting.oldest_seconds)
 
 
 def _redis(links: Iterable[LinkFigures]) -> Iterator[Reading]:

@@ -18,6 +18,7 @@ from mcp_actors.protocol.errors import Forbidden
 from mcp_actors.signaling_server import SignalingServer
 from tests.support.client import Client
 from tests.support.loop import until
+from tests.support.receiver import Receiver
 from tests.support.server import Server
 from tests.test_resume import lose, pair, resume
 
@@ -199,6 +200,26 @@ async def test_the_application_is_measured_when_it_decides_who_may_enter(tmp_pat
         found = {(one.name, *one.labels): one.value for one in read(signaling.app.metrics.sources)}
     assert (found["authorizations_total", "granted"], found["authorizations_total", "refused"]) == (1, 1)
     assert observed(found["authorize_duration_seconds",]) == 2
+
+
+async def test_webhooks_are_counted_by_their_outcome_and_those_that_wait_by_their_age(tmp_path: Path) -> None:
+    receiver = Receiver()
+    server = Server(tmp_path, **receiver.settings)
+    await server.start()
+    try:
+        await (await server.peer()).join("r", "a")
+        await receiver.has(2)
+        await until(lambda: values(server)["webhook_deliveries_total", "delivered"] == 2, "that both are delivered")
+        receiver.answer = lambda _arrived: 503
+        await (await server.peer()).join("s", "b")
+        await until(lambda: values(server)["webhook_deliveries_total", "failed"] > 0, "a failure")
+        found = values(server)
+        assert found["webhook_waiting_events",] == 2
+        assert 0 < found["webhook_oldest_event_seconds",] < 60
+        receiver.answer = lambda _arrived: 204
+    finally:
+        await server.stop()
+        await receiver.stop()
 
 
 async def test_two_processes_measure_the_way_through_redis(engine: Engine, prefix: str, tmp_path: Path) -> None:

@@ -109,8 +109,8 @@ class Prometheus:
         self._process.wait()
 
 
-ABSENT = ("redis", "authoriz", "scrape_missing", " > 0")
-"""Parts of expressions that have no value without Redis, rules of the application, other processes, or errors."""
+ABSENT = ("redis", "authoriz", "webhook", "scrape_missing", " > 0")
+"""Parts of expressions that have no value without Redis, rules of the application, webhooks, processes, or errors."""
 
 
 def asked(expression: str) -> str:
