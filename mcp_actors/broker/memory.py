@@ -20,7 +20,7 @@ from mcp_actors.protocol.events import NO_NOTICE, Ban, Kind, LeaveReason, Notice
 from mcp_actors.protocol.identifiers import SERVER, PeerId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from mcp_actors.broker import AcquiredSession, Listener, SessionRecord
     from mcp_actors.broker.event_log import EventLog
@@ -151,10 +151,15 @@ class _Decisions:
         self._emit(room, [events.Announced(state.bump(), content, to)])
         return Outcome.DONE
 
-    def summaries(self) -> Iterator[RoomSummary]:
-        for room, state in self._rooms.items():
-            peers = sum(member.kind is Kind.PEER for member in state.members.values())
-            yield RoomSummary(room, dict(state.table.nodes), peers, len(state.members) - peers, state.locked)
+    def names(self) -> Collection[RoomId]:
+        return self._rooms.keys()
+
+    def summary(self, room: RoomId) -> RoomSummary | None:
+        state = self._rooms.get(room)
+        if state is None:
+            return None
+        peers = sum(member.kind is Kind.PEER for member in state.members.values())
+        return RoomSummary(room, dict(state.table.nodes), peers, len(state.members) - peers, state.locked)
 
     def state(self, room: RoomId) -> RoomState:
         state = self._rooms.get(room)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,14 +12,21 @@ from mcp_actors.protocol.events import NO_NOTICE, Ban, Kind, Notice
 from mcp_actors.protocol.identifiers import SERVER, Incarnation, PeerId, RoomId, UserId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Sequence
+
+
+SLICE = 2000
+"""Names that are looked at in one turn of the event loop."""
 
 
 class Rooms(Protocol):
     """The rooms of a `MemoryBroker`: each change is decided at once."""
 
-    def summaries(self) -> Iterator[RoomSummary]:
-        """All rooms with members."""
+    def names(self) -> Collection[RoomId]:
+        """Those of all rooms with members."""
+
+    def summary(self, room: RoomId) -> RoomSummary | None:
+        """A room; None if it has no members."""
 
     def state(self, room: RoomId) -> RoomState:
         """See `Administration.room`."""
@@ -51,9 +59,13 @@ class MemoryAdministration:
         self._rooms = rooms
 
     async def list_rooms(self, prefix: str, after: str, limit: int) -> RoomPage:
-        found = (room for room in self._rooms.summaries() if room.name.startswith(prefix) and room.name > after)
-        rooms = heapq.nsmallest(limit + 1, found, key=lambda room: room.name)
-        return RoomPage(rooms[:limit], rooms[limit - 1].name if len(rooms) > limit else None)
+        names, found = list(self._rooms.names()), list[RoomId]()
+        for start in range(0, len(names), SLICE):
+            batch = (name for name in names[start : start + SLICE] if name.startswith(prefix) and name > after)
+            found = heapq.nsmallest(limit + 1, (*found, *batch))
+            await asyncio.sleep(0)
+        rooms = [room for name in found[:limit] if (room := self._rooms.summary(name)) is not None]
+        return RoomPage(rooms, found[limit - 1] if len(found) > limit else None)
 
     async def room(self, room: RoomId) -> RoomState:
         return self._rooms.state(room)
