@@ -35,6 +35,7 @@ def admin_parts(
         version=__version__,
         node=node.id,
         administration=node.broker.administration,
+        revocations=node.broker.revocations,
         figures=figures,
         settings=shown(settings),
         id_length=settings.connections.max_id_length,

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import socket
 from contextlib import AsyncExitStack
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from msgspec import structs
+from typing import TYPE_CHECKING, Any, cast
 
 from mcp_actors import __version__
 from mcp_actors.adapters.admin.api import api_pages
@@ -33,12 +30,12 @@ from mcp_actors.auth.secret import derive
 from mcp_actors.auth.turn import TurnServers
 from mcp_actors.background import BackgroundTasks
 from mcp_actors.broker import BrokerError
-from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.connection.access_log import AccessLog
 from mcp_actors.connection.connection import Environment
 from mcp_actors.connection.connections import Connections
 from mcp_actors.connection.counters import ConnectionCounters
 from mcp_actors.connection.drain import drain
+from mcp_actors.connection.revocation_sweep import RevocationSweep
 from mcp_actors.counters.loop_lag import LoopLag
 from mcp_actors.endpoints.messaging import MessagingEndpoint
 from mcp_actors.endpoints.signaling import SignalingEndpoint
@@ -47,11 +44,9 @@ from mcp_actors.limits import connection_bounds, ip_limits
 from mcp_actors.loopback import is_loopback
 from mcp_actors.memory_budget import MemoryBudget
 from mcp_actors.metrics.scrape import Scrapes
-from mcp_actors.node import Node
+from mcp_actors.node_parts import make_node
 from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
 from mcp_actors.protocol.errors import CloseCode
-from mcp_actors.protocol.identifiers import NodeId
-from mcp_actors.redis_url import parse
 from mcp_actors.sessions import SessionLimits, Sessions
 
 if TYPE_CHECKING:
@@ -60,8 +55,8 @@ if TYPE_CHECKING:
     from mcp_actors.adapters.http.site import Route
     from mcp_actors.auth.authorization import Authorize
     from mcp_actors.auth.grants import Grant
-    from mcp_actors.broker import Broker
     from mcp_actors.metrics.siblings import Siblings
+    from mcp_actors.node import Node
     from mcp_actors.settings import ConnectionSettings, HttpSettings, Settings
     from mcp_actors.webhooks.reports import Reports
 
@@ -98,15 +93,22 @@ class App:
         on a port of their own, `admin_site`; otherwise they are in `site`, too. `siblings`: the other workers.
         """
         self._drain_seconds = settings.server.drain_seconds
-        self.node = _node(settings)
+        self.node = make_node(settings)
         self.connections = _connections(settings.connections)
         self.readiness = Readiness(self.node.broker, self.connections)
         self.addresses = ip_limits(settings.connections, settings.addresses)
         limit, share = settings.connections.max_memory_bytes, settings.addresses.max_address_memory_bytes
         self.memory = MemoryBudget(limit, share, release_free_pages)
         self.sessions = _sessions(settings, self.node, self.memory)
-        self.authentication = _authentication(settings)
-        self.authorizer = None if authorize is None else _authorizer(authorize, settings)
+        self.authentication = _authentication(settings, self._is_revoked)
+        self.authorizer = None if authorize is None else _authorizer(authorize, settings, self._is_revoked)
+        self._sweep = RevocationSweep(
+            cast("Any", self.connections),
+            self.sessions.detached,
+            self._is_revoked,
+            self.node.broker.revocations.table.revokes_all_of,
+        )
+        self.node.broker.revocations.watch(self._sweep.start)
         self.policy = origin_policy(settings)
         self.counters = ConnectionCounters()
         self.access_log = AccessLog(enabled=settings.server.access_log)
@@ -116,6 +118,9 @@ class App:
         self.site = _site(settings, self)
         self.reports = None if report is None else report(self.node)
         self._background = BackgroundTasks()
+
+    def _is_revoked(self, grant: Grant) -> bool:
+        return self.node.broker.revocations.table.revokes(grant.sub, grant.token_id, grant.issued)
 
     async def start(self) -> None:
         """Connect to the other nodes and start the background tasks. Raises `StartError`."""
@@ -146,45 +151,9 @@ class App:
             steps.push_async_callback(self.sessions.stop)
             steps.push_async_callback(self.connections.close_all, code, CLOSING_TIMEOUT)
             steps.push_async_callback(self._background.stop)
+            steps.push_async_callback(self._sweep.stop)
             if shared and self._drain_seconds and len(self.connections):
                 await drain(self.connections, self._drain_seconds)
-
-
-def _node(settings: Settings) -> Node:
-    node_id = NodeId(f"{socket.gethostname()}-{secrets.token_hex(4)}")
-    return Node(
-        node_id,
-        _broker(settings, node_id),
-        room_capacity=settings.rooms.max_room_members,
-        max_rooms=settings.rooms.max_rooms,
-        max_inbox=settings.rooms.max_room_inbox,
-        max_pending_acks=settings.rooms.max_room_unanswered,
-        max_pending_messages=settings.rooms.max_pending_messages,
-    )
-
-
-def _broker(settings: Settings, node_id: NodeId) -> Broker:
-    redis, cluster = settings.redis, settings.cluster
-    if not redis.broker_url:
-        return MemoryBroker(max_room_bans=settings.rooms.max_room_bans, max_bans=settings.rooms.max_bans)
-    from mcp_actors.broker.redis import RedisBroker, RedisSettings, Tls  # noqa: PLC0415 - slow to import
-
-    return RedisBroker(
-        parse(redis.broker_url),
-        node_id,
-        prefix=redis.prefix,
-        buckets=redis.buckets,
-        timeout=redis.timeout,
-        files=Tls(redis.ca_file, redis.cert_file, redis.key_file),
-        settings=RedisSettings(
-            **{name: value for name, value in structs.asdict(cluster).items() if name != "node_lease"},
-            lease=cluster.node_lease,
-            resume_window=settings.sessions.resume_window,
-            max_room_bans=settings.rooms.max_room_bans,
-            max_reported_events=settings.webhooks.max_webhook_events if settings.webhooks.url else 0,
-            keep_reported_events=settings.webhooks.lifetime,
-        ),
-    )
 
 
 def _connections(settings: ConnectionSettings) -> Connections:
@@ -209,7 +178,7 @@ def _sessions(settings: Settings, node: Node, memory: MemoryBudget) -> Sessions:
     return Sessions(node, derive(secret, "resume tokens"), limits, memory)
 
 
-def _authentication(settings: Settings) -> Authentication | None:
+def _authentication(settings: Settings, is_revoked: Callable[[Grant], bool]) -> Authentication | None:
     auth = settings.auth
     if auth.mode == "off":
         return None
@@ -227,13 +196,17 @@ def _authentication(settings: Settings) -> Authentication | None:
         timeout=auth.timeout,
         notice=auth.notice,
         leeway=auth.leeway,
+        is_revoked=is_revoked,
     )
 
 
-def _authorizer(authorize: Authorize, settings: Settings) -> Authorizer:
-    auth, id_length = settings.auth, settings.connections.max_id_length
+def _authorizer(authorize: Authorize, settings: Settings, is_revoked: Callable[[Grant], bool]) -> Authorizer:
     return Authorizer(
-        authorize, timeout=auth.authorize_timeout, max_pending=auth.max_authorizations, id_length=id_length
+        authorize,
+        timeout=settings.auth.authorize_timeout,
+        max_pending=settings.auth.max_authorizations,
+        id_length=settings.connections.max_id_length,
+        is_revoked=is_revoked,
     )
 
 

@@ -7,6 +7,7 @@ import asyncio
 import re
 import sys
 import time
+import uuid
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ settings file. {protocol} documents the protocol.
 SUCCESS, FAILURE, USAGE = 0, 1, 2
 
 MAX_TTL = 366 * 86_400
-"""The longest lifetime of a token in seconds: tokens cannot be revoked."""
+"""The longest lifetime of a token in seconds, and of a revocation."""
 
 _DURATION = re.compile(r"([1-9][0-9]{0,8})([smhd]?)")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -218,6 +219,7 @@ def _claims(options: argparse.Namespace, settings: Settings, now: int) -> dict[s
         raise SettingsError(f"--sub {problem}.")
     claims = {
         "sub": options.sub,
+        "jti": uuid.uuid4().hex,
         "iat": now,
         "exp": now + _seconds(options.ttl),
         "can": _permissions(options.can),

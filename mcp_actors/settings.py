@@ -154,6 +154,7 @@ class AuthSettings(Struct, frozen=True, rename=lambda name: _prefix("auth_", nam
     leeway: Annotated[float, Meta(ge=0, le=300)] = 5.0
     timeout: Annotated[float, Meta(gt=0, le=300)] = 10.0
     notice: UpToHour = 60.0
+    max_revocations: Count = 10_000
     max_token_bytes: Annotated[int, Meta(ge=256, le=65_536)] = 4096
     url: HttpUrl = ""
     authorize_timeout: Annotated[float, Meta(gt=0, le=60)] = 5.0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "admin-api.md").read_text(encoding="utf-8")
-VARIABLE = {"expires_in", "uptime_seconds", "version", "node"}
+VARIABLE = {"until", "expires_in", "uptime_seconds", "version", "node"}
 """Fields whose values differ each time."""
 
 

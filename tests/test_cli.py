@@ -129,6 +129,7 @@ def token(directory: Path, *arguments: str, **environ: str) -> str:
 def test_a_token_has_the_requested_claims(tmp_path: Path) -> None:
     claims = jwt.decode(token(tmp_path, "--sub", "alice", "--room", "team-*", "--ttl", "1h"), SECRET, ["HS256"])
     assert abs(claims.pop("iat") - time.time()) < 10
+    assert len(claims.pop("jti")) == 32
     assert abs(claims.pop("exp") - time.time() - 3600) < 10
     assert claims == {"sub": "alice", "rooms": ["team-*"], "can": ["message", "signal"]}
 

@@ -23,6 +23,7 @@ log = structlog.get_logger("mcp_actors.auth")
 
 FAILED = "The application that decides who may enter does not answer; try again later."
 BUSY = "The application that decides who may enter is asked too often; try again later."
+REVOKED = "An operator has revoked what you were granted."
 REFUSED = "The application does not let you in."
 
 
@@ -93,14 +94,24 @@ class Admission(NamedTuple):
 class Authorizer:
     """Asks the application: at most `max_pending` questions at a time, each for at most `timeout` seconds.
 
-    An application that fails or is slow lets nobody in. Its failures are logged once, until it answers again.
+    `is_revoked`: whether an operator has revoked what it grants. An application that fails or is slow lets nobody in.
+    Its failures are logged once, until it answers again.
     """
 
-    def __init__(self, authorize: Authorize, *, timeout: float, max_pending: int, id_length: int) -> None:
+    def __init__(
+        self,
+        authorize: Authorize,
+        *,
+        timeout: float,
+        max_pending: int,
+        id_length: int,
+        is_revoked: Callable[[Grant], bool] = lambda _grant: False,
+    ) -> None:
         self._authorize = authorize
         self._timeout = timeout
         self._max_pending = max_pending
         self._id_length = id_length
+        self._is_revoked = is_revoked
         self._pending = 0
         self._is_failing = False
         self.outcomes: dict[Outcome, int] = defaultdict(int)
@@ -139,6 +150,8 @@ class Authorizer:
             self.outcomes[outcome] += 1
             self.seconds.observe(time.perf_counter() - began)
         self._is_failing = False
+        if grant is not None and self._is_revoked(grant):
+            raise Forbidden(REVOKED)
         return grant
 
     def _failed(self, error: Exception) -> None:

@@ -40,6 +40,8 @@ class Claims(Struct, frozen=True):
     iss: str | None = None
     rooms: list[str] | None = None
     can: list[str] | None = None
+    jti: Any = None
+    iat: Any = None
 
 
 class Grant(Struct, frozen=True):
@@ -50,6 +52,8 @@ class Grant(Struct, frozen=True):
 
     `metadata`: what others see of the client, in place of what it says itself; with `own_metadata` it may add fields.
     None leaves all of it to the client. `ice_servers`: its RTCIceServer objects; None means those of the settings.
+
+    `token_id` and `issued`: the claims `jti` and `iat` of its token, by which it may be revoked.
     """
 
     sub: str
@@ -59,6 +63,8 @@ class Grant(Struct, frozen=True):
     metadata: dict[str, Any] | None = None
     own_metadata: bool = False
     ice_servers: Sequence[dict[str, Any]] | None = None
+    token_id: str = ""
+    issued: float | None = None
 
     def shown_metadata(self, own: dict[str, Any]) -> dict[str, Any]:
         """Return what others see of a client whose own metadata is `own`."""
@@ -103,7 +109,9 @@ def read_grant(payload: bytes, expected: Expectations, now: float) -> Grant:
     can = DEFAULT_PERMISSIONS
     if claims.can is not None:  # unknown words may be for a later version
         can = frozenset(permission for permission in Permission if permission.value in claims.can)
-    return Grant(claims.sub, rooms, can, claims.exp + expected.leeway)
+    token_id = claims.jti if isinstance(claims.jti, str) else ""
+    issued = float(claims.iat) if isinstance(claims.iat, int | float) else None
+    return Grant(claims.sub, rooms, can, claims.exp + expected.leeway, token_id=token_id, issued=issued)
 
 
 def _problem(claims: Claims, expected: Expectations, now: float) -> str | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mcp_actors.broker.administration import Administration
     from mcp_actors.broker.event_log import EventLog
     from mcp_actors.broker.figures import LinkFigures
+    from mcp_actors.broker.revocations import Revocations
     from mcp_actors.protocol import events
     from mcp_actors.protocol.events import (
         Event,
@@ -305,6 +306,10 @@ class Status(Protocol):
 
 class Broker(Membership, Moderation, Relay, SessionStore, Status, Protocol):
     """All of it, with a lifecycle."""
+
+    @property
+    def revocations(self) -> Revocations:
+        """The revoked access tokens."""
 
     @property
     def administration(self) -> Administration:

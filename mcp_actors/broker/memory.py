@@ -14,6 +14,7 @@ from mcp_actors.broker.administration import Outcome, RoomState, RoomSummary
 from mcp_actors.broker.bans import Bans
 from mcp_actors.broker.member_table import MemberTable
 from mcp_actors.broker.memory_administration import MemoryAdministration
+from mcp_actors.broker.revocations import MemoryRevocations
 from mcp_actors.protocol import events
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import NO_NOTICE, Ban, Kind, LeaveReason, Notice
@@ -283,6 +284,10 @@ class MemoryBroker(_Rooms):
 
     ready = True
     event_logs: Sequence[EventLog] = ()
+
+    def __init__(self, *, max_revocations: int = 10_000, **limits: Any) -> None:
+        super().__init__(**limits)
+        self.revocations = MemoryRevocations(max_revocations, time.time)
 
     @property
     def administration(self) -> MemoryAdministration:

@@ -58,6 +58,7 @@ class CloseCode(IntEnum):
     KICKED = 4504
     ROOM_CLOSED = 4505
     FORBIDDEN = 4506
+    TOKEN_REVOKED = 4507
     IDLE = 4510
 
     @property

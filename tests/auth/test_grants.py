@@ -28,7 +28,18 @@ def read(claims: dict[str, Any], expected: Expectations = PLAIN) -> Grant:
 
 def test_claims_become_a_grant() -> None:
     grant = read(CLAIMS | {"rooms": ["a", "b-*"], "can": ["signal", "moderate"], "nbf": NOW, "iat": 1, "other": {}})
-    assert grant == Grant("alice", ("a", "b-*"), frozenset({Permission.SIGNAL, Permission.MODERATE}), NOW + 65)
+    can = frozenset({Permission.SIGNAL, Permission.MODERATE})
+    assert grant == Grant("alice", ("a", "b-*"), can, NOW + 65, issued=1.0)
+
+
+def test_a_token_has_an_id_and_a_time_of_its_issue_if_they_make_sense() -> None:
+    for claims, told in (
+        ({"jti": "t1", "iat": 5}, ("t1", 5.0)),
+        ({}, ("", None)),
+        ({"jti": 7, "iat": "today"}, ("", None)),
+    ):
+        grant = read(CLAIMS | claims)
+        assert (grant.token_id, grant.issued) == told
 
 
 def test_a_token_without_rooms_and_can_allows_signaling_and_messages_in_all_rooms() -> None:

@@ -14,6 +14,7 @@ from mcp_actors.adapters.admin.members import Members
 from mcp_actors.adapters.admin.messages import Messages
 from mcp_actors.adapters.admin.nodes import Nodes
 from mcp_actors.adapters.admin.openapi import document
+from mcp_actors.adapters.admin.revocations import Revocations
 from mcp_actors.adapters.admin.rooms import Rooms
 from mcp_actors.adapters.admin.server_info import ServerInfoResource
 from mcp_actors.adapters.http.admin_policy import Denied
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mcp_actors.adapters.http.admin_policy import AdminPolicy
     from mcp_actors.adapters.http.exchange import Request
     from mcp_actors.broker.administration import Administration
+    from mcp_actors.broker.revocations import Revocations as Store
 
 ROOT = "/api/v1"
 
@@ -37,6 +39,7 @@ class ApiParts(NamedTuple):
     version: str
     node: str
     administration: Administration
+    revocations: Store
     figures: Callable[[], dict[str, Any]]
     settings: Mapping[str, bool | int | float | str]
     id_length: int
@@ -63,7 +66,7 @@ class OpenApiPage(Page):
 def operations_of(parts: ApiParts) -> dict[str, dict[str, Operation]]:
     """Return the operations of each path below `ROOT`."""
     administration = parts.administration
-    rooms, bans = Rooms(administration), Bans(administration)
+    rooms, bans, revocations = Rooms(administration), Bans(administration), Revocations(parts.revocations)
     server = ServerInfoResource(parts.version, parts.node, parts.settings, parts.figures)
     room = "/rooms/{room}"
     return {
@@ -78,6 +81,8 @@ def operations_of(parts: ApiParts) -> dict[str, dict[str, Operation]]:
         f"{room}/bans": bans.of_room,
         f"{room}/bans/{{kind}}/{{id}}": bans.of_member,
         f"{room}/messages": Messages(administration, parts.max_message_bytes).operations,
+        "/revocations": revocations.all,
+        "/revocations/{claim}/{value}": revocations.single,
     }
 
 

@@ -31,6 +31,12 @@ audit = structlog.get_logger(AUDIT)
 TIMEOUT = 10.0
 """Seconds for a request to be carried out."""
 
+CHOICES = {"kind": tuple(map(str, Kind)), "claim": ("jti", "sub")}
+"""The parts of paths that are one of a few words."""
+
+IDS = ("room", "id")
+"""The parts of paths that follow the rules of ids."""
+
 RETRY_AFTER = "1"
 """Seconds after which to try again what is not possible now."""
 
@@ -101,11 +107,13 @@ class ApiPage(Page):
 
     def _parameters(self, request: Request) -> Mapping[str, str]:
         for name, value in request.parameters.items():
-            if name == "kind":
-                if value not in set(Kind):
-                    raise ApiError(HTTPStatus.BAD_REQUEST, f"A kind is `peer` or `user`, not {value!r}.")
-                continue
-            problem = id_problem(value, self._id_length)
+            choices = CHOICES.get(name)
+            if choices is not None:
+                problem = None if value in choices else f"is {' or '.join(map(repr, choices))}, not {value!r}"
+            elif name in IDS:
+                problem = id_problem(value, self._id_length)
+            else:
+                problem = None
             if problem is not None:
                 raise ApiError(HTTPStatus.BAD_REQUEST, f"The {name} in the path {problem}.")
         return request.parameters

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mcp_actors.adapters.admin.api_error import ApiErrorBody
-from mcp_actors.adapters.admin.api_page import Nothing
+from mcp_actors.adapters.admin.api_page import CHOICES, IDS, Nothing
 from mcp_actors.adapters.http.exchange import JSON
-from mcp_actors.protocol.events import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -91,9 +90,12 @@ def _query_parameters(kind: type[Struct]) -> list[dict[str, Any]]:
 
 
 def _parameters(path: str, id_length: int) -> list[dict[str, Any]]:
-    schemas = {"kind": {"type": "string", "enum": [str(one) for one in Kind]}}
-    other = {"type": "string", "minLength": 1, "maxLength": id_length}
-    return [
-        {"name": name, "in": "path", "required": True, "schema": schemas.get(name, other)}
-        for name in re.findall(r"\{(\w+)\}", path)
-    ]
+    found = []
+    for name in re.findall(r"\{(\w+)\}", path):
+        schema: dict[str, Any] = {"type": "string", "minLength": 1}
+        if name in CHOICES:
+            schema = {"type": "string", "enum": list(CHOICES[name])}
+        elif name in IDS:
+            schema["maxLength"] = id_length
+        found.append({"name": name, "in": "path", "required": True, "schema": schema})
+    return found

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mcp_actors.broker.event_log import EventLog
     from mcp_actors.broker.figures import LinkFigures
     from mcp_actors.broker.redis.bucket import Bucket
+    from mcp_actors.broker.redis.revocations import RedisRevocations
     from mcp_actors.broker.redis.room import Room
     from mcp_actors.broker.redis.session_directory import SessionDirectory
     from mcp_actors.protocol.events import (
@@ -204,6 +205,10 @@ class RedisBroker(_ModeratedRooms):
             RedisEventLog(keys, node, link.bucket.executor, settings)
             for keys, link in zip(self._keys if settings.max_reported_events else (), self._links, strict=False)
         ]
+
+    @property
+    def revocations(self) -> RedisRevocations:
+        return self._links[0].bucket.revocations
 
     def listen(self, listener: Listener) -> None:
         self._listener = listener

@@ -26,6 +26,7 @@ from mcp_actors.broker.redis.outage import (
     refuse_moderation,
 )
 from mcp_actors.broker.redis.recovery import Recovery
+from mcp_actors.broker.redis.revocations import RedisRevocations
 from mcp_actors.broker.redis.room import Fenced, Room
 from mcp_actors.broker.redis.session_directory import SessionDirectory
 from mcp_actors.broker.redis.settings import Counters
@@ -66,6 +67,7 @@ class Bucket:
         self.queue = WriteQueue(settings)
         self.executor = Executor(self._call)
         self.sessions = SessionDirectory(keys, node, self.executor, clock, settings)
+        self.revocations = RedisRevocations(keys, node, self.executor, settings)
         self.sender = FrameSender(node, keys, self.rooms, self.queue, wake)
         self.slow: list[Awaitable[None]] = []
         """Futures to await before more is read."""

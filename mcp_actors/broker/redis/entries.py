@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec import Struct, structs
 
+from mcp_actors.broker.revocations import Claim, Revocation
 from mcp_actors.protocol.events import NO_NOTICE, Kind, LeaveReason, Member, NegotiationStep, Notice
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RoomId, UserId
 
@@ -217,13 +218,21 @@ class Damaged(Struct, frozen=True):
     room: RoomId
 
 
+class Revoked(Struct, frozen=True):
+    """Tokens were revoked; or a revocation was lifted, if `revocation` is None."""
+
+    claim: Claim
+    value: str
+    revocation: Revocation | None
+
+
 class Probe(Struct, frozen=True):
     """A probe that a node writes to its own inbox, to prove that it reads it."""
 
     number: int
 
 
-Entry = list[Frame] | Changes | Snapshot | Audit | Damaged | Probe
+Entry = list[Frame] | Changes | Snapshot | Audit | Damaged | Revoked | Probe
 
 pack = msgspec.msgpack.Encoder().encode
 _frames = msgspec.msgpack.Decoder(list[Frame]).decode
@@ -260,6 +269,20 @@ def unpack_notice(packed: str) -> Notice:
     return msgspec.json.decode(packed, type=Notice) if packed else NO_NOTICE
 
 
+def revoked_field(claim: Claim, value: str) -> str:
+    """The field of a revocation."""
+    return f"{claim}:{value}"
+
+
+def parse_revoked(field: bytes) -> tuple[Claim, str]:
+    """The claim and the value in the field of a revocation."""
+    claim, _, value = field.decode().partition(":")
+    return "jti" if claim == "jti" else "sub", value
+
+
+unpack_revocation = msgspec.json.Decoder(Revocation).decode
+
+
 def field_of(member: Member) -> str:
     """The field of a member in the hash of a room: one peer per id, any number of connections per user."""
     return f"peer:{member.id}" if member.kind is Kind.PEER else f"user:{member.id} {member.incarnation}"
@@ -273,11 +296,14 @@ def read(flat: Sequence[bytes]) -> Entry:
         raise UnreadableEntry(repr(error)) from error
 
 
-def _read(fields: dict[bytes, bytes]) -> Changes | Snapshot | Audit | Damaged | Probe:
+def _read(fields: dict[bytes, bytes]) -> Changes | Snapshot | Audit | Damaged | Revoked | Probe:
     if fields[b"type"] == b"probe":
         return Probe(int(fields[b"number"]))
     if fields[b"type"] == b"audit":
         return Audit(_audited(fields[b"rooms"]))
+    if fields[b"type"] == b"revocation":
+        packed = fields[b"revocation"]
+        return Revoked(*parse_revoked(fields[b"field"]), unpack_revocation(packed) if packed else None)
     room = RoomId(fields[b"room"].decode())
     if fields[b"type"] == b"damaged":
         return Damaged(room)

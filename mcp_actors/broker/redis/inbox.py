@@ -11,7 +11,7 @@ import structlog
 
 from mcp_actors.broker.redis import entries
 from mcp_actors.broker.redis.connection import LinkLost, pairs
-from mcp_actors.broker.redis.entries import Probe
+from mcp_actors.broker.redis.entries import Probe, Revoked
 from mcp_actors.broker.redis.offsets import END_OF_ENTRY, format_offset
 
 if TYPE_CHECKING:
@@ -144,7 +144,9 @@ class InboxReader:
             log.error("inbox entry unreadable", entry=name.decode(), error=str(error))  # noqa: TRY400 - one line
             return
         latencies, now = self._bucket.latencies, time.monotonic()
-        if not isinstance(news, Probe):
+        if isinstance(news, Revoked):
+            self._bucket.revocations.received(news)
+        elif not isinstance(news, Probe):
             if isinstance(news, list):
                 latencies.entry_read(self._read_until, now)
             self._bucket.receive(news, name)

@@ -35,6 +35,8 @@ class Keys:
         self.config = f"{tag}:config"
         self.pattern = f"{prefix}:*"
         """Matches every key of the deployment, as an ACL writes it."""
+        self.revocations = f"{tag}:revocations"
+        self.revocation_ends = f"{tag}:revocation_ends"
         self.inboxes = f"{tag}:inbox:"
         """The prefix of every inbox; the id of the node follows."""
         self.reported = (f"{tag}:events", f"{tag}:reports")

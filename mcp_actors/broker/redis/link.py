@@ -273,6 +273,8 @@ class Link:
         if fenced:
             log.warning("node was fenced, its members have to join again", node=self._node)
         self.bucket.link_up(server.run_id, fenced=fenced, lost=same and not kept and not fenced)
+        if self._keys.bucket == 0:  # which has them for all
+            self.bucket.revocations.link_up(lost=not (same and kept))
         self._attached_as = {"same_run": same, "data_kept": kept}
 
     async def _write(self, connection: RedisConnection) -> None:

@@ -66,6 +66,7 @@ JOIN, LEAVE, SET_PRESENCE = map(_load, ("join", "leave", "set_presence"))
 CLAIM, FENCE_OWNER, END_RECOVERY = map(_load, ("claim", "fence_owner", "end_recovery"))
 UPDATE, KICK, LOCK, CLOSE = map(_load, ("update", "kick", "lock", "close"))
 LIST_BANS, UNBAN, ANNOUNCE = map(_load, ("list_bans", "unban", "announce"))
+REVOKE, RESTORE_REVOCATIONS = map(_load, ("revoke", "restore_revocations"))
 RESYNC, EXPIRE, AUDIT, CHECK = map(_load, ("resync", "expire", "audit", "check"))
 SAVE_SESSION, ACQUIRE_SESSION, DELETE_SESSION = map(_load, ("save_session", "acquire_session", "delete_session"))
 LEASE_EVENTS, SETTLE_EVENTS = map(_load, ("lease_events", "settle_events"))
@@ -73,7 +74,7 @@ LEASE_EVENTS, SETTLE_EVENTS = map(_load, ("lease_events", "settle_events"))
 SCRIPTS = (
     *(ATTACH, HEARTBEAT, UNREGISTER, FENCE, REAP_ROOM, REAP_NODE),
     *(JOIN, LEAVE, CLAIM, FENCE_OWNER, END_RECOVERY, SET_PRESENCE, RESYNC, EXPIRE, AUDIT, CHECK),
-    *(UPDATE, KICK, LOCK, CLOSE, LIST_BANS, UNBAN, ANNOUNCE),
+    *(UPDATE, KICK, LOCK, CLOSE, LIST_BANS, UNBAN, ANNOUNCE, REVOKE, RESTORE_REVOCATIONS),
     *(SAVE_SESSION, ACQUIRE_SESSION, DELETE_SESSION),
     *(LEASE_EVENTS, SETTLE_EVENTS),
 )

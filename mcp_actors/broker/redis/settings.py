@@ -28,6 +28,7 @@ class RedisSettings:
     max_room_bans: int = 256
     max_reported_events: int = 0
     keep_reported_events: float = 86_400.0
+    max_revocations: int = 10_000
 
     @property
     def grace(self) -> float:

@@ -45,7 +45,7 @@ async def test_a_ban_keeps_an_id_out_whether_it_is_there_or_not(servers: list[Se
 @pytest.mark.parametrize(
     ("path", "body", "problem"),
     [
-        ("/rooms/r/members/robot/a/kick", None, "`peer` or `user`"),
+        ("/rooms/r/members/robot/a/kick", None, "is 'peer' or 'user', not 'robot'"),
         ("/rooms/r/members/peer/%20a/kick", None, "start or end with a space"),
         ("/rooms/r%0A/members/peer/a/kick", None, "printable"),
         (f"/rooms/{'r' * 129}/members/peer/a/kick", None, "at most 128 characters"),

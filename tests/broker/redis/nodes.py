@@ -12,7 +12,7 @@ from msgspec import structs
 from mcp_actors.broker.redis import entries
 from mcp_actors.broker.redis.bucket import Bucket
 from mcp_actors.broker.redis.connection import LinkLost
-from mcp_actors.broker.redis.entries import Probe, pack_metadata
+from mcp_actors.broker.redis.entries import Probe, Revoked, pack_metadata
 from mcp_actors.broker.redis.requests import Operation
 from mcp_actors.broker.redis.settings import RedisSettings
 from mcp_actors.protocol.events import (
@@ -247,7 +247,7 @@ class SteppedNode:
         for name, flat in store.entries(self.id, f"({self.cursor.decode()}", count):
             self.cursor = name
             news = entries.read(flat)
-            if not isinstance(news, Probe):
+            if not isinstance(news, Probe | Revoked):
                 self.bucket.receive(news)
 
     @property

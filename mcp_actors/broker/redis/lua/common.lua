@@ -21,6 +21,8 @@
 --            that are verified with the id, too), notice (JSON), by (id of the moderator), addresses
 --   events   stream: what is to be reported to the application; msgpack in its entries (see event_log.py)
 --   reports  hash: who reports it, until when (ms), and how many events were dropped (see lease_events.lua)
+--   revocations      hash: "jti:" or "sub:" + what the tokens have -> the revocation (JSON)
+--   revocation_ends  sorted set: the same -> when it ends (ms)
 
 local keys, args = {}, {}
 local inboxes, room_sets = {}, {} -- keys, by node
@@ -76,6 +78,13 @@ end
 local function takes_rooms(key_names, arg_names)
   takes(key_names, arg_names)
   for i = #key_names + 1, #KEYS, 2 do rooms[#rooms + 1] = {members = KEYS[i], state = KEYS[i + 1]} end
+end
+
+-- Name the keys and arguments of a script that tells all nodes something. The remaining keys are the inboxes of the nodes.
+local function takes_nodes(key_names, arg_names)
+  takes(key_names, arg_names)
+  for i = #key_names + 1, #KEYS do inboxes[string.sub(KEYS[i], #args.inbox_prefix + 1)] = KEYS[i] end
+  for _, node in ipairs(redis.call('ZRANGE', keys.nodes, 0, -1)) do nodes[node] = 0 end
 end
 
 local function text(number) return string.format('%.0f', number) end
@@ -385,3 +394,18 @@ local function ban_of(member)
   return found
 end
 
+-- Redis keeps revocations until the last of them ends.
+local function keep_revocation(field, revocation, ends)
+  redis.call('HSET', keys.revocations, field, revocation)
+  redis.call('ZADD', keys.revocation_ends, ends, field)
+  local life = text(redis.call('ZRANGE', keys.revocation_ends, -1, -1, 'WITHSCORES')[2] - now() + 1)
+  redis.call('PEXPIRE', keys.revocations, life)
+  redis.call('PEXPIRE', keys.revocation_ends, life)
+end
+
+local function forget_ended_revocations()
+  for _, field in ipairs(redis.call('ZRANGEBYSCORE', keys.revocation_ends, '-inf', text(now()))) do
+    redis.call('HDEL', keys.revocations, field)
+    redis.call('ZREM', keys.revocation_ends, field)
+  end
+end
