@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mcp_actors.webhooks.reports import Reports
 
 ENDPOINTS = ("signaling", "messaging")
+"""The endpoints that have a value before they have had a connection."""
 
 HOLDERS = ("connection", "session")
 """The kinds of holders in the memory budget."""
@@ -115,8 +116,9 @@ def _process(sources: Sources) -> Iterator[Reading]:
 
 def _connections(sources: Sources) -> Iterator[Reading]:
     counters, limits = sources.counters, sources.addresses.counters
-    yield from _each("connections", counters.open, ENDPOINTS)
-    yield from _each("connections_opened_total", counters.opened, ENDPOINTS)
+    endpoints = dict.fromkeys((*ENDPOINTS, *counters.opened))
+    yield from _each("connections", counters.open, endpoints)
+    yield from _each("connections_opened_total", counters.opened, endpoints)
     for code in (*sorted(KNOWN_CODES), OTHER):
         label = "other" if code == OTHER else str(int(code))
         yield Reading("connections_closed_total", counters.closed.get(code, 0), (label,))
@@ -132,10 +134,10 @@ def _connections(sources: Sources) -> Iterator[Reading]:
 
 def _messages(sources: Sources) -> Iterator[Reading]:
     traffic = sources.node.traffic
-    yield from _by_type("messages_received_total", traffic.received, RECEIVED)
-    yield Reading("messages_received_total", traffic.invalid, ("other",))
-    yield from _by_type("messages_sent_total", traffic.sent, SENT)
-    yield Reading("messages_sent_total", traffic.sent.get(type(None), 0), ("remote",))
+    remote = traffic.sent.get(type(None), 0)
+    yield from _by_type("messages_received_total", traffic.received, RECEIVED, traffic.invalid)
+    yield from _by_type("messages_sent_total", traffic.sent, SENT, -remote)
+    yield Reading("messages_sent_total", remote, ("remote",))
     yield from _each("errors_total", traffic.errors, ErrorCode)
     latency = traffic.latency
     yield Reading("relay_latency_seconds", Buckets.of(latency.signals), ("signal",))
@@ -214,5 +216,11 @@ def _each(name: str, values: Mapping[Any, float], labels: Iterable[str]) -> Iter
     return (Reading(name, values.get(label, 0), (str(label),)) for label in labels)
 
 
-def _by_type(name: str, counts: Mapping[Any, int], kinds: Iterable[Any]) -> Iterator[Reading]:
-    return (Reading(name, counts.get(kind, 0), (kind.__struct_config__.tag,)) for kind in kinds)
+def _by_type(name: str, counts: Mapping[Any, int], kinds: Iterable[Any], others: int) -> Iterator[Reading]:
+    """Messages by type. `others` are added to those whose type is not among these kinds."""
+    others += sum(counts.values())
+    for kind in kinds:
+        count = counts.get(kind, 0)
+        others -= count
+        yield Reading(name, count, (kind.__struct_config__.tag,))
+    yield Reading(name, others, ("other",))

@@ -15,6 +15,7 @@ from mcp_actors.environment import load
 from mcp_actors.metrics.catalogue import METRICS
 from mcp_actors.metrics.readings import Buckets, read
 from mcp_actors.protocol.errors import Forbidden
+from mcp_actors.protocol.messages import TokenExpiring
 from mcp_actors.signaling_server import SignalingServer
 from tests.support.client import Client
 from tests.support.loop import until
@@ -244,6 +245,19 @@ async def test_two_processes_measure_the_way_through_redis(engine: Engine, prefi
     assert found["redis_probe_age_seconds",] < 60
     for node in nodes:
         await node.stop()
+
+
+async def test_what_has_no_label_of_its_own_counts_as_other(server: Server) -> None:
+    traffic, counters = server.app.node.traffic, server.app.counters
+    traffic.received[TokenExpiring] = 3  # type: ignore[index]
+    traffic.invalid = 2
+    traffic.sent[Handshake] = 4
+    traffic.sent[type(None)] = 5
+    counters.count_opened("gateway")
+    found = values(server)
+    assert (found["messages_received_total", "other"], found["messages_sent_total", "other"]) == (5, 4)
+    assert found["messages_sent_total", "remote"] == 5
+    assert (found["connections", "gateway"], found["connections", "signaling"]) == (1, 0)
 
 
 async def test_it_takes_no_longer_with_many_connections(server: Server) -> None:
