@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 log = structlog.get_logger("mcp_actors.webhooks")
 
 WINDOW = 1000
-"""Events that are read ahead, so that rooms that wait do not hold up others."""
+"""Events that are read ahead, so that rooms that wait hold up no others; more are read when half of them are left."""
 
 POLL = 0.1
-"""Seconds between looks for new events."""
+"""Seconds between looks for new events, and for which delivered ones may wait to be removed together."""
+
+BATCH = 50
+"""Delivered events that are removed at once."""
 
 RETRY = 0.5
 """Seconds before a log is tried again that could not be reached."""
@@ -110,6 +113,7 @@ class Deliverer:
         self._cursor = ""
         self._schedule = self._new_schedule()
         self._settled: list[str] = []
+        self._settle_at = 0.0
         self._given_up = 0
         self._told: int | None = None
         self._telling = False
@@ -172,7 +176,8 @@ class Deliverer:
         if self._lease is None:
             await self._sleep(self._renew_at - time.monotonic())
             return
-        await self._settle()
+        if len(self._settled) >= BATCH or time.monotonic() >= self._settle_at:
+            await self._settle()
         self._tell_dropped()
         await self._read()
         self._dispatch()
@@ -224,9 +229,9 @@ class Deliverer:
             self._renew_at = 0.0  # learn what else was dropped
 
     async def _read(self) -> None:
-        count = WINDOW - self._schedule.size
-        if self._lease is None or count <= 0 or time.monotonic() < self._poll_at:
+        if self._lease is None or self._schedule.size > WINDOW // 2 or time.monotonic() < self._poll_at:
             return
+        count = WINDOW - self._schedule.size
         found = await self._log.read(self._cursor, count)
         if found:
             self._cursor = found[-1].offset
@@ -282,6 +287,8 @@ class Deliverer:
             if isinstance(item, Logged):
                 self._given_up += 1
             log.warning("webhook event fails, dropping it", status=answer.status, reason=answer.problem)
+        if not self._settled and self._told is None:
+            self._settle_at = time.monotonic() + POLL
         if isinstance(item, Dropped):
             self._told = item.telling
         else:
@@ -301,8 +308,10 @@ class Deliverer:
     def _until_next(self) -> float:
         now = time.monotonic()
         waits = [self._renew_at - now]
-        if self._schedule.size < WINDOW:
+        if self._schedule.size <= WINDOW // 2:
             waits.append(self._poll_at - now)
+        if self._settled or self._told is not None:
+            waits.append(self._settle_at - now)
         pause = self._schedule.wait(now)
         if pause is not None:
             waits.append(pause)

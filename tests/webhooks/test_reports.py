@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.engine import AOF_ALWAYS, Engine
 from mcp_actors.auth.secret import make
 from mcp_actors.protocol.events import Kind
 from mcp_actors.protocol.identifiers import PeerId, RoomId
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from tornado.ioloop import IOLoop
 
-    from bench.engine import Engine
     from tests.conftest import ExpectedLogs
     from tests.support.client import Client, Frame
 
@@ -234,3 +234,33 @@ async def test_events_wait_in_redis_for_the_next_process(
     await start(**cluster)
     await receiver.has(4)
     assert receiver.of_room("r") == [OPENED, joined("a"), left("a"), CLOSED]
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["with its data", "empty"])
+async def test_redis_that_restarts_loses_no_event_unless_it_loses_its_data(
+    start: StartServer, receiver: Receiver, cluster: dict[str, Any], expected_logs: ExpectedLogs, keeps: bool
+) -> None:
+    expected_logs.allow("mcp_actors.redis")
+    receiver.hold.clear()
+    with Engine(options=AOF_ALWAYS if keeps else ()) as own:
+        settings = cluster | {"redis_url": own.url, "resume_window": 30, "outage_patience": 30}
+        one, other = await start(**settings), await start(**settings)
+        a, b = await one.peer(), await other.peer()
+        await a.join("r", "a")
+        await b.join("r", "b")
+        await until(lambda: receiver.arrived, "the first request")
+        own.kill()
+        await until(lambda: not one.app.node.broker.ready, "that Redis is known to be down")
+        await asyncio.to_thread(own.start)
+        receiver.hold.set()
+        await until(lambda: one.app.node.broker.ready and other.app.node.broker.ready, "that Redis is back")
+        await leave(a)
+        await leave(b)
+        expected = [joined("a"), joined("b"), left("a"), left("b"), CLOSED]
+        await until(lambda: {*expected} <= {*receiver.of_room("r")}, "all events")
+        assert [one for one in receiver.of_room("r") if one != OPENED] == expected
+        assert receiver.of_room("r")[0] == OPENED
+        if keeps:
+            assert receiver.of_room("r").count(OPENED) == 1
+        for server in (one, other):
+            await server.stop()
