@@ -54,7 +54,7 @@ class Nodes:
         if len(members) > 1 and self.rng.random() < 0.45:
             await self.leave(room, self.rng.randrange(len(members)))
             return
-        node = self.rng.choice(sorted(self.processes))
+        node = self.rng.choice(list(self.processes))
         self._count += 1
         name = f"peer {self._count}"
         client = await Client.open(f"ws://localhost:{self.processes[node].port}/ws/signaling/")
@@ -78,11 +78,13 @@ class Nodes:
         """Kill a process, and return its members, which are lost."""
         self.processes.pop(node).process.send_signal(signal.SIGKILL)
         lost = set()
-        for members in self.members.values():
+        for room, members in self.members.items():
             for one in [one for one in members if one[2] == node]:
                 members.remove(one)
                 await one[1].end()
                 lost.add(one[0])
+                if not members:
+                    self.done[room].append(("room-closed", ""))
         return lost
 
     async def end(self) -> None:
