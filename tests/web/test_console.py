@@ -286,6 +286,7 @@ def test_a_token_is_asked_for_once_and_a_wrong_one_is_explained(chromium: Browse
         ]
         page.get_by_role("button", name="Forget the token").click()
         expect(field).to_be_focused()
+        expect(page.locator("#main")).to_be_hidden()
         assert page.evaluate("sessionStorage.length") == 0
 
 

@@ -63,8 +63,7 @@ export class Api {
   async rooms({prefix, cursor, limit}) {
     const query = new URLSearchParams({limit: String(limit), ...(prefix && {prefix}), ...(cursor && {cursor})});
     const {rooms, next} = await this.#json("GET", `rooms?${query}`);
-    const found = rooms.map(({room, nodes, ...rest}) => ({...rest, name: room, nodes: Object.keys(nodes).length}));
-    return {rooms: found, next};
+    return {rooms: rooms.map(summaryOf), next};
   }
 
   /** @param {string} name @returns {Promise<Room>} */
@@ -120,6 +119,9 @@ export class Api {
     }
   }
 }
+
+/** @param {any} entry @returns {RoomSummary} */
+const summaryOf = ({room, nodes, ...rest}) => ({...rest, name: room, nodes: Object.keys(nodes).length});
 
 /** @param {string} room */
 const pathOf = (room) => `rooms/${encodeURIComponent(room)}`;

@@ -11,7 +11,7 @@ export class BanList extends EventTarget {
   #rows = new KeyedRows(byId("bans-body"), {
     keyOf: ({kind, id}) => JSON.stringify([kind, id]),
     create: (ban) => this.#rowOf(ban),
-    update: (row, {expires_in}) => setText(row.querySelector(".left"), duration(expires_in)),
+    update: (/** @type {any} */ row, {expires_in}) => setText(row.querySelector(".left"), duration(expires_in)),
   });
 
   /** @param {Ban[]} bans */

@@ -23,7 +23,7 @@ export class Breakdown {
     this.#rows = new KeyedRows(body, {
       keyOf: ([name]) => name,
       create: ([name]) => element("tr", {}, element("th", {scope: "row"}, name), element("td", {class: "numeric"})),
-      update: (row, [, number]) => setText(row.cells[1], count(number)),
+      update: (/** @type {any} */ row, [, number]) => setText(row.cells[1], count(number)),
     });
   }
 

@@ -37,6 +37,7 @@ const actions = new RoomActions(api, (what) => {
 });
 const room = new RoomPage(api, actions, attempt);
 
+/** @type {Record<"metrics" | "server" | "rooms" | "room", Poll>} */
 const polls = {
   metrics: new Poll(() => reading("metrics", readMetrics), INTERVAL),
   server: new Poll(() => reading("server", readServer), INTERVAL),
@@ -133,7 +134,7 @@ async function attempt(action) {
   try {
     await action();
   } catch (error) {
-    notices.tell(error.message);
+    notices.tell(error instanceof Error ? error.message : String(error));
     if (error instanceof Refused && error.isDenied) signIn.denied(error);
   }
 }

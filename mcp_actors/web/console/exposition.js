@@ -4,7 +4,9 @@
 
 const LINE = /^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+-?\d+)?\s*$/;
 const LABEL = /([A-Za-z_]\w*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*,?\s*/g;
+/** @type {Record<string, number>} */
 const SPECIAL = {"+Inf": Infinity, Inf: Infinity, "-Inf": -Infinity};
+/** @type {Record<string, string>} */
 const ESCAPES = {n: "\n"};
 
 /** Reads the samples of a scrape; lines that are none are left out. @param {string} text @returns {Sample[]} */

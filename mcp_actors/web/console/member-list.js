@@ -45,7 +45,7 @@ export class MemberList extends EventTarget {
 
   /** @param {Member} member */
   #rowOf({kind, id, order}) {
-    const act = (type) => () => this.dispatchEvent(new CustomEvent(type, {detail: {kind, id}}));
+    const act = (/** @type {string} */ type) => () => this.dispatchEvent(new CustomEvent(type, {detail: {kind, id}}));
     const message = element("button", {type: "button", "aria-label": `Message to ${id}`, click: act("message")}, "Message");
     const kick = element("button", {type: "button", class: "danger", "aria-label": `Kick ${id}`, click: act("kick")}, "Kick");
     return element(

@@ -25,6 +25,7 @@ export class Notices {
   /** @param {"live" | "paused" | "away" | "denied" | "connecting"} state */
   set state(state) {
     byId("status").dataset.state = state;
+    byId("main").hidden = state === "denied"; // what was read before is not for whoever comes next
     const texts = {live: "Live", paused: "Paused", away: "Not connected", denied: "No access", connecting: "Connecting"};
     setText(byId("status-text"), texts[state]);
   }

@@ -104,6 +104,6 @@ function contentOf(form) {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new Error(`This is not JSON: ${error.message}.`);
+    throw new Error(`This is not JSON: ${error instanceof Error ? error.message : error}.`);
   }
 }

@@ -29,8 +29,8 @@ export class RoomList extends EventTarget {
     super();
     this.#sorting.addEventListener("change", () => this.#draw());
     this.#search.addEventListener("input", () => this.#typed());
-    this.#search.addEventListener("keydown", (event) => this.#searchKey(event));
-    this.#body.addEventListener("keydown", (event) => this.#rowKey(event));
+    this.#search.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#searchKey(event));
+    this.#body.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#rowKey(event));
     byId("next").addEventListener("click", () => this.#turn([...this.#cursors, this.#page.next]));
     byId("previous").addEventListener("click", () => this.#turn(this.#cursors.slice(0, -1)));
   }

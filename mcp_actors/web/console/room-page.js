@@ -25,9 +25,9 @@ export class RoomPage {
     this.#api = api;
     this.#actions = actions;
     this.#attempt = attempt;
-    this.#members.addEventListener("kick", ({detail}) => actions.kick(this.name, detail));
-    this.#members.addEventListener("message", ({detail}) => actions.send(this.name, detail));
-    this.#bans.addEventListener("unban", ({detail}) => attempt(() => actions.unban(this.name, detail)));
+    this.#members.addEventListener("kick", (/** @type {any} */ {detail}) => actions.kick(this.name, detail));
+    this.#members.addEventListener("message", (/** @type {any} */ {detail}) => actions.send(this.name, detail));
+    this.#bans.addEventListener("unban", (/** @type {any} */ {detail}) => attempt(() => actions.unban(this.name, detail)));
     byId("lock").addEventListener("click", () => this.#lock());
     byId("message").addEventListener("click", () => actions.send(this.name, null));
     byId("close").addEventListener("click", () => actions.close(this.name, this.#room?.members.length ?? 0));

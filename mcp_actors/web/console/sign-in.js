@@ -16,7 +16,7 @@ export class SignIn extends EventTarget {
     super();
     this.#token = token;
     byId("insecure").hidden = isSecureContext;
-    byId("sign-in-form").addEventListener("submit", (event) => this.#submit(event));
+    byId("sign-in-form").addEventListener("submit", (/** @type {SubmitEvent} */ event) => this.#submit(event));
     byId("sign-in-cancel").addEventListener("click", () => this.#dialog.close());
     byId("sign-in-button").addEventListener("click", () => this.ask(""));
     byId("sign-out-button").addEventListener("click", () => this.#use(""));

@@ -28,7 +28,7 @@ export class Sorting extends EventTarget {
   /** Names begin with A, and numbers with the largest. @param {HTMLElement} button */
   #choose({dataset: {sort, first}}) {
     this.#descending = sort === this.#key ? !this.#descending : first === "descending";
-    this.#key = sort;
+    this.#key = sort ?? this.#key;
     this.#show();
     this.dispatchEvent(new Event("change"));
   }
@@ -36,7 +36,7 @@ export class Sorting extends EventTarget {
   #show() {
     for (const button of this.#buttons) {
       const order = button.dataset.sort === this.#key && (this.#descending ? "descending" : "ascending");
-      setAttribute(button.closest("th"), "aria-sort", order || null);
+      setAttribute(/** @type {Element} */ (button.closest("th")), "aria-sort", order || null);
     }
   }
 }

@@ -30,11 +30,12 @@ export class Sparkline {
 
 /** Points without gaps between them. @param {{time: number, value: number}[]} points */
 function runsOf(points) {
+  /** @type {{time: number, value: number}[][]} */
   const runs = [];
   let last = -Infinity;
   for (const point of points.filter(({value}) => Number.isFinite(value))) {
     if (point.time - last > GAP) runs.push([]);
-    runs.at(-1).push(point);
+    runs[runs.length - 1].push(point);
     last = point.time;
   }
   return runs;
@@ -44,4 +45,4 @@ function runsOf(points) {
 const lineOf = (run) => run.map(([x, y], index) => `${index ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 
 /** @param {number[][]} run */
-const areaOf = (run) => `${lineOf(run)}L${run.at(-1)[0].toFixed(1)} ${HEIGHT}L${run[0][0].toFixed(1)} ${HEIGHT}Z`;
+const areaOf = (run) => `${lineOf(run)}L${run[run.length - 1][0].toFixed(1)} ${HEIGHT}L${run[0][0].toFixed(1)} ${HEIGHT}Z`;
