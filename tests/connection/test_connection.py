@@ -44,6 +44,7 @@ FINAL = {
     CloseCode.KICKED,
     CloseCode.ROOM_CLOSED,
     CloseCode.FORBIDDEN,
+    CloseCode.TOKEN_REVOKED,
     CloseCode.IDLE,
 }
 """Close codes of the server that end the session."""
