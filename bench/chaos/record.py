@@ -247,6 +247,8 @@ class Record:
     """Seconds within which a member must be able to resume."""
     leaked: list[str] = field(default_factory=list)
     """Keys without expiry that remained in Redis."""
+    undone: set[str] = field(default_factory=set)
+    """Members whose removal by a moderator Redis may have lost, so that they are back."""
     gentle: bool = False
     """Whether nothing happened that may make a session incomplete."""
     bugs: list[str] = field(default_factory=list)

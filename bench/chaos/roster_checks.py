@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.chaos.record import Event, Record, Stay
+    from bench.chaos.record import Arrival, Event, Record, Stay
 
     Entries = dict[tuple[str, int], tuple[int, dict[str, int]]]
 
@@ -40,7 +40,7 @@ def mismatches(record: Record) -> Iterator[str]:
             continue
         entries = _entries(first)
         for stay in record.stays:
-            if stay.room == room and stay.role != "user" and (stay.joined_at or 0.0) > (first.joined_at or 0.0):
+            if stay.room == room and stay.role != "user" and stay is not first and first.member in stay.first_roster:
                 yield from _differences(first, entries, stay, data_lost=record.data_lost)
     for stay in record.stays:
         yield from _contradictions(stay, record.began)
@@ -113,7 +113,7 @@ def _contradictions(stay: Stay, began: float) -> Iterator[str]:
         _apply(roster, event)
 
 
-def in_gap(stay: Stay, event: Event) -> bool:
+def in_gap(stay: Stay, event: Event | Arrival) -> bool:
     """Whether a member was told of an event after a gap, and before the reply that resumes."""
     return any(
         link.dialed_at <= event.at <= link.entered_at
@@ -143,7 +143,7 @@ def ghosts(record: Record) -> Iterator[str]:
     for stay in record.stays:
         if stay.present:
             seen, real = stay.roster.keys(), there[stay.room]
-            yield from (f"{stay} still sees {peer}" for peer in sorted(seen - real))
+            yield from (f"{stay} still sees {peer}" for peer in sorted(seen - real - record.undone))
             yield from (f"{stay} does not see {peer}" for peer in sorted(real - seen))
 
 

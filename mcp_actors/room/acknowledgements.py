@@ -14,7 +14,7 @@ from mcp_actors.protocol.handover import Pending
 from mcp_actors.protocol.identifiers import shown
 from mcp_actors.protocol.outgoing import Outgoing
 from mcp_actors.room.announcements import ack
-from mcp_actors.room.effects import Reject, Send
+from mcp_actors.room.effects import Reject, Send, SendReceipt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,10 +63,16 @@ class Acknowledgements:
         self._last_id = 0
 
     def receipt(self, receipt: Receipt) -> list[Effect]:
-        """Answer the sender of a message to other nodes when its last receipt arrives."""
+        """Answer the sender of a message to other nodes when its last receipt arrives.
+
+        A receipt for a member that was handed over comes from a node that did not know so, and is sent on.
+        """
         sender = receipt.sender
+        is_here = sender in self._roster.local or sender in self._migrations.departing
+        if not is_here and sender in self._migrations.late:
+            member = self._roster.member(sender)
+            return [] if member is None else [SendReceipt(member, receipt)]
         if not receipt.delivery_id:
-            is_here = sender in self._roster.local or sender in self._migrations.departing
             return [self._undelivered(sender, None, None, receipt)] if is_here else []
         key = (sender, receipt.delivery_id)
         waiting = self._waiting.get(key)

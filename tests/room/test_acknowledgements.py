@@ -4,7 +4,7 @@ import pytest
 from msgspec import structs
 
 from mcp_actors.protocol.errors import PeerNotFound, Unavailable
-from mcp_actors.protocol.events import Kind, NegotiationStep, Receipt, RecoveryEnded, RemoteSignal
+from mcp_actors.protocol.events import CutoverAcked, Kind, NegotiationStep, Receipt, RecoveryEnded, RemoteSignal
 from mcp_actors.protocol.handover import MemberState, Pending
 from mcp_actors.protocol.identifiers import PeerId
 from mcp_actors.room.acknowledgements import REMEMBERED
@@ -289,3 +289,21 @@ def test_a_message_that_is_handed_over_after_the_recovery_of_its_target_is_answe
     world.clear()
     world.apply(world.room.handovers.adopt(ben, MemberState(pending=sent)))
     assert [(one["id"], one["payload"]["code"]) for one in world.sent[ben]] == [(7, "unavailable")]
+
+
+def test_a_receipt_that_comes_after_the_handover_of_its_sender_is_sent_on_to_its_new_node() -> None:
+    world = World()
+    ana = world.peer("ana")
+    world.remote(Kind.PEER, "ben", THIRD)
+    effect = publish(world, ana, signal("ben", 7))
+    world.hear(moved(ana, OTHER, old=NODE))
+    world.room.handovers.depart(ana)
+    world.clear()
+    world.hear(receipt(effect))
+    (sent,) = world.effects
+    assert isinstance(sent, SendReceipt)
+    assert (sent.sender.incarnation, sent.sender.node, sent.receipt) == (ana, OTHER, receipt(effect))
+    world.hear(*(CutoverAcked(ana, node, 1) for node in (OTHER, THIRD)))
+    world.clear()
+    world.hear(receipt(effect))
+    assert world.effects == []

@@ -1,4 +1,7 @@
-"""Time and chance under the control of a simulation, for all code that asks the standard library for them."""
+"""Time and chance under the control of a simulation, for all code that asks the standard library for them.
+
+What only wakes up often, and would do as well less often, does so less often, as each time costs the simulation a turn.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ from base64 import urlsafe_b64encode
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from bench.chaos import crowd
 from mcp_actors import memory_budget
 from mcp_actors.auth.authentication import Authentication
 from mcp_actors.auth.tokens import Verifier
+from mcp_actors.connection import connections
 from tests.simulation.redis.server import EPOCH
 
 if TYPE_CHECKING:
@@ -32,6 +37,8 @@ def controlled(loop: SimulationLoop, seed: int) -> Iterator[None]:
         (time, "monotonic", loop.time),
         (time, "time", wall),
         (memory_budget, "monotonic", loop.time),
+        (connections, "SLOTS", 20),
+        (crowd, "TICK", 0.05),
         (secrets, "token_bytes", lambda count=32: chance.randbytes(count)),
         (secrets, "token_hex", lambda count=32: chance.randbytes(count).hex()),
         (secrets, "token_urlsafe", lambda count=32: urlsafe_b64encode(chance.randbytes(count)).rstrip(b"=").decode()),

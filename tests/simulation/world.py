@@ -125,8 +125,16 @@ class World:
         await asyncio.sleep(strike.seconds)
         self.start_redis(kept)
         if strike.how != "kept":
+            self._undo_kicks()
             self._forgetful_until = self.loop.now + 2 * self.plan.lease + ATTACHING
         self.note(f"Redis was started again: its data are {strike.how}")
+
+    def _undo_kicks(self) -> None:
+        """Redis has lost the latest kicks; a node that had not heard of one announces the member again."""
+        for stay in self.record.stays:
+            if stay.kicked_at is not None and max(stay.kicked_at, stay.removed_at or 0.0) > self._lost_at:
+                self.record.undone.add(stay.member)
+                stay.struck_at = stay.struck_at or stay.kicked_at
 
     async def _pause_redis(self, strike: Strike) -> None:
         redis = self.redis
