@@ -40,7 +40,7 @@ def mismatches(record: Record) -> Iterator[str]:
             continue
         entries = _entries(first)
         for stay in record.stays:
-            if stay.room == room and stay.role != "user" and stay is not first and first.member in stay.first_roster:
+            if stay.room == room and stay.role != "user" and _joined_behind(stay, first):
                 yield from _differences(first, entries, stay, data_lost=record.data_lost)
     for stay in record.stays:
         yield from _contradictions(stay, record.began)
@@ -52,6 +52,12 @@ def _reference(record: Record, room: str) -> Stay | None:
     heard.sort(key=lambda stay: (stay.role != "observer", stay.joined_at))
     living = [stay for stay in heard if stay.lives] or [stay for stay in heard if stay.present]
     return min(living, key=lambda stay: bool(stay.misses), default=None)
+
+
+def _joined_behind(stay: Stay, first: Stay) -> bool:
+    """Whether a member joined while another one was there."""
+    order = first.first_roster.get(first.member)
+    return stay is not first and order is not None and stay.first_roster.get(first.member) == order
 
 
 def _differences(first: Stay, entries: Entries, other: Stay, *, data_lost: bool) -> Iterator[str]:

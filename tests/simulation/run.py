@@ -157,7 +157,10 @@ async def _settle(world: World) -> None:
 
 
 def _judge_now(world: World) -> None:
-    """Judge while the members are there."""
+    """Judge while the members are there: also those that are, although they were struck."""
+    for stay in world.record.stays:
+        if stay.present:
+            stay.struck_at = None
     world.breaches = judge.breaches(world.record)
     world.judged = sum(1 for _ in expected(world.record))
 
