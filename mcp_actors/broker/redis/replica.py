@@ -52,6 +52,9 @@ RESYNC = Request(Operation.RESYNC)
 
 ABOVE_ALL_VERSIONS = 2**63
 
+MAX_KICKED = 32
+"""Members of a room that were kicked and are announced as such after a loss of data."""
+
 LOCAL_GRACE = 1.0
 """Seconds after a restart that the other nodes have to come back before a member of this node leaves."""
 
@@ -79,6 +82,8 @@ class Replica:
         """Members that moved away and were not handed over yet: frames for them may arrive."""
         self.fences: dict[Incarnation, int] = {}
         """The epochs below which frames from a member are stale."""
+        self.kicked: dict[Incarnation, Notice] = {}
+        """The members that were kicked lately, in case Redis loses that."""
         self.deferred: list[tuple[int, Event]] = []
         """Events that follow the changes up to a version."""
         self._run_id = ""
@@ -270,6 +275,10 @@ class Replica:
         member = self.table.remove(incarnation)
         if member is None:
             return []
+        if reason is LeaveReason.KICKED:
+            self.kicked[incarnation] = notice
+            if len(self.kicked) > MAX_KICKED:
+                del self.kicked[next(iter(self.kicked))]
         self.suspects.pop(incarnation, None)
         self.fences.pop(incarnation, None)
         self.departing.discard(incarnation)
@@ -315,6 +324,7 @@ class Replica:
         self.table.clear()
         self.suspects.clear()
         self.fences.clear()
+        self.kicked.clear()
         self.departing.clear()
         self._unapplied.clear()
         self.sequences = SequenceTracker()

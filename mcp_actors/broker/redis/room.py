@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from mcp_actors.broker.redis import scripts
-from mcp_actors.broker.redis.entries import StoredMember, field_of, pack, unpack_notice
+from mcp_actors.broker.redis.entries import StoredMember, field_of, pack, pack_notice, unpack_notice
 from mcp_actors.broker.redis.replica import RESYNC, Replica
 from mcp_actors.broker.redis.requests import MODERATION, Operation, Request
 from mcp_actors.protocol.errors import ErrorCode
@@ -41,6 +41,9 @@ Argument = str | bytes | int
 
 REPAIR_PAUSE = 0.2
 """Seconds that joins wait for the other nodes to repair a damaged room."""
+
+KEPT_OUT_MS = 60_000
+"""How long, at least, members are kept out whose kick Redis lost: until all nodes have announced theirs."""
 
 REFUSALS = {
     b"TAKEN": ErrorCode.PEER_ID_TAKEN,
@@ -179,7 +182,14 @@ class Room:
                 for incarnation, member in replica.members.items()
                 if member.epoch and incarnation not in self._local
             }
-            what = (pack(announced), pack(elsewhere), settings.lease_ms)
+            kicked = [{"incarnation": one, "notice": pack_notice(notice)} for one, notice in replica.kicked.items()]
+            what = (
+                pack(announced),
+                pack(elsewhere),
+                pack(kicked),
+                max(KEPT_OUT_MS, settings.window_ms),
+                settings.lease_ms,
+            )
             return scripts.RESYNC, [replica.next_token(), replica.lock, *what]
         if request.operation is Operation.EXPIRE:
             gone = [replica.members[one] for one in request.members if one in replica.members]

@@ -325,14 +325,18 @@ class Store:
         run: str = RUN,
         lock: int = 0,
         elsewhere: Sequence[Member] = (),
+        kicked: Sequence[Member] = (),
+        notice: str = "",
     ) -> list[str]:
-        """Announce members, each with whether it is confirmed, and those that are known at other nodes."""
+        """Announce members, each with whether it is confirmed, and those that are at other nodes or were kicked."""
         announced = [
             {"member": StoredMember.of(structs.replace(member, node=node)), "confirmed": confirmed}
             for member, confirmed in members
         ]
         moved = {one.incarnation: {"node": one.node, "epoch": one.epoch} for one in elsewhere}
-        return self._room(scripts.RESYNC, node, room, others, run, [token, lock, pack(announced), pack(moved), LEASE])
+        gone = [{"incarnation": one.incarnation, "notice": notice} for one in kicked]
+        what = [pack(announced), pack(moved), pack(gone), 60_000, LEASE]
+        return self._room(scripts.RESYNC, node, room, others, run, [token, lock, *what])
 
     def announce(
         self, node: NodeId, nonce: str, content: str = "{}", *, room: RoomId = ROOM, others: Sequence[NodeId] = ()

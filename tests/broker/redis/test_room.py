@@ -593,3 +593,23 @@ def test_the_end_of_a_recovery_is_heard_in_the_order_of_changes_and_told_again_i
 def test_the_recovery_of_a_member_that_has_moved_on_is_ended_all_the_same(room: RoomHarness) -> None:
     room.room.end_recovery(CIA.incarnation, 2)
     assert next_request(room, END_RECOVERY).arguments == [CIA.incarnation, 2]
+
+
+def test_a_kick_that_redis_lost_is_done_again_although_the_node_of_the_member_had_not_heard_of_it(
+    store: Store,
+) -> None:
+    world = World(store)
+    a, b = SteppedNode(world, A), SteppedNode(world, B)
+    for node, member in ((a, ANA), (b, BEN), (b, peer("bob", B))):
+        node.attach()
+        node.join(member)
+    world.settle()
+    assert store.kick(ANA, BEN, others=[B])[0] == "OK"
+    a.read()
+    world.restart(empty=True)
+    world.come_to_rest()
+    assert b.asked[BEN.incarnation] == "left"
+    left = [event for _, event in b.heard if isinstance(event, MemberLeft)]
+    assert [(event.incarnation, event.reason) for event in left] == [(BEN.incarnation, LeaveReason.KICKED)]
+    assert BEN.incarnation not in a.rosters[ROOM]
+    check_at_rest(world, [ROOM])

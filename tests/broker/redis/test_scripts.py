@@ -1566,3 +1566,20 @@ def test_the_address_of_a_member_is_that_of_its_last_connection_and_no_news(stor
     assert (store.told(A), store.members()[ana.incarnation].address) == ([], "192.0.2.2")
     assert store.set_presence(ana, detached=True) == ["OK"]
     assert (len(store.told(A)), store.members()[ana.incarnation].address) == (1, "192.0.2.2")
+
+
+def test_a_kick_that_was_lost_is_announced_again_and_keeps_the_member_out(any_store: Store) -> None:
+    store = any_store
+    ana, ben = _two_nodes(store)
+    for node in (A, B):
+        store.told(node)
+    assert store.resync(A, [(ana, True)], others=[B], kicked=[ben], notice='{"reason":"spam"}') == ["OK"]
+    (told,) = store.told(B)
+    assert isinstance(told, Changes)
+    assert [(one.incarnation, one.reason, one.notice) for one in told.changes if isinstance(one, Left)] == [
+        (ben.incarnation, LeaveReason.KICKED, '{"reason":"spam"}')
+    ]
+    assert [member.id for member in store.members().values()] == ["ana"]
+    before = store.state()
+    assert store.resync(B, [(ben, True)], others=[A]) == ["OK", ben.incarnation, "kicked", '{"reason":"spam"}']
+    assert store.state() == before

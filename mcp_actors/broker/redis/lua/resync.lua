@@ -6,12 +6,13 @@
 -- the node decides whether the member is in the room. If two nodes have a member, the node with the higher epoch keeps it; and
 -- of two members that cannot be there together, the one that joined later stays, as Redis lost that the other left.
 -- elsewhere: msgpack map of the members that the node knows at others, incarnation -> {node, epoch}: Redis may have lost that they
--- moved. lease_ms: for nodes that have members and are not registered: they renew the lease, or are reaped.
+-- moved. kicked: msgpack list of {incarnation, notice}: members that the node knows to have been kicked, which Redis may have lost;
+-- they are kept out for keep_out_ms. lease_ms: for nodes that have members and are not registered: they renew the lease, or are reaped.
 -- Of the metadata of a member the one that was set last counts.
 -- Replies: {OK, incarnation, how, notice, ...}: members that lost their place: to another ("") or removed by a moderator
 --          ("kicked", "room-closed") | {FENCED} | {KEYS, node...}
 
-takes_room({}, {'token', 'lock', 'members', 'elsewhere', 'lease_ms'})
+takes_room({}, {'token', 'lock', 'members', 'elsewhere', 'kicked', 'keep_out_ms', 'lease_ms'})
 
 local function delete_unless(kind, key)
   local found = redis.call('TYPE', key).ok
@@ -64,6 +65,12 @@ end
 local all_announced, still_here = cmsgpack.unpack(args.members), {}
 for _, announced in ipairs(all_announced) do still_here[announced.member.incarnation] = true end
 
+local notices = {}
+for _, one in ipairs(cmsgpack.unpack(args.kicked)) do
+  notices[one.incarnation] = one.notice
+  if not how_removed(one.incarnation) then keep_out({one}, 'kicked', args.keep_out_ms, one.notice) end
+end
+
 local changes, kept, gone, reply, latest, elsewhere = {}, {}, {}, {'OK'}, {}, cmsgpack.unpack(args.elsewhere)
 local function move(member, node, epoch)
   count_node(member.node, -1)
@@ -74,7 +81,11 @@ local function move(member, node, epoch)
 end
 for field, member in pairs(by_field) do
   local now_at = elsewhere[member.incarnation]
-  if member.node == args.node and now_at and now_at.epoch > member.epoch then
+  if notices[member.incarnation] then
+    remove(member)
+    changes[#changes + 1] = left(member, 'kicked', notices[member.incarnation])
+    by_field[field], orders[member.kind][member.order], gone[member] = nil, nil, true
+  elseif member.node == args.node and now_at and now_at.epoch > member.epoch then
     move(member, now_at.node, now_at.epoch)
   elseif member.node == args.node and not still_here[member.incarnation] then -- its id may have a new member already
     remove(member, 'disconnected')
