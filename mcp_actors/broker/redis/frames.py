@@ -109,7 +109,7 @@ class FrameReceiver:
         self._limit = limit
         self._waiting: dict[RoomId, list[tuple[Frame, bytes]]] = {}
         self._waiting_count = 0
-        self._left: deque[tuple[float, SequenceTracker, Incarnation]] = deque()
+        self._left: deque[tuple[float, Room, SequenceTracker, Incarnation]] = deque()
 
     def receive(self, room: Room | None, frame: Frame, offset: bytes) -> None:
         """Process a frame that was read at an offset."""
@@ -187,10 +187,11 @@ class FrameReceiver:
 
         `now` and `before` are seconds of the link's up time, since Redis replays nothing while it is away.
         """
-        self._left.append((now, room.replica.sequences, incarnation))
+        self._left.append((now, room, room.replica.sequences, incarnation))
 
     def forget_left(self, before: float) -> None:
-        """Drop the sequence numbers of members that left before a time."""
+        """Drop the sequence numbers of members that left before a time, and are not back."""
         while self._left and self._left[0][0] < before:
-            _, sequences, incarnation = self._left.popleft()
-            sequences.forget(incarnation)
+            _, room, sequences, incarnation = self._left.popleft()
+            if sequences is not room.replica.sequences or incarnation not in room.replica.members:
+                sequences.forget(incarnation)

@@ -335,7 +335,7 @@ class Store:
         ]
         moved = {one.incarnation: {"node": one.node, "epoch": one.epoch} for one in elsewhere}
         gone = [{"incarnation": one.incarnation, "notice": notice} for one in kicked]
-        what = [pack(announced), pack(moved), pack(gone), 60_000, LEASE]
+        what: list[Argument] = [pack(announced), pack(moved), pack(gone), 60_000, LEASE]
         return self._room(scripts.RESYNC, node, room, others, run, [token, lock, *what])
 
     def announce(

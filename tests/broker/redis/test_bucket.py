@@ -214,6 +214,15 @@ def test_sequence_numbers_of_members_that_left_do_not_age_while_redis_is_away(ho
     assert len(sequences) == 0
 
 
+def test_sequence_numbers_of_a_member_that_is_back_are_kept(home: BucketHarness) -> None:
+    home.frame(1)
+    home.changed(11, leaving(BEN, LeaveReason.LEFT))
+    home.changed(12, BEN)
+    home.now += 1000.0
+    home.bucket.housekeeping()
+    assert len(home.bucket.rooms[ROOM].replica.sequences) == 1
+
+
 def test_a_difference_found_by_an_audit_is_repaired_and_counted(
     home: BucketHarness, expected_logs: ExpectedLogs
 ) -> None:
