@@ -158,16 +158,19 @@ async def hand_over(session: Session, node: Node, *, stopped: bool = False) -> N
     """Send the state of a session to the node that has claimed it. The session ends, unless it is in further rooms.
 
     Such a room was joined when the other node had read already which rooms to claim; it is told to claim them, too.
-    `stopped`: this node receives nothing more, so that the other one must look for what came after.
+    `stopped`: this node receives nothing more, so that the other one must look for what came after; and such rooms are
+    not left.
     """
     moved = {room: place for room, place in session.rooms.items() if room in (session.cutovers or ())}
-    others = [] if stopped or not moved else list_rooms(session.rooms.joined(except_for=moved))
+    others = list_rooms(session.rooms.joined(except_for=moved)) if moved else []
     departed = [(room, membership, await membership.depart()) for room, membership in moved.items()]
     late = {room for room, _, known in departed if known and not stopped and await _any_lives(node, room, known.late)}
     state = None if session.ended else _state(session)
     for room, membership in moved.items():
         session.rooms.discard(room, membership)
-    if not others:
+    if stopped:
+        session.rooms.clear()  # else it would leave those that are still to be claimed
+    if stopped or not others:
         session.end(LeaveReason.DISCONNECTED)
     for room, membership, known in departed:
         if known is not None:

@@ -239,7 +239,14 @@ class Sessions:
         """Forget a handover; if the session is still in rooms here, the other node has a moment to claim these, too."""
         del self._handovers[session]
         if not session.ended:
-            self._start_timer(session, OLD_NODE_PATIENCE, session.end, LeaveReason.DISCONNECTED)
+            self._start_timer(session, OLD_NODE_PATIENCE, self._abandon, session)
+
+    def _abandon(self, session: Session) -> None:
+        """End a session that is still in rooms here; not while no node can claim these, as the broker is away."""
+        if self._node.broker.ready:
+            session.end(LeaveReason.DISCONNECTED)
+        else:
+            self._start_timer(session, NEW_NODE_PATIENCE, self._abandon, session)
 
     async def stop(self) -> None:
         """Let go of all sessions, as the node stops; other nodes can continue those that are detached or migrating.

@@ -652,6 +652,29 @@ async def test_the_node_that_claimed_a_session_is_told_of_further_rooms_and_has_
     await home.rooms_ended()
 
 
+async def test_a_session_is_not_ended_while_no_node_can_claim_its_further_rooms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    home = Home()
+    session, _, member = await home.opened()
+    second = home.node.membership(SECOND, Kind.PEER, PeerId("ana"), session=session.id)
+    await session.join(SECOND, second, second.enter(session), Greeting())
+    await home.moved(member)
+    asked: list[bool] = []
+
+    def ready(_broker: object) -> bool:
+        asked.append(len(asked) > 1)
+        return asked[-1]
+
+    monkeypatch.setattr(Elsewhere, "ready", property(ready))
+    monkeypatch.setattr(registry, "OLD_NODE_PATIENCE", 0.01)
+    monkeypatch.setattr(registry, "NEW_NODE_PATIENCE", 0.01)
+    home.sessions.hand_over(session)
+    await until(lambda: session.ended, "the end of the session")
+    assert asked == [False, False, True]
+    await home.rooms_ended()
+
+
 async def test_rooms_of_which_the_other_node_tells_are_claimed_with_the_others() -> None:
     home = Home()
     task = home.resume()
@@ -780,4 +803,19 @@ async def test_a_node_that_stops_hands_over_with_the_offset_up_to_which_it_has_r
     await home.sessions.stop()
     ((_, _, known),) = home.broker.handed
     assert known.offset == f"offset in {ROOM}"
+    await home.rooms_ended()
+
+
+async def test_a_node_that_stops_leaves_further_rooms_to_the_node_that_claimed_the_session() -> None:
+    home = Home()
+    session, _, member = await home.opened()
+    second = home.node.membership(SECOND, Kind.PEER, PeerId("ana"), session=session.id)
+    await session.join(SECOND, second, second.enter(session), Greeting())
+    await home.moved(member)
+    await home.sessions.stop()
+    ((_, _, known),) = home.broker.handed
+    assert known.others == [(SECOND, "ana", home.broker.members[SECOND].incarnation, False)]
+    assert session.ended
+    assert home.broker.leaves == []
+    home.broker.tell(SECOND, MemberLeft(9, home.broker.members[SECOND].incarnation, LeaveReason.LEFT))
     await home.rooms_ended()

@@ -97,6 +97,12 @@ def receipt_in(frame: Frame) -> events.Receipt:
     )
 
 
+def _is_ahead(room: Room, frame: Frame) -> bool:
+    """Whether a frame comes from a node to which its sender has moved without this node having learned of it."""
+    epoch = room.replica.sequences.epoch(frame.number) - frame.epoch
+    return epoch > room.replica.members[Incarnation(frame.source)].epoch
+
+
 class FrameReceiver:
     """Turns received frames into events, once and in order. At most `limit` frames wait for their senders to join."""
 
@@ -121,7 +127,7 @@ class FrameReceiver:
             self._handover(room, frame)
         elif frame.kind == "cutover" and room.id not in self._waiting:
             self._emit(room.id, events.CutoverAcked(Incarnation(frame.target), NodeId(frame.source), frame.number))
-        elif frame.source in room.replica.members:
+        elif frame.source in room.replica.members and (room.replica.settled or not _is_ahead(room, frame)):
             self._from_member(room, frame, offset)
         elif (room.replica.settled and room.id not in self._waiting) or self._waiting_count >= self._limit:
             self._counters.stale += 1

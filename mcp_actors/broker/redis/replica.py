@@ -95,6 +95,14 @@ class Replica:
         """Whether this node knows what Redis knows, as far as it can tell."""
         return self.version is not None and self.syncing_since is None
 
+    def departed_before(self, run_id: str) -> list[Member]:
+        """The members that moved away and were not handed over yet, if Redis may have lost that before its present run.
+
+        Their new nodes may not know that they have them.
+        """
+        is_same = self._run_id in ("", run_id)
+        return [] if is_same else [self.members[one] for one in self.departing if one in self.members]
+
     def is_here(self, incarnation: Incarnation) -> bool:
         """Whether a member is known to be in the room, at this node."""
         member = self.members.get(incarnation)
@@ -224,6 +232,8 @@ class Replica:
         if local is not None and local.member.metadata == member.metadata:  # share it instead of keeping a copy
             member = structs.replace(member, metadata=local.member.metadata)
         self.table.put(member)
+        if member.node == self.node and member.incarnation not in self.local:
+            self._let_leave(member)
         told.append(events.MemberJoined(self.version or 0, member))
         if local is not None and local.refused:  # the others are told of it, too, until it has left
             local.let_go = True
@@ -239,15 +249,19 @@ class Replica:
         others = tuple(one for one in self.table.nodes if one not in silent)
         moved = structs.replace(member, node=node, epoch=epoch)
         self.table.put(moved)
-        if node == self.node and incarnation not in self.local:  # nobody waits for it any more
-            local = self.local[incarnation] = LocalMember(moved, 0, 0.0, claimed=True)
-            local.joined = True
-            self.local.leave(incarnation, LeaveReason.DISCONNECTED)
+        if node == self.node and incarnation not in self.local:
+            self._let_leave(moved)
         if member.node == self.node and node != self.node:
             gone = self.local.pop(incarnation, None)
             if gone is not None and gone.leaving is None:  # else nobody waits for its frames
                 self.departing.add(incarnation)
         return [self._moved(moved, member.node, others)]
+
+    def _let_leave(self, member: Member) -> None:
+        """Let a member of this node leave, for which nobody waits any more."""
+        local = self.local[member.incarnation] = LocalMember(member, 0, 0.0, claimed=True)
+        local.joined = True
+        self.local.leave(member.incarnation, LeaveReason.DISCONNECTED)
 
     def _moved(self, member: Member, old: NodeId, others: tuple[NodeId, ...]) -> MemberMoved:
         local = self.local.get(member.incarnation)

@@ -46,8 +46,8 @@ MODERATION = (
 )
 """Requests that end with `Moderated`."""
 
-AFTER_RECOVERY = (Operation.JOIN, Operation.UPDATE, Operation.KICK, Operation.CLOSE)
-"""Requests that wait, after a restart of Redis, until all nodes have announced their members."""
+AFTER_RECOVERY = (Operation.JOIN, Operation.CLAIM, Operation.UPDATE, Operation.KICK, Operation.CLOSE)
+"""Requests that wait, after a restart of Redis, until all nodes have announced their members; claims for their own."""
 
 
 class Request(NamedTuple):

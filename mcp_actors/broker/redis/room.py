@@ -162,7 +162,7 @@ class Room:
     def next_command(self, keys: Keys, settings: RedisSettings, run_id: str) -> Command | None:
         """The script call of the next request, unless one is in flight."""
         while (request := self._queue.next(self._clock())) is not None:
-            found = self._script(request, settings)
+            found = self._script(request, settings, run_id)
             if found is None:
                 self._queue.finish()
                 continue
@@ -173,10 +173,13 @@ class Room:
             return scripts.room_call(script, keys, settings, keys.of_room(self.id, nodes), (*common, *arguments))
         return None
 
-    def _script(self, request: Request, settings: RedisSettings) -> tuple[Script, list[Argument]] | None:
+    def _script(self, request: Request, settings: RedisSettings, run_id: str) -> tuple[Script, list[Argument]] | None:
         replica = self.replica
         if request.operation is Operation.RESYNC:
             announced = [self._announcement(incarnation, local) for incarnation, local in self._local.items()]
+            announced += [
+                {"member": StoredMember.of(one), "confirmed": True} for one in replica.departed_before(run_id)
+            ]
             elsewhere = {
                 incarnation: {"node": member.node, "epoch": member.epoch}
                 for incarnation, member in replica.members.items()
@@ -245,7 +248,7 @@ class Room:
         if word == b"FENCED":
             self._queue.add_first(request)
             raise Fenced
-        if self._must_repeat(word, rest, now):
+        if self._must_repeat(request, word, rest, now):
             self._queue.add_first(request)
             if word == b"DAMAGED":
                 self.repair(now, "counts")
@@ -273,11 +276,14 @@ class Room:
                 return self._answered_about(local, request.operation, word, rest)
         return self.replica.take_deferred() if self.replica.deferred else []
 
-    def _must_repeat(self, word: bytes, rest: list[str], now: float) -> bool:
+    def _must_repeat(self, request: Request, word: bytes, rest: list[str], now: float) -> bool:
         """Whether Redis wants to be asked again: later, or with what it named."""
         match word:
             case b"LATER":
-                self._queue.not_before = now + int(rest[0]) / 1000
+                pause = int(rest[0]) / 1000  # a claim may be possible as soon as one node has announced its members
+                self._queue.not_before = now + (
+                    min(pause, REPAIR_PAUSE) if request.operation is Operation.CLAIM else pause
+                )
             case b"DAMAGED":
                 self._queue.not_before = now + REPAIR_PAUSE
             case b"OWNER":

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from mcp_actors.broker.redis import entries
 from mcp_actors.broker.redis.entries import Change, Changes, Frame, Moved, OwnerFenced, Snapshot
+from mcp_actors.broker.redis.scripts import RESYNC
 from mcp_actors.broker.redis.sequence_tracker import EPOCH
 from mcp_actors.broker.redis.settings import RedisSettings
 from mcp_actors.protocol.errors import Unavailable
@@ -438,3 +439,13 @@ def test_frames_arrive_once_and_in_order_with_faults(  # noqa: C901, PLR0912
         for event in node.frames:
             arrived.setdefault((event.sender, event.target), []).append(event.frame)
     assert arrived == sent
+
+
+def test_frames_of_a_member_that_has_moved_wait_for_the_snapshot_that_says_so(home: BucketHarness) -> None:
+    home.changed(13, leaving(peer("missed"), LeaveReason.LEFT))
+    assert home.asked() == [RESYNC.digest]
+    home.frame(EPOCH + 1)
+    home.frame(1)
+    assert home.news() == [home.signalled(1)]
+    home.snapshot(ANA, structs.replace(BEN, node=C, epoch=1), CIA, version=13, token="1")  # noqa: S106 - of a question
+    assert [type(one) for one in home.news()] == [MemberMoved, RemoteSignal]

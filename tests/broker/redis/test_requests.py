@@ -111,7 +111,7 @@ def test_a_resync_announces_the_members_of_this_node_as_the_room_knows_them() ->
     room = _room()
     room.set_presence(ANA.incarnation, detached=True)
     room.replica.resync(0.0)
-    token, lock, packed, _elsewhere, _lease = _sent(room, RESYNC)
+    token, lock, packed, *_rest = _sent(room, RESYNC)
     assert (token, lock) == ("1", 0)
     (row,) = msgspec.msgpack.decode(packed)
     announced = msgspec.convert(row["member"], StoredMember).restored()

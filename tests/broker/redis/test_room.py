@@ -613,3 +613,26 @@ def test_a_kick_that_redis_lost_is_done_again_although_the_node_of_the_member_ha
     assert [(event.incarnation, event.reason) for event in left] == [(BEN.incarnation, LeaveReason.KICKED)]
     assert BEN.incarnation not in a.rosters[ROOM]
     check_at_rest(world, [ROOM])
+
+
+def test_a_move_of_which_only_the_old_node_knows_when_redis_loses_its_data_is_not_lost(store: Store) -> None:
+    world = World(store)
+    a, b = SteppedNode(world, A), SteppedNode(world, B)
+    for node, member in ((a, ANA), (a, peer("amy")), (b, BEN)):
+        node.attach()
+        node.join(member)
+    world.settle()
+    b.bucket.rooms[ROOM].claim(structs.replace(b.rosters[ROOM][ANA.incarnation], node=B, epoch=1))
+    b.write()
+    b.write(answered=False)
+    a.read()
+    world.restart(empty=True)
+    world.come_to_rest()
+    member = store.members()[ANA.incarnation]
+    assert (member.node, member.epoch) == (B, 1)
+    assert not [event for _, event in (*a.heard, *b.heard) if isinstance(event, MemberLeft)]
+
+
+def test_a_member_that_is_said_to_be_at_this_node_and_for_which_nobody_waits_leaves(room: RoomHarness) -> None:
+    changes(room, 11, peer("eve", A))
+    assert next_request(room, LEAVE).arguments[0] == "peer:eve"

@@ -3,7 +3,7 @@
 --
 -- token: comes back with the snapshot. lock: the lock as the node knows it, in the form of "#lock"; the later version counts,
 -- as long as the node has members in the room. members: msgpack list of {member, confirmed}: if not confirmed, a request of
--- the node decides whether the member is in the room. If two nodes have a member, the node with the higher epoch keeps it; and
+-- the node decides whether the member is in the room. The node of a member may be another, to which it has just moved. If two nodes have a member, the node with the higher epoch keeps it; and
 -- of two members that cannot be there together, the one that joined later stays, as Redis lost that the other left.
 -- elsewhere: msgpack map of the members that the node knows at others, incarnation -> {node, epoch}: Redis may have lost that they
 -- moved. kicked: msgpack list of {incarnation, notice}: members that the node knows to have been kicked, which Redis may have lost;
@@ -41,7 +41,9 @@ end
 
 if is_fenced(args.node) then return {'FENCED'} end
 local known, damaged = load_all()
+local all_announced = cmsgpack.unpack(args.members)
 for _, member in ipairs(known) do nodes[member.node] = nodes[member.node] or 0 end
+for _, announced in ipairs(all_announced) do nodes[announced.member.node] = nodes[announced.member.node] or 0 end
 local missing = undeclared()
 if missing then return missing end
 
@@ -62,7 +64,7 @@ for _, member in ipairs(known) do
   orders[member.kind][member.order] = true
 end
 
-local all_announced, still_here = cmsgpack.unpack(args.members), {}
+local still_here = {}
 for _, announced in ipairs(all_announced) do still_here[announced.member.incarnation] = true end
 
 local notices = {}
@@ -129,11 +131,11 @@ for _, announced in ipairs(all_announced) do
   local present = by_field[field]
   if present and present.incarnation == member.incarnation then
     compare(member)
-    if present.node == args.node then
+    if present.node == member.node then
       kept[field] = true
     elseif present.epoch < member.epoch then
       kept[field] = true
-      move(present, args.node, member.epoch)
+      move(present, member.node, member.epoch)
     end
   elseif announced.confirmed then
     local how, notice = how_removed(member.incarnation)
@@ -149,6 +151,7 @@ for _, announced in ipairs(all_announced) do
       kept[field] = true
       orders[member.kind][member.order] = true
       add(member)
+      if member.node ~= args.node then redis.call('ZADD', keys.nodes, 'NX', text(now() + args.lease_ms), member.node) end
       note_user(member)
       compare(member)
       known[#known + 1] = member
