@@ -25,7 +25,7 @@ from mcp_actors.broker.redis.entries import (
     unpack_metadata,
     unpack_notice,
 )
-from mcp_actors.broker.redis.requests import LocalMember, LocalMembers, Operation, Request, RequestQueue
+from mcp_actors.broker.redis.requests import LocalMembers, Operation, Request, RequestQueue
 from mcp_actors.broker.redis.sequence_tracker import SequenceTracker
 from mcp_actors.protocol import events
 from mcp_actors.protocol.events import (
@@ -86,7 +86,8 @@ class Replica:
         """The members that were kicked lately, in case Redis loses that."""
         self.deferred: list[tuple[int, Event]] = []
         """Events that follow the changes up to a version."""
-        self._run_id = ""
+        self.run_id = ""
+        """The run of the server that sent the last snapshot."""
         self._token = ""
         self._unapplied: dict[Incarnation, Left] = {}  # leaves behind changes that are missing
 
@@ -94,14 +95,6 @@ class Replica:
     def settled(self) -> bool:
         """Whether this node knows what Redis knows, as far as it can tell."""
         return self.version is not None and self.syncing_since is None
-
-    def departed_before(self, run_id: str) -> list[Member]:
-        """The members that moved away and were not handed over yet, if Redis may have lost that before its present run.
-
-        Their new nodes may not know that they have them.
-        """
-        is_same = self._run_id in ("", run_id)
-        return [] if is_same else [self.members[one] for one in self.departing if one in self.members]
 
     def is_here(self, incarnation: Incarnation) -> bool:
         """Whether a member is known to be in the room, at this node."""
@@ -156,7 +149,7 @@ class Replica:
         again.
         """
         requested = whole.token == self._token
-        other_server = requested and whole.run_id != self._run_id  # its clock may be behind
+        other_server = requested and whole.run_id != self.run_id  # its clock may be behind
         if self.version is not None and whole.version < self.version and not other_server:
             return []
         if self.provisional and not requested:  # read again, and from before this node changed the room
@@ -168,8 +161,8 @@ class Replica:
             if self.local.any_staying:
                 self.resync(now)
             return []
-        lost_data = bool(self._run_id) and self._run_id != whole.run_id
-        self.version, self._run_id = whole.version, whole.run_id
+        lost_data = bool(self.run_id) and self.run_id != whole.run_id
+        self.version, self.run_id = whole.version, whole.run_id
         told = self._set_lock(abs(whole.lock), locked=whole.lock > 0)
         present = {member.incarnation for member in whole.members}
         for incarnation in [one for one in self.members if one not in present]:
@@ -233,7 +226,7 @@ class Replica:
             member = structs.replace(member, metadata=local.member.metadata)
         self.table.put(member)
         if member.node == self.node and member.incarnation not in self.local:
-            self._let_leave(member)
+            self.local.let_leave(member)
         told.append(events.MemberJoined(self.version or 0, member))
         if local is not None and local.refused:  # the others are told of it, too, until it has left
             local.let_go = True
@@ -250,18 +243,12 @@ class Replica:
         moved = structs.replace(member, node=node, epoch=epoch)
         self.table.put(moved)
         if node == self.node and incarnation not in self.local:
-            self._let_leave(moved)
+            self.local.let_leave(moved)
         if member.node == self.node and node != self.node:
             gone = self.local.pop(incarnation, None)
             if gone is not None and gone.leaving is None:  # else nobody waits for its frames
                 self.departing.add(incarnation)
         return [self._moved(moved, member.node, others)]
-
-    def _let_leave(self, member: Member) -> None:
-        """Let a member of this node leave, for which nobody waits any more."""
-        local = self.local[member.incarnation] = LocalMember(member, 0, 0.0, claimed=True)
-        local.joined = True
-        self.local.leave(member.incarnation, LeaveReason.DISCONNECTED)
 
     def _moved(self, member: Member, old: NodeId, others: tuple[NodeId, ...]) -> MemberMoved:
         local = self.local.get(member.incarnation)
@@ -345,7 +332,7 @@ class Replica:
         self.syncing_since = None
         self.provisional = False
         self.lock = 0
-        self._run_id = ""
+        self.run_id = ""
 
     def resync(self, now: float) -> None:
         """Request a snapshot, once."""
@@ -367,7 +354,7 @@ class Replica:
 
     def mark_data_lost(self) -> None:
         """The server is the same but lost its data: missing members may only have been forgotten."""
-        self._run_id = "lost"
+        self.run_id = "lost"
 
     def fenced(self) -> list[Event]:
         """This node was fenced: the others were told that its members left. Joins in flight go on."""
@@ -397,3 +384,9 @@ def _close(replica: Replica, by: Incarnation, notice: Notice) -> list[Event]:
     left = [event for one in members for event in replica.remove(one, LeaveReason.ROOM_CLOSED, notice)]
     refused = [event for event in left if isinstance(event, ClaimRefused)]
     return [*refused, events.RoomClosed(replica.version or 0, by, notice)]
+
+
+def departed_before(replica: Replica, run_id: str) -> list[Member]:
+    """The members that moved away, of which only this node may know, as Redis may have lost that before this run."""
+    is_same = replica.run_id in ("", run_id)
+    return [] if is_same else [replica.members[one] for one in replica.departing if one in replica.members]

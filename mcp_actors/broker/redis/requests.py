@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 
+from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import Incarnation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mcp_actors.protocol.events import LeaveReason, Member
+    from mcp_actors.protocol.events import Member
     from mcp_actors.protocol.identifiers import NodeId
 
 
@@ -196,6 +197,12 @@ class LocalMembers(dict[Incarnation, LocalMember]):
         if local is not None and local.leaving is None:
             local.leaving = reason
             self._queue.add(Operation.LEAVE, incarnation)
+
+    def let_leave(self, member: Member) -> None:
+        """Let a member of this node leave, for which nobody waits any more."""
+        local = self[member.incarnation] = LocalMember(member, 0, 0.0, claimed=True)
+        local.joined = True
+        self.leave(member.incarnation, LeaveReason.DISCONNECTED)
 
     def set_presence(self, incarnation: Incarnation, *, detached: bool, address: str = "") -> None:
         """Request that a member is marked as detached or attached, and its address if it is given."""

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from mcp_actors.broker.redis import scripts
 from mcp_actors.broker.redis.entries import StoredMember, field_of, pack, pack_notice, unpack_notice
-from mcp_actors.broker.redis.replica import RESYNC, Replica
+from mcp_actors.broker.redis.replica import RESYNC, Replica, departed_before
 from mcp_actors.broker.redis.requests import MODERATION, Operation, Request
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import (
@@ -178,7 +178,7 @@ class Room:
         if request.operation is Operation.RESYNC:
             announced = [self._announcement(incarnation, local) for incarnation, local in self._local.items()]
             announced += [
-                {"member": StoredMember.of(one), "confirmed": True} for one in replica.departed_before(run_id)
+                {"member": StoredMember.of(one), "confirmed": True} for one in departed_before(replica, run_id)
             ]
             elsewhere = {
                 incarnation: {"node": member.node, "epoch": member.epoch}

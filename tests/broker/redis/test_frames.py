@@ -447,5 +447,5 @@ def test_frames_of_a_member_that_has_moved_wait_for_the_snapshot_that_says_so(ho
     home.frame(EPOCH + 1)
     home.frame(1)
     assert home.news() == [home.signalled(1)]
-    home.snapshot(ANA, structs.replace(BEN, node=C, epoch=1), CIA, version=13, token="1")  # noqa: S106 - of a question
-    assert [type(one) for one in home.news()] == [MemberMoved, RemoteSignal]
+    home.snapshot(ANA, structs.replace(BEN, node=C, epoch=1), version=13, token="1")  # noqa: S106 - of a question
+    assert [type(one) for one in home.news()][-2:] == [MemberMoved, RemoteSignal]
