@@ -26,7 +26,6 @@ GRACE = 5.0
 
 REPLACED = "closed with 4501"
 RESUMED_FALSE = "resumed is false"
-GIVEN_UP = TimeoutError.__name__
 
 
 class Nodes(Protocol):
@@ -191,8 +190,8 @@ class ResumingMember(Member):
             self._reconnect.start()
 
     def _may_arrive_late(self, connection: Connection) -> bool:
-        """Whether the join of an attempt that was given up may reach a node after that of a connection."""
-        given_up = [one for one in self.stay.links if one.refused == GIVEN_UP]
+        """Whether an attempt that was given up, cut or put off may take the session after another has resumed it."""
+        given_up = [one for one in self.stay.links if one.entered_at is None]
         return any(one.since == connection.link.since for one in given_up)
 
     async def _try_resume(self) -> bool:

@@ -157,9 +157,9 @@ async def _settle(world: World) -> None:
 
 
 def _judge_now(world: World) -> None:
-    """Judge while the members are there: also those that are, although they were struck."""
+    """Judge while the members are there: also those that are, although they were struck, unless Redis lost data."""
     for stay in world.record.stays:
-        if stay.present:
+        if stay.present and not world.record.data_lost:
             stay.struck_at = None
     world.breaches = judge.breaches(world.record)
     world.judged = sum(1 for _ in expected(world.record))

@@ -47,8 +47,8 @@ MODERATION = (
 )
 """Requests that end with `Moderated`."""
 
-AFTER_RECOVERY = (Operation.JOIN, Operation.CLAIM, Operation.UPDATE, Operation.KICK, Operation.CLOSE)
-"""Requests that wait, after a restart of Redis, until all nodes have announced their members; claims for their own."""
+AFTER_RECOVERY = (Operation.JOIN, Operation.UPDATE, Operation.KICK, Operation.CLOSE)
+"""Requests that wait, after a restart of Redis, until all nodes have announced their members."""
 
 
 class Request(NamedTuple):
@@ -66,6 +66,8 @@ class RequestQueue:
         self.in_flight: Request | None = None
         self.not_before = 0.0
         """When the operations in `AFTER_RECOVERY` may be sent."""
+        self.claims_not_before = 0.0
+        """When claims may be sent, one of whose members nobody has announced yet."""
         self._waiting: deque[Request] = deque()
 
     def __contains__(self, request: Request) -> bool:
@@ -111,7 +113,10 @@ class RequestQueue:
         """The request to send now, which is in flight from then on."""
         if self.in_flight is not None or not self._waiting:
             return None
-        if self._waiting[0].operation in AFTER_RECOVERY and now < self.not_before:
+        operation = self._waiting[0].operation
+        if operation in AFTER_RECOVERY and now < self.not_before:
+            return None
+        if operation is Operation.CLAIM and now < self.claims_not_before:
             return None
         self.in_flight = self._waiting.popleft()
         return self.in_flight

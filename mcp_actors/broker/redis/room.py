@@ -280,10 +280,10 @@ class Room:
         """Whether Redis wants to be asked again: later, or with what it named."""
         match word:
             case b"LATER":
-                pause = int(rest[0]) / 1000  # a claim may be possible as soon as one node has announced its members
-                self._queue.not_before = now + (
-                    min(pause, REPAIR_PAUSE) if request.operation is Operation.CLAIM else pause
-                )
+                if request.operation is Operation.CLAIM:
+                    self._queue.claims_not_before = now + REPAIR_PAUSE
+                else:
+                    self._queue.not_before = now + int(rest[0]) / 1000
             case b"DAMAGED":
                 self._queue.not_before = now + REPAIR_PAUSE
             case b"OWNER":
