@@ -16,7 +16,7 @@ from mcp_actors.adapters.asgi.transport import AsgiTransport
 from mcp_actors.adapters.http.endpoint_route import EndpointRoute, find_token, select_subprotocol
 from mcp_actors.adapters.http.exchange import HEADERS, NONE, Request, Response, text
 from mcp_actors.adapters.http.mount import below, to_folder
-from mcp_actors.adapters.http.page import Page, too_long
+from mcp_actors.adapters.http.page import Page, is_given_body, too_long
 from mcp_actors.adapters.http.refusal import Refusal
 from mcp_actors.adapters.http.request_target import decoded_target
 from mcp_actors.auth.authorization import Handshake
@@ -96,7 +96,7 @@ class AsgiApp:
         await transport.serve(connection)
 
     async def _response(self, route: Any, request: Request, receive: Receive) -> Response:
-        if isinstance(route, Page) and route.takes_body:
+        if isinstance(route, Page) and is_given_body(route, request.method):
             limits = self._site.bodies
             try:
                 request = request._replace(body=await read_body(receive, request.headers, limits))

@@ -21,7 +21,7 @@ class Page(ABC):
     """The methods it has; a request with another one is refused before it."""
 
     takes_body: ClassVar[bool] = False
-    """Whether it is given the bodies of requests, which are at most as long as `BodyLimits` of the site say."""
+    """Whether it is given the bodies of requests, other than GET, HEAD and OPTIONS, up to `BodyLimits` of the site."""
 
     @abstractmethod
     def respond(self, request: Request) -> Response | Awaitable[Response]:
@@ -30,6 +30,11 @@ class Page(ABC):
     def refuse(self, status: HTTPStatus, reason: str, **headers: str) -> Response:
         """Return the response to a request that is refused before it comes here."""
         return text(status, reason, **headers)
+
+
+def is_given_body(page: Page, method: str) -> bool:
+    """Whether a page is given the body of a request; that of a method which only reads has no meaning."""
+    return page.takes_body and method not in ("GET", "HEAD", "OPTIONS")
 
 
 def too_long(page: Page, max_bytes: int) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcp_actors.adapters.http.exchange import Request, Response
-from mcp_actors.adapters.http.page import too_long
+from mcp_actors.adapters.http.page import is_given_body, too_long
 from mcp_actors.adapters.tornado.safe_handler import SafeHandler
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ class PageHandler(SafeHandler):
 
     def _found(self) -> Response | Awaitable[Response]:
         request, page = self.request, self._page
-        body = request.body if page.takes_body else b""
+        method, address = request.method or "", str(request.remote_ip)
+        body = request.body if is_given_body(page, method) else b""
         if len(body) > self._max_body_bytes:
             return too_long(page, self._max_body_bytes)
-        method, address = request.method or "", str(request.remote_ip)
         query = {name: values[-1].decode("utf-8", "replace") for name, values in request.query_arguments.items()}
         return page.respond(Request(method, request.headers, address, self._parameters, query, body))
 

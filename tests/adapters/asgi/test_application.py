@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,3 +114,28 @@ async def test_a_handshake_elsewhere_is_not_found(tmp_path: Path, monkeypatch: p
 async def test_a_server_that_cannot_answer_a_handshake_closes_it(tmp_path: Path, extensions: Any) -> None:
     scope = scope_of("/ws/mcp/", "websocket", headers=[(b"host", b"evil.example")], extensions=extensions)
     assert [message["type"] for message in await refuse(tmp_path, scope)] == ["websocket.close"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"path": "/api/v1/rooms/a/b", "raw_path": b"/api/v1/rooms/a%2Fb"},
+        {"path": "/signal/api/v1/rooms/a/b", "raw_path": b"/signal/api/v1/rooms/a%2Fb", "root_path": "/signal"},
+        {"path": "/api/v1/rooms/a/b", "raw_path": b"/api/v1/rooms/a%2Fb", "root_path": "/signal"},
+    ],
+    ids=str,
+)
+async def test_a_slash_in_a_part_of_a_path_is_told_from_one_between_parts(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    start, body = await respond(tmp_path, scope_of(**fields))
+    assert (start["status"], json.loads(body["body"])["room"]) == (200, "a/b")
+
+
+async def test_a_server_that_does_not_tell_how_a_path_was_sent_knows_slashes_between_parts_alone(
+    tmp_path: Path,
+) -> None:
+    start, body = await respond(tmp_path, scope_of("/api/v1/rooms/a é"))
+    assert (start["status"], json.loads(body["body"])["room"]) == (200, "a é")
+    start, _ = await respond(tmp_path, scope_of("/api/v1/rooms/a/b"))
+    assert start["status"] == 404
