@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
+from tornado.httpclient import AsyncHTTPClient
 from websockets.exceptions import InvalidStatus
 
+from mcp_actors.connection.counters import RefusalReason
 from mcp_actors.protocol.errors import CloseCode
 from tests.support.loop import until
 from tests.support.tokens import REQUIRED, bearer
@@ -125,6 +127,20 @@ async def test_a_refused_handshake_has_a_line_with_its_status(server: Server) ->
         line = await refused(server, lines, Origin="https://evil.example")
     assert (line["endpoint"], line["address"], line["status"]) == ("signaling", "127.0.0.1", 403)
     assert "https://evil.example" in line["reason"]
+
+
+@pytest.mark.settings(**ON, max_url_bytes=100)
+async def test_requests_that_are_no_handshakes_have_a_line_with_their_status(server: Server) -> None:
+    with access_lines() as lines:
+        for path, method, status in (("", "GET", 400), (f"?{'x' * 100}", "GET", 414), ("", "DELETE", 405)):
+            url = server.url(f"/ws/mcp/{path}", "http")
+            answer = await AsyncHTTPClient().fetch(
+                url, method=method, raise_error=False, allow_nonstandard_methods=True
+            )
+            assert answer.code == status
+    found = [(line["endpoint"], line["status"]) for line in lines if line["event"] == "handshake refused"]
+    assert found == [("messaging", 400), ("messaging", 414), ("messaging", 405)]
+    assert server.app.counters.refused == {RefusalReason.NO_HANDSHAKE: 3}
 
 
 @pytest.mark.settings(**ON, max_connections=1)

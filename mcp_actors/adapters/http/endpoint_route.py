@@ -103,7 +103,7 @@ class EndpointRoute:
         return self._refused(refusal, RefusalReason.STOPPING if stopping else RefusalReason.FULL, address)
 
     def no_handshake(self, status: int, reason: str, address: str) -> None:
-        """Note that a request is refused because it is no handshake."""
+        """Note that a request to this path is refused, as it is no handshake, or none that is looked at."""
         self._environment.counters.refused[RefusalReason.NO_HANDSHAKE] += 1
         self._environment.access_log.refused(self._endpoint.name, address, status, reason)
 

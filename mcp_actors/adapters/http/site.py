@@ -98,6 +98,8 @@ class Site:
             refused = _refused(route, HTTPStatus.BAD_REQUEST, WRONG_TARGET)
         if refused is None and method not in route.methods:
             refused = _refused(route, HTTPStatus.METHOD_NOT_ALLOWED, Allow=", ".join(route.methods))
+        if refused is not None and isinstance(route, EndpointRoute):
+            route.no_handshake(refused.status, HTTPStatus(refused.status).phrase, address)
         path, host = ("", None) if target is None else target[:2]
         return Found(refused or route, path, host, parameters)
 
