@@ -159,7 +159,7 @@ def count(record: Record, told: int) -> ResumeCounts:
         told=told,
         sent_again=sum(stay.sent_again for stay in record.stays),
         dropped=sum(stay.dropped for stay in record.stays),
-        slowest=max(((link.entered_at or 0.0) - link.since for _, link in pairs), default=0.0),
+        slowest=max(((link.entered_at or 0.0) - link.since for _, link in pairs if link.since), default=0.0),
         median=median(elsewhere) if elsewhere else 0.0,
     )
 

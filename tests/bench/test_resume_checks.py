@@ -49,6 +49,8 @@ def test_a_member_that_resumed_without_a_gap_is_no_breach(record: Record) -> Non
     assert count(record, 0).median == 0.25
     last(record).node = 1
     assert count(record, 0).median == 0.0
+    last(record).since = 0.0  # it entered a further room over its first connection
+    assert count(record, 0).slowest == 0.0
 
 
 def test_a_message_lost_without_a_reported_gap_is_found(record: Record) -> None:
