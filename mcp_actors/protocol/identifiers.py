@@ -25,6 +25,9 @@ RequestId = int | str
 MAX_REQUEST_ID_LENGTH = 64
 """The most characters of a request `id` that is a string."""
 
+DOT_SEGMENTS = (".", "..")
+"""What browsers and proxies remove from paths, percent-encoded, too (RFC 3986, section 5.2.4)."""
+
 _MAX_SHOWN = 40
 
 
@@ -37,7 +40,7 @@ def id_problem(value: str, max_length: int) -> str | None:
     """The problem of a room, peer or user id; None if it is well formed.
 
     An id has 1 to `max_length` characters that are printable, or as `character_problem` allows them. Spaces are neither
-    at an end nor side by side.
+    at an end nor side by side. `.` and `..` are none, as no URL can have them as a part of its path.
     """
     if not value:
         return "must not be empty"
@@ -53,6 +56,8 @@ def id_problem(value: str, max_length: int) -> str | None:
         return "must not start or end with a space"
     if "  " in value:
         return "must not have two spaces side by side"
+    if value in DOT_SEGMENTS:
+        return "must not be `.` or `..`, which URLs cannot contain"
     return None
 
 

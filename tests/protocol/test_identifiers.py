@@ -12,7 +12,9 @@ texts = st.text(st.characters(exclude_categories=()))
 printable_texts = st.text(min_size=1, max_size=MAX).filter(str.isprintable)
 
 
-@pytest.mark.parametrize("value", ["a", "room123", "a b", "ü", "日本語", "👍🏽", "-", "a" * MAX, "\\", '"', "é" * MAX])
+@pytest.mark.parametrize(
+    "value", ["a", "room123", "a b", "ü", "日本語", "👍🏽", "-", "...", ".a", "a" * MAX, "\\", '"', "é" * MAX]
+)
 def test_well_formed_ids_have_no_problem(value: str) -> None:
     assert id_problem(value, MAX) is None
 
@@ -21,6 +23,8 @@ def test_well_formed_ids_have_no_problem(value: str) -> None:
     ("value", "problem"),
     [
         ("", "must not be empty"),
+        (".", "must not be `.` or `..`, which URLs cannot contain"),
+        ("..", "must not be `.` or `..`, which URLs cannot contain"),
         ("a" * (MAX + 1), "must have at most 128 characters, not 129"),
         (" a", "must not start or end with a space"),
         ("a ", "must not start or end with a space"),
@@ -47,7 +51,7 @@ def test_the_limit_counts_characters_and_is_inclusive(limit: int, length: int) -
 @given(st.text(st.characters(max_codepoint=0x7F)))
 def test_an_id_in_ascii_is_well_formed_exactly_if_the_grammar_says_so(value: str) -> None:
     well_formed = 1 <= len(value) <= MAX and value.isprintable() and value == " ".join(value.split(" ")).strip(" ")
-    assert (id_problem(value, MAX) is None) == (well_formed and "  " not in value)
+    assert (id_problem(value, MAX) is None) == (well_formed and "  " not in value and value not in (".", ".."))
 
 
 @given(texts | texts.map(lambda text: text * 100))
