@@ -16,6 +16,7 @@ from mcp_actors.broker import AcquiredSession, BrokerError, SessionRecord
 from mcp_actors.broker.redis import Tls
 from mcp_actors.broker.redis.keys import Keys
 from mcp_actors.broker.redis.server_check import acl
+from mcp_actors.broker.revocations import Revocation
 from mcp_actors.protocol.errors import ErrorCode, Unavailable
 from mcp_actors.protocol.events import (
     ClaimRefused,
@@ -1006,6 +1007,8 @@ async def test_a_user_with_the_documented_permissions_can_do_everything(
     assert (await b.broker.administration.room(ROOM)).members
     assert (await b.broker.administration.list_rooms("", "", 1)).rooms
     assert await b.broker.administration.nodes()
+    assert await b.broker.revocations.revoke(Revocation("sub", "ada", time.time() + 60))
+    await until(lambda: a.broker.revocations.table.revokes_all_of("ada"), "the revocation")
     await c.die()
     await until(lambda: una not in b.members, "that the dead node is reaped")
     await until(lambda: a.counters["reaped"] + b.counters["reaped"] == 1, "that it is deleted")
