@@ -39,6 +39,7 @@ from mcp_actors.connection.revocation_sweep import RevocationSweep
 from mcp_actors.counters.loop_lag import LoopLag
 from mcp_actors.endpoints.messaging import MessagingEndpoint
 from mcp_actors.endpoints.signaling import SignalingEndpoint
+from mcp_actors.gateway_setup import gateway_routes
 from mcp_actors.heap import release_free_pages
 from mcp_actors.limits import connection_bounds, ip_limits
 from mcp_actors.loopback import is_loopback
@@ -360,4 +361,7 @@ def _endpoints(settings: Settings, app: App) -> dict[str, Route]:
     return {
         **dict.fromkeys(("/ws/signaling", "/ws/signaling/"), signaling),
         **dict.fromkeys(("/ws/mcp", "/ws/mcp/"), messaging),
+        **gateway_routes(
+            settings, app.node, environment, app.policy, app.authorizer, READ_LIMIT * connection.max_message_bytes
+        ),
     }

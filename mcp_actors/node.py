@@ -18,7 +18,7 @@ from mcp_actors.protocol.identifiers import SERVER, Incarnation, NodeId, PeerId,
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from mcp_actors.actors.loop import ActorRef, Inbox
     from mcp_actors.actors.observers import MembershipObserver, MessageObserver
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mcp_actors.protocol.handover import Handover, MemberState
     from mcp_actors.protocol.messages import Message, OrderedRequest, ServerRequest, Targeted
     from mcp_actors.protocol.outgoing import Relayed
+    from mcp_actors.room.rules import RoomRules
 
 
 class Node:
@@ -34,7 +35,8 @@ class Node:
 
     `room_capacity`: peers, and connections of users, in one room. `max_rooms`: open rooms. `max_inbox`: mails that may
     wait for a room before its senders are slowed down. `max_pending_acks`: messages of one room that may wait for
-    receipts of other nodes. `max_pending_messages`: messages of one member that may wait for its join.
+    receipts of other nodes. `max_pending_messages`: messages of one member that may wait for its join. `rules`: of the
+    rooms that are not like others; all nodes have the same.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Node:
         max_inbox: int,
         max_pending_acks: int,
         max_pending_messages: int = 64,
+        rules: Mapping[RoomId, RoomRules] | None = None,
     ) -> None:
         self.id = node_id
         self.broker = broker
@@ -62,6 +65,7 @@ class Node:
             max_pending_messages=max_pending_messages,
             max_inbox=max_inbox,
             traffic=self.traffic,
+            rules=rules,
         )
         self.observe(self.counters)
         self._memberships = count(1)
@@ -82,6 +86,15 @@ class Node:
     def roster(self, room: RoomId) -> list[Member]:
         """The members of a room on all nodes; empty if the room is not open in this process."""
         return self._directory.roster(room)
+
+    def gateway(self, room: RoomId) -> str:
+        """The name of the gateway whose clients a room is for; empty if it is for native clients."""
+        rules = self._directory.rules.get(room)
+        return "" if rules is None else rules.gateway
+
+    def peer(self, room: RoomId, peer: PeerId) -> Member | None:
+        """The peer with an id in a room, at any node; None if there is none, or the room is not open here."""
+        return self._directory.peer(room, peer)
 
     def audience_size(self, room: RoomId, kind: Kind) -> int:
         """The number of other members of a room, on all nodes, that hear what a peer, or a user, tells all."""

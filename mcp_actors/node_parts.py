@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from mcp_actors.broker.memory import MemoryBroker
+from mcp_actors.gateway_setup import special_rooms
 from mcp_actors.node import Node
 from mcp_actors.protocol.identifiers import NodeId
 from mcp_actors.redis_url import parse
@@ -29,6 +30,7 @@ def make_node(settings: Settings) -> Node:
         max_inbox=settings.rooms.max_room_inbox,
         max_pending_acks=settings.rooms.max_room_unanswered,
         max_pending_messages=settings.rooms.max_pending_messages,
+        rules=special_rooms(settings.gateways),
     )
 
 

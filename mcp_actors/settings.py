@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PREFIX = "MCP_ACTORS_"
 
+GATEWAYS = ("peerjs",)
+
 
 class SettingsError(Exception):
     """A setting that cannot be used; `str(error)` names it, says why and gives an example."""
@@ -88,6 +90,7 @@ TurnSecrets = Annotated[
     Meta(max_length=2),
     Rule("it must have only ASCII characters, without spaces", re.compile(r"[!-~]+").fullmatch),
 ]
+Gateways = Annotated[tuple[str, ...], Rule("there is no such gateway", lambda name: name in GATEWAYS)]
 IceServers = Annotated[tuple[dict[str, Any], ...], Rule("an ICE server has `urls`", lambda server: server.get("urls"))]
 RedisUrl = Annotated[str, Rule("", lambda url: not url or redis_url.parse(url))]
 HttpUrl = Annotated[
@@ -293,6 +296,19 @@ class AddressSettings(Struct, frozen=True, rename=lambda name: _prefix("address_
     max_addresses: Count = 100_000
 
 
+class GatewaySettings(Struct, frozen=True):
+    """Other wire protocols that this server speaks."""
+
+    gateways: Gateways = ()
+    peerjs_path: Annotated[str, Meta(pattern=r"^/([A-Za-z0-9._~-]+/)*([A-Za-z0-9._~-]+)?$")] = "/"
+    peerjs_key: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._~-]{1,64}$")] = "peerjs"
+    peerjs_discovery: bool = False
+    peerjs_expire_timeout: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
+    max_peerjs_peers: Count = 20_000
+    max_peerjs_waiting_messages: Count = 256
+    max_peerjs_waiting_bytes: Count = 16_777_216
+
+
 class Settings(Struct, frozen=True):
     """Everything that can be set. `obsolete`: names of removed settings that are set to what they were by default."""
 
@@ -307,6 +323,7 @@ class Settings(Struct, frozen=True):
     webhooks: WebhookSettings = WebhookSettings()
     connections: ConnectionSettings = ConnectionSettings()
     addresses: AddressSettings = AddressSettings()
+    gateways: GatewaySettings = GatewaySettings()
     obsolete: tuple[str, ...] = ()
 
 
@@ -331,6 +348,7 @@ EXAMPLES = {
     "auth_key_file": "/etc/mcp-actors/jwks.json",
     "webhook_url": "https://app.example.com/webhooks/signaling",
     "webhook_secret": "whsec_ and the output of `openssl rand -base64 32`",
+    "gateways": "peerjs",
     "auth_url": "http://localhost:3000/authorize-signaling",
 }
 """Examples for errors, of settings whose default or type does not give one."""

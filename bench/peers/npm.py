@@ -18,6 +18,11 @@ def script(name: str) -> Path:
     return _cache() / name
 
 
+def module(name: str) -> Path:
+    """Return the path of a file of a package, such as peerjs/dist/peerjs.min.js."""
+    return _cache() / "node_modules" / name
+
+
 @cache
 def missing() -> str | None:
     """Install what is missing. Return why that is impossible, or None."""

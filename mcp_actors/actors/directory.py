@@ -13,12 +13,13 @@ from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.room.room import Room
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
 
     from mcp_actors.actors.loop import ActorRef, Inbox
     from mcp_actors.broker import Broker
     from mcp_actors.protocol.events import Event, Kind, Member
-    from mcp_actors.protocol.identifiers import RoomId
+    from mcp_actors.protocol.identifiers import PeerId, RoomId
+    from mcp_actors.room.rules import RoomRules
 
 log = structlog.get_logger("mcp_actors.room")
 
@@ -32,7 +33,8 @@ class Directory:
     """Rooms start when they are first asked for, and are forgotten when they retire or fail.
 
     `capacity`, `max_pending_acks` and `max_pending_messages` are as in `Room`. At most `max_rooms` rooms are open. The
-    broker waits for a room whose inbox holds more than `max_inbox` mails. `traffic` measures relayed messages.
+    broker waits for a room whose inbox holds more than `max_inbox` mails. `traffic` measures relayed messages. `rules`:
+    of the rooms that are not like others.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Directory:
         max_inbox: int,
         max_pending_messages: int = 64,
         traffic: Traffic | None = None,
+        rules: Mapping[RoomId, RoomRules] | None = None,
     ) -> None:
+        self.rules = {} if rules is None else rules
         self.observers = Observers()
         self._latency = (Traffic() if traffic is None else traffic).latency
         self._broker = broker
@@ -68,6 +72,11 @@ class Directory:
         """The members of a room on all nodes; empty if the room is not open here."""
         entry = self._rooms.get(room_id)
         return [] if entry is None else list(entry.room.roster.members())
+
+    def peer(self, room_id: RoomId, peer: PeerId) -> Member | None:
+        """The peer with an id in a room, at any node; None if there is none, or the room is not open here."""
+        entry = self._rooms.get(room_id)
+        return None if entry is None else entry.room.roster.peer(peer)
 
     def audience_size(self, room_id: RoomId, kind: Kind) -> int:
         """The number of members of a room that hear another peer, or user; 0 if the room is not open here."""
@@ -95,6 +104,7 @@ class Directory:
                 capacity=self._capacity,
                 max_pending_acks=self._max_pending_acks,
                 max_pending_messages=self._max_pending_messages,
+                rules=self.rules.get(room_id),
             )
             entry = _Entry(room, RoomActor.start(room, self._broker, self.observers, self._forget, self._latency))
             self._rooms[room_id] = entry

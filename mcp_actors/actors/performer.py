@@ -63,19 +63,36 @@ class Performer:
 
     While it is `unfinished`, as a message has many receivers, call `go_on` before anything else, in a later turn.
 
-    `await_handover` is called with a member whose old node is about to hand it over.
+    `await_handover` is called with a member whose old node is about to hand it over, `expire_later` with messages that
+    wait for an absent peer.
     """
 
     __slots__ = (
-        *("_await_handover", "_broker", "_lost", "_observers", "_rest", "_room", "_sender", "_unperformed"),
+        *(
+            "_await_handover",
+            "_broker",
+            "_expire_later",
+            "_lost",
+            "_observers",
+            "_rest",
+            "_room",
+            "_sender",
+            "_unperformed",
+        ),
         *("ports", "sent"),
     )
 
     def __init__(
-        self, room: Room, broker: Broker, observers: Observers, await_handover: Callable[[Incarnation], None]
+        self,
+        room: Room,
+        broker: Broker,
+        observers: Observers,
+        await_handover: Callable[[Incarnation], None],
+        expire_later: Callable[[effects.ExpireLater], None],
     ) -> None:
         self._room = room
         self._await_handover = await_handover
+        self._expire_later = expire_later
         self._broker = broker
         self._observers = observers
         self._unperformed: Iterator[Effect] = iter(())
@@ -117,13 +134,19 @@ class Performer:
         port = self.ports[effect.to]
         queued = port.detached
         if (queued or port.congested) and not self._may_wait(port, effect.sender, message):
-            self.reject(effect.sender, no_room(request.payload.target_peer_id).about(request.room, request.id))
+            self._undelivered(effect, no_room(request.payload.target_peer_id))
         elif not port.send(message):
-            self.reject(effect.sender, no_peer(request.payload.target_peer_id).about(request.room, request.id))
+            self._undelivered(effect, no_peer(request.payload.target_peer_id))
         elif request.id is not None:
             self._room.delivery.acks.passed_on(effect.sender, request.id, effect.to)
             reply = ack(request.room, request.id, "queued" if queued else "delivered", effect.negotiation)
             self.ports[effect.sender].send(Outgoing(reply))
+
+    def _undelivered(self, effect: effects.Relay, error: SignalingError) -> None:
+        message = effect.message
+        request = cast("Targeted", message.request)
+        for one in self._room.undelivered(effect.sender, request, b"{" + message.body, error):
+            _HANDLERS[type(one)](self, one)
 
     def _may_wait(self, port: ClientPort, sender: Incarnation, message: Relayed) -> bool:
         """Whether a message can wait for a client. It costs its sender more if that is there and does not keep up."""
@@ -276,6 +299,7 @@ _HANDLERS: dict[type, Callable[[Performer, Any], None]] = {
     effects.Moved: Performer._moved,
     effects.CutoverComplete: Performer._cutover_complete,
     effects.Release: lambda self, one: self._broker.release(self._room.id, one.to),
+    effects.ExpireLater: lambda self, one: self._expire_later(one),
     effects.AwaitHandover: lambda self, one: self._await_handover(one.to),
     effects.HandOver: Performer._hand_over,
     effects.Recovered: lambda self, one: self.ports[one.to].recovered(one.message),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mcp_actors.counters.relay_latency import RelayLatency
     from mcp_actors.protocol.events import Event, LeaveReason, Member
     from mcp_actors.protocol.handover import MemberState
-    from mcp_actors.protocol.identifiers import Incarnation, NodeId, RequestId, RoomId
+    from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RequestId, RoomId
     from mcp_actors.protocol.messages import ServerRequest
     from mcp_actors.protocol.outgoing import Relayed
     from mcp_actors.room.effects import Effect
@@ -57,7 +57,13 @@ class RoomActor(LoopActor):
         self._broker = broker
         self._gone = gone
         self._observers = observers
-        self._performer = Performer(room, broker, observers, self._await_handover)
+        self._performer = Performer(
+            room,
+            broker,
+            observers,
+            self._await_handover,
+            lambda one: self.tell_later(one.seconds, Call(_expire, (one.sender, one.target, one.batch))),
+        )
         self._latency = latency
 
     def __str__(self) -> str:
@@ -110,7 +116,7 @@ class RoomActor(LoopActor):
         try:
             effect = self._room.delivery.relay(mail.sender, request, mail.frame)
         except SignalingError as error:
-            self._performer.reject(mail.sender, error.about(request.room, request.id))
+            self._perform(self._room.undelivered(mail.sender, request, mail.frame, error))
             return
         if type(effect) is Relay:
             self._performer.relay(effect)
@@ -229,6 +235,12 @@ class RoomActor(LoopActor):
         """Give a claimed member what its old node may not have delivered."""
         self._perform(self._room.handovers.recover(incarnation, found.events, found.answered, arrived=found.known))
         self._perform(self._room.handovers.recover_receipts(incarnation, found.receipts, whole=found.whole))
+
+
+def _expire(actor: RoomActor, sender: PeerId, target: PeerId, batch: int) -> None:
+    """Drop messages that have waited long enough for an absent peer."""
+    if actor._room.forwarding is not None:
+        actor._perform(actor._room.forwarding.expired(sender, target, batch))
 
 
 _HANDLERS: dict[type, Callable[[RoomActor, Any], Any]] = {

@@ -24,7 +24,7 @@ from mcp_actors.connection.record import Record
 from mcp_actors.counters.relay_latency import NOT_SAMPLED
 from mcp_actors.counters.traffic import Traffic
 from mcp_actors.memory_budget import MemoryBudget
-from mcp_actors.protocol.codec import JSON, encode, error_message
+from mcp_actors.protocol.codec import error_message
 from mcp_actors.protocol.errors import BadMessage, CloseCode, MessageTooBig, Unauthorized, describe
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.messages import Reconnect, ReconnectPayload, Request
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from mcp_actors.connection.transport import Transport
     from mcp_actors.protocol.identifiers import RoomId
     from mcp_actors.protocol.messages import ServerMessage
+    from mcp_actors.protocol.outgoing import Dialect
     from mcp_actors.sessions import Session
 
 log = structlog.get_logger("mcp_actors.connection")
@@ -64,6 +65,9 @@ class Endpoint(Protocol):
 
     permission: Permission
     """The permission that a token must grant to send to others."""
+
+    dialect: Dialect
+    """How the clients speak."""
 
     handlers: Mapping[type[Request], Handler]
     """The handler of each type of request, called with the connection, the request and its text. May raise."""
@@ -274,17 +278,16 @@ class Connection:
     def ask_to_reconnect(self, after: float) -> None:
         """Ask the client to go elsewhere in so many seconds. That is about this connection, not its session."""
         self._traffic.sent[Reconnect] += 1
-        self.send(encode(Reconnect(payload=ReconnectPayload(int(after * 1000)))), b"")
+        _send(self, self._endpoint.dialect, Reconnect(payload=ReconnectPayload(int(after * 1000))))
 
     def say(self, message: ServerMessage, session: Session | None = None) -> None:
         """Send a message of the server, as part of the given session or that of this connection, if there is one."""
-        session, outgoing = session or self.session, Outgoing(message)
+        session = session or self.session
         if session is None:
             self._traffic.count_sent(message)
-            head, body = outgoing.encoded(JSON)
-            self.send(JSON.prefix(head, None), body)
+            _send(self, self._endpoint.dialect, message)
         else:
-            session.send(outgoing)
+            session.send(Outgoing(message))
 
     def pause_until(self, done: Future[Any]) -> None:
         """Read nothing from the client until a future is done."""
@@ -378,6 +381,13 @@ class Connection:
     def _overflow(self) -> None:
         log.info("slow client closed", connection=self.id, address=self.address)
         self.close(CloseCode.SLOW_PEER)
+
+
+def _send(connection: Connection, dialect: Dialect, message: ServerMessage) -> None:
+    """Send a message that is part of no session."""
+    head, body = dialect.encode(message, b"")
+    if body:
+        connection.send(dialect.prefix(head, None), body)
 
 
 def _last_sent(session: Session | None, outbox: Outbox) -> int:

@@ -130,6 +130,11 @@ class Identity:
         elif self.grant is not None and not self.grant.lets_into(room):
             raise Forbidden(f"Your token does not let you into room {shown(room)}.")
 
+    def expect_grant(self) -> None:
+        """Raise `Unauthorized` unless a token says who the client is."""
+        if self.grant is None:
+            raise Unauthorized("The access token that you brought cannot be used.")
+
     def refusal(self) -> SignalingError:
         """Return the error for a client that may not send."""
         if self.grant is None:

@@ -14,7 +14,7 @@ from mcp_actors.auth.authorization import JoinRequest
 from mcp_actors.auth.expiry import Expiry
 from mcp_actors.auth.ice_servers import IceServerList, IceServerSource
 from mcp_actors.connection.ip_limits import group_of
-from mcp_actors.protocol.codec import encode, error_message
+from mcp_actors.protocol.codec import JSON, encode, error_message
 from mcp_actors.protocol.errors import (
     BadMessage,
     Forbidden,
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from mcp_actors.connection.connections import Connections
     from mcp_actors.node import Node
     from mcp_actors.protocol.identifiers import RequestId, RoomId
+    from mcp_actors.protocol.outgoing import Dialect
     from mcp_actors.sessions import Session, Sessions
 
 log = structlog.get_logger("mcp_actors.connection")
@@ -82,6 +83,9 @@ class Endpoint(ABC):
     name: str
     permission: Permission
     kind: ClassVar[Kind]
+    dialect: Dialect = JSON
+    gateway: ClassVar[str] = ""
+    """The name of the gateway, if it is one."""
 
     def __init__(
         self,
@@ -198,7 +202,12 @@ class Endpoint(ABC):
         return connection.session
 
     def _expect_may_join(self, connection: Connection, session: Session, room: RoomId) -> None:
-        """Raise `RateLimited`, `AlreadyInRoom`, `TooManyRooms` or `Unavailable` if a room cannot be joined."""
+        """Raise an error if a room cannot be joined.
+
+        That is `Forbidden`, `RateLimited`, `AlreadyInRoom`, `TooManyRooms` or `Unavailable`.
+        """
+        if (gateway := self._node.gateway(room)) != self.gateway:
+            raise Forbidden(f"Room {shown(room)} is for clients of {gateway} only.")
         connection.limits.join(connection.now())
         self._connections.joins(connection)
         session.rooms.check_join(room)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from msgspec import Struct, structs
 
 from mcp_actors.protocol.errors import ErrorCode
-from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, UserId
+from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, UserId, replaces
 
 
 class Kind(StrEnum):
@@ -92,11 +92,12 @@ class Member(Struct, frozen=True):
     address: str = ""
 
     def yields_to(self, newcomer: Member) -> bool:
-        """Whether a newcomer takes the id of this rival: only its owner does.
+        """Whether a newcomer takes the id of this rival: only its owner does, or a session that may replace itself.
 
-        A rival without a token keeps the id that it claimed, also while it is detached: its resume token proves more.
+        Another rival without a token keeps the id that it claimed, also while it is detached: its resume token proves
+        more.
         """
-        return newcomer.verified
+        return newcomer.verified or replaces(newcomer.incarnation, self.incarnation)
 
 
 class Event(Struct, frozen=True):

@@ -36,6 +36,18 @@ def session_of(incarnation: Incarnation) -> str:
     return incarnation.partition(".")[0]
 
 
+REPLACING = "~"
+"""The first character of the ids of sessions that may take their own place in a room.
+
+They are derived from what their clients bring, so that one of them shows that its client was here before.
+"""
+
+
+def replaces(newcomer: Incarnation, present: Incarnation) -> bool:
+    """Whether a membership takes the place of an earlier one of the same session."""
+    return newcomer.startswith(REPLACING) and session_of(newcomer) == session_of(present)
+
+
 def id_problem(value: str, max_length: int) -> str | None:
     """The problem of a room, peer or user id; None if it is well formed.
 

@@ -23,7 +23,10 @@ def weight(size: int) -> int:
 
 
 class Dialect(Protocol):
-    """A wire format: how messages to one kind of client are encoded."""
+    """A wire format: how messages to one kind of client are encoded.
+
+    A message with an empty body has no meaning in the dialect, and is not sent.
+    """
 
     def encode(self, message: ServerMessage, offset: bytes) -> Encoded:
         """Encode a message of the server; `offset` is its stream offset, empty if it has none."""

@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING, cast
 from msgspec import structs
 
 from mcp_actors.protocol import messages as wire
-from mcp_actors.protocol.codec import received, relayed
+from mcp_actors.protocol.codec import received, relayed, sender_stamp
 from mcp_actors.protocol.errors import BadMessage
 from mcp_actors.protocol.events import Kind, Member, NegotiationStep, Receipt, RemoteSignal
 from mcp_actors.protocol.outgoing import Outgoing
 from mcp_actors.room.acknowledgements import Acknowledgements, no_peer, stale_negotiation
 from mcp_actors.room.announcements import ack
 from mcp_actors.room.effects import AwaitHandover, Deliver, Publish, Relay, Send, SendReceipt
+from mcp_actors.room.mailbox import Letter
 from mcp_actors.room.pending import Held
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mcp_actors.protocol.events import RemoteBroadcast
-    from mcp_actors.protocol.identifiers import Incarnation, NodeId, RequestId, RoomId
+    from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, RequestId, RoomId
     from mcp_actors.protocol.outgoing import Relayed
     from mcp_actors.room.effects import Effect
+    from mcp_actors.room.mailbox import Mailbox
     from mcp_actors.room.migrations import Migrations
     from mcp_actors.room.negotiation import Negotiations
     from mcp_actors.room.pending import PendingRequests
@@ -35,7 +37,7 @@ class Delivery:
     As many are held for each member that is about to be handed over.
     """
 
-    __slots__ = ("_max_held", "_migrations", "_negotiations", "_pending", "_room", "_roster", "acks")
+    __slots__ = ("_max_held", "_migrations", "_negotiations", "_pending", "_room", "_roster", "acks", "mailbox")
 
     def __init__(
         self,
@@ -53,6 +55,8 @@ class Delivery:
         self._migrations = migrations
         self._max_held = max_pending_acks
         self.acks = Acknowledgements(room, roster, negotiations, migrations, max_pending_acks)
+        self.mailbox: Mailbox | None = None
+        """What keeps messages to other nodes until their receipts arrive, in rooms with store and forward."""
 
     def relay(self, sender: Incarnation, request: wire.Targeted, frame: bytes) -> Relay | Publish | Send | None:
         """Send a peer's message to another peer. None if it waits for the sender's join, or is under way already.
@@ -84,8 +88,27 @@ class Delivery:
         if target_stamp is not None:
             return Relay(sender, target.incarnation, message, number)
         to = (target,)
+        if self.mailbox is not None:
+            return Publish(self._member(sender), to, message, self._track(sender, target, request, frame))
         delivery_id = self.acks.await_receipts(sender, request, to, step)
         return Publish(self._member(sender), to, message, delivery_id, step)
+
+    def _track(self, sender: Incarnation, target: Member, request: wire.Targeted, frame: bytes) -> int:
+        """Keep a message to another node until its receipt arrives. Raises `PeerNotFound` if that node is lost."""
+        assert self.mailbox is not None  # noqa: S101 - as its caller knows
+        peer = request.payload.target_peer_id
+        if target.detached:
+            raise no_peer(peer)
+        return self.mailbox.track(
+            sender, target.incarnation, Letter(cast("PeerId", self._member(sender).id), peer, request, frame)
+        )
+
+    def relay_for(self, sender: PeerId, request: wire.Targeted, frame: bytes) -> list[Effect]:
+        """Send the message of a peer that is gone to its target, if that is at this node."""
+        target = self._roster.peer(request.payload.target_peer_id)
+        if target is None or not self._roster.local.get(target.incarnation):
+            return []
+        return [Send((target.incarnation,), relayed(sender_stamp(sender), frame, request))]
 
     def _stamp_of_departing(self, sender: Incarnation, request: wire.Targeted | wire.Message, frame: bytes) -> bytes:
         """The stamp of a member that moved to another node and was not handed over, for what it sent before.

@@ -75,6 +75,15 @@ class Reject(Effect, frozen=True):
     waiting: int = 0
 
 
+class ExpireLater(Effect, frozen=True):
+    """Call `Forwarding.expired` with a batch of waiting messages after so many seconds."""
+
+    sender: PeerId
+    target: PeerId
+    batch: int
+    seconds: float
+
+
 class Welcome(Effect, frozen=True):
     """Tell a member that it is in the room, and the state of the room, from which the reply to its join is composed.
 

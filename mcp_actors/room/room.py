@@ -15,7 +15,9 @@ from mcp_actors.protocol.codec import sender_stamp
 from mcp_actors.protocol.errors import (
     CloseCode,
     NotInRoom,
+    PeerNotFound,
     SignalingError,
+    Unavailable,
 )
 from mcp_actors.protocol.events import BY_MODERATORS, Kind, LeaveReason, Removal
 from mcp_actors.protocol.identifiers import SERVER, PeerId
@@ -34,6 +36,7 @@ from mcp_actors.room.effects import (
     Send,
     Welcome,
 )
+from mcp_actors.room.forwarding import Forwarding
 from mcp_actors.room.handovers import Handovers
 from mcp_actors.room.migrations import Migrations
 from mcp_actors.room.moderation import Moderation
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from mcp_actors.protocol.events import Event, Member
     from mcp_actors.protocol.identifiers import Incarnation, RequestId, RoomId
     from mcp_actors.room.effects import Effect
+    from mcp_actors.room.rules import RoomRules
 
 
 OF_MEMBERS = (Leave, Fence, ModerationRequest)
@@ -57,23 +61,41 @@ class Room:
     """The members of one room, and the requests of the local ones.
 
     `capacity` is the number of peers, and of connections of users, that the room holds. At most `max_pending_acks`
-    messages wait for receipts of other nodes; at most `max_pending_messages` of one member wait for its join.
+    messages wait for receipts of other nodes; at most `max_pending_messages` of one member wait for its join. `rules`:
+    those of a room that is not like others, whose capacity counts instead.
     """
 
     __slots__ = (
-        *("capacity", "delivery", "handovers", "id", "locked", "migrations", "moderation", "pending", "roster"),
+        *(
+            "capacity",
+            "delivery",
+            "forwarding",
+            "handovers",
+            "id",
+            "locked",
+            "migrations",
+            "moderation",
+            "pending",
+            "roster",
+        ),
         *("_last_offset", "_negotiations", "version"),
     )
     id: RoomId
 
     def __init__(
-        self, room_id: RoomId, *, capacity: int, max_pending_acks: int, max_pending_messages: int = 64
+        self,
+        room_id: RoomId,
+        *,
+        capacity: int,
+        max_pending_acks: int,
+        max_pending_messages: int = 64,
+        rules: RoomRules | None = None,
     ) -> None:
         self.id = room_id
-        self.capacity = capacity
+        self.capacity = capacity if rules is None else rules.capacity
         self.version = 0
         self.locked = False
-        self.roster = Roster()
+        self.roster = Roster(silent=rules is not None and rules.silent)
         self.pending = PendingRequests(max_pending_messages)
         self.migrations = Migrations()
         self.moderation = Moderation(room_id, self.roster, self.pending)
@@ -84,6 +106,9 @@ class Room:
         self.handovers = Handovers(
             room_id, self.roster, self.pending, self._negotiations, self.migrations, self.delivery
         )
+        self.forwarding = None
+        if rules is not None and rules.patience:
+            self.forwarding = Forwarding(self.roster, self.delivery, rules)
         self._last_offset = b""
 
     @property
@@ -120,6 +145,15 @@ class Room:
         self.pending.add(incarnation, Leave(request_id, replied, reply))
         return True
 
+    def undelivered(
+        self, sender: Incarnation, request: wire.Targeted, frame: bytes, error: SignalingError
+    ) -> list[Effect]:
+        """Let a peer's message wait that has not reached its target, if messages wait here; else answer the error."""
+        waits = isinstance(error, PeerNotFound | Unavailable)
+        if waits and self.forwarding is not None and sender in self.roster:
+            return self.forwarding.undelivered(sender, request, frame)
+        return [Reject(sender, error.about(request.room, request.id))]
+
     def returned(self, incarnation: Incarnation) -> list[Effect]:
         """Welcome a member again, whose client has reconnected."""
         member = self.roster.member(incarnation)
@@ -137,11 +171,13 @@ class Room:
         announced = _tell(self.roster.audience(member), news, offset)
         join = self.pending.take(incarnation, Join)
         if join is None:
-            return announced
+            return announced if self.forwarding is None else [*announced, *self.forwarding.joined(member)]
         self.roster.local[incarnation] = sender_stamp(member.id, verified=member.verified)
         if join.presence:
             self.roster.watching[incarnation] = None
         effects = [self._welcome(member, offset), Entered(member), Done(join.reply), *announced]
+        if self.forwarding is not None:
+            effects += self.forwarding.joined(member)
         for held in join.held:
             effects += self._resume(incarnation, held)
         if self.pending.find(incarnation, Leave):
@@ -200,6 +236,9 @@ class Room:
             if was_local and not (leave is not None and leave.replied):
                 effects += self.moderation.kicked(member, event)
         effects += [*self.delivery.acks.member_left(incarnation), *self.handovers.settle()]
+        if self.forwarding is not None:
+            self.forwarding.mailbox.forget(incarnation)
+            effects += self.forwarding.absent(incarnation)
         if member.kind is Kind.PEER:
             self._negotiations.forget(incarnation, (peer.incarnation for peer in self.roster.peers()))
         effects += _let_go(event, asked=leave is not None)
@@ -214,6 +253,8 @@ class Room:
         member = self.roster.set_presence(event.incarnation, detached=event.detached)
         if member is None or member.kind is Kind.USER:
             return []
+        if self.forwarding is not None and event.detached:
+            return self.forwarding.absent(event.incarnation)
         news = announcements.presence(self.id, PeerId(member.id), detached=event.detached)
         return _tell([one for one in self.roster.watching if one != event.incarnation], news, event.offset)
 
@@ -238,6 +279,8 @@ class Room:
     def _unsubscribed(self, _event: events.Unsubscribed | None) -> list[Effect]:
         self.locked = False
         self.roster.clear()
+        if self.forwarding is not None:
+            self.forwarding.mailbox.clear()
         self._negotiations.clear()
         self.migrations.clear()
         return []
@@ -277,12 +320,17 @@ class Room:
 
     def _welcome(self, member: Member, offset: bytes) -> Effect:
         present = structs.replace(member, detached=False)  # even if the broker has not said so yet
-        peers = [present if peer is member else peer for peer in self.roster.peers()]
+        everyone = (member,) if self.roster.silent else self.roster.peers()
+        peers = [present if peer is member else peer for peer in everyone]
         entries = [announcements.peer_entry(peer) for peer in sorted(peers, key=lambda peer: peer.order)]
         users = []
         if member.kind is Kind.USER:
             users = [announcements.user_entry(one, data, verified=known) for one, data, known in self.roster.users()]
         return Welcome(member.incarnation, member.id, entries, users, member.order, self.version, self.locked, offset)
+
+
+def _receipt(room: Room, event: events.Receipt) -> list[Effect]:
+    return room.delivery.acks.receipt(event) if room.forwarding is None else room.forwarding.receipt(event)
 
 
 def _leave_accepted(room: Room, event: events.LeaveAccepted) -> list[Effect]:
@@ -319,7 +367,7 @@ def _let_go(event: events.MemberLeft, *, asked: bool) -> list[Effect]:
 _HANDLERS: dict[type, Callable[[Room, Any], Sequence[Effect]]] = {
     events.RemoteSignal: lambda room, event: room.delivery.remote_signal(event),
     events.RemoteBroadcast: lambda room, event: room.delivery.remote_broadcast(event),
-    events.Receipt: lambda room, event: room.delivery.acks.receipt(event),
+    events.Receipt: _receipt,
     events.Moderated: lambda room, event: room.moderation.finished(event),
     events.MemberUpdated: lambda room, event: room.moderation.updated(event),
     events.MemberJoined: Room._joined,

@@ -19,15 +19,18 @@ class Roster:
 
     `local` has the members of this node with the stamp of their messages; the stamp is empty while a member leaves.
     `let_go` are the members of this node that were told that they are out, while the others were not told yet.
-    `watching` are the local members that want to know of detached peers.
+    `watching` are the local members that want to know of detached peers. `silent`: members are not told of each other.
     """
 
-    __slots__ = ("_members", "_metadata", "_peers", "_users", "_verified", "let_go", "local", "peer", "watching")
+    __slots__ = (
+        *("_members", "_metadata", "_peers", "_users", "_verified", "let_go", "local", "peer", "silent", "watching"),
+    )
 
     peer: Callable[[PeerId], Member | None]
     """The peer with an id."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, silent: bool = False) -> None:
+        self.silent = silent
         self.local: dict[Incarnation, bytes] = {}
         self.watching: dict[Incarnation, None] = {}
         self.let_go: set[Incarnation] = set()
@@ -150,7 +153,7 @@ class Roster:
 
     def audience_size(self, kind: Kind) -> int:
         """The number of other members, on all nodes, that are told of a peer's update, or of what a user says."""
-        return max(0, len(self._members) - (0 if kind is Kind.PEER else len(self._peers)) - 1)
+        return 0 if self.silent else max(0, len(self._members) - (0 if kind is Kind.PEER else len(self._peers)) - 1)
 
     def local_users(self, except_for: Incarnation | None) -> list[Incarnation]:
         """The local connections of users, but for one."""
@@ -159,6 +162,8 @@ class Roster:
 
     def audience(self, member: Member) -> list[Incarnation]:
         """The local members that are told of a member's join and leave: of peers all, of users the users."""
+        if self.silent:
+            return []
         if member.kind is Kind.PEER:
             return [one for one in self.local if one != member.incarnation]
         return self.local_users(except_for=member.incarnation)

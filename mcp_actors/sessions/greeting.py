@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import UNSET, UnsetType
 
 from mcp_actors.protocol import messages as wire
-from mcp_actors.protocol.codec import JSON
 from mcp_actors.protocol.events import Kind
 from mcp_actors.protocol.identifiers import PeerId, RequestId
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mcp_actors.protocol.identifiers import RoomId
-    from mcp_actors.protocol.outgoing import Outgoing
+    from mcp_actors.protocol.outgoing import Encoded
     from mcp_actors.room.effects import Welcome
     from mcp_actors.sessions.ports import ClientCosts
 
@@ -45,12 +44,12 @@ class Greeting(NamedTuple):
         return found | {"complete": self.complete} if self.resumed else found
 
 
-def charge_join(costs: ClientCosts, reply: Outgoing, welcome: Welcome, *, held: int = 0) -> None:
+def charge_join(costs: ClientCosts, reply: Encoded, welcome: Welcome, *, held: int = 0) -> None:
     """Charge the bytes of the reply to a join, and each member: its entry there, and that it is told of the join.
 
     `held`: deliveries per user that the messages behind the join cost, which were not charged when they were sent.
     """
-    costs.charge_reply(len(reply.encoded(JSON)[1]), len(welcome.peers) + len(welcome.users))
+    costs.charge_reply(len(reply[1]), len(welcome.peers) + len(welcome.users))
     if held:
         costs.charge_delivery(held * len(welcome.users), 0)
 

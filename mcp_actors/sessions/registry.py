@@ -10,6 +10,7 @@ from msgspec import structs
 
 from mcp_actors.broker import SessionRecord
 from mcp_actors.memory_budget import MemoryBudget
+from mcp_actors.protocol.codec import JSON
 from mcp_actors.protocol.errors import SignalingError, Unavailable
 from mcp_actors.protocol.events import LeaveReason, Removal
 from mcp_actors.protocol.identifiers import RoomId
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from mcp_actors.node import Node
     from mcp_actors.protocol.events import Kind
     from mcp_actors.protocol.identifiers import RoomId
+    from mcp_actors.protocol.outgoing import Dialect
     from mcp_actors.sessions.ports import ClientConnection, SessionLimits
 
 log = structlog.get_logger("mcp_actors.session")
@@ -54,13 +56,23 @@ RESUMABLE = (State.ATTACHED, State.DETACHED)
 class Sessions:
     """The sessions of a node, and the `SessionOwner` of each. `secret` seals the resume tokens.
 
+    A `dialect` other than the native one has no numbers for messages, which takes `limits` with a window of 0.
+
     `by_id`: all sessions that can be resumed or are migrating, and the revoked ones until their window is over.
     `detached`: those that wait for their clients.
     """
 
-    def __init__(self, node: Node, secret: bytes, limits: SessionLimits, memory: MemoryBudget | None = None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        secret: bytes,
+        limits: SessionLimits,
+        memory: MemoryBudget | None = None,
+        dialect: Dialect = JSON,
+    ) -> None:
         self.memory = MemoryBudget() if memory is None else memory
         self.counters = SessionCounters(node.traffic)
+        self.dialect = dialect
         self.by_id: dict[str, Session] = {}
         self.detached = DetachedSessions[Session](limits.max_detached, limits.max_address_detached)
         self._node = node
@@ -73,9 +85,12 @@ class Sessions:
         self._handovers: dict[Session, asyncio.Task[None]] = {}
         self._departures: dict[str, asyncio.Event] = {}  # set when the session has left this node
 
-    def open(self, kind: Kind, identity: str, connection: ClientConnection) -> Session:
-        """Open a session for a new client. `identity` is its id in all rooms, empty if it has one in each."""
-        session = Session(self, self._limits, kind, identity, new_session_id(), connection)
+    def open(self, kind: Kind, identity: str, connection: ClientConnection, session_id: str = "") -> Session:
+        """Open a session for a new client. `identity` is its id in all rooms, empty if it has one in each.
+
+        `session_id`: of a client that shows by it that it was here before, where sessions have no resume tokens.
+        """
+        session = Session(self, self._limits, kind, identity, session_id or new_session_id(), connection)
         if self._limits.window:
             self.by_id[session.id] = session
         return session

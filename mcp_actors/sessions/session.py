@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mcp_actors.protocol.codec import JSON, error_message
+from mcp_actors.protocol.codec import error_message
 from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.events import Kind, LeaveReason
-from mcp_actors.protocol.outgoing import Outgoing, Relayed
+from mcp_actors.protocol.outgoing import Dialect, Outgoing, Relayed
 from mcp_actors.sessions.confinement import confine, forbidden, origin
 from mcp_actors.sessions.greeting import Greeting, charge_join, forget_greeting, join_reply
 from mcp_actors.sessions.kept import Kept
@@ -46,6 +46,7 @@ class SessionOwner(Protocol):
 
     memory: MemoryBudget
     counters: SessionCounters
+    dialect: Dialect
 
     def may_detach(self, session: Session) -> bool:
         """Whether a session may wait for its client. Another one may have to end."""
@@ -74,10 +75,9 @@ class Session:
     """
 
     __slots__ = (
-        *("_acknowledge_above", "_connection", "_greetings", "_has_unused_token", "_is_numbered", "_owner"),
-        *("_token_sent_in", "_traffic"),
+        *("_acknowledge_above", "_connection", "_dialect", "_greetings", "_has_unused_token", "_is_numbered", "_owner"),
         *("congested", "cutovers", "detached", "ended", "epoch", "generation", "id", "identity", "kept", "kind"),
-        *("late", "migration", "oldest", "replay", "rooms", "state"),
+        *("_token_sent_in", "_traffic", "late", "migration", "oldest", "replay", "rooms", "state"),
     )
 
     def __init__(
@@ -104,7 +104,7 @@ class Session:
         self.migration = migration
         self.late: LateHandover | None = None
         self.cutovers: dict[RoomId, bool] | None = None
-        self._owner = owner
+        self._owner, self._dialect = owner, owner.dialect
         self._traffic = owner.counters.traffic
         owner.counters.count_opened(self.state)
         self._connection = connection
@@ -122,10 +122,11 @@ class Session:
             self._traffic.sent[type(message.request)] += 1
         else:
             self._traffic.count_sent(message.message)
-        head, body = message.encoded(JSON)
+        dialect = self._dialect
+        head, body = message.encoded(dialect)
         replay, connection = self.replay, self._connection
         if not self._is_numbered:
-            return connection is not None and connection.send(JSON.prefix(head, None), body, bulk)
+            return not body or (connection is not None and connection.send(dialect.prefix(head, None), body, bulk))
         if connection is None:
             hold = self.kind is Kind.PEER and isinstance(message, Relayed)
             replay.keep(head, body, message.room, hold=hold, alone=len(self.rooms) <= 1)
@@ -133,7 +134,7 @@ class Session:
                 self.kept.count()
             return True
         number = replay.append(head, body, message.room)
-        connection.send(JSON.prefix(head, number), body, bulk)  # may close a slow client, and so end the session
+        connection.send(dialect.prefix(head, number), body, bulk)  # may close a slow client, and so end the session
         if replay.bytes > self.kept.count_above:
             self.kept.count()
             if replay.bytes > self._acknowledge_above and self._connection is not None:
@@ -143,8 +144,7 @@ class Session:
 
     def has_room(self, message: Relayed) -> bool:
         """Whether another peer's message can wait until the client is back, or has read what it was sent before."""
-        head, body = message.encoded(JSON)
-        size = len(head) + len(body)
+        size = sum(map(len, message.encoded(self._dialect)))
         if self._connection is not None:
             return self._connection.has_room(size)
         return self.ended or self.replay.has_room(size, message.room, alone=len(self.rooms) <= 1)
@@ -186,7 +186,7 @@ class Session:
         is_complete = self.replay.is_complete(received)
         size = 0
         for number, head, body in self.replay.after(received):
-            connection.send(JSON.prefix(head, number), body)
+            connection.send(self._dialect.prefix(head, number), body)
             size += len(body)
         connection.costs.charge_reply(size)
         return is_complete
@@ -280,7 +280,7 @@ class Session:
         connection = self._connection
         self.send(reply)
         if connection is not None:
-            charge_join(connection.costs, reply, welcome, held=self.rooms.joining.get(room, 0))
+            charge_join(connection.costs, reply.encoded(self._dialect), welcome, held=self.rooms.joining.get(room, 0))
 
     def leave(self, room: RoomId, request_id: Any) -> Awaitable[None]:
         """Leave a room: the session is out of it at once, and the reply is awaited. Raises `NotInRoom`."""
@@ -354,7 +354,7 @@ class Session:
         self.rooms.update((room, place) for room, place in memberships.items() if room not in self.rooms.removed)
         sent, lossy = self.replay.kept(), lossy or not self.replay.is_complete(0)
         self.replay.restore(state, lossy=lossy)
-        came = [(*message.encoded(JSON), message.room) for message in messages]
+        came = [(*message.encoded(self._dialect), message.room) for message in messages]
         for head, body, room in [*came, *sent]:
             self.replay.append(head, body, room, hold=True)
         if self.cutovers is not None:

@@ -192,6 +192,8 @@ class FrameLoop(FrameWriter, asyncio.Protocol):
         self._paused = False
         if self._transport is not None and not self._queued:
             self._continue()
+        elif self._transport is None and self._reader is not None:  # it is not connected yet
+            self._reader.paused = False
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame, and hang up when the client answers it or after `CLOSE_TIMEOUT`."""

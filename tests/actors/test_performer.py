@@ -20,7 +20,7 @@ from tests.support.loop import RecordingClient
 from tests.support.rooms import NODE, OTHER, ROOM, OtherNodes, signal
 
 if TYPE_CHECKING:
-    from mcp_actors.room.effects import Effect
+    from mcp_actors.room.effects import Effect, ExpireLater
 
 ANA, BEN, FAR = Incarnation("ana"), Incarnation("ben"), Incarnation("far")
 REMOTE = Member(Kind.PEER, PeerId("far"), FAR, OTHER, {})
@@ -36,8 +36,9 @@ class Stage:
     def __init__(self, *, full: bool = False) -> None:
         self.broker = OtherNodes(full=full)
         self.awaited: list[Incarnation] = []
+        self.expiring: list[ExpireLater] = []
         room = Room(ROOM, capacity=9, max_pending_acks=9)
-        self.performer = Performer(room, self.broker, Observers(), self.awaited.append)
+        self.performer = Performer(room, self.broker, Observers(), self.awaited.append, self.expiring.append)
         self.ana, self.ben = RecordingClient(), RecordingClient()
         self.performer.ports |= {ANA: self.ana, BEN: self.ben}
 

@@ -281,6 +281,22 @@ class BrokerContract:
         assert left == MemberLeft(entered.version, first, LeaveReason.REPLACED)
         assert (entered.member.incarnation, entered.member.verified) == (second, True)
 
+    async def test_a_session_that_may_replace_itself_takes_its_id_again_and_no_other_session_does(
+        self, recorder: Recorder
+    ) -> None:
+        member = recorder.member(Kind.PEER, "ana")
+        first, second, rival, late = (
+            structs.replace(member, incarnation=Incarnation(name)) for name in ("~a.1", "~a.2", "~b.3", "a.4")
+        )
+        for one in (first, second, rival, late):
+            recorder.broker.join(ROOM, one, 1)
+        events = await recorder.wait_for_all()
+        entered = joined(events[2])
+        assert events[1] == MemberLeft(entered.version, first.incarnation, LeaveReason.REPLACED)
+        assert entered.member.incarnation == second.incarnation
+        refused = [JoinRefused(one.incarnation, ErrorCode.PEER_ID_TAKEN) for one in (rival, late)]
+        assert events[3:] == refused
+
     @pytest.mark.parametrize("verified", [True, False], ids=["an owner", "a claimer"])
     async def test_a_claimed_id_replaces_nobody_even_if_detached(self, recorder: Recorder, verified: bool) -> None:
         owner = recorder.join(Kind.PEER, "ana", verified=verified)

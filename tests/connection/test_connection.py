@@ -12,6 +12,7 @@ from mcp_actors.auth.grants import Permission
 from mcp_actors.connection.connection import MAX_RUNNING_REQUESTS, Connection, Environment
 from mcp_actors.environment import load
 from mcp_actors.limits import connection_bounds, ip_limits
+from mcp_actors.protocol.codec import JSON
 from mcp_actors.protocol.errors import BadMessage, CloseCode, NotInRoom
 from mcp_actors.protocol.events import Kind, LeaveReason
 from mcp_actors.protocol.identifiers import RoomId
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from mcp_actors.connection.connection import Handler
     from mcp_actors.protocol.messages import Request
+    from mcp_actors.protocol.outgoing import Dialect
     from mcp_actors.sessions import Session
     from tests.conftest import ExpectedLogs
     from tests.support.client import Client
@@ -57,6 +59,7 @@ class FakeEndpoint:
     """An endpoint whose every request is a join, handled by the test."""
 
     permission = Permission.SIGNAL
+    dialect: Dialect = JSON
 
     def __init__(self) -> None:
         self.name = "test"

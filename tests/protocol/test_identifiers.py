@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_actors.protocol.identifiers import id_problem, shown
+from mcp_actors.protocol.identifiers import Incarnation, id_problem, replaces, shown
 
 MAX = 128
 
@@ -70,3 +70,9 @@ def test_a_short_printable_id_is_shown_whole(value: str) -> None:
 @given(st.integers(41, 500))
 def test_a_long_id_is_shown_cut_with_a_mark(length: int) -> None:
     assert shown("a" * length) == "'" + "a" * 39 + "…'"
+
+
+def test_only_a_session_that_may_replaces_its_own_memberships() -> None:
+    assert replaces(Incarnation("~a.2"), Incarnation("~a.1"))
+    assert not replaces(Incarnation("~a.2"), Incarnation("~b.1"))
+    assert not replaces(Incarnation("a.2"), Incarnation("a.1"))

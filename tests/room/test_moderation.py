@@ -38,7 +38,7 @@ def lock(request_id: int | None = 7) -> wire.Lock:
 class Trio(World):
     """A room with the local peers mo and ben, and the remote peer far."""
 
-    def __init__(self, **bounds: int) -> None:
+    def __init__(self, **bounds: Any) -> None:
         super().__init__(**bounds)
         self.mo, self.ben, self.far = self.peer("mo"), self.peer("ben"), self.remote(Kind.PEER, "far")
         self.clear()

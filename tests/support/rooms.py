@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mcp_actors.protocol.messages import Message, OrderedRequest, Targeted
     from mcp_actors.protocol.outgoing import Relayed
     from mcp_actors.room.effects import Effect
+    from mcp_actors.room.rules import RoomRules
 
 ROOM = RoomId("room123")
 NODE, OTHER, THIRD = NodeId("node"), NodeId("other"), NodeId("third")
@@ -64,9 +65,19 @@ def message(content: object, request_id: int | None = None, **fields: Any) -> tu
 class World:
     """A room, the broker that orders it, and what each of its members was sent."""
 
-    def __init__(self, capacity: int = 10, max_pending_acks: int = 100, max_pending_messages: int = 64) -> None:
+    def __init__(
+        self,
+        capacity: int = 10,
+        max_pending_acks: int = 100,
+        max_pending_messages: int = 64,
+        rules: RoomRules | None = None,
+    ) -> None:
         self.room = Room(
-            ROOM, capacity=capacity, max_pending_acks=max_pending_acks, max_pending_messages=max_pending_messages
+            ROOM,
+            capacity=capacity,
+            max_pending_acks=max_pending_acks,
+            max_pending_messages=max_pending_messages,
+            rules=rules,
         )
         self.sent: dict[Incarnation, list[dict[str, Any]]] = {}
         self.welcomes: dict[Incarnation, Welcome] = {}

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcp_actors.ws import frame_loop
-from mcp_actors.ws.frame_loop import MUCH
+from mcp_actors.ws.frame_loop import MUCH, FrameLoop
 from mcp_actors.ws.frames import BATCH, write_close
 from tests.support.certificate import make_certificate
-from tests.support.frame_loops import RecordingReceiver, connected, shared
+from tests.support.frame_loops import MAX_MESSAGE, RecordingReceiver, RecordingTransport, connected, shared
 from tests.support.loop import until
 from tests.support.server import Server
 from tests.support.socket import JOIN, Socket
@@ -47,6 +47,18 @@ async def test_a_paused_connection_receives_nothing_until_it_is_resumed() -> Non
     loop.resume()
     await until(lambda: receiver.texts == [b"1", b"2"], "the messages are received")
     assert [transport.reading] == [True]
+    loop.connection_lost(None)
+
+
+async def test_a_pause_that_ends_before_the_socket_is_there_holds_nothing_up() -> None:
+    receiver = RecordingReceiver()
+    loop = FrameLoop(shared(), MAX_MESSAGE)
+    loop.serve(receiver)
+    loop.pause()
+    loop.resume()
+    loop.connection_made(RecordingTransport())
+    loop.data_received(text(b"1"))
+    assert receiver.texts == [b"1"]
     loop.connection_lost(None)
 
 

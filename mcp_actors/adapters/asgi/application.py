@@ -92,7 +92,8 @@ class AsgiApp:
         await self._accept(scope, send)
         transport = AsgiTransport(receive, send, self._scheduler, route.max_message)
         connection = route.connect(transport, address, found.path)
-        connection.opened(_token(scope, headers, query), admission)
+        token = _token(scope, headers, query, route.token_field)
+        route.open(connection, token, admission, _arguments(query) if route.takes_query else NONE)
         await transport.serve(connection)
 
     async def _response(self, route: Any, request: Request, receive: Receive) -> Response:
@@ -186,11 +187,11 @@ def _arguments(query: bytes) -> Mapping[str, str]:
     return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
 
 
-def _token(scope: Scope, headers: Mapping[str, str], query: bytes) -> str | None:
-    """Return the access token of a handshake; None if there is none."""
+def _token(scope: Scope, headers: Mapping[str, str], query: bytes, field: str) -> str | None:
+    """Return the access token of a handshake; None if there is none. `field`: that of the query that may hold it."""
     in_query: list[str] = []
-    if b"token=" in query and query.count(b"&") < MAX_ARGUMENTS:
-        in_query = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("token", [])
+    if field.encode() in query and query.count(b"&") < MAX_ARGUMENTS:
+        in_query = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(field, [])
     return find_token(headers.get("Authorization", ""), scope.get("subprotocols") or (), in_query)
 
 

@@ -42,6 +42,10 @@ class EndpointRoute:
     """
 
     methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
+    token_field: ClassVar[str] = "token"  # noqa: S105 - the name of a field
+    """The field of the query that may hold an access token."""
+    takes_query: ClassVar[bool] = False
+    """Whether `open` is given the query of the handshake."""
 
     def __init__(
         self,
@@ -62,7 +66,7 @@ class EndpointRoute:
         """Whether the application is asked about each handshake; see `admit`."""
         self._authorizer = authorizer
         self._environment = environment
-        self._endpoint = endpoint
+        self.endpoint = endpoint
 
     def refusal(self, headers: Mapping[str, str], address: str) -> Refusal | None:
         """Check the limits of addresses and connections, then the Host and Origin rules."""
@@ -105,18 +109,28 @@ class EndpointRoute:
     def no_handshake(self, status: int, reason: str, address: str) -> None:
         """Note that a request to this path is refused, as it is no handshake, or none that is looked at."""
         self._environment.counters.refused[RefusalReason.NO_HANDSHAKE] += 1
-        self._environment.access_log.refused(self._endpoint.name, address, status, reason)
+        self._environment.access_log.refused(self.endpoint.name, address, status, reason)
 
     def _refused(self, refusal: Refusal, why: RefusalReason, address: str) -> Refusal:
         self._environment.counters.refused[why] += 1
-        self._environment.access_log.refused(self._endpoint.name, address, refusal.status, refusal.reason)
+        self._environment.access_log.refused(self.endpoint.name, address, refusal.status, refusal.reason)
         return refusal
 
     def connect(self, transport: Transport, address: str, path: str) -> Connection:
         """Return a new connection, to be opened with the token of its handshake."""
-        connection = Connection(self._environment, self._endpoint, transport, address, asyncio.get_running_loop())
+        connection = Connection(self._environment, self.endpoint, transport, address, asyncio.get_running_loop())
         log.debug("opened", connection=connection.id, path=path, address=address)
         return connection
+
+    def open(
+        self,
+        connection: Connection,
+        token: str | None,
+        admission: Admission | None,
+        query: Mapping[str, str],
+    ) -> None:
+        """Begin, with the access token of the handshake, what the application decided about it, and its query."""
+        connection.opened(token, admission)
 
     def _limited(self, headers: Mapping[str, str], address: str) -> Refusal | None:
         """Count a handshake, whatever else is wrong with it; return the refusal if its address has sent too many."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcp_actors.adapters.http.endpoint_route import find_token, select_subprotocol
+from mcp_actors.adapters.http.exchange import NONE
 from mcp_actors.adapters.http.refusal import Refusal
 from mcp_actors.adapters.tornado.upgrade import UpgradeHandler
 from mcp_actors.auth.authorization import Handshake
@@ -31,7 +32,8 @@ class EndpointHandler(UpgradeHandler):
         self._route = route
         self._handshake = _handshake(route, self.request) if route.asks else None
         self._admission: Admission | None = None
-        self._token = take_token(self.request)
+        self._token = take_token(self.request, route.token_field)
+        self._query = _arguments(self.request) if route.takes_query else NONE
 
     def refusal(self) -> Refusal | None:
         """Check the limits of addresses and connections, then the Host and Origin rules."""
@@ -60,19 +62,26 @@ class EndpointHandler(UpgradeHandler):
     def connect(self, frame_loop: FrameLoop) -> Connection:
         """Open a connection."""
         connection = self._route.connect(frame_loop, str(self.request.remote_ip), self.request.path)
-        connection.opened(self._token, self._admission)
+        self._route.open(connection, self._token, self._admission, self._query)
         return connection
 
 
 def _handshake(route: EndpointRoute, request: HTTPServerRequest) -> Handshake:
-    query = {name: values[-1].decode("utf-8", "replace") for name, values in request.query_arguments.items()}
-    return Handshake(route.kind, request.headers.copy(), query, str(request.remote_ip))
+    return Handshake(route.kind, request.headers.copy(), _arguments(request), str(request.remote_ip))
 
 
-def take_token(request: HTTPServerRequest) -> str | None:
-    """Remove the access token from a handshake, so that nothing can log it, and return it; None if there is none."""
+def _arguments(request: HTTPServerRequest) -> dict[str, str]:
+    """Return the arguments of the query: of several values of one name, the last."""
+    return {name: values[-1].decode("utf-8", "replace") for name, values in request.query_arguments.items()}
+
+
+def take_token(request: HTTPServerRequest, field: str) -> str | None:
+    """Remove the access token from a handshake, so that nothing can log it, and return it; None if there is none.
+
+    `field`: the one of the query that may hold it.
+    """
     offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-    values = request.query_arguments.pop("token", [])
-    request.arguments.pop("token", None)
+    values = request.query_arguments.pop(field, [])
+    request.arguments.pop(field, None)
     in_query = [value.decode("utf-8", "replace") for value in values]
     return find_token(request.headers.pop("Authorization", ""), offered, in_query)

@@ -300,6 +300,8 @@ class Replica:
 
     def take_deferred(self) -> list[Event]:
         """The deferred events whose changes are applied: a reply may be faster than the entries before it."""
+        if not self.deferred:
+            return []
         awaited = any(local.joined and one not in self.members for one, local in self.local.items())
         known = self.version or (0 if awaited else ABOVE_ALL_VERSIONS)
         due = [event for version, event in self.deferred if version <= known]

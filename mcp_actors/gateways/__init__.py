@@ -1,0 +1,1 @@
+"""Gateways: other wire protocols on the same rooms, sessions and broker."""
