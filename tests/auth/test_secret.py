@@ -101,6 +101,7 @@ def test_a_short_or_well_known_secret_is_refused_unless_debug_is_on(
 @pytest.mark.parametrize(
     ("secrets", "why"),
     [(GOOD[:19], "shorter than 20"), (f"{GOOD},{'ab' * 20}", "known to others"), ("change-me" * 3, "known to others")],
+    ids=["short", "repeated", "example"],
 )
 def test_a_secret_of_turn_servers_that_can_be_guessed_is_refused_unless_debug_is_on(
     tmp_path: Path, secrets: str, why: str

@@ -77,7 +77,9 @@ def test_a_token_without_admin_is_forbidden(can: list[str] | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [bearer("ops", -60, can=["admin"]), {"Authorization": "Bearer x"}, {"Authorization": "Bearer "}], ids=str
+    "headers",
+    [bearer("ops", -60, can=["admin"]), {"Authorization": "Bearer x"}, {"Authorization": "Bearer "}],
+    ids=["ended", "malformed", "empty"],
 )
 def test_a_token_that_cannot_be_used_is_refused_also_on_this_machine(
     headers: dict[str, str], caplog: pytest.LogCaptureFixture
