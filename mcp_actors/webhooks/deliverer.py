@@ -28,6 +28,9 @@ WINDOW = 1000
 POLL = 0.1
 """Seconds between looks for new events, and for which delivered ones may wait to be removed together."""
 
+TICK = 0.001
+"""The least time that a look takes, so that none is repeated at once if a clock is a little behind."""
+
 BATCH = 50
 """Delivered events that are removed at once."""
 
@@ -322,7 +325,7 @@ class Deliverer:
         if self._stop_at is not None:
             seconds = min(seconds, self._stop_at - time.monotonic())
         try:
-            async with asyncio.timeout(max(0.0, seconds)):
+            async with asyncio.timeout(max(TICK, seconds)):
                 await self._wake.wait()
         except TimeoutError:
             pass

@@ -60,6 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--keep-going", action="store_true", help="go on after a failure")
     parser.add_argument("--trace", default="", help="members whose messages are shown, separated by commas")
     parser.add_argument("--shrink", action="store_true", help="look for a smaller plan that fails likewise")
+    parser.add_argument("--webhooks", action="store_true", help="have the nodes report to a receiver, too")
     parser.add_argument("--mutants", nargs="*", help="put known faults back: all, or those that are named")
     parser.add_argument("--budget", type=int, default=60, help="seeds that are run to catch a mutant")
     options = parser.parse_args()
@@ -72,7 +73,8 @@ def _replay(options: argparse.Namespace) -> int:
     from tests.simulation.run import run_seed  # noqa: PLC0415 - after the hash seed is set
     from tests.simulation.shrink import shrink  # noqa: PLC0415
 
-    outcome = run_seed(options.seed, tuple(filter(None, options.trace.split(","))), options.era)
+    trace = tuple(filter(None, options.trace.split(",")))
+    outcome = run_seed(options.seed, trace, options.era, webhooks=options.webhooks)
     if options.shrink and not outcome.kept:
         outcome = shrink(outcome, print)
     _show(outcome)
@@ -88,7 +90,7 @@ def _run_many(options: argparse.Namespace, seeds: Iterator[tuple[int, int]]) -> 
     for seed, era in seeds:
         if real_time() - began >= limit if limit else ran >= options.seeds and not options.fixed:
             break
-        outcome = run_seed(seed, era=era)
+        outcome = run_seed(seed, era=era, webhooks=options.webhooks)
         ran, simulated = ran + 1, simulated + outcome.simulated
         if not outcome.kept:
             failed += 1

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mcp_actors.settings import Settings
     from tests.simulation.loop import SimulationLoop
     from tests.simulation.network import End, Network
+    from tests.simulation.webhooks import SimulatedReceiver
 
 RETRY = 0.5
 """Seconds after which a supervisor starts a node again that could not start."""
@@ -33,7 +34,15 @@ def settings_of(directory: Path, **changed: Any) -> Settings:
 class SimulatedNode:
     """One host, on which one process after another runs. `host`: its name on the network."""
 
-    def __init__(self, loop: SimulationLoop, network: Network, host: str, settings: Settings, rate: float) -> None:
+    def __init__(
+        self,
+        loop: SimulationLoop,
+        network: Network,
+        host: str,
+        settings: Settings,
+        rate: float,
+        receiver: SimulatedReceiver | None = None,
+    ) -> None:
         self.host = host
         self.app: App | None = None
         self.process: Process | None = None
@@ -42,6 +51,7 @@ class SimulatedNode:
         self._network = network
         self._settings = settings
         self._rate = rate
+        self._reporting = None if receiver is None else receiver.reporting(settings)
         self._starts = 0
         self._environment: Environment
         self._endpoints: dict[str, Endpoint] = {}
@@ -85,7 +95,7 @@ class SimulatedNode:
             for name in ("Environment", "SignalingEndpoint", "MessagingEndpoint"):
                 stack.enter_context(mock.patch.object(mcp_actors.app, name, keep(getattr(mcp_actors.app, name))))
             stack.enter_context(mock.patch.object(mcp_actors.app, "read_files", return_value={}))
-            app = App(self._settings)
+            app = App(self._settings, report=self._reporting)
         by_kind = {type(one).__name__: one for one in found}
         self._environment = by_kind["Environment"]
         signaling, messaging = by_kind["SignalingEndpoint"], by_kind["MessagingEndpoint"]

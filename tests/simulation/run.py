@@ -23,6 +23,7 @@ from tests.simulation.loop import SimulationLoop, SimulationOver
 from tests.simulation.node import settings_of
 from tests.simulation.plan import ERAS, GENTLE, Plan, draw
 from tests.simulation.rules import Rules
+from tests.simulation.webhooks import SETTINGS, SimulatedReceiver, untrue
 from tests.simulation.world import REDIS, REDIS_PORT, World
 
 SECRET = "a secret of the simulation, of 32 bytes or more"  # noqa: S105 - of no use elsewhere
@@ -52,12 +53,12 @@ class Outcome:
         return not self.breaches
 
 
-def run_seed(seed: int, trace: tuple[str, ...] = (), era: int = len(ERAS)) -> Outcome:
-    """Run a seed of an era."""
-    return run(draw(seed, era), trace=trace)
+def run_seed(seed: int, trace: tuple[str, ...] = (), era: int = len(ERAS), *, webhooks: bool = False) -> Outcome:
+    """Run a seed of an era. `webhooks`: whether nodes report to a receiver."""
+    return run(draw(seed, era), trace=trace, webhooks=webhooks)
 
 
-def run(plan: Plan, *, trace: tuple[str, ...] = ()) -> Outcome:
+def run(plan: Plan, *, trace: tuple[str, ...] = (), webhooks: bool = False) -> Outcome:
     """Run a plan."""
     began = real_time()
     loop = SimulationLoop(Random(f"loop {plan.seed}"))  # noqa: S311 - reproducible, not secret
@@ -74,10 +75,12 @@ def run(plan: Plan, *, trace: tuple[str, ...] = ()) -> Outcome:
         resume_window=plan.window,
         drain_seconds=plan.drain,
         ping_interval=PING,
+        **(SETTINGS if webhooks else {}),
     )
+    receiver = SimulatedReceiver(Random(f"receiver {plan.seed}")) if webhooks else None  # noqa: S311 - the same
     try:
         with controlled(loop, plan.seed), logs.captured():
-            world = World(loop, plan, settings, record)
+            world = World(loop, plan, settings, record, receiver)
             logs.on_fenced = world.fenced
             world.sockets.interval = min(PING, plan.window / 3)
             if trace:
@@ -90,6 +93,9 @@ def run(plan: Plan, *, trace: tuple[str, ...] = ()) -> Outcome:
             loop.end()
         if collecting:
             gc.enable()
+    if receiver is not None:
+        untold = list(untrue(receiver.told, record))
+        world.breaches |= {"webhooks": untold} if untold else {}
     return _judge(world, logs, problem, simulated, began)
 
 

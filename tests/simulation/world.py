@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.simulation.plan import Plan, Strike
     from tests.simulation.redis.commands import Keyspace
     from tests.simulation.rules import Rules
+    from tests.simulation.webhooks import SimulatedReceiver
     from tests.simulation.websocket import ClientSocket
 
 REDIS = "redis"
@@ -37,7 +38,14 @@ ATTACHING = 3.0
 class World:
     """All parts of one run. `log`: what happened, with the time of the world."""
 
-    def __init__(self, loop: SimulationLoop, plan: Plan, settings: Settings, record: Record) -> None:
+    def __init__(
+        self,
+        loop: SimulationLoop,
+        plan: Plan,
+        settings: Settings,
+        record: Record,
+        receiver: SimulatedReceiver | None = None,
+    ) -> None:
         self.loop = loop
         self.plan = plan
         self.record = record
@@ -46,7 +54,8 @@ class World:
         self.clients = Process(loop, "clients")
         self.sockets = Sockets(loop, self.network, self.clients)
         self.nodes = [
-            SimulatedNode(loop, self.network, f"node{number}", settings, rate) for number, rate in enumerate(plan.drift)
+            SimulatedNode(loop, self.network, f"node{number}", settings, rate, receiver)
+            for number, rate in enumerate(plan.drift)
         ]
         self.crowd: Crowd
         self.rules: Rules

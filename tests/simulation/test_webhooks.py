@@ -1,0 +1,8 @@
+from __future__ import annotations
+
+from tests.simulation.test_simulation import command
+
+
+def test_whatever_fails_the_receiver_is_told_of_every_join_and_leave_once_and_in_order() -> None:
+    done = command("--seed", "10", "--seeds", "2", "--webhooks", "--keep-going")
+    assert done.returncode == 0, done.stdout + done.stderr
