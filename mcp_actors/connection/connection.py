@@ -334,7 +334,10 @@ class Connection:
                 raise self.limits.refusal(self._loop.time())  # noqa: TRY301 - the answer names the request
             kind, traffic = type(request), self._traffic
             received = traffic.received
-            count = received[kind] = received[kind] + 1
+            try:
+                count = received[kind] = received[kind] + 1
+            except KeyError:
+                count = received[kind] = 1
             if not count & NOT_SAMPLED:
                 traffic.latency.begin(request)
             self._endpoint.handlers[kind](self, request, frame)

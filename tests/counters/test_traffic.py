@@ -13,5 +13,5 @@ def test_messages_of_the_server_count_by_type_and_errors_by_code() -> None:
     traffic.count_sent(Pong())
     traffic.count_sent(error_message(NotInRoom("no")))
     traffic.count_sent(error_message(NotInRoom("no")))
-    assert dict(traffic.sent) == {Pong: 1, Error: 2}
+    assert {kind: count for kind, count in traffic.sent.items() if count} == {Pong: 1, Error: 2}
     assert dict(traffic.errors) == {ErrorCode.NOT_IN_ROOM: 2}
