@@ -54,6 +54,7 @@ BOUNDS = (
     *("MAX_ADDRESS_CONNECTIONS", "MAX_ADDRESS_HANDSHAKES", "MAX_SLOWED_SECONDS", "MAX_REFUSED_MESSAGES"),
     *("FIRST_MESSAGE_TIMEOUT", "IDLE_TIMEOUT"),
 )
+GATEWAY = {"MCP_ACTORS_GATEWAYS": "peerjs"}
 UNGUARDED = {f"MCP_ACTORS_{name}_RATE": "0" for name in RATES} | {f"MCP_ACTORS_{name}": "0" for name in BOUNDS}
 
 
@@ -86,6 +87,7 @@ _PEERS = (
     Contender("websockets", "websockets, on uvloop", _python("websockets_relay.py"), _needs("websockets", "uvloop")),
     Contender("picows", "picows, WebSockets in C, on uvloop", _python("picows_relay.py"), _needs("picows", "uvloop")),
     Contender("ws", "Node's ws", _node("ws_relay.mjs"), npm.missing),
+    replace(_variant("gateway", "this server, with clients of PeerJS", GATEWAY), dialect="peerjs", users=None),
     Contender("peerjs", "the PeerJS server", _node("peerjs.mjs"), npm.missing, "peerjs", None),
     Contender(
         "socketio",

@@ -14,7 +14,7 @@ from mcp_actors.endpoints.endpoint import Endpoint
 from mcp_actors.gateways.peerjs.dialect import PEERJS
 from mcp_actors.gateways.peerjs.requests import Message, Rewritten
 from mcp_actors.protocol.codec import error_message
-from mcp_actors.protocol.errors import BadMessage, CloseCode, NotInRoom, PeerNotFound, SignalingError
+from mcp_actors.protocol.errors import BadMessage, CloseCode, NotInRoom, PeerIdTaken, PeerNotFound, SignalingError
 from mcp_actors.protocol.events import Kind
 from mcp_actors.protocol.identifiers import REPLACING, PeerId, RoomId, id_problem
 from mcp_actors.protocol.messages import Join, Signal, SignalPayload
@@ -172,7 +172,7 @@ class PeerJsEndpoint(Endpoint):
 
 def _refuse(connection: Connection, error: SignalingError) -> None:
     """Tell a client why it may not enter, and close. ERROR would keep it from trying again, if that may help."""
-    if error.retryable and error.code != "peer-id-taken":
+    if error.retryable and not isinstance(error, PeerIdTaken):
         connection.close(CloseCode.TRY_AGAIN_LATER)
         return
     connection.answer(error, None)
