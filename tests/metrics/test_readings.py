@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.engine import Engine
+    from tests.conftest import ExpectedLogs
 
 MAX_SERIES = 1000
 
@@ -203,7 +204,10 @@ async def test_the_application_is_measured_when_it_decides_who_may_enter(tmp_pat
     assert observed(found["authorize_duration_seconds",]) == 2
 
 
-async def test_webhooks_are_counted_by_their_outcome_and_those_that_wait_by_their_age(tmp_path: Path) -> None:
+async def test_webhooks_are_counted_by_their_outcome_and_those_that_wait_by_their_age(
+    tmp_path: Path, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs.allow("mcp_actors.webhooks")  # that the receiver is down, and that events are lost with the process
     receiver = Receiver()
     server = Server(tmp_path, **receiver.settings)
     await server.start()
@@ -214,10 +218,8 @@ async def test_webhooks_are_counted_by_their_outcome_and_those_that_wait_by_thei
         receiver.answer = lambda _arrived: 503
         await (await server.peer()).join("s", "b")
         await until(lambda: values(server)["webhook_deliveries_total", "failed"] > 0, "a failure")
-        found = values(server)
-        assert found["webhook_waiting_events",] == 2
-        assert 0 < found["webhook_oldest_event_seconds",] < 60
-        receiver.answer = lambda _arrived: 204
+        await until(lambda: values(server)["webhook_waiting_events",] > 0, "that events wait")
+        assert 0 < values(server)["webhook_oldest_event_seconds",] < 60
     finally:
         await server.stop()
         await receiver.stop()
