@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 COMMANDS_A_RUN, CALLS_A_RUN = 600, 150
 NODES = (A, B, C)
+FAR = 4_000_000_000_000
+"""A time in milliseconds at which nothing has ended yet."""
+
 SCRIPTED = {name for name, value in vars(scripts).items() if isinstance(value, scripts.Script)}
 
 
@@ -203,6 +206,20 @@ class Calls:
 
     def do_announce(self) -> None:
         self.store.announce(self.rng.choice(NODES), self.rng.choice("nm"), others=NODES)
+
+    def do_revoke(self) -> None:
+        node, keys = self.rng.choice(NODES), self.store.keys
+        named = [keys.nodes, keys.revocations, keys.revocation_ends, *map(keys.inbox, NODES)]
+        revocation = self.rng.choice(("", "{}", '{"until":1}'))
+        field, ends = self.rng.choice(("jti:a", "jti:b", "sub:ana")), self.rng.choice((1, FAR, FAR + 1))
+        self.store.run(scripts.REVOKE, named, [node, keys.inboxes, 100, field, revocation, ends, 2])
+
+    def do_restore_revocations(self) -> None:
+        node, keys = self.rng.choice(NODES), self.store.keys
+        known = [("jti:a", "{}", self.rng.choice((1, FAR))), ("sub:ben", "{}", FAR)]
+        self.store.run(
+            scripts.RESTORE_REVOCATIONS, [keys.nodes, keys.revocations, keys.revocation_ends], [node, pack(known)]
+        )
 
     def do_list_bans(self) -> None:
         self.store.list_bans(self._member())
