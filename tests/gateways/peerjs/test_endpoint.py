@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from mcp_actors.auth.authorization import Handshake, JoinRequest, Refused
+from mcp_actors.auth.grants import Grant, Permission
 from mcp_actors.auth.secret import make
 from mcp_actors.protocol.identifiers import PeerId, RoomId
 from mcp_actors.protocol.messages import Kick, KickPayload
+from tests.support.asgi import AsgiServer
+from tests.support.client import Closed
 from tests.support.peerjs import PATH, Stand, query
 from tests.support.server import Process, Server
 from tests.support.tokens import OPTIONAL, REQUIRED, token
@@ -249,3 +254,39 @@ async def test_a_server_that_is_full_refuses_handshakes(server: Server, expected
         with pytest.raises(InvalidStatus) as refused:
             await stand.open(query("bob", "t"))
         assert refused.value.response.status_code == 503
+
+
+@pytest.mark.settings(address_join_rate=0.01, address_join_burst=1)
+async def test_a_refusal_that_will_pass_closes_without_an_error_so_that_the_client_may_try_again(
+    server: Server,
+) -> None:
+    async with Stand(server.url("")) as stand:
+        clients = [await stand.open(query(name, "t")) for name in ("ada", "bob", "eve")]
+        assert await hear(clients[0]) == {"type": "OPEN"}
+        with pytest.raises(Closed) as closed:
+            await clients[2].hear()
+        assert closed.value.code == 1013
+
+
+async def test_the_application_decides_who_enters_as_whom(tmp_path: Path) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    async def authorize(what: Handshake | JoinRequest) -> Grant | None:
+        if isinstance(what, Handshake):
+            return None
+        asked.append((what.room, what.id))
+        if what.id == "eve":
+            raise Refused("Eve is not let in.")
+        return Grant(str(what.id), None, frozenset({Permission.SIGNAL}), time.time() + 60)
+
+    serving = AsgiServer(tmp_path, authorize, gateways="peerjs", peerjs_path=PATH)
+    await serving.start()
+    async with Stand(serving.url("")) as stand:
+        ada, bob = await stand.connected("ada"), await stand.connected("bob")
+        await ada.tell("OFFER", "bob", n=1)
+        assert (await hear(bob))["payload"] == {"n": 1}
+        eve = await stand.open(query("eve", "t"))
+        assert await hear(eve) == {"type": "ERROR", "payload": {"msg": "Eve is not let in."}}
+        await eve.expect_close(4506)
+    await serving.stop()
+    assert asked == [(ROOM, "ada"), (ROOM, "bob"), (ROOM, "eve")]
