@@ -93,6 +93,7 @@ class _Run:
         self._tls = trusting() if options.tls else None
         self._bystanders = Bystanders()
         self._newcomers = Newcomers(server.port, self._tls)
+        self._measured_elsewhere: tuple[Latency, Latency] | None = None
 
     async def run(self, names: Sequence[str], say: Callable[[str], None]) -> list[Verdict]:
         """Run the attacks, one after the other."""
@@ -114,8 +115,7 @@ class _Run:
         server, bystanders, seconds = self._server, self._bystanders, self._options.seconds
         read, printed = len(server.output()), server.printed
         calm = percentiles(await bystanders.exchange(seconds / 2))
-        async with self._attackers(name, self._other):
-            elsewhere, elsewhere_newcomers = await self._measure(seconds)
+        elsewhere, elsewhere_newcomers = await self._measure_elsewhere(name)
         attackers, kernel = self._attackers(name, server), kernel_bytes()
         with Peak(server.pid) as peak:
             async with attackers:
@@ -138,6 +138,14 @@ class _Run:
             seconds=seconds,
             limits=TLS if self._options.tls else PLAIN,
         )
+
+    async def _measure_elsewhere(self, name: str) -> tuple[Latency, Latency]:
+        """Measure while the other server is attacked. A quick run, which judges no times, does so only once."""
+        if self._options.quick and self._measured_elsewhere is not None:
+            return self._measured_elsewhere
+        async with self._attackers(name, self._other):
+            self._measured_elsewhere = await self._measure(self._options.seconds)
+        return self._measured_elsewhere
 
     async def _measure(self, seconds: float) -> tuple[Latency, Latency]:
         """Return the latency of bystanders, and how long newcomers took to join."""
