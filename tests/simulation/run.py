@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import bench.chaos.member
@@ -26,9 +26,18 @@ from tests.simulation.rules import Rules
 from tests.simulation.webhooks import SETTINGS, SimulatedReceiver, untrue
 from tests.simulation.world import REDIS, REDIS_PORT, World
 
+if TYPE_CHECKING:
+    from tests.simulation.redis.server import RedisServer
+
 SECRET = "a secret of the simulation, of 32 bytes or more"  # noqa: S105 - of no use elsewhere
 PING = 3.0
 """Seconds between the pings of the nodes, so that a dead connection is noticed within a run."""
+
+EVENTS = b"mcp-actors:{0}:events"
+"""Where events wait for the receiver of webhooks."""
+
+MOST_REPORTS = 120
+"""Seconds for which they may wait when nobody causes any more."""
 
 SETTLE = 30.0
 """Seconds of the world after the last fault within which all promises that may take a while must hold."""
@@ -176,6 +185,7 @@ async def _stop(world: World) -> None:
     redis = world.redis
     assert redis is not None
     await asyncio.sleep(world.plan.window + 3 * world.plan.lease)
+    await _report(redis)
     await asyncio.gather(*(node.stop() for node in world.nodes))
     space = redis.keyspace
     world.record.leaked = [
@@ -183,6 +193,14 @@ async def _stop(world: World) -> None:
         for key in list(space.values)
         if space.find(key) is not None and key not in space.expires
     ]
+
+
+async def _report(redis: RedisServer) -> None:
+    """Wait until the receiver of webhooks has been told everything, for a while."""
+    for _ in range(MOST_REPORTS):
+        if not redis.keyspace.find(EVENTS):
+            return
+        await asyncio.sleep(1.0)
 
 
 def _judge(world: World, logs: Logs, problem: str, simulated: float, began: float) -> Outcome:
