@@ -6,7 +6,7 @@ PARALLEL := -n 3 --dist worksteal -m
 # The tests start Python a thousand times, which would compile all modules each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup serve cluster test check pins chart audit format bench clean
+.PHONY: help setup serve cluster test check pins chart audit format bench simulate clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ audit: .venv/audit  ## ask PyPI for known vulnerabilities of the dependencies
 
 bench: .venv/bench  ## a short tour of the bench suite; python -m bench --help shows all of it
 	$(BIN)/python -m bench all --quick --against tornado,ws
+
+simulate: .venv/dev  ## simulate clusters under faults from fresh seeds, for ten minutes (or DURATION=... seconds) or until one fails
+	$(BIN)/python -m tests.simulation --seconds $(or $(DURATION),600)
 
 format: .venv/dev  ## format the code
 	$(BIN)/ruff format .

@@ -385,6 +385,16 @@ def test_a_claim_is_repeated_with_the_owner_of_the_member(home: BucketHarness) -
     assert home.news() == [MemberMoved(11, BEN.incarnation, B, A, 1, (B, A))]
 
 
+def test_a_claim_of_a_member_that_nobody_has_announced_yet_is_repeated_after_a_pause(home: BucketHarness) -> None:
+    home.bucket.open_room(ROOM).claim(structs.replace(BEN, node=A, epoch=1))
+    home.answer([b"LATER", b"900"])
+    home.bucket.housekeeping()
+    assert home.asked() == []
+    home.now += 0.25
+    home.bucket.housekeeping()
+    assert home.asked() == [CLAIM.digest]
+
+
 def test_a_claim_is_repeated_over_the_next_link(home: BucketHarness) -> None:
     home.bucket.open_room(ROOM).claim(structs.replace(BEN, node=A, epoch=1))
     assert home.asked() == [CLAIM.digest]
