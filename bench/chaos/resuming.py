@@ -281,12 +281,13 @@ class ResumingMember(Member):
         elif not first and not payload.get("resumed"):
             self._enter_as_newcomer(connection, payload)
         else:
-            self.session.accept(connection.link, message)
+            is_news = self.session.accept(connection.link, message)
             connection.link.entered_at = now()
-            self._accepted(connection, payload, first=first)
+            self._accepted(connection, payload, first=first, is_news=is_news)
         connection.mark_answered()
 
-    def _accepted(self, connection: Connection, payload: dict[str, Any], *, first: bool) -> None:
+    def _accepted(self, connection: Connection, payload: dict[str, Any], *, first: bool, is_news: bool) -> None:
+        """Take over a reply; its roster only if no concurrent attempt has brought it, and what came after it."""
         link = connection.link
         link.order = payload.get("order", 0)
         if first:
@@ -301,7 +302,7 @@ class ResumingMember(Member):
             since = link.dialed_at
             arrived = self.stay.arrived
             arrived[:] = [replace(one, known=True) if one.at > since else one for one in arrived]
-        if self.stay.role != "user":
+        if self.stay.role != "user" and is_news:
             compare(self.stay, link, roster_in(payload))
             self.stay.away = {peer["peer_id"] for peer in payload["peers"] if peer.get("away")}
             self._learn_metadata(payload)

@@ -18,16 +18,18 @@ def false_leaves(record: Record) -> Iterator[str]:
 
     The order of a peer tells which of its stays is meant: one that has ended may be told of late.
     """
-    stays = {(stay.room, stay.member, stay.first_roster.get(stay.member)): stay for stay in record.stays}
+    stays: dict[tuple[str, str, int | None], list[Stay]] = defaultdict(list)  # orders begin anew in an empty room
+    for stay in record.stays:
+        stays[stay.room, stay.member, stay.first_roster.get(stay.member)].append(stay)
     for stay in record.stays:
         roster = dict(stay.first_roster)
         for event in stay.events:
-            left = stays.get((stay.room, event.peer, roster.get(event.peer, 0)))
+            left = stays.get((stay.room, event.peer, roster.get(event.peer, 0)), [])
             _apply(roster, event)
             is_struck = stay.struck_at is not None and event.at >= stay.struck_at
-            if event.joined or left is None or is_struck or in_gap(stay, event):
+            if event.joined or not left or is_struck or in_gap(stay, event):
                 continue
-            if left.may_leave_at is None or event.at < left.may_leave_at:
+            if not any(one.may_leave_at is not None and one.may_leave_at <= event.at for one in left):
                 yield f"{stay} was told at {event.at - record.began:.3f} s that {event.peer} left, which was there"
 
 
