@@ -23,8 +23,9 @@ KICKED = "closed with 4504"
 def unresumed(record: Record) -> Iterator[str]:
     """Members that could not resume although they came back in time, and their node was not struck."""
     for stay in record.stays:
-        was_there = stay.joined_at is not None and stay.ended_at is not None and stay.links
-        if stay.gave_up and was_there and stay.kicked_at is None and not stay.struck:
+        if stay.joined_at is None or stay.ended_at is None or not stay.links:
+            continue
+        if stay.gave_up and stay.kicked_at is None and not stay.struck:
             since = stay.links[-1].since
             if stay.ended_at - since < record.window:
                 yield f"{stay}: {stay.gave_up}; its connection broke at {since - record.began:.3f} s"
