@@ -13,8 +13,8 @@ KEPT = (*((seed, 1) for seed in FIRST), *((seed, 2) for seed in SECOND))
 OPEN = ((199, 1), (3149, 2))
 """Seeds that fail, each with its era: what they find is not fixed yet.
 
-In the first, a user that has moved gets no messages of the users of one process any more. In the second, messages from before a
-process was fenced are read again and delivered twice.
+In the first, a user that has moved gets no messages of the users of one process any more. In the second, messages that
+were sent to a process before it was fenced are read again and delivered twice.
 """
 
 FIXED = tuple((seed, 2) for seed in (1, 2, 3))

@@ -176,19 +176,6 @@ class Calls:
     def do_end_recovery(self) -> None:
         self.store.end_recovery(self.rng.choice(NODES), self._member(), self._epoch, others=NODES)
 
-    def do_revoke(self) -> None:
-        keys, node, field = self.store.keys, self.rng.choice(NODES), self.rng.choice(("jti:a", "jti:b", "sub:ana"))
-        named = [keys.nodes, keys.revocations, keys.revocation_ends, *map(keys.inbox, NODES)]
-        revocation = self.rng.choice(("", '{"since":1}'))
-        own: list[str | int] = [node, keys.inboxes, 100, field, revocation, self.rng.choice((1, 2**53)), 2]
-        self.store.run(scripts.REVOKE, named, own)
-
-    def do_restore_revocations(self) -> None:
-        keys = self.store.keys
-        known = [("jti:c", "{}", self.rng.choice((1, 2**53)))]
-        named = [keys.nodes, keys.revocations, keys.revocation_ends]
-        self.store.run(scripts.RESTORE_REVOCATIONS, named, [self.rng.choice(NODES), pack(known)])
-
     def do_resync(self) -> None:
         node = self.rng.choice(NODES)
         members = [(self._member(node), self._flag()) for _ in range(self.rng.randint(0, 3))]
