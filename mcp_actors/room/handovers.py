@@ -79,10 +79,14 @@ class Handovers:
         return {member.node for member in self._roster.members()}
 
     def depart(self, incarnation: Incarnation, *, ended: bool = False) -> MemberState:
-        """Let go of a member that moved to another node, and return what is known of it. `ended`: so is its session."""
+        """Let go of a member, and return what is known of it. `ended`: so is its session.
+
+        It moved to another node, or this node stops and leaves it to whichever claims it.
+        """
         departing = self._migrations.depart(incarnation, () if ended else self._nodes())
         watching = incarnation in self._roster.watching or (departing is not None and departing.watching)
         offers = [Offers(*offer) for offer in self._negotiations.of(incarnation)]
+        self._roster.release(incarnation)
         return MemberState(watching, offers, self._delivery.acks.depart(incarnation))
 
     def adopt(self, incarnation: Incarnation, state: MemberState) -> list[Effect]:

@@ -17,6 +17,7 @@ from mcp_actors.protocol.events import (
     Kind,
     LeaveReason,
     Member,
+    MemberLeft,
     MemberMoved,
     MissedChange,
     NegotiationStep,
@@ -537,3 +538,14 @@ def test_a_member_is_given_what_its_old_node_may_not_have_delivered() -> None:
         (3, False, False, 3),
     ]
     assert world.room.handovers.recover(cia, missed, before, arrived=True) == []
+
+
+def test_members_that_a_stopping_node_leaves_to_others_are_sent_nothing_more() -> None:
+    world = World()
+    members = [world.peer(name) for name in ("ana", "ben")]
+    for one in members:
+        world.room.handovers.depart(one)
+    world.clear()
+    for version, one in enumerate(members, 90):  # the node is fenced before it has stopped
+        world.hear(MemberLeft(version, one, LeaveReason.NODE_LOST))
+    assert not any(world.sent.values())
