@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import ExpectedLogs
 
-PATIENCE = 0.2
+PATIENCE = 1.0
 
 
 async def test_the_others_answer_and_one_that_is_missing_is_left_out(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ async def test_one_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pyt
     await third.listen(lambda: _later(b"here"))
     began = time.monotonic()
     assert await first.ask() == {3: b"here"}
-    assert time.monotonic() - began >= PATIENCE
+    assert time.monotonic() - began >= 0.9 * PATIENCE
     stuck.set()
     await second.stop()
     await third.stop()
