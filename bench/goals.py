@@ -60,6 +60,8 @@ GOALS = (
     Goal("relay", "offer", "cpu_us", 1.10, to="sessionless"),
     Goal("relay", "candidate", "cpu_us", 1.05, to="unguarded", of="guarded"),
     Goal("relay", "offer", "cpu_us", 1.05, to="unguarded", of="guarded"),
+    Goal("relay", "candidate", "cpu_us", 1.05, to=OURS, of="operated"),
+    Goal("relay", "offer", "cpu_us", 1.05, to=OURS, of="operated"),
     Goal("relay", "candidate", "cpu_us", 0.90, to="peerjs", of="gateway"),
     Goal("relay", "offer", "cpu_us", 0.90, to="peerjs", of="gateway"),
     Goal("relay", "candidate", "cpu_us", 1.03, to=CHECKOUT),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.contender import Contender, ours
 from bench.dialects import BENCH_KEY
+from bench.operated import operated
 from bench.peers import npm
 from bench.spanning import Spanning, no_engine, spanning
 
@@ -79,6 +80,7 @@ _PEERS = (
     ),
     _variant("sessionless", "this server, without sessions: clients cannot resume", SESSIONLESS),
     replace(_variant("guarded", "this server, with access tokens required", GUARDED), dialect="guarded", users=None),
+    operated(OURS),
     _variant("unguarded", "this server, without rate limits and deadlines", UNGUARDED),
     Contender("tornado", "Tornado's own handlers, on asyncio's loop", _python("tornado_stock.py")),
     Contender(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ from websockets.sync import client
 from bench.__main__ import main
 from bench.contender import Contender, ContenderError
 from bench.dialects import DIALECTS
+from bench.operated import operated
 from bench.peers import OURS, PEERS
 from bench.runner import LoadError, run_load
 from bench.scenarios import SCENARIOS
@@ -66,6 +68,16 @@ def test_the_server_in_uvicorn_takes_part_in_relay(variant: str) -> None:
     outcome = SCENARIOS["relay"].measure(PEERS["asgi"], variant, Options(seconds=0.3, connections=8))
     assert outcome.operations > 100
     assert outcome.latency.count >= outcome.operations
+
+
+def test_the_server_as_operators_run_it_takes_part_in_relay() -> None:
+    with operated(OURS).serve() as server:
+        deadline = time.monotonic() + 20
+        while not server.scrapes and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert server.scrapes
+    outcome = SCENARIOS["relay"].measure(PEERS["operated"], "candidate", Options(seconds=0.3, connections=8))
+    assert outcome.operations > 100
 
 
 @pytest.mark.alone
