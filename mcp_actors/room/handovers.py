@@ -71,7 +71,7 @@ class Handovers:
 
     def settle(self) -> list[Effect]:
         """Let go of the members that were handed over before all nodes knew of their move, if these now do."""
-        if not self._migrations.late:
+        if not self._migrations:
             return []
         return [Release(one) for one in self._migrations.settle(self._nodes())]
 

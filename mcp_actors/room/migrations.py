@@ -96,7 +96,14 @@ class Migrations:
         return departing
 
     def settle(self, nodes: Collection[NodeId]) -> list[Incarnation]:
-        """Forget the handed over members to which none of these nodes sends here any more, and return them."""
+        """Forget the handed over members to which none of these nodes sends here any more, and return them.
+
+        Other nodes have no members in the room. What they sent has arrived, and if they have members again, they know
+        of all moves.
+        """
+        for incarnation, arriving in list(self._arriving.items()):
+            arriving.awaited.intersection_update(nodes)
+            self._forget_arrived(incarnation)
         settled = [one for one, late in self.late.items() if late.fenced or late.awaited.isdisjoint(nodes)]
         for incarnation in settled:
             del self.late[incarnation]

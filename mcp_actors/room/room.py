@@ -311,7 +311,7 @@ class Room:
             return [acked, Entered(member), Done(claim.reply, event)]
         stamp = self.roster.local.get(incarnation)
         if stamp is None:
-            return [acked]
+            return [acked, *self.handovers.settle()]
         self.migrations.leave(event, was, stamp, watching=incarnation in self.roster.watching)
         self.roster.release(incarnation)
         answered = [Done(reply) for reply in self.pending.take_replies(incarnation, *OF_MEMBERS)]

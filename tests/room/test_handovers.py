@@ -415,6 +415,21 @@ def test_a_broadcast_reaches_a_moved_user_at_the_node_where_its_sender_saw_it() 
     assert receivers() == {vic}
 
 
+@pytest.mark.parametrize("how", ["left", "moved"])
+def test_a_node_that_had_no_members_in_between_reaches_a_user_that_moved_here(how: str) -> None:
+    world = World()
+    vic, xia = world.remote(Kind.USER, "vic"), world.remote(Kind.USER, "xia", THIRD)
+    move_here(world, vic)
+    if how == "left":
+        world.remote_leaves(xia)
+    else:
+        world.hear(MemberMoved(60, xia, THIRD, OTHER, 1, (NODE, OTHER, THIRD)))
+    yan = world.remote(Kind.USER, "yan", THIRD)
+    world.clear()
+    world.hear(RemoteBroadcast(yan, vic, b'{"type":"message"}', 0))
+    assert world.types(vic) == ["message"]
+
+
 def test_the_state_of_a_member_departs_with_it() -> None:
     world = World()
     ana = world.peer("ana", presence=True)
