@@ -41,6 +41,7 @@ pytest.register_assert_rewrite(
     "tests.broker.contract",
     "tests.broker.event_log_contract",
     "tests.adapters.http.contract",
+    "tests.adapters.http.streamed_contract",
     "tests.connection.contract",
     "tests.support",
 )

@@ -11,10 +11,11 @@ from urllib.parse import parse_qs, parse_qsl, quote
 import structlog
 
 from mcp_actors.adapters.asgi.body import ClientGone, TooLong, read_body
-from mcp_actors.adapters.asgi.interface import Headers
+from mcp_actors.adapters.asgi.interface import Headers, encoded
+from mcp_actors.adapters.asgi.streamed import run_streamed
 from mcp_actors.adapters.asgi.transport import AsgiTransport
 from mcp_actors.adapters.http.endpoint_route import EndpointRoute, find_token, select_subprotocol
-from mcp_actors.adapters.http.exchange import HEADERS, NONE, Request, Response, text
+from mcp_actors.adapters.http.exchange import HEADERS, NONE, Request, Response, Streamed, text
 from mcp_actors.adapters.http.mount import below, to_folder
 from mcp_actors.adapters.http.page import Page, is_given_body, too_long
 from mcp_actors.adapters.http.refusal import Refusal
@@ -66,6 +67,9 @@ class AsgiApp:
             response = await self._response(found.serves, request, receive)
         except ClientGone:
             return
+        if isinstance(response, Streamed):
+            await run_streamed(response, {**scope, "path": found.path}, receive, send, self._common_headers())
+            return
         if response.status in UNREAD and scope.get("http_version", "1.1") < "2":
             response = response._replace(headers={**response.headers, "Connection": "close"})
         await self._send(send, "http.response", response, with_body=method != "HEAD")
@@ -96,7 +100,7 @@ class AsgiApp:
         route.open(connection, token, admission, _arguments(query) if route.takes_query else NONE)
         await transport.serve(connection)
 
-    async def _response(self, route: Any, request: Request, receive: Receive) -> Response:
+    async def _response(self, route: Any, request: Request, receive: Receive) -> Response | Streamed:
         if isinstance(route, Page) and is_given_body(route, request.method):
             limits = self._site.bodies
             try:
@@ -106,7 +110,7 @@ class AsgiApp:
             except TimeoutError:
                 return route.refuse(HTTPStatus.REQUEST_TIMEOUT, "The body of the request did not arrive in time.")
         found = _response(route, request)
-        return found if isinstance(found, Response) else await found
+        return found if isinstance(found, Response | Streamed) else await found
 
     def _find(self, scope: Scope, method: str) -> tuple[Headers, str, Found]:
         """Return the headers of a request, the address of its client, and what serves it."""
@@ -143,13 +147,13 @@ class AsgiApp:
 
     async def _accept(self, scope: Scope, send: Send) -> None:
         chosen = select_subprotocol(scope.get("subprotocols") or ())
-        await send({"type": "websocket.accept", "subprotocol": chosen, "headers": _encoded(self._common_headers())})
+        await send({"type": "websocket.accept", "subprotocol": chosen, "headers": encoded(self._common_headers())})
 
     async def _send(self, send: Send, kind: str, response: Response, *, with_body: bool = True) -> None:
         headers = {**self._common_headers(), **response.headers}
         if response.status not in BODILESS:
             headers["Content-Length"] = str(len(response.body))
-        await send({"type": f"{kind}.start", "status": response.status, "headers": _encoded(headers)})
+        await send({"type": f"{kind}.start", "status": response.status, "headers": encoded(headers)})
         await send({"type": f"{kind}.body", "body": response.body if with_body else b""})
 
     def _common_headers(self) -> dict[str, str]:
@@ -157,7 +161,7 @@ class AsgiApp:
         return {**HEADERS, "Server": banner} if banner else HEADERS
 
 
-def _response(route: Any, request: Request) -> Response | Awaitable[Response]:
+def _response(route: Any, request: Request) -> Response | Streamed | Awaitable[Response | Streamed]:
     if isinstance(route, Response):
         return route
     if isinstance(route, Page):
@@ -193,7 +197,3 @@ def _token(scope: Scope, headers: Mapping[str, str], query: bytes, field: str) -
     if field.encode() in query and query.count(b"&") < MAX_ARGUMENTS:
         in_query = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(field, [])
     return find_token(headers.get("Authorization", ""), scope.get("subprotocols") or (), in_query)
-
-
-def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]

@@ -36,3 +36,8 @@ class Headers(Mapping[str, str]):
         changed = Headers(())
         changed._values = {**self._values, "host": host}
         return changed
+
+
+def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return headers as an ASGI server takes them."""
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mcp_actors.adapters.asgi.interface import AsgiApplication
+
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -59,6 +61,18 @@ class Response(NamedTuple):
     status: int
     headers: Mapping[str, str] = NONE
     body: bytes = b""
+
+
+class Streamed(NamedTuple):
+    """A response that an ASGI application sends, in as many parts as it likes. `body` is that of the request.
+
+    The application is told when the client is gone, as by any ASGI server, and must end then. `headers` are those that
+    the response has beside `HEADERS` and the application's own.
+    """
+
+    application: AsgiApplication
+    body: bytes
+    headers: Mapping[str, str] = NONE
 
 
 JSON = "application/json"

@@ -11,7 +11,7 @@ from mcp_actors.adapters.http.exchange import Response, text
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from mcp_actors.adapters.http.exchange import Request
+    from mcp_actors.adapters.http.exchange import Request, Streamed
 
 
 class Page(ABC):
@@ -24,7 +24,7 @@ class Page(ABC):
     """Whether it is given the bodies of requests, other than GET, HEAD and OPTIONS, up to `BodyLimits` of the site."""
 
     @abstractmethod
-    def respond(self, request: Request) -> Response | Awaitable[Response]:
+    def respond(self, request: Request) -> Response | Streamed | Awaitable[Response | Streamed]:
         """Return the response. That of HEAD is sent without its body."""
 
     def refuse(self, status: HTTPStatus, reason: str, **headers: str) -> Response:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcp_actors.adapters.http.exchange import Request, Response
+from mcp_actors.adapters.http.exchange import Request, Response, Streamed
 from mcp_actors.adapters.http.page import is_given_body, too_long
+from mcp_actors.adapters.tornado.asgi_bridge import AsgiBridge
 from mcp_actors.adapters.tornado.safe_handler import SafeHandler
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class PageHandler(SafeHandler):
 
     SUPPORTED_METHODS = _EveryMethod()
 
+    _bridge: AsgiBridge | None = None
+
     def initialize(self, page: Page, parameters: Mapping[str, str], max_body_bytes: int) -> None:
         """Take what the route gives. `parameters`: the variable parts of the path."""
         self._page = page
@@ -42,7 +45,12 @@ class PageHandler(SafeHandler):
         self.respond(found)
         return None
 
-    def _found(self) -> Response | Awaitable[Response]:
+    def on_connection_close(self) -> None:
+        """Tell the application behind the bridge, if there is one, that the client is gone."""
+        if self._bridge is not None:
+            self._bridge.disconnected()
+
+    def _found(self) -> Response | Streamed | Awaitable[Response | Streamed]:
         request, page = self.request, self._page
         method, address = request.method or "", str(request.remote_ip)
         body = request.body if is_given_body(page, method) else b""
@@ -51,8 +59,13 @@ class PageHandler(SafeHandler):
         query = {name: values[-1].decode("utf-8", "replace") for name, values in request.query_arguments.items()}
         return page.respond(Request(method, request.headers, address, self._parameters, query, body))
 
-    async def _respond_later(self, found: Awaitable[Response]) -> None:
-        self.respond(await found)
+    async def _respond_later(self, found: Streamed | Awaitable[Response | Streamed]) -> None:
+        answer = found if isinstance(found, Streamed) else await found
+        if isinstance(answer, Response):
+            self.respond(answer)
+        else:
+            self._bridge = AsgiBridge(self, answer)
+            await self._bridge.run()
 
 
 class ResponseHandler(SafeHandler):
