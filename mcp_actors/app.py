@@ -43,6 +43,7 @@ from mcp_actors.gateway_setup import gateway_routes
 from mcp_actors.heap import release_free_pages
 from mcp_actors.limits import connection_bounds, ip_limits
 from mcp_actors.loopback import is_loopback
+from mcp_actors.mcp_setup import mcp_application
 from mcp_actors.memory_budget import MemoryBudget
 from mcp_actors.metrics.scrape import Scrapes
 from mcp_actors.node_parts import make_node
@@ -115,6 +116,8 @@ class App:
         self.access_log = AccessLog(enabled=settings.server.access_log)
         self.loop_lag = LoopLag()
         self.metrics = Scrapes(self, siblings)
+        is_open = self.authentication is None and self.authorizer is None
+        self.mcp = mcp_application(settings, self.node, is_open=is_open)
         self.admin_site = _admin_site(settings, self) if has_admin_port else None
         self.site = _site(settings, self)
         self.reports = None if report is None else report(self.node)
@@ -133,6 +136,8 @@ class App:
         self._background.start(self.memory.run, "memory limits")
         self._background.start(self.loop_lag.run, "event loop lag")
         await self.metrics.start()
+        if self.mcp is not None:
+            await self.mcp.start()
         if self.reports is not None:
             self.reports.start()
 
@@ -151,6 +156,8 @@ class App:
                 steps.push_async_callback(self.reports.stop)
             steps.push_async_callback(self.sessions.stop)
             steps.push_async_callback(self.connections.close_all, code, CLOSING_TIMEOUT)
+            if self.mcp is not None:
+                steps.push_async_callback(self.mcp.stop)
             steps.push_async_callback(self._background.stop)
             steps.push_async_callback(self._sweep.stop)
             if shared and self._drain_seconds and len(self.connections):

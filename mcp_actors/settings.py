@@ -309,6 +309,12 @@ class GatewaySettings(Struct, frozen=True):
     max_peerjs_waiting_bytes: Count = 16_777_216
 
 
+class McpSettings(Struct, frozen=True):
+    """The Model Context Protocol, for agents."""
+
+    enabled: bool = msgspec.field(name="mcp", default=False)
+
+
 class Settings(Struct, frozen=True):
     """Everything that can be set. `obsolete`: names of removed settings that are set to what they were by default."""
 
@@ -324,6 +330,7 @@ class Settings(Struct, frozen=True):
     connections: ConnectionSettings = ConnectionSettings()
     addresses: AddressSettings = AddressSettings()
     gateways: GatewaySettings = GatewaySettings()
+    mcp: McpSettings = McpSettings()
     obsolete: tuple[str, ...] = ()
 
 

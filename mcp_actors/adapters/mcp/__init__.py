@@ -1,0 +1,1 @@
+"""The Model Context Protocol: agents enter the rooms of people."""
