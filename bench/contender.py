@@ -25,7 +25,7 @@ SETTINGS = Path("settings", "bench.env")
 FOREIGN = ("MCP_ACTORS_", "DJANGO_", "REDIS_", "CORS_", "ALLOWED_", "PORT")
 """Prefixes of environment variables that would change the measured servers; they are not passed on."""
 
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
 STOP_TIMEOUT = 5.0
 MOST_OUTPUT = 2**24
 

@@ -28,8 +28,8 @@ NOT_PERSISTENT = ("--save", "", "--appendonly", "no")
 AOF_ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 AOF_EVERYSEC = ("--appendonly", "yes", "--appendfsync", "everysec")
 
-START_TIMEOUT = 10.0
-STOP_TIMEOUT = 5.0
+START_TIMEOUT = 60.0
+STOP_TIMEOUT = 30.0
 PAUSE = 0.01
 
 

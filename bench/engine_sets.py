@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NAME = "mymaster"
 SLOTS = 16_384
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 PAUSE = 0.05
 DOWN_AFTER_MS = 500
 """Milliseconds of silence after which a server counts as dead."""

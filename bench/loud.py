@@ -43,7 +43,7 @@ REPLACE_AFTER = 5.0
 RECEIVE_BUFFER = 4096
 """Receive buffer of a peer that never reads, in bytes; the server must buffer the rest."""
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 """Seconds to join and to start."""
 
 CLOSED = int(CloseCode.RATE_LIMITED).to_bytes(2, "big") + b"rate-limited"

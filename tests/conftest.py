@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     from tests.support.server import Server
 
-TEST_DEADLINE = 30.0
+TEST_DEADLINE = 120.0
 """Seconds after which a coroutine test fails."""
 
 PREFIXES = count()
 
-CANCEL_DEADLINE = 5.0
+CANCEL_DEADLINE = 30.0
 """Seconds for the tasks of a test that failed to end."""
 
 TEARDOWN_TURNS = 20

@@ -15,6 +15,7 @@ from mcp_actors.asgi import NO_LIFESPAN, application
 from mcp_actors.auth.secret import make
 from tests.support.asgi_process import COMMANDS, AsgiProcess
 from tests.support.client import Closed
+from tests.support.server import END_DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,7 @@ async def page(server: AsgiProcess, path: str) -> bytes:
     """The body of a page."""
 
     def ask() -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=END_DEADLINE) as answer:
             return bytes(answer.read())
 
     return await asyncio.to_thread(ask)

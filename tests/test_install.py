@@ -27,7 +27,7 @@ from mcp_actors.environment import load
 from tests.support.client import Client
 from tests.support.confinement import confined
 from tests.support.dockerfile import ROOT, BuildStage, command, stages, value
-from tests.support.server import FOREIGN, Process
+from tests.support.server import END_DEADLINE, FOREIGN, Process
 from tests.test_deploy import ELSEWHERE, lines
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def stack() -> Iterator[ExitStack]:
 
 
 def read(port: int, name: str) -> bytes:
-    with urllib.request.urlopen(f"http://localhost:{port}/{name}", timeout=10) as page:
+    with urllib.request.urlopen(f"http://localhost:{port}/{name}", timeout=END_DEADLINE) as page:
         return bytes(page.read())
 
 

@@ -193,7 +193,7 @@ async def send(port: int, words: bytes, context: ssl.SSLContext | None) -> None:
     try:
         if context is None:
             writer.write_eof()
-        await asyncio.wait_for(reader.read(1), 4 * DEADLINE)
+        await asyncio.wait_for(reader.read(1), DEADLINE)
     except ConnectionError:
         pass
     finally:

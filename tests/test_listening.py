@@ -21,7 +21,7 @@ from mcp_actors.app import StartError
 from mcp_actors.auth.secret import make
 from mcp_actors.listening import Place, listen, most_open
 from tests.support.client import Client
-from tests.support.server import Process, Server
+from tests.support.server import END_DEADLINE, Process, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -178,7 +178,7 @@ def details(path: Path, *headers: str) -> Any:
     """What /healthz says to a process of this machine."""
     more = [word for header in headers for word in ("--header", header)]
     command = ["curl", "--silent", "--show-error", "--unix-socket", str(path), *more, "http://localhost/healthz"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, timeout=10).stdout)
+    return json.loads(subprocess.run(command, check=True, capture_output=True, timeout=END_DEADLINE).stdout)
 
 
 def exists(path: Path) -> bool:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 FILE = Path(__file__).parent.parent / "settings" / "nginx.conf"
-DEADLINE = 10.0
+DEADLINE = 30.0
 NODES = 3
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 

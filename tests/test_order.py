@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.client import Client, Closed, Frame
+from tests.support.client import DEADLINE, Client, Closed, Frame
 
 if TYPE_CHECKING:
     from tests.support.server import Server
@@ -85,7 +85,7 @@ async def test_all_peers_see_one_order_of_joins_and_leaves_with_signals_between(
         visits.append(log)
 
     visits: list[Log] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         await asyncio.gather(*(visit(f"visits {number}") for number in range(PEERS)))
         while any(len(log.present) > STAYING for log in staying):
             await asyncio.sleep(0.001)

@@ -13,7 +13,7 @@ import pytest
 
 from bench.engine import Engine
 from mcp_actors.auth.secret import make
-from tests.support.server import Process
+from tests.support.server import END_DEADLINE, Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +82,6 @@ async def test_every_command_line_works(line: str, redis_url: str, tmp_path: Pat
         await asyncio.to_thread(process.wait_until_serving)
         page = re.search(r"https?://\S+/", "".join(process.greeting))
         assert page is not None
-        with await asyncio.to_thread(urllib.request.urlopen, page[0], timeout=10) as answer:
+        with await asyncio.to_thread(urllib.request.urlopen, page[0], timeout=END_DEADLINE) as answer:
             assert b"<html" in answer.read()
         assert await asyncio.to_thread(process.stop) == 0

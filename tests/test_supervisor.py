@@ -34,7 +34,7 @@ from tests.support.server import FOREIGN, Process
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 
 SECRET = make()
 

@@ -181,7 +181,7 @@ def manager(stack: ExitStack, tmp_path: Path) -> socket.socket:
     """The socket on which the service manager is told."""
     made = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
     made.bind(str(tmp_path / "notify"))
-    made.settimeout(2 * DEADLINE)
+    made.settimeout(DEADLINE)
     return made
 
 

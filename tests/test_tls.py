@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Serve = Callable[..., Awaitable[Server]]
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pykka import ActorDeadError, ActorRegistry, messages
 from pykka._envelope import Envelope
 
 from mcp_actors.actors.loop import PYKKA_MAIL, TURN, Inbox, LoopActor, LoopFuture
-from tests.support.loop import scheduler, until
+from tests.support.loop import DEADLINE, scheduler, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
@@ -554,7 +554,7 @@ async def test_a_cancelled_waiter_does_not_disturb_the_others() -> None:
     ref.tell(1)
     first, second = ref.actor_inbox.drained(), ref.actor_inbox.drained()  # type: ignore[attr-defined]
     first.cancel()
-    await asyncio.wait_for(second, 2)
+    await asyncio.wait_for(second, DEADLINE)
 
 
 async def test_drained_is_done_when_the_actor_dies(expected_logs: ExpectedLogs) -> None:

@@ -21,7 +21,7 @@ from mcp_actors.protocol.errors import CloseCode, Forbidden, Unauthorized
 from tests.auth.test_tokens import PRIVATE, jwk, rewrite, write
 from tests.support.client import Client
 from tests.support.loop import until
-from tests.support.server import Server
+from tests.support.server import END_DEADLINE, Server
 from tests.support.tokens import OPTIONAL, REQUIRED, bearer, token
 from tests.support.transport import FakeLoop
 
@@ -447,7 +447,7 @@ def everything() -> Any:
 
 def ask(url: str, method: str) -> int:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=END_DEADLINE) as answer:  # noqa: S310
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()

@@ -15,6 +15,7 @@ from bench.peers import OURS, PEERS
 from bench.runner import LoadError, run_load
 from bench.scenarios import SCENARIOS
 from bench.scenarios.scenario import Options
+from tests.support.server import END_DEADLINE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,7 @@ def test_the_server_in_uvicorn_takes_part_in_relay(variant: str) -> None:
 
 def test_the_server_as_operators_run_it_takes_part_in_relay() -> None:
     with operated(OURS).serve() as server:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + END_DEADLINE
         while not server.scrapes and time.monotonic() < deadline:
             time.sleep(0.05)
     assert server.scrapes
@@ -111,7 +112,7 @@ def test_broadcasts_are_measured_with_sessions_on() -> None:
 def until(member: client.ClientConnection, kind: str) -> dict[str, Any]:
     """Read until a message of a type arrives."""
     while True:
-        message: dict[str, Any] = json.loads(member.recv(timeout=20))
+        message: dict[str, Any] = json.loads(member.recv(timeout=END_DEADLINE))
         if message["type"] == kind:
             return message
 

@@ -12,6 +12,7 @@ import pytest
 from bench.cluster import Cluster, ClusterError
 from bench.engine import Engine
 from bench.ports import free_ports
+from tests.support.server import END_DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,10 +100,10 @@ def test_the_command_serves_until_ctrl_c() -> None:
             if "Ctrl-C" in line and "|" not in line:
                 break
         for offset in range(2):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port + offset}/readyz", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port + offset}/readyz", timeout=END_DEADLINE) as answer:
                 assert answer.status == 200
         process.send_signal(signal.SIGINT)
         said.append(process.stdout.read())
-        assert process.wait(20) == 0, "".join(said)
+        assert process.wait(END_DEADLINE) == 0, "".join(said)
     assert any(f"http://localhost:{port + 1}/?room=x" in line for line in said)
     assert any(line.startswith(f"{port} | ") for line in said)

@@ -12,13 +12,15 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from bench.engine import AOF_ALWAYS, Engine, EngineError, Flavor, engines, missing
+from tests.support.loop import DEADLINE
+from tests.support.server import END_DEADLINE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def client(engine: Engine) -> Any:
-    return redis.Redis(port=engine.port, socket_timeout=1, decode_responses=True)
+    return redis.Redis(port=engine.port, socket_timeout=DEADLINE, decode_responses=True)
 
 
 @pytest.fixture(params=["valkey", "redis"])
@@ -94,8 +96,9 @@ def test_the_error_of_an_engine_that_does_not_start_holds_its_log() -> None:
 
 def test_an_engine_ends_with_a_program_that_does_not_close_it() -> None:
     code = "from bench.engine import Engine\nengine = Engine()\nengine.start()\nprint(engine.pid)"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20)
-    deadline = time.monotonic() + 5
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=END_DEADLINE)
+    deadline = time.monotonic() + END_DEADLINE
     while _lives(int(said.stdout)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not _lives(int(said.stdout))
@@ -109,7 +112,7 @@ def test_an_engine_ends_with_a_program_that_is_killed() -> None:
         pid = int(program.stdout.readline())
         assert _lives(pid)
         program.kill()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + END_DEADLINE
     while _lives(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not _lives(pid)

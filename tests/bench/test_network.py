@@ -13,7 +13,7 @@ from bench.chaos.network import BOTH, Network, Path
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 SILENCE = 0.2
 """Seconds in which nothing may arrive over a path that is held."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.server import ServerConnection
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 ROSTER = [{"peer_id": name, "order": order, "metadata": {}} for order, name in enumerate(("ada", "bob"), 1)]
 
 

@@ -33,7 +33,7 @@ from mcp_actors.protocol.events import (
     Unsubscribed,
 )
 from mcp_actors.protocol.identifiers import SERVER, Incarnation, NodeId, PeerId, RoomId
-from tests.support.loop import until
+from tests.support.loop import DEADLINE, until
 
 if TYPE_CHECKING:
     from mcp_actors.broker import Broker
@@ -723,7 +723,7 @@ class BrokerContract:
         recorder.broker.kick(ROOM, mo, Kind.PEER, PeerId("ben"), Notice(ban_seconds=60))
         recorder.broker.close(ROOM, mo)
         await until(lambda: recorder.unsubscribed, "the end of the room")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while isinstance(await recorder.joins(Kind.PEER, "ana"), JoinRefused):
                 await asyncio.sleep(0.05)
         assert isinstance(await recorder.joins(Kind.PEER, "ben"), JoinRefused)

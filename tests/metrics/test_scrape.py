@@ -20,8 +20,8 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from bench.ports import free_ports
 from mcp_actors.auth.secret import make
 from tests.metrics.test_catalogue import ALERTS, promtool, shown
-from tests.support.client import Client
-from tests.support.server import Process
+from tests.support.client import DEADLINE, Client
+from tests.support.server import END_DEADLINE, Process
 from tests.test_supervisor import hear, workers
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="finds the child
 
 async def scrape(port: int) -> str:
     client = AsyncHTTPClient(force_instance=True)
-    response = await client.fetch(f"http://localhost:{port}/metrics", request_timeout=5)
+    response = await client.fetch(f"http://localhost:{port}/metrics", request_timeout=DEADLINE)
     return response.body.decode()
 
 
@@ -125,7 +125,7 @@ async def test_prometheus_scrapes_a_server_and_answers_every_expression_of_the_d
     a, b = await server.pair()
     prometheus = await asyncio.to_thread(Prometheus, tmp_path, server.port)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(END_DEADLINE):
             while not await prometheus.has_scraped():
                 await a.say("signal", "r", {"target_peer_id": "b", "data": 1})
                 await b.expect("signal")

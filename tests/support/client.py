@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from ssl import SSLContext
 
-DEADLINE = 5.0
+DEADLINE = 20.0
 """Seconds to wait for anything. Most things take milliseconds."""
 
 Frame = dict[str, Any]

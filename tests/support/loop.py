@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcp_actors.protocol.outgoing import Outgoing, Relayed
     from mcp_actors.room.effects import Welcome
 
-DEADLINE = 5.0
+DEADLINE = 20.0
 """Seconds after which what a test waits for will not come."""
 
 EAGER_TURNS = 200

@@ -146,4 +146,4 @@ class Process:
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=END_DEADLINE)

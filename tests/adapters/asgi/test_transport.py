@@ -11,7 +11,7 @@ from mcp_actors.adapters.asgi import transport as module
 from mcp_actors.adapters.asgi.transport import HIGH_WATER, AsgiTransport
 from mcp_actors.ws.fair_scheduler import FairScheduler
 from mcp_actors.ws.frames import BATCH
-from tests.support.loop import scheduler, until
+from tests.support.loop import DEADLINE, scheduler, until
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -88,7 +88,7 @@ class Link:
         return self.connection.told
 
     async def ended(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             await self.serving
 
 

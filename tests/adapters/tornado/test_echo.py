@@ -36,7 +36,7 @@ async def test_text_comes_back_as_text_and_binary_as_binary(server: Server, mess
 
 @pytest.mark.settings(echo=True)
 async def test_a_message_of_16_mib_is_accepted_and_one_byte_more_is_not(server: Server) -> None:
-    async with asyncio.timeout(DEADLINE * 4), await open_echo(server) as socket:
+    async with asyncio.timeout(DEADLINE), await open_echo(server) as socket:
         await socket.send(bytes(MAX_MESSAGE))
         assert len(await socket.recv()) == MAX_MESSAGE
         socket.transport.write(b"\x82\xff" + (MAX_MESSAGE + 1).to_bytes(8, "big") + b"mask")
@@ -48,7 +48,7 @@ async def test_a_message_of_16_mib_is_accepted_and_one_byte_more_is_not(server: 
 
 @pytest.mark.settings(echo=True)
 async def test_a_client_that_does_not_read_is_not_read_from(server: Server) -> None:
-    async with asyncio.timeout(DEADLINE * 2), await open_echo(server) as socket:
+    async with asyncio.timeout(DEADLINE), await open_echo(server) as socket:
         socket.transport.pause_reading()
         sent = 0
         try:

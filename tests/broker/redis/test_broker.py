@@ -416,7 +416,7 @@ async def test_joins_are_refused_after_the_outage_patience(nodes: StartNode, exp
 async def test_joins_wait_for_redis_during_a_short_outage(nodes: StartNode, expected_logs: ExpectedLogs) -> None:
     expected_logs("mcp_actors.redis", "redis link lost")
     with Engine() as engine:
-        a = await nodes("a", url=engine.url, outage_patience=5.0)
+        a = await nodes("a", url=engine.url, outage_patience=60.0)
         engine.kill()
         await until(lambda: not a.broker.ready, "that Redis is missed")
         ana = a.join(Kind.PEER, "ana")
@@ -708,7 +708,7 @@ async def test_the_claim_of_a_member_kicked_at_a_dead_node_is_refused_with_the_r
     nodes: StartNode, expected_logs: ExpectedLogs
 ) -> None:
     expected_logs.allow("mcp_actors.redis")
-    a, b, c = [await nodes(name, resume_window=5.0) for name in "abc"]
+    a, b, c = [await nodes(name, resume_window=60.0) for name in "abc"]
     ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")
     for node in (b, c):
         await node.knows(ana, ben, cia)
@@ -723,7 +723,7 @@ async def test_the_claim_of_a_member_kicked_at_a_dead_node_is_refused_with_the_r
 
 @pytest.mark.parametrize("all_moved", [False, True], ids=["while it moves", "behind the move"])
 async def test_a_member_kicked_during_its_move_is_removed_everywhere(all_moved: bool, nodes: StartNode) -> None:
-    a, b, c = [await nodes(name, resume_window=5.0) for name in "abc"]
+    a, b, c = [await nodes(name, resume_window=60.0) for name in "abc"]
     members = [await a.enter(f"m{number}") for number in range(20)]
     ben, cia = await b.enter("ben"), await c.enter("cia")
     for node in (a, b, c):
