@@ -20,7 +20,7 @@ from mcp_actors.protocol.events import (
     RoomLocked,
 )
 from mcp_actors.protocol.identifiers import PeerId, RoomId
-from tests.broker.contract import MAX_ROOM_BANS, NODE, OTHER_ROOM, ROOM, Recorder
+from tests.broker.contract import MAX_ROOM_BANS, NODE, OTHER_ROOM, ROOM, RecordedBroker, Recorder
 
 if TYPE_CHECKING:
     from mcp_actors.broker import Broker
@@ -37,16 +37,8 @@ def told(recorder: Recorder, room: RoomId = ROOM) -> list[Event]:
     return [event for event in recorder.events.get(room, []) if not type(event).__name__.endswith("Joined")]
 
 
-class AdministrationContract:
+class AdministrationContract(RecordedBroker):
     """The promises of every administration."""
-
-    @pytest.fixture
-    def broker(self) -> Broker:
-        raise NotImplementedError("a subclass provides the broker")
-
-    @pytest.fixture
-    def recorder(self, broker: Broker) -> Recorder:
-        return Recorder(broker)
 
     @pytest.fixture
     def admin(self, broker: Broker) -> Administration:

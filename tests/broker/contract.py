@@ -169,8 +169,8 @@ def summary(events: list[Event]) -> list[tuple[str, Incarnation]]:
     return said
 
 
-class BrokerContract:
-    """The promises of every broker."""
+class RecordedBroker:
+    """A contract over a broker, which a subclass provides."""
 
     @pytest.fixture
     def broker(self) -> Broker:
@@ -179,6 +179,10 @@ class BrokerContract:
     @pytest.fixture
     def recorder(self, broker: Broker) -> Recorder:
         return Recorder(broker)
+
+
+class BrokerContract(RecordedBroker):
+    """The promises of every broker."""
 
     async def test_a_join_is_emitted_with_the_member_as_given(self, recorder: Recorder) -> None:
         member = recorder.member(Kind.PEER, "ana")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import structs
 
@@ -137,3 +137,10 @@ class BrokerNode(Recorder):
     def signal(self, sender: Incarnation, target: Incarnation, frame: bytes, delivery_id: int = 0) -> None:
         """Send a frame to a member on another node."""
         self.broker.relay(ROOM, self.members[sender], self.members[target], frame, delivery_id)
+
+
+class StartNode(Protocol):
+    """Starts a node that stops after the test."""
+
+    async def __call__(self, name: str, **how: Any) -> BrokerNode:
+        """Start it with these settings beside those of the module."""

@@ -28,14 +28,13 @@ from tests.support.brokers import LEASE, BrokerNode, redis_broker
 from tests.support.loop import until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
     from tornado.ioloop import IOLoop
 
     from mcp_actors.broker.redis import RedisBroker
     from tests.conftest import ExpectedLogs
-
-    StartNode = Callable[[str], Awaitable[BrokerNode]]
+    from tests.support.brokers import StartNode
 
 
 class TestRedisAdministration(AdministrationContract):
@@ -52,22 +51,6 @@ class TestRedisAdministration(AdministrationContract):
         for room in (ROOM, OTHER_ROOM):
             broker.abandon(room)
         io_loop.run_sync(broker.stop)
-
-
-@pytest.fixture
-def nodes(engine: Engine, prefix: str, io_loop: IOLoop) -> Iterator[StartNode]:
-    """Starts nodes that share three buckets."""
-    started: list[BrokerNode] = []
-
-    async def start(name: str) -> BrokerNode:
-        node = BrokerNode(engine.url, name, prefix=prefix, buckets=3)
-        await node.start()
-        started.append(node)
-        return node
-
-    yield start
-    for node in started:
-        io_loop.run_sync(node.stop)
 
 
 async def test_a_node_without_members_of_a_room_administers_it(nodes: StartNode) -> None:

@@ -18,19 +18,15 @@ from mcp_actors.protocol.events import Kind, LeaveReason, MemberJoined, MemberLe
 from mcp_actors.protocol.identifiers import NodeId, RoomId
 from tests.broker.redis.lua import ROOM, A, B
 from tests.broker.redis.rooms import ANA, BEN, UNA, RoomHarness, changes, make_room, snapshot
-from tests.support.brokers import BrokerNode
 from tests.support.loop import until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-
-    from tornado.ioloop import IOLoop
+    from collections.abc import Callable, Iterator
 
     from mcp_actors.broker.redis.room import Room
     from tests.broker.redis.lua import Store
     from tests.conftest import ExpectedLogs
-
-    Start = Callable[..., Awaitable[BrokerNode]]
+    from tests.support.brokers import BrokerNode, StartNode
 
 KEYS = Keys("test", 0, 1)
 INTERVAL = 0.2
@@ -162,19 +158,9 @@ def look(shared: Engine) -> Iterator[client.Redis]:
 
 
 @pytest.fixture
-def start(shared: Engine, look: client.Redis, io_loop: IOLoop) -> Iterator[Start]:
-    """Starts nodes that compare their rooms often; they are stopped after the test, and then nothing is stored."""
-    started: list[BrokerNode] = []
-
-    async def start(name: str, **how: float) -> BrokerNode:
-        node = BrokerNode(shared.url, name, **{"audit_interval": INTERVAL} | how)
-        await node.start()
-        started.append(node)
-        return node
-
-    yield start
-    for node in started:
-        io_loop.run_sync(node.stop)
+def node_settings(shared: Engine, look: client.Redis) -> Iterator[dict[str, Any]]:
+    """Nodes compare their rooms often, and leave nothing behind when they stop."""
+    yield {"url": shared.url, "audit_interval": INTERVAL}
     assert [key for key in look.keys("*") if b":tombstone:" not in key] == []
 
 
@@ -210,20 +196,20 @@ BY_NEWCOMER = [
 
 @pytest.mark.parametrize(("damage", "audited"), BY_AUDIT + BY_NEWCOMER)
 async def test_a_damaged_room_is_repaired_and_nobody_leaves(
-    damage: str, audited: bool, start: Start, look: client.Redis, expected_logs: ExpectedLogs
+    damage: str, audited: bool, nodes: StartNode, look: client.Redis, expected_logs: ExpectedLogs
 ) -> None:
     expected_logs.allow("mcp_actors.redis", "room repaired")
-    a, b, c = nodes = [await start(name, audit_interval=INTERVAL * audited, lease=3.0) for name in "abc"]
+    a, b, c = started = [await nodes(name, audit_interval=INTERVAL * audited, lease=3.0) for name in "abc"]
     present = [await node.enter(name) for node, name in ((a, "ana"), (a, "amy"), (b, "ben"))]
     for node in (a, b):
         await node.knows(*present)
     DAMAGE[damage](look)
     if audited:
-        await until(lambda: sum(node.counters["repaired"] for node in nodes), "the repair")
+        await until(lambda: sum(node.counters["repaired"] for node in started), "the repair")
     newcomer = await c.enter("cia")
-    for node in nodes:
+    for node in started:
         await node.knows(*present, newcomer)
-    for node in nodes:
+    for node in started:
         assert not node.of_kind(MemberLeft)
         assert _orders(node) == _orders(a)
         assert len(set(_orders(node))) == 4
@@ -231,11 +217,11 @@ async def test_a_damaged_room_is_repaired_and_nobody_leaves(
 
 
 async def test_members_of_a_node_whose_rooms_were_deleted_leave_when_it_is_killed(
-    start: Start, look: client.Redis, expected_logs: ExpectedLogs
+    nodes: StartNode, look: client.Redis, expected_logs: ExpectedLogs
 ) -> None:
     expected_logs("mcp_actors.redis", "node lease expired")
     expected_logs("mcp_actors.redis", "room repaired")
-    a, b = await start("a", audit_interval=0.0), await start("b")
+    a, b = await nodes("a", audit_interval=0.0), await nodes("b")
     ana, ben = await a.enter("ana"), await b.enter("ben")
     await b.knows(ana, ben)
     await a.die()
@@ -245,10 +231,10 @@ async def test_members_of_a_node_whose_rooms_were_deleted_leave_when_it_is_kille
 
 
 async def test_a_node_that_missed_changes_catches_up_without_another_change(
-    start: Start, look: client.Redis, expected_logs: ExpectedLogs
+    nodes: StartNode, look: client.Redis, expected_logs: ExpectedLogs
 ) -> None:
     expected_logs("mcp_actors.redis", "room repaired")
-    a, b = await start("a", lease=3.0), await start("b", lease=3.0)
+    a, b = await nodes("a", lease=3.0), await nodes("b", lease=3.0)
     ana, ben = await a.enter("ana"), await b.enter("ben")
     await a.knows(ana, ben)
     await a.die()
@@ -260,8 +246,8 @@ async def test_a_node_that_missed_changes_catches_up_without_another_change(
     assert not b.of_kind(MemberLeft)
 
 
-async def test_rooms_that_are_in_order_are_not_repaired(start: Start) -> None:
-    a, b = await start("a", audit_interval=INTERVAL / 4), await start("b", audit_interval=INTERVAL / 4)
+async def test_rooms_that_are_in_order_are_not_repaired(nodes: StartNode) -> None:
+    a, b = await nodes("a", audit_interval=INTERVAL / 4), await nodes("b", audit_interval=INTERVAL / 4)
     ana = await a.enter("ana")
     for number in range(60):
         node = (a, b)[number % 2]

@@ -5,7 +5,7 @@ import re
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis as client
@@ -48,15 +48,14 @@ from tests.support.certificate import make_certificate
 from tests.support.loop import until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
     from tornado.ioloop import IOLoop
 
     from mcp_actors.broker.redis import RedisBroker
     from mcp_actors.protocol.identifiers import Incarnation
     from tests.conftest import ExpectedLogs
-
-    StartNode = Callable[..., Awaitable[BrokerNode]]
+    from tests.support.brokers import StartNode
 
 
 @pytest.fixture(scope="module", params=FLAVORS)
@@ -72,21 +71,11 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture
-def nodes(engine: Engine, io_loop: IOLoop) -> Iterator[StartNode]:
-    """Starts nodes on one Redis that is empty at first."""
+def node_settings(engine: Engine) -> dict[str, Any]:
+    """On the Redis of this module, which is empty at first."""
     with client.Redis(port=engine.port) as look:
         look.flushall()
-    started: list[BrokerNode] = []
-
-    async def start(name: str, *, url: str = engine.url, **how: object) -> BrokerNode:
-        node = BrokerNode(url, name, **how)
-        await node.start()
-        started.append(node)
-        return node
-
-    yield start
-    for node in started:
-        io_loop.run_sync(node.stop)
+    return {"url": engine.url}
 
 
 @pytest.fixture

@@ -18,13 +18,8 @@ from tests.support.brokers import BrokerNode
 from tests.support.loop import until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-
-    from tornado.ioloop import IOLoop
-
     from tests.conftest import ExpectedLogs
-
-    StartNode = Callable[..., Awaitable[BrokerNode]]
+    from tests.support.brokers import StartNode
 
 
 def revocation(value: str, seconds: float = 60, claim: Any = "sub") -> Revocation:
@@ -37,21 +32,6 @@ def known(node: BrokerNode) -> set[str]:
 
 async def knows(node: BrokerNode, *values: str) -> None:
     await until(lambda: known(node) == set(values), f"{values} at {node.node}, not {known(node)}")
-
-
-@pytest.fixture
-def nodes(engine: Engine, prefix: str, io_loop: IOLoop) -> Iterator[StartNode]:
-    started: list[BrokerNode] = []
-
-    async def start(name: str, **how: Any) -> BrokerNode:
-        node = BrokerNode(engine.url, name, prefix=prefix, buckets=3, **how)
-        await node.start()
-        started.append(node)
-        return node
-
-    yield start
-    for node in started:
-        io_loop.run_sync(node.stop)
 
 
 async def test_all_nodes_hear_of_a_revocation_and_of_its_end(nodes: StartNode) -> None:
