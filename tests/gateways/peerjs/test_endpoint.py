@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +13,6 @@ from websockets.exceptions import InvalidStatus
 
 from mcp_actors.auth.authorization import Handshake, JoinRequest, Refused
 from mcp_actors.auth.grants import Grant, Permission
-from mcp_actors.auth.secret import make
 from mcp_actors.protocol.identifiers import PeerId, RoomId
 from mcp_actors.protocol.messages import Kick, KickPayload
 from tests.support.asgi import AsgiServer
@@ -23,6 +22,7 @@ from tests.support.server import Process, Server
 from tests.support.tokens import OPTIONAL, REQUIRED, token
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from bench.engine import Engine
@@ -109,51 +109,52 @@ async def test_messages_to_nobody_expire_once_and_leave_never_waits(servers: lis
         assert (await hear(ada))["type"] == "ANSWER"
 
 
-async def test_a_killed_process_frees_no_id_and_loses_no_message_that_waits_elsewhere(
-    engine: Engine, prefix: str, tmp_path: Path, expected_logs: ExpectedLogs
-) -> None:
-    expected_logs.allow("mcp_actors.redis", "node lease expired")
-    secret = make()
-    shared = {"redis_url": engine.url, "redis_prefix": prefix, "secret_key": secret, "node_lease": 1.0}
-    environ = {f"MCP_ACTORS_{name.upper()}": str(value) for name, value in (GATEWAY | shared).items()}
-    here = Server(tmp_path, **{**GATEWAY, **shared, "peerjs_expire_timeout": 20.0})
+@asynccontextmanager
+async def beside_a_process(
+    engine: Engine, prefix: str, tmp_path: Path, expire_timeout: float
+) -> AsyncIterator[tuple[Stand, Stand, Process]]:
+    """A server here and one in a process that the test kills."""
+    shared = GATEWAY | {"redis_url": engine.url, "redis_prefix": prefix, "node_lease": 1.0}
+    environ = {f"MCP_ACTORS_{name.upper()}": str(value) for name, value in shared.items()}
+    here = Server(tmp_path, **{**shared, "peerjs_expire_timeout": expire_timeout})
     await here.start()
     with Process(tmp_path, "serve", "--host", "127.0.0.1", "--port", "0", **environ) as there:
         await asyncio.to_thread(there.wait_until_serving)
         async with Stand(here.url("")) as one, Stand(f"ws://127.0.0.1:{there.port}") as other:
-            ada, bob = await one.connected("ada"), await other.connected("bob")
-            await ada.tell("OFFER", "bob", n=1)
-            assert (await hear(bob))["payload"] == {"n": 1}
-            await bob.tell("ANSWER", "ada", n=1)
-            await hear(ada)  # so the receipt for the offer has arrived, too
-            there.process.kill()
-            await ada.tell("OFFER", "bob", n=2)  # to a process that will not read it any more
-            rival = await one.open(query("bob", "another"))
-            assert (await hear(rival))["type"] == "ID-TAKEN"
-            back = await one.connected("bob")
-            await ada.tell("CANDIDATE", "bob", n=3)
-            assert [(await hear(back))["payload"]["n"] for _ in range(2)] == [2, 3]
-            await back.tell("ANSWER", "ada", n=4)
-            assert (await hear(ada))["payload"] == {"n": 4}
+            yield one, other, there
     await here.stop()
+
+
+async def test_a_killed_process_frees_no_id_and_loses_no_message_that_waits_elsewhere(
+    engine: Engine, prefix: str, tmp_path: Path, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs.allow("mcp_actors.redis", "node lease expired")
+    async with beside_a_process(engine, prefix, tmp_path, expire_timeout=60.0) as (one, other, there):
+        ada, bob = await one.connected("ada"), await other.connected("bob")
+        await ada.tell("OFFER", "bob", n=1)
+        assert (await hear(bob))["payload"] == {"n": 1}
+        await bob.tell("ANSWER", "ada", n=1)
+        await hear(ada)  # so the receipt for the offer has arrived, too
+        there.process.kill()
+        await ada.tell("OFFER", "bob", n=2)  # to a process that will not read it any more
+        rival = await one.open(query("bob", "another"))
+        assert (await hear(rival))["type"] == "ID-TAKEN"
+        back = await one.connected("bob")
+        await ada.tell("CANDIDATE", "bob", n=3)
+        assert [(await hear(back))["payload"]["n"] for _ in range(2)] == [2, 3]
+        await back.tell("ANSWER", "ada", n=4)
+        assert (await hear(ada))["payload"] == {"n": 4}
 
 
 async def test_the_sender_is_told_if_the_client_of_a_killed_process_does_not_come_back(
     engine: Engine, prefix: str, tmp_path: Path, expected_logs: ExpectedLogs
 ) -> None:
     expected_logs("mcp_actors.redis", "node lease expired")
-    shared = {"redis_url": engine.url, "redis_prefix": prefix, "node_lease": 1.0}
-    environ = {f"MCP_ACTORS_{name.upper()}": str(value) for name, value in (GATEWAY | shared).items()}
-    here = Server(tmp_path, **{**GATEWAY, **shared, "peerjs_expire_timeout": 0.2})
-    await here.start()
-    with Process(tmp_path, "serve", "--host", "127.0.0.1", "--port", "0", **environ) as there:
-        await asyncio.to_thread(there.wait_until_serving)
-        async with Stand(here.url("")) as one, Stand(f"ws://127.0.0.1:{there.port}") as other:
-            ada, _bob = await one.connected("ada"), await other.connected("bob")
-            there.process.kill()
-            await ada.tell("OFFER", "bob", n=1)
-            assert await hear(ada) == {"type": "EXPIRE", "src": "bob", "dst": "ada"}
-    await here.stop()
+    async with beside_a_process(engine, prefix, tmp_path, expire_timeout=0.2) as (one, other, there):
+        ada, _bob = await one.connected("ada"), await other.connected("bob")
+        there.process.kill()
+        await ada.tell("OFFER", "bob", n=1)
+        assert await hear(ada) == {"type": "EXPIRE", "src": "bob", "dst": "ada"}
 
 
 @pytest.mark.parametrize("room", ["join", "join-room"])
