@@ -1,4 +1,6 @@
-// The real PeerJS server, the package `peer`, with its limit on connections raised. `node peerjs.mjs PORT [PATH]`.
+// The real PeerJS server, the package `peer`, with its limit on connections raised. `node peerjs.mjs PORT [PATH [OPTIONS]]`, with
+// further options as JSON.
 import { PeerServer } from "peer";
 
-PeerServer({ host: "127.0.0.1", port: Number(process.argv[2]), path: process.argv[3] ?? "/", concurrent_limit: 100_000 });
+const [port, path = "/", options = "{}"] = process.argv.slice(2);
+PeerServer({ host: "127.0.0.1", port: Number(port), path, concurrent_limit: 100_000, ...JSON.parse(options) });

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -13,7 +14,7 @@ from bench.peers import npm
 from tests.support.client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
     from tests.support.client import Frame
@@ -77,12 +78,12 @@ def expect_npm() -> None:
 
 
 @contextmanager
-def original() -> Iterator[str]:
-    """Run the npm package `peer`, and yield its base URL."""
+def original(options: Mapping[str, Any] = MappingProxyType({})) -> Iterator[str]:
+    """Run the npm package `peer` with these options beside host, port and path, and yield its base URL."""
     expect_npm()
 
     def command(port: int) -> list[str]:
-        return ["node", str(npm.script("peerjs.mjs")), str(port), PATH]
+        return ["node", str(npm.script("peerjs.mjs")), str(port), PATH, json.dumps(dict(options))]
 
     with Server(Contender("peer", "the original", command)) as server:
         yield server.url

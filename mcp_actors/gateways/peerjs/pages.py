@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -30,6 +30,8 @@ INFO = {
 class _ApiPage(Page):
     """A page for scripts of the pages that the Host and Origin rules allow."""
 
+    methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD", "OPTIONS")
+
     def __init__(self, policy: OriginPolicy) -> None:
         self._policy = policy
 
@@ -38,7 +40,7 @@ class _ApiPage(Page):
         refusal = self._policy.refusal(request.headers)
         if refusal is not None:
             return text(403, refusal)
-        response = await self.answer()
+        response = _preflight(request.headers) if request.method == "OPTIONS" else await self.answer()
         cors = {"Vary": "Origin"}
         if "Origin" in request.headers:
             cors["Access-Control-Allow-Origin"] = request.headers["Origin"]
@@ -85,6 +87,13 @@ class PeersPage(_ApiPage):
         except Unavailable as error:
             return text(503, str(error))
         return _json([member.id for member in members])
+
+
+def _preflight(headers: Mapping[str, str]) -> Response:
+    """Return what a browser wants to know before it sends headers of the page's own: they are allowed, and ignored."""
+    asked = headers.get("Access-Control-Request-Headers")
+    allowed = {} if asked is None else {"Access-Control-Allow-Headers": asked}
+    return Response(204, {"Access-Control-Allow-Methods": ", ".join(_ApiPage.methods), **allowed})
 
 
 def _json(content: Mapping[str, Any] | list[Any]) -> Response:
