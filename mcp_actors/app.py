@@ -39,7 +39,7 @@ from mcp_actors.connection.revocation_sweep import RevocationSweep
 from mcp_actors.counters.loop_lag import LoopLag
 from mcp_actors.endpoints.messaging import MessagingEndpoint
 from mcp_actors.endpoints.signaling import SignalingEndpoint
-from mcp_actors.gateway_setup import gateway_routes
+from mcp_actors.gateway_setup import Parts, gateway_routes
 from mcp_actors.heap import release_free_pages
 from mcp_actors.limits import connection_bounds, ip_limits
 from mcp_actors.loopback import is_loopback
@@ -325,7 +325,7 @@ def _endpoints(settings: Settings, app: App) -> dict[str, Route]:
         connection.max_id_length,
         settings.rooms.max_ban_seconds,
     )
-    bounds = connection_bounds(connection)
+    bounds, read_limit = connection_bounds(connection), READ_LIMIT * connection.max_message_bytes
     expiry = Expiry(notice=settings.auth.notice) if app.authentication is None else app.authentication
     environment = Environment(
         app.connections,
@@ -357,7 +357,7 @@ def _endpoints(settings: Settings, app: App) -> dict[str, Route]:
             environment,
             serving,
             app.policy,
-            max_message=READ_LIMIT * connection.max_message_bytes,
+            max_message=read_limit,
             refuse_with_close=http.refuse_with_close,
             kind="peer" if endpoint is SignalingEndpoint else "user",
             authorizer=app.authorizer,
@@ -368,7 +368,5 @@ def _endpoints(settings: Settings, app: App) -> dict[str, Route]:
     return {
         **dict.fromkeys(("/ws/signaling", "/ws/signaling/"), signaling),
         **dict.fromkeys(("/ws/mcp", "/ws/mcp/"), messaging),
-        **gateway_routes(
-            settings, app.node, environment, app.policy, app.authorizer, READ_LIMIT * connection.max_message_bytes
-        ),
+        **gateway_routes(settings, Parts(app.node, environment, app.policy, app.authorizer, read_limit)),
     }
