@@ -39,11 +39,11 @@ from mcp_actors.connection.revocation_sweep import RevocationSweep
 from mcp_actors.counters.loop_lag import LoopLag
 from mcp_actors.endpoints.messaging import MessagingEndpoint
 from mcp_actors.endpoints.signaling import SignalingEndpoint
-from mcp_actors.gateway_setup import Parts, gateway_routes
+from mcp_actors.gateway_setup import gateway_routes
 from mcp_actors.heap import release_free_pages
 from mcp_actors.limits import connection_bounds, ip_limits
 from mcp_actors.loopback import is_loopback
-from mcp_actors.mcp_setup import mcp_application
+from mcp_actors.mcp_setup import mcp_application, mcp_routes
 from mcp_actors.memory_budget import MemoryBudget
 from mcp_actors.metrics.scrape import Scrapes
 from mcp_actors.node_parts import make_node
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcp_actors.adapters.http.site import Route
+    from mcp_actors.adapters.mcp.http_page import McpPage
     from mcp_actors.auth.authorization import Authorize
     from mcp_actors.auth.grants import Grant
     from mcp_actors.metrics.siblings import Siblings
@@ -118,6 +119,7 @@ class App:
         self.metrics = Scrapes(self, siblings)
         is_open = self.authentication is None and self.authorizer is None
         self.mcp = mcp_application(settings, self.node, is_open=is_open)
+        self.mcp_page: McpPage | None = None
         self.admin_site = _admin_site(settings, self) if has_admin_port else None
         self.site = _site(settings, self)
         self.reports = None if report is None else report(self.node)
@@ -138,6 +140,8 @@ class App:
         await self.metrics.start()
         if self.mcp is not None:
             await self.mcp.start()
+        if self.mcp_page is not None:
+            await self.mcp_page.start()
         if self.reports is not None:
             self.reports.start()
 
@@ -156,6 +160,8 @@ class App:
                 steps.push_async_callback(self.reports.stop)
             steps.push_async_callback(self.sessions.stop)
             steps.push_async_callback(self.connections.close_all, code, CLOSING_TIMEOUT)
+            if self.mcp_page is not None:
+                steps.push_async_callback(self.mcp_page.stop)
             if self.mcp is not None:
                 steps.push_async_callback(self.mcp.stop)
             steps.push_async_callback(self._background.stop)
@@ -259,7 +265,7 @@ def _site(settings: Settings, app: App) -> Site:
         app.addresses,
         {
             **{path: FilePage(app.policy, file) for path, file in found.items()},
-            **_endpoints(settings, app),
+            **_endpoints(settings, app, policy),
             **_probes(app, policy),
             **(operator_pages(settings, app, policy) if app.admin_site is None else {}),
         },
@@ -317,7 +323,7 @@ def _token_verifier(app: App) -> Callable[[str], Grant] | None:
     return None if authentication is None else lambda token: authentication.check(token, None)
 
 
-def _endpoints(settings: Settings, app: App) -> dict[str, Route]:
+def _endpoints(settings: Settings, app: App, policy: AdminPolicy) -> dict[str, Route]:
     http, connection = settings.http, settings.connections
     limits = Limits(
         connection.max_message_bytes,
@@ -325,7 +331,7 @@ def _endpoints(settings: Settings, app: App) -> dict[str, Route]:
         connection.max_id_length,
         settings.rooms.max_ban_seconds,
     )
-    bounds, read_limit = connection_bounds(connection), READ_LIMIT * connection.max_message_bytes
+    bounds = connection_bounds(connection)
     expiry = Expiry(notice=settings.auth.notice) if app.authentication is None else app.authentication
     environment = Environment(
         app.connections,
@@ -357,7 +363,7 @@ def _endpoints(settings: Settings, app: App) -> dict[str, Route]:
             environment,
             serving,
             app.policy,
-            max_message=read_limit,
+            max_message=READ_LIMIT * connection.max_message_bytes,
             refuse_with_close=http.refuse_with_close,
             kind="peer" if endpoint is SignalingEndpoint else "user",
             authorizer=app.authorizer,
@@ -365,8 +371,16 @@ def _endpoints(settings: Settings, app: App) -> dict[str, Route]:
 
     signaling = route(SignalingEndpoint, peer_decoder(limits).decode)
     messaging = route(MessagingEndpoint, user_decoder(limits).decode)
+    read_limit = READ_LIMIT * connection.max_message_bytes
+    found: dict[str, Route] = {}
+    if app.mcp is not None:
+        operators = None if app.admin_site is not None else policy
+        agents = mcp_routes(settings, app.mcp, environment, app.policy, app.authorizer, operators, read_limit)
+        app.mcp_page = found["/mcp"] = agents.page
+        messaging.by_subprotocol[agents.subprotocol] = agents.websocket
     return {
         **dict.fromkeys(("/ws/signaling", "/ws/signaling/"), signaling),
         **dict.fromkeys(("/ws/mcp", "/ws/mcp/"), messaging),
-        **gateway_routes(settings, Parts(app.node, environment, app.policy, app.authorizer, read_limit)),
+        **gateway_routes(settings, app.node, environment, app.policy, app.authorizer, read_limit),
+        **found,
     }

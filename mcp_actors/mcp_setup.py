@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
 from mcp_actors import __version__
 
 if TYPE_CHECKING:
+    from mcp_actors.adapters.http.admin_policy import AdminPolicy
+    from mcp_actors.adapters.http.origin_policy import OriginPolicy
     from mcp_actors.adapters.mcp.application import Application
+    from mcp_actors.adapters.mcp.http_page import McpPage
+    from mcp_actors.adapters.mcp.websocket_route import AgentRoute
+    from mcp_actors.auth.authorization import Authorizer
+    from mcp_actors.connection.connection import Environment
     from mcp_actors.node import Node
     from mcp_actors.settings import Settings
 
@@ -32,3 +38,45 @@ def mcp_application(settings: Settings, node: Node, *, is_open: bool) -> Applica
     from mcp_actors.adapters.mcp.application import Application  # noqa: PLC0415 - slow to import
 
     return Application(node, version=__version__, is_open=is_open)
+
+
+class AgentRoutes(NamedTuple):
+    """The ways in for agents: `/mcp`, and the handshakes at `/ws/mcp/` that offer the subprotocol."""
+
+    page: McpPage
+    websocket: AgentRoute
+    subprotocol: str
+
+
+def mcp_routes(
+    settings: Settings,
+    application: Application,
+    environment: Environment,
+    policy: OriginPolicy,
+    authorizer: Authorizer | None,
+    operators: AdminPolicy | None,
+    read_limit: int,
+) -> AgentRoutes:
+    """Return the ways in. `operators`: see `Access`; `read_limit`: bytes of the longest message that is read at all."""
+    from mcp_actors.adapters.mcp.access import Access  # noqa: PLC0415 - as above
+    from mcp_actors.adapters.mcp.http_page import McpPage  # noqa: PLC0415 - the same
+    from mcp_actors.adapters.mcp.request_slots import RequestSlots  # noqa: PLC0415 - the same
+    from mcp_actors.adapters.mcp.websocket_route import SUBPROTOCOL, AgentRoute  # noqa: PLC0415 - the same
+
+    access = Access(environment.authentication, authorizer, operators)
+    slots = RequestSlots(settings.mcp.max_mcp_requests, settings.mcp.max_address_mcp_requests)
+    server = application.server
+    page = McpPage(
+        server, access, policy, slots, environment.access_log, max_body_bytes=settings.http.max_request_bytes
+    )
+    websocket = AgentRoute(
+        server,
+        access,
+        slots,
+        environment,
+        policy,
+        max_message_bytes=settings.connections.max_message_bytes,
+        max_message=read_limit,
+        refuse_with_close=settings.http.refuse_with_close,
+    )
+    return AgentRoutes(page, websocket, SUBPROTOCOL)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PREFIX = "MCP_ACTORS_"
 
-GATEWAYS = ("peerjs", "y-webrtc")
+GATEWAYS = ("peerjs",)
 
 
 class SettingsError(Exception):
@@ -313,6 +313,8 @@ class McpSettings(Struct, frozen=True):
     """The Model Context Protocol, for agents."""
 
     enabled: bool = msgspec.field(name="mcp", default=False)
+    max_mcp_requests: Count = 1000
+    max_address_mcp_requests: CountOrZero = 100
 
 
 class Settings(Struct, frozen=True):
@@ -355,7 +357,7 @@ EXAMPLES = {
     "auth_key_file": "/etc/mcp-actors/jwks.json",
     "webhook_url": "https://app.example.com/webhooks/signaling",
     "webhook_secret": "whsec_ and the output of `openssl rand -base64 32`",
-    "gateways": "peerjs,y-webrtc",
+    "gateways": "peerjs",
     "auth_url": "http://localhost:3000/authorize-signaling",
 }
 """Examples for errors, of settings whose default or type does not give one."""

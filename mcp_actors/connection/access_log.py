@@ -1,5 +1,7 @@
 """The access log: one line for the life of each connection, when it is over, and one for each refused handshake.
 
+Requests of agents over plain HTTP have one line each.
+
 It is off by default, and can be turned on and off at any time. Its lines have a budget of their own; see `line_limit`.
 """
 
@@ -22,6 +24,22 @@ class AccessLog:
         """Log a handshake that was refused with an HTTP status, or with a close frame that says the same."""
         if self.enabled:
             log.info("handshake refused", endpoint=endpoint, address=address, status=status, reason=reason)
+
+    def request(self, endpoint: str, address: str, *, user: str, method: str, status: int, seconds: float) -> None:
+        """Log a request over plain HTTP. `user`: the verified id of the client, empty for none; `method`: what it asks.
+
+        `status`: 0 if the client went before it was answered.
+        """
+        if self.enabled:
+            log.info(
+                "request",
+                endpoint=endpoint,
+                address=address,
+                ids=user,
+                method=method,
+                status=status,
+                seconds=round(seconds, 3),
+            )
 
     def closed(
         self,

@@ -31,6 +31,8 @@ class RefusalReason(StrEnum):
     APPLICATION = "application"
     APPLICATION_UNAVAILABLE = "application-unavailable"
     NO_HANDSHAKE = "no-handshake"
+    AGENT = "agent"
+    """An agent without a token that lets it in."""
 
 
 class ConnectionCounters:

@@ -14,7 +14,7 @@ from mcp_actors.adapters.asgi.body import ClientGone, TooLong, read_body
 from mcp_actors.adapters.asgi.interface import Headers, encoded
 from mcp_actors.adapters.asgi.streamed import run_streamed
 from mcp_actors.adapters.asgi.transport import AsgiTransport
-from mcp_actors.adapters.http.endpoint_route import EndpointRoute, find_token, select_subprotocol
+from mcp_actors.adapters.http.endpoint_route import EndpointRoute, find_token
 from mcp_actors.adapters.http.exchange import HEADERS, NONE, Request, Response, Streamed, text
 from mcp_actors.adapters.http.mount import below, to_folder
 from mcp_actors.adapters.http.page import Page, is_given_body, too_long
@@ -85,6 +85,7 @@ class AsgiApp:
             response = route if isinstance(route, Response) else text(404, "404: Not Found")
             await self._deny(scope, receive, send, response)
             return
+        route = route.for_client(scope.get("subprotocols") or ())
         refusal = route.refusal(headers, address)
         if refusal is not None:
             await self._refuse(scope, receive, send, route, refusal)
@@ -93,7 +94,7 @@ class AsgiApp:
         if isinstance(admission, Refusal):
             await self._refuse(scope, receive, send, route, admission)
             return
-        await self._accept(scope, send)
+        await self._accept(scope, send, route)
         transport = AsgiTransport(receive, send, self._scheduler, route.max_message)
         connection = route.connect(transport, address, found.path)
         token = _token(scope, headers, query, route.token_field)
@@ -128,7 +129,7 @@ class AsgiApp:
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, route: EndpointRoute, refusal: Refusal) -> None:
         if route.refuse_with_close:
-            await self._accept(scope, send)
+            await self._accept(scope, send, route)
             reason = close_reason(refusal.close_reason)
             await send({"type": "websocket.close", "code": int(refusal.code), "reason": reason})
         else:
@@ -145,8 +146,8 @@ class AsgiApp:
                 await receive()  # uvicorn says at once that the client is disconnected,
                 await receive()  # and again when that is so; it logs an error if the application returns before
 
-    async def _accept(self, scope: Scope, send: Send) -> None:
-        chosen = select_subprotocol(scope.get("subprotocols") or ())
+    async def _accept(self, scope: Scope, send: Send, route: EndpointRoute) -> None:
+        chosen = route.select_subprotocol(scope.get("subprotocols") or ())
         await send({"type": "websocket.accept", "subprotocol": chosen, "headers": encoded(self._common_headers())})
 
     async def _send(self, send: Send, kind: str, response: Response, *, with_body: bool = True) -> None:

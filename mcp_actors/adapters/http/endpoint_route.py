@@ -64,9 +64,20 @@ class EndpointRoute:
         self.kind: Literal["peer", "user"] = kind
         self.asks = authorizer is not None
         """Whether the application is asked about each handshake; see `admit`."""
+        self.by_subprotocol: dict[str, EndpointRoute] = {}
+        """The routes of clients that offer one of these subprotocols, which is chosen then."""
         self._authorizer = authorizer
         self._environment = environment
         self.endpoint = endpoint
+
+    def for_client(self, offered: Iterable[str]) -> EndpointRoute:
+        """Return the route of a client that offers these subprotocols: this one, or one that is for them."""
+        found = (self.by_subprotocol.get(name) for name in offered) if self.by_subprotocol else ()
+        return next((route for route in found if route is not None), self)
+
+    def select_subprotocol(self, offered: Iterable[str]) -> str | None:
+        """Choose one of the subprotocols that a client of this route offers, or none."""
+        return select_subprotocol(offered)
 
     def refusal(self, headers: Mapping[str, str], address: str) -> Refusal | None:
         """Check the limits of addresses and connections, then the Host and Origin rules."""

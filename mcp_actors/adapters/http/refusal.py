@@ -12,18 +12,21 @@ if TYPE_CHECKING:
 class Refusal(NamedTuple):
     """Why a handshake is refused: the HTTP status, the reason for people, and the close code that says the same.
 
-    `retry_after`: seconds after which to try again; 0 if that is not known.
+    `retry_after`: seconds after which to try again; 0 if that is not known. `challenge`: how to authenticate, if that
+    is the reason.
     """
 
     status: int
     reason: str
     code: CloseCode
     retry_after: float = 0.0
+    challenge: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
         """The headers of the HTTP response that only this refusal has."""
-        return {"Retry-After": str(ceil(self.retry_after))} if self.retry_after else {}
+        found = {"Retry-After": str(ceil(self.retry_after))} if self.retry_after else {}
+        return {**found, "WWW-Authenticate": self.challenge} if self.challenge else found
 
     @property
     def close_reason(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcp_actors.adapters.http.endpoint_route import find_token, select_subprotocol
+from mcp_actors.adapters.http.endpoint_route import find_token
 from mcp_actors.adapters.http.exchange import NONE
 from mcp_actors.adapters.http.refusal import Refusal
 from mcp_actors.adapters.tornado.upgrade import UpgradeHandler
@@ -25,6 +25,7 @@ class EndpointHandler(UpgradeHandler):
 
     def initialize(self, route: EndpointRoute, loops: FrameLoops) -> None:
         """Take what the route gives."""
+        route = route.for_client(_offered(self.request))
         self.refuse_with_close = route.refuse_with_close
         self.policy = route.policy
         self.loops = loops
@@ -56,8 +57,8 @@ class EndpointHandler(UpgradeHandler):
         super().no_handshake(problem)
 
     def select_subprotocol(self, offered: list[str]) -> str | None:
-        """Choose the subprotocol that holds no token."""
-        return select_subprotocol(offered)
+        """Choose the subprotocol of the route."""
+        return self._route.select_subprotocol(offered)
 
     def connect(self, frame_loop: FrameLoop) -> Connection:
         """Open a connection."""
@@ -80,8 +81,12 @@ def take_token(request: HTTPServerRequest, field: str) -> str | None:
 
     `field`: the one of the query that may hold it.
     """
-    offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
     values = request.query_arguments.pop(field, [])
     request.arguments.pop(field, None)
     in_query = [value.decode("utf-8", "replace") for value in values]
-    return find_token(request.headers.pop("Authorization", ""), offered, in_query)
+    return find_token(request.headers.pop("Authorization", ""), _offered(request), in_query)
+
+
+def _offered(request: HTTPServerRequest) -> list[str]:
+    """Return the subprotocols that a client offers."""
+    return [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
