@@ -7,8 +7,9 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-OPAQUE = ("null", "file://")
-"""Origins of pages without a host: from files or sandboxed frames, and in the WebViews of some platforms."""
+_ALONE = {"*": "*", "null": "null", "file:": "file://"}
+"""All origins, and those of pages without a host: from files or sandboxed frames, and in the WebViews of some
+platforms."""
 
 _ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^\s/?#@\\:\[\]]+)(?::(?P<port>\d+))?")
 _WRITTEN = re.compile(
@@ -43,13 +44,13 @@ def sent_origin(header: str) -> Origin | None:
 
 
 def allowed_origin(text: str) -> Origin | str:
-    """Read an origin as an operator writes it: `*`, one of `OPAQUE`, an origin, or the pattern of one.
+    """Read an origin as an operator writes it: `*`, `null`, `file://`, an origin, or the pattern of one.
 
     Raises `ValueError`, which says why no page can have such an origin.
     """
-    opaque = {"*": "*", "null": "null", "file:": "file://"}.get(text.lower().rstrip("/"))
-    if opaque is not None:
-        return opaque
+    alone = _ALONE.get(text.lower().rstrip("/"))
+    if alone is not None:
+        return alone
     found = _WRITTEN.fullmatch(text)
     if found is None:
         raise ValueError("an origin is scheme://host[:port], such as https://app.example.com")

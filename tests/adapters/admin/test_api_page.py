@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
     from tests.conftest import ExpectedLogs
 
-ADMIN = bearer("ops", can=["admin"])
 PROXIED = {"X-Real-IP": "192.0.2.1"}
+
+
+def admin() -> dict[str, str]:
+    return bearer("ops", can=["admin"])
 
 
 @pytest.fixture(params=[Server, AsgiServer], ids=["tornado", "asgi"])
@@ -55,7 +58,7 @@ async def test_others_need_a_token_with_admin(serving: Server) -> None:
         answer = await ask(serving, "POST", "/rooms/r/lock", headers=headers)
         assert (answer.status, answer.content["error"]["code"]) == (status, code)
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-    assert (await ask(serving, "POST", "/rooms/r/lock", headers={**PROXIED, **ADMIN})).status == 200
+    assert (await ask(serving, "POST", "/rooms/r/lock", headers={**PROXIED, **admin()})).status == 200
 
 
 @pytest.mark.settings(**OPTIONAL, cors_allowed_origins=["http://app.example"])
@@ -63,12 +66,12 @@ async def test_where_a_proxy_may_be_in_front_this_machine_needs_a_token_too(serv
     answer = await ask(serving, "GET", "/rooms")
     assert answer.status == 401
     assert "MCP_ACTORS_ADMIN_PORT" in answer.content["error"]["message"]
-    assert (await ask(serving, "GET", "/rooms", headers=ADMIN)).status == 200
+    assert (await ask(serving, "GET", "/rooms", headers=admin())).status == 200
 
 
 @pytest.mark.settings(**OPTIONAL)
 async def test_a_token_in_the_url_does_not_count(serving: Server) -> None:
-    token = ADMIN["Authorization"].removeprefix("Bearer ")
+    token = admin()["Authorization"].removeprefix("Bearer ")
     answer = await ask(serving, "GET", f"/rooms?token={token}", headers=PROXIED)
     assert answer.status == 401
 

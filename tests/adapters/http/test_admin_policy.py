@@ -15,7 +15,10 @@ from tests.support.tokens import SECRET, bearer
 
 VERIFY = Verifier(lambda _id: secret_key(SECRET), Expectations("", "", 0, 100), max_bytes=4096).verify
 HERE, THERE = "127.0.0.1", "192.0.2.1"
-ADMIN = bearer("ops", 3600, can=["admin"])
+
+
+def admin() -> dict[str, str]:
+    return bearer("ops", can=["admin"])
 
 
 def request(address: str = HERE, host: str = "localhost:8000", **headers: str) -> Request:
@@ -63,7 +66,7 @@ def test_where_a_proxy_may_be_in_front_this_machine_observes_and_changes_nothing
 
 @pytest.mark.parametrize("address", [HERE, THERE])
 def test_a_token_with_admin_is_an_operators_wherever_it_comes_from(address: str) -> None:
-    asked = request(address, "call.example", **ADMIN)
+    asked = request(address, "call.example", **admin())
     for rules in (policy(), policy(trusts_this_machine=False), policy(has_own_port=True)):
         assert rules.check_operator(asked) == Operator("ops", address)
         assert rules.is_observer(asked)
@@ -98,7 +101,7 @@ def test_another_scheme_is_no_token() -> None:
 def test_a_server_without_tokens_says_where_its_operator_may_ask() -> None:
     rules = AdminPolicy(None, OriginPolicy((), ()), trusts_this_machine=True)
     assert rules.check_operator(request()).name == LOCAL_OPERATOR
-    for asked in (request(THERE), request(THERE, **ADMIN)):
+    for asked in (request(THERE), request(THERE, **admin())):
         error = refused(rules, asked)
         assert (error.status, error.headers) == (403, {})
         assert "MCP_ACTORS_AUTH is off" in str(error)
@@ -115,7 +118,7 @@ def test_a_name_that_a_page_made_this_machines_is_no_host_of_the_admin_port() ->
     rebound = request(host="rebound.example:9000", Origin="http://rebound.example:9000")
     assert not rules.is_observer(rebound)
     assert refused(rules, rebound).status == 403
-    assert refused(rules, rebound._replace(headers={**rebound.headers, **ADMIN})).status == 403
+    assert refused(rules, rebound._replace(headers={**rebound.headers, **admin()})).status == 403
 
 
 FOREIGN = [
@@ -132,7 +135,7 @@ FOREIGN = [
 @pytest.mark.parametrize("headers", FOREIGN, ids=lambda headers: str(headers)[:60])
 def test_a_page_of_another_origin_is_refused_whoever_has_it_open(headers: dict[str, str]) -> None:
     for rules in (policy(), policy(has_own_port=True)):
-        for more in ({}, ADMIN):
+        for more in ({}, admin()):
             assert str(refused(rules, request(**headers, **more))).startswith("Pages of other origins")
 
 
