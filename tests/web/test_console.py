@@ -14,14 +14,14 @@ from playwright.sync_api import expect
 from bench.ports import free_ports
 from tests.support.tokens import OPTIONAL, SECRET, token
 from tests.web.conftest import Watch, serving
-from tests.web.pages import DEADLINE
+from tests.web.pages import DEADLINE, wait_until
 from tests.web.peer import connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import APIResponse, Browser, Locator, Page, Route
 
     from tests.web.peer import Peer
 
@@ -252,6 +252,32 @@ def violations(page: Page, **options: Any) -> list[tuple[str, list[str]]]:
     """The rules of axe-core that the page violates, and the elements that do."""
     found = Axe().run(page, options=options).response["violations"]
     return [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+
+
+def test_an_answer_that_comes_after_the_token_is_forgotten_shows_nothing_again(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    settings = {f"MCP_ACTORS_{key.upper()}": value for key, value in OPTIONAL.items()}
+    settings |= {"MCP_ACTORS_CONSOLE": "True", "MCP_ACTORS_ALLOWED_HOSTS": "127.0.0.1"}
+    held: list[tuple[Route, APIResponse]] = []
+    with (
+        serving(tmp_path, settings) as port,
+        console(chromium, port, watch=Watch(set(), statuses={401})) as page,
+    ):
+        field = page.get_by_label("Token with admin")
+        expect(field).to_be_focused()
+        page.route("**/api/v1/nodes", lambda route: held.append((route, route.fetch())))
+        field.fill(token("ops", can=["admin"]))
+        page.keyboard.press("Enter")
+        expect(page.locator("#status")).to_have_text("Live")
+        wait_until(page, lambda: bool(held), "the answer")
+        page.get_by_role("button", name="Forget the token").click()
+        expect(page.locator("#main")).to_be_hidden()
+        route, answer = held[0]
+        route.fulfill(response=answer)
+        expect(page.locator("#nodes-body tr")).to_have_count(1)
+        expect(page.locator("#status")).to_have_text("No access")
+        expect(page.locator("#main")).to_be_hidden()
 
 
 def test_a_token_is_asked_for_once_and_a_wrong_one_is_explained(chromium: Browser, tmp_path: Path) -> None:

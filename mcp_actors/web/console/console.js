@@ -19,6 +19,8 @@ const INTERVAL = 2000; // milliseconds
 const TITLE = "mcp_actors console";
 
 const token = new TokenStore();
+/** Counts the changes of the access: what was asked for before the last one says nothing about it. */
+let access = 0;
 /** Why something cannot be read now, by what it is. @type {Map<string, string>} */
 const problems = new Map();
 /** What is known of the server: its `version`, its number of `processes`, its `uptime` in seconds and so on. @type {Record<string, any>} */
@@ -98,11 +100,14 @@ async function readRooms() {
 
 /** Reads something, and shows whether that is possible. @param {string} what @param {() => Promise<void>} read */
 async function reading(what, read) {
+  const asked = access;
   try {
     await read();
+    if (asked !== access) return;
     problems.delete(what);
     notices.state = "live";
   } catch (error) {
+    if (asked !== access) return;
     failed(what, error);
   }
   notices.problem = [...problems.values()][0] ?? "";
@@ -122,6 +127,7 @@ function failed(what, error) {
 
 /** @param {Refused} error */
 function denied(error) {
+  access += 1;
   stop();
   problems.clear();
   problems.set("access", error.message);
@@ -195,6 +201,7 @@ addEventListener("keydown", pressed);
 document.addEventListener("visibilitychange", () => document.hidden && (notices.state = "paused"));
 rooms.addEventListener("change", () => polls.rooms.now());
 signIn.addEventListener("token", () => {
+  access += 1;
   problems.clear();
   notices.problem = "";
   notices.state = "connecting";
