@@ -39,7 +39,7 @@ from mcp_actors.connection.revocation_sweep import RevocationSweep
 from mcp_actors.counters.loop_lag import LoopLag
 from mcp_actors.endpoints.messaging import MessagingEndpoint
 from mcp_actors.endpoints.signaling import SignalingEndpoint
-from mcp_actors.gateway_setup import gateway_routes
+from mcp_actors.gateway_setup import Parts, gateway_routes
 from mcp_actors.heap import release_free_pages
 from mcp_actors.limits import connection_bounds, ip_limits
 from mcp_actors.loopback import is_loopback
@@ -331,7 +331,7 @@ def _endpoints(settings: Settings, app: App, policy: AdminPolicy) -> dict[str, R
         connection.max_id_length,
         settings.rooms.max_ban_seconds,
     )
-    bounds = connection_bounds(connection)
+    bounds, read_limit = connection_bounds(connection), READ_LIMIT * connection.max_message_bytes
     expiry = Expiry(notice=settings.auth.notice) if app.authentication is None else app.authentication
     environment = Environment(
         app.connections,
@@ -363,7 +363,7 @@ def _endpoints(settings: Settings, app: App, policy: AdminPolicy) -> dict[str, R
             environment,
             serving,
             app.policy,
-            max_message=READ_LIMIT * connection.max_message_bytes,
+            max_message=read_limit,
             refuse_with_close=http.refuse_with_close,
             kind="peer" if endpoint is SignalingEndpoint else "user",
             authorizer=app.authorizer,
@@ -371,7 +371,6 @@ def _endpoints(settings: Settings, app: App, policy: AdminPolicy) -> dict[str, R
 
     signaling = route(SignalingEndpoint, peer_decoder(limits).decode)
     messaging = route(MessagingEndpoint, user_decoder(limits).decode)
-    read_limit = READ_LIMIT * connection.max_message_bytes
     found: dict[str, Route] = {}
     if app.mcp is not None:
         operators = None if app.admin_site is not None else policy
@@ -381,6 +380,6 @@ def _endpoints(settings: Settings, app: App, policy: AdminPolicy) -> dict[str, R
     return {
         **dict.fromkeys(("/ws/signaling", "/ws/signaling/"), signaling),
         **dict.fromkeys(("/ws/mcp", "/ws/mcp/"), messaging),
-        **gateway_routes(settings, app.node, environment, app.policy, app.authorizer, read_limit),
+        **gateway_routes(settings, Parts(app.node, environment, app.policy, app.authorizer, read_limit)),
         **found,
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from mcp_actors.actors.counters import RoomCounters
 from mcp_actors.actors.directory import Directory
 from mcp_actors.actors.loop import ActorDeadError
-from mcp_actors.actors.mail import Broadcast, Call, ClientPort, Mail, Signal
+from mcp_actors.actors.mail import Broadcast, Call, ClientPort, Mail, Publication, Signal
 from mcp_actors.actors.room import RoomActor
 from mcp_actors.counters.traffic import Traffic
 from mcp_actors.protocol import handover
@@ -18,7 +18,7 @@ from mcp_actors.protocol.identifiers import SERVER, Incarnation, NodeId, PeerId,
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from mcp_actors.actors.loop import ActorRef, Inbox
     from mcp_actors.actors.observers import MembershipObserver, MessageObserver
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from mcp_actors.protocol.events import MemberMoved, Removal
     from mcp_actors.protocol.handover import Handover, MemberState
     from mcp_actors.protocol.messages import Message, OrderedRequest, ServerRequest, Targeted
+    from mcp_actors.protocol.messages import Signal as SignalRequest
     from mcp_actors.protocol.outgoing import Relayed
-    from mcp_actors.room.rules import RoomRules
+    from mcp_actors.room.rules import RuleBook
 
 
 class Node:
@@ -49,7 +50,7 @@ class Node:
         max_inbox: int,
         max_pending_acks: int,
         max_pending_messages: int = 64,
-        rules: Mapping[RoomId, RoomRules] | None = None,
+        rules: RuleBook | None = None,
     ) -> None:
         self.id = node_id
         self.broker = broker
@@ -89,7 +90,7 @@ class Node:
 
     def gateway(self, room: RoomId) -> str:
         """The name of the gateway whose clients a room is for; empty if it is for native clients."""
-        rules = self._directory.rules.get(room)
+        rules = self._directory.rules.find(room)
         return "" if rules is None else rules.gateway
 
     def peer(self, room: RoomId, peer: PeerId) -> Member | None:
@@ -99,6 +100,10 @@ class Node:
     def audience_size(self, room: RoomId, kind: Kind) -> int:
         """The number of other members of a room, on all nodes, that hear what a peer, or a user, tells all."""
         return self._directory.audience_size(room, kind)
+
+    def holders(self, room: RoomId, name: str) -> int:
+        """The number of members of a room, on all nodes, that are known to have a name."""
+        return self._directory.holders(room, name)
 
     def watchers(self, room: RoomId) -> int:
         """The number of members of a room at this node that are told when a peer is detached and attached."""
@@ -268,6 +273,10 @@ class Membership:
     def broadcast(self, request: Message, frame: bytes) -> Future[None] | None:
         """Send a user's message; a future is returned if the sender must wait for it before it reads on."""
         return self._tell(Broadcast(self._member.incarnation, request, frame))
+
+    def publish(self, name: str, to: SignalRequest | None, frame: bytes) -> Future[None] | None:
+        """Send a member's message under a name, see `Publication`; the result is that of `broadcast`."""
+        return self._tell(Publication(self._member.incarnation, name, to, frame))
 
     def _tell(self, mail: Mail) -> Future[None] | None:
         try:

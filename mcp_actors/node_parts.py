@@ -30,7 +30,7 @@ def make_node(settings: Settings) -> Node:
         max_inbox=settings.rooms.max_room_inbox,
         max_pending_acks=settings.rooms.max_room_unanswered,
         max_pending_messages=settings.rooms.max_pending_messages,
-        rules=special_rooms(settings.gateways),
+        rules=special_rooms(settings),
     )
 
 

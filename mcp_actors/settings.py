@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PREFIX = "MCP_ACTORS_"
 
-GATEWAYS = ("peerjs",)
+GATEWAYS = ("peerjs", "y-webrtc")
 
 
 class SettingsError(Exception):
@@ -357,7 +357,7 @@ EXAMPLES = {
     "auth_key_file": "/etc/mcp-actors/jwks.json",
     "webhook_url": "https://app.example.com/webhooks/signaling",
     "webhook_secret": "whsec_ and the output of `openssl rand -base64 32`",
-    "gateways": "peerjs",
+    "gateways": "peerjs,y-webrtc",
     "auth_url": "http://localhost:3000/authorize-signaling",
 }
 """Examples for errors, of settings whose default or type does not give one."""

@@ -11,15 +11,15 @@ from mcp_actors.actors.room import RoomActor
 from mcp_actors.counters.traffic import Traffic
 from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.room.room import Room
+from mcp_actors.room.rules import RuleBook
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable
 
     from mcp_actors.actors.loop import ActorRef, Inbox
     from mcp_actors.broker import Broker
     from mcp_actors.protocol.events import Event, Kind, Member
     from mcp_actors.protocol.identifiers import PeerId, RoomId
-    from mcp_actors.room.rules import RoomRules
 
 log = structlog.get_logger("mcp_actors.room")
 
@@ -47,9 +47,9 @@ class Directory:
         max_inbox: int,
         max_pending_messages: int = 64,
         traffic: Traffic | None = None,
-        rules: Mapping[RoomId, RoomRules] | None = None,
+        rules: RuleBook | None = None,
     ) -> None:
-        self.rules = {} if rules is None else rules
+        self.rules = RuleBook() if rules is None else rules
         self.observers = Observers()
         self._latency = (Traffic() if traffic is None else traffic).latency
         self._broker = broker
@@ -83,6 +83,12 @@ class Directory:
         entry = self._rooms.get(room_id)
         return 0 if entry is None else entry.room.roster.audience_size(kind)
 
+    def holders(self, room_id: RoomId, name: str) -> int:
+        """The number of members of a room with a name; 0 if the room is not open here, or its members have none."""
+        entry = self._rooms.get(room_id)
+        names = None if entry is None else entry.room.roster.names
+        return 0 if names is None else len(names.holders(name))
+
     def watchers(self, room_id: RoomId) -> int:
         """The number of members that are told when a peer is detached and attached."""
         entry = self._rooms.get(room_id)
@@ -104,7 +110,7 @@ class Directory:
                 capacity=self._capacity,
                 max_pending_acks=self._max_pending_acks,
                 max_pending_messages=self._max_pending_messages,
-                rules=self.rules.get(room_id),
+                rules=self.rules.find(room_id),
             )
             entry = _Entry(room, RoomActor.start(room, self._broker, self.observers, self._forget, self._latency))
             self._rooms[room_id] = entry

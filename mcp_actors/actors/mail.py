@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mcp_actors.protocol.handover import Handover
     from mcp_actors.protocol.identifiers import Incarnation, RoomId
     from mcp_actors.protocol.messages import Message, Targeted
+    from mcp_actors.protocol.messages import Signal as SignalRequest
     from mcp_actors.protocol.outgoing import Outgoing, Relayed
     from mcp_actors.room.effects import Welcome
 
@@ -81,6 +82,18 @@ class Broadcast(Struct, frozen=True, gc=False):
     frame: bytes
 
 
+class Publication(Struct, frozen=True, gc=False):
+    """A message in a room whose members have names: under the name of its sender, empty if it has none.
+
+    `to`: whom it is for, None for all. `frame`: the text that receivers are sent.
+    """
+
+    sender: Incarnation
+    name: str
+    to: SignalRequest | None
+    frame: bytes
+
+
 class Call(Struct, frozen=True, gc=False):
     """A call of a method of the actor, for requests that are not frequent. The answer is the result."""
 
@@ -88,4 +101,4 @@ class Call(Struct, frozen=True, gc=False):
     args: tuple[Any, ...]
 
 
-Mail = Signal | Broadcast | Call | Event
+Mail = Signal | Broadcast | Publication | Call | Event

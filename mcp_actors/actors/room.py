@@ -8,7 +8,7 @@ import structlog
 from pykka import ActorDeadError
 
 from mcp_actors.actors.loop import LoopActor, LoopFuture
-from mcp_actors.actors.mail import Broadcast, Call, Signal
+from mcp_actors.actors.mail import Broadcast, Call, Publication, Signal
 from mcp_actors.actors.performer import Performer
 from mcp_actors.protocol.errors import SignalingError
 from mcp_actors.room.effects import Relay
@@ -243,8 +243,19 @@ def _expire(actor: RoomActor, sender: PeerId, target: PeerId, batch: int) -> Non
         actor._perform(actor._room.forwarding.expired(sender, target, batch))
 
 
+def _publish(actor: RoomActor, mail: Publication) -> None:
+    """Send a message of a member in a room whose members have names."""
+    room = actor._room
+    assert room.publications is not None  # noqa: S101 - its gateway lets its own clients in alone
+    try:
+        actor._perform(room.publications.send(mail.sender, mail.name, mail.to, mail.frame), mail.sender)
+    except SignalingError as error:
+        actor._performer.reject(mail.sender, error.about(room.id, None))
+
+
 _HANDLERS: dict[type, Callable[[RoomActor, Any], Any]] = {
     Signal: RoomActor._signal,
     Broadcast: RoomActor._broadcast,
+    Publication: _publish,
     Call: lambda self, mail: mail.method(self, *mail.args),
 }

@@ -87,7 +87,7 @@ class ExpireLater(Effect, frozen=True):
 class Welcome(Effect, frozen=True):
     """Tell a member that it is in the room, and the state of the room, from which the reply to its join is composed.
 
-    Peers are in join order. `users` is empty for a peer.
+    Peers are in join order. `users` is empty for a peer. `unlisted`: further users, whom the reply does not name.
     """
 
     to: Incarnation
@@ -98,6 +98,7 @@ class Welcome(Effect, frozen=True):
     version: int
     locked: bool
     offset: bytes = b""
+    unlisted: int = 0
 
 
 class Done(Effect, frozen=True):

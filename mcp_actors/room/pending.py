@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 
 class Held(Struct, frozen=True, gc=False):
-    """A message that its sender sent behind its own join. A `ServerRequest` has a `reply` and no frame."""
+    """A message that its sender sent behind its own join. A `ServerRequest` has a `reply` and no frame.
+
+    `name`: under which it is published, where members have names.
+    """
 
     request: Targeted | Message | ServerRequest
     frame: bytes = b""
     reply: Any = None
+    name: str = ""
 
 
 class Join(Struct, eq=False):

@@ -11,7 +11,6 @@ from msgspec import structs
 
 from mcp_actors.protocol import events
 from mcp_actors.protocol import messages as wire
-from mcp_actors.protocol.codec import sender_stamp
 from mcp_actors.protocol.errors import (
     CloseCode,
     NotInRoom,
@@ -42,6 +41,7 @@ from mcp_actors.room.migrations import Migrations
 from mcp_actors.room.moderation import Moderation
 from mcp_actors.room.negotiation import Negotiations
 from mcp_actors.room.pending import Claim, Fence, Held, Join, Leave, ModerationRequest, PendingRequests
+from mcp_actors.room.publications import Publications
 from mcp_actors.room.roster import Roster
 
 if TYPE_CHECKING:
@@ -66,18 +66,8 @@ class Room:
     """
 
     __slots__ = (
-        *(
-            "capacity",
-            "delivery",
-            "forwarding",
-            "handovers",
-            "id",
-            "locked",
-            "migrations",
-            "moderation",
-            "pending",
-            "roster",
-        ),
+        *("capacity", "delivery", "forwarding", "handovers", "id", "locked", "migrations", "moderation", "pending"),
+        *("publications", "roster"),
         *("_last_offset", "_negotiations", "version"),
     )
     id: RoomId
@@ -95,7 +85,7 @@ class Room:
         self.capacity = capacity if rules is None else rules.capacity
         self.version = 0
         self.locked = False
-        self.roster = Roster(silent=rules is not None and rules.silent)
+        self.roster = Roster() if rules is None else Roster(silent=rules.silent, named=rules.named)
         self.pending = PendingRequests(max_pending_messages)
         self.migrations = Migrations()
         self.moderation = Moderation(room_id, self.roster, self.pending)
@@ -109,6 +99,9 @@ class Room:
         self.forwarding = None
         if rules is not None and rules.patience:
             self.forwarding = Forwarding(self.roster, self.delivery, rules)
+        self.publications = None
+        if rules is not None and rules.named:
+            self.publications = Publications(room_id, self.roster, self.delivery, self.pending)
         self._last_offset = b""
 
     @property
@@ -172,7 +165,7 @@ class Room:
         join = self.pending.take(incarnation, Join)
         if join is None:
             return announced if self.forwarding is None else [*announced, *self.forwarding.joined(member)]
-        self.roster.local[incarnation] = sender_stamp(member.id, verified=member.verified)
+        self.roster.settle(member)
         if join.presence:
             self.roster.watching[incarnation] = None
         effects = [self._welcome(member, offset), Entered(member), Done(join.reply), *announced]
@@ -188,10 +181,12 @@ class Room:
         """Handle a message that has waited for its sender's join."""
         request = held.request
         try:
-            if isinstance(request, wire.Message):
-                return self.delivery.broadcast(incarnation, request, held.frame)
             if isinstance(request, wire.ServerRequest):
                 return self.moderation.request(incarnation, request, held.reply)
+            if self.publications is not None:
+                return self.publications.resume(incarnation, held)
+            if isinstance(request, wire.Message):
+                return self.delivery.broadcast(incarnation, request, held.frame)
             effect = self.delivery.relay(incarnation, request, held.frame)
         except SignalingError as error:
             return [self._refuse(incarnation, held, error)]
@@ -304,7 +299,7 @@ class Room:
         claim = self.pending.find(incarnation, Claim)
         if claim is not None and claim.epoch == event.epoch:
             self.pending.take(incarnation, Claim)
-            self.roster.local[incarnation] = sender_stamp(member.id, verified=member.verified)
+            self.roster.settle(member)
             if claim.presence:
                 self.roster.watching[incarnation] = None
             self.migrations.arrive(event, [one.incarnation for one in self.roster.members() if one.node == event.old])
@@ -323,10 +318,13 @@ class Room:
         everyone = (member,) if self.roster.silent else self.roster.peers()
         peers = [present if peer is member else peer for peer in everyone]
         entries = [announcements.peer_entry(peer) for peer in sorted(peers, key=lambda peer: peer.order)]
-        users = []
-        if member.kind is Kind.USER:
+        users, unlisted = [], 0
+        if self.roster.silent:
+            unlisted = self.roster.audience_size(member.kind)
+        elif member.kind is Kind.USER:
             users = [announcements.user_entry(one, data, verified=known) for one, data, known in self.roster.users()]
-        return Welcome(member.incarnation, member.id, entries, users, member.order, self.version, self.locked, offset)
+        state = (member.order, self.version, self.locked, offset, unlisted)
+        return Welcome(member.incarnation, member.id, entries, users, *state)
 
 
 def _receipt(room: Room, event: events.Receipt) -> list[Effect]:
@@ -365,8 +363,8 @@ def _let_go(event: events.MemberLeft, *, asked: bool) -> list[Effect]:
 
 
 _HANDLERS: dict[type, Callable[[Room, Any], Sequence[Effect]]] = {
-    events.RemoteSignal: lambda room, event: room.delivery.remote_signal(event),
-    events.RemoteBroadcast: lambda room, event: room.delivery.remote_broadcast(event),
+    events.RemoteSignal: lambda room, event: (room.publications or room.delivery).remote_signal(event),
+    events.RemoteBroadcast: lambda room, event: (room.publications or room.delivery).remote_broadcast(event),
     events.Receipt: _receipt,
     events.Moderated: lambda room, event: room.moderation.finished(event),
     events.MemberUpdated: lambda room, event: room.moderation.updated(event),

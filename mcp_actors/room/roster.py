@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import structs
 
+from mcp_actors.protocol.codec import sender_stamp
 from mcp_actors.protocol.events import Kind, Member
+from mcp_actors.room.names import Names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,17 +22,20 @@ class Roster:
     `local` has the members of this node with the stamp of their messages; the stamp is empty while a member leaves.
     `let_go` are the members of this node that were told that they are out, while the others were not told yet.
     `watching` are the local members that want to know of detached peers. `silent`: members are not told of each other.
+    `names` are those that members give themselves, None if they have ids only.
     """
 
     __slots__ = (
-        *("_members", "_metadata", "_peers", "_users", "_verified", "let_go", "local", "peer", "silent", "watching"),
+        *("_members", "_metadata", "_peers", "_users", "_verified", "let_go", "local", "names", "peer", "silent"),
+        "watching",
     )
 
     peer: Callable[[PeerId], Member | None]
     """The peer with an id."""
 
-    def __init__(self, *, silent: bool = False) -> None:
+    def __init__(self, *, silent: bool = False, named: bool = False) -> None:
         self.silent = silent
+        self.names = Names() if named else None
         self.local: dict[Incarnation, bytes] = {}
         self.watching: dict[Incarnation, None] = {}
         self.let_go: set[Incarnation] = set()
@@ -71,6 +76,8 @@ class Roster:
             return None
         self.release(incarnation)
         self.let_go.discard(incarnation)
+        if self.names is not None:
+            self.names.release(incarnation)
         if member.kind is Kind.PEER:
             peer = cast("PeerId", member.id)
             known = self._peers.get(peer)
@@ -85,6 +92,18 @@ class Roster:
                 self._verified.discard(user)
         return member
 
+    def settle(self, member: Member) -> None:
+        """Note that a member is local from now on."""
+        stamp = sender_stamp(member.id, verified=member.verified) if self.names is None else sender_stamp("")
+        self.local[member.incarnation] = stamp
+
+    def rename(self, incarnation: Incarnation, name: str) -> None:
+        """Give a member a name, where members have names."""
+        assert self.names is not None  # noqa: S101 - as its caller knows
+        self.names.take(incarnation, name)
+        if self.local.get(incarnation):
+            self.local[incarnation] = sender_stamp(name)
+
     def release(self, incarnation: Incarnation) -> None:
         """Note that a member is not local any more."""
         self.local.pop(incarnation, None)
@@ -94,6 +113,8 @@ class Roster:
         """Remove all members."""
         for members in (self.local, self.watching, self._members, self._peers, self._users, self._metadata):
             members.clear()
+        if self.names is not None:
+            self.names.clear()
         self.let_go.clear()
         self._verified.clear()
 
@@ -153,7 +174,11 @@ class Roster:
 
     def audience_size(self, kind: Kind) -> int:
         """The number of other members, on all nodes, that are told of a peer's update, or of what a user says."""
-        return 0 if self.silent else max(0, len(self._members) - (0 if kind is Kind.PEER else len(self._peers)) - 1)
+        return (
+            0
+            if self.silent and kind is Kind.PEER
+            else max(0, len(self._members) - (0 if kind is Kind.PEER else len(self._peers)) - 1)
+        )
 
     def local_users(self, except_for: Incarnation | None) -> list[Incarnation]:
         """The local connections of users, but for one."""

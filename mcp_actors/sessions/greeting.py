@@ -51,7 +51,7 @@ def charge_join(costs: ClientCosts, reply: Encoded, welcome: Welcome, *, held: i
     """
     costs.charge_reply(len(reply[1]), len(welcome.peers) + len(welcome.users))
     if held:
-        costs.charge_delivery(held * len(welcome.users), 0)
+        costs.charge_delivery(held * (len(welcome.users) + welcome.unlisted), 0)
 
 
 def join_reply(kind: Kind, room: RoomId, welcome: Welcome, greeting: Greeting) -> wire.ServerMessage:

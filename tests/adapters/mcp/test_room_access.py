@@ -12,7 +12,7 @@ from mcp_actors.auth.authorization import Admission, Handshake
 from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.node import Node
 from mcp_actors.protocol.identifiers import NodeId, RoomId
-from mcp_actors.room.rules import RoomRules
+from mcp_actors.room.rules import RoomRules, RuleBook
 from tests.support.agents import holder
 
 ROOM, OF_GATEWAY = RoomId("team-1"), RoomId("peerjs:k")
@@ -26,7 +26,7 @@ def _access(*, is_open: bool) -> RoomAccess:
         max_rooms=9,
         max_inbox=9,
         max_pending_acks=9,
-        rules={OF_GATEWAY: RoomRules(9, gateway="PeerJS")},
+        rules=RuleBook({OF_GATEWAY: RoomRules(9, gateway="PeerJS")}),
     )
     return RoomAccess(node, is_open=is_open)
 
