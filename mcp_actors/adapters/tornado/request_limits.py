@@ -84,10 +84,17 @@ class _LimitedStream(IOStream):
         reading.add_done_callback(partial(self._arrived, passed))
         return passed
 
+    def close(self, exc_info: Any = False) -> None:
+        """Close the connection, because of an error if there is one, without the traceback that refers to the stream.
+
+        The response that could not be written, and buffers of 16 KiB and more, would wait for the garbage collector.
+        """
+        super().close(exc_info)
+        if self.error is not None:
+            self.error.__traceback__ = None
+
     def _arrived(self, passed: asyncio.Future[bytes], reading: asyncio.Future[bytes]) -> None:
         if reading.exception() is not None:
-            if self.error is not None:
-                self.error.__traceback__ = None  # it refers to the stream and to the future
             self.error = None
             passed.set_exception(StreamClosedError())
             return

@@ -6,7 +6,9 @@ import asyncio
 import gc
 import json
 import re
+import socket
 import ssl
+import struct
 import weakref
 from contextlib import suppress
 from itertools import product
@@ -263,6 +265,36 @@ async def test_a_connection_that_becomes_no_websocket_is_freed_without_the_garba
         await until(lambda: streams[0]() is None, "the stream is freed")
     finally:
         gc.enable()
+
+
+async def test_a_connection_that_is_reset_while_it_is_answered_is_freed_without_the_garbage_collector(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams: list[weakref.ref[IOStream]] = []
+    handle_stream = HttpServer.handle_stream
+
+    def note(http_server: HttpServer, stream: IOStream, address: object) -> None:
+        streams.append(weakref.ref(stream))
+        handle_stream(http_server, stream, address)
+
+    monkeypatch.setattr(HttpServer, "handle_stream", note)
+    gc.collect()
+    gc.disable()
+    try:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", server.port))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset when it is closed
+        client.sendall(b"GET /style.css HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 800)
+        await until(lambda: streams and is_writing(streams[0]()), "the answers fill the socket")
+        client.close()
+        await until(lambda: streams[0]() is None, "the stream is freed")
+    finally:
+        gc.enable()
+
+
+def is_writing(stream: IOStream | None) -> bool:
+    return stream is not None and stream.writing()
 
 
 @pytest.mark.settings(**OPTIONAL)
