@@ -40,7 +40,7 @@ from mcp_actors.counters.loop_lag import LoopLag
 from mcp_actors.endpoints.messaging import MessagingEndpoint
 from mcp_actors.endpoints.signaling import SignalingEndpoint
 from mcp_actors.gateway_setup import Parts, gateway_routes
-from mcp_actors.heap import release_free_pages
+from mcp_actors.heap import GrowthWatch, release_free_pages
 from mcp_actors.limits import connection_bounds, ip_limits
 from mcp_actors.loopback import is_loopback
 from mcp_actors.mcp_setup import mcp_application, mcp_routes
@@ -136,6 +136,7 @@ class App:
             raise StartError(str(error)) from None
         self._background.start(self.connections.run, "heartbeat")
         self._background.start(self.memory.run, "memory limits")
+        self._background.start(GrowthWatch().run, "free memory")
         self._background.start(self.loop_lag.run, "event loop lag")
         await self.metrics.start()
         if self.mcp is not None:

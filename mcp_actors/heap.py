@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+LOOK_EVERY = 0.5
+"""Seconds between looks at how much memory the process has."""
+
+GROWTH = 4 * 2**20
+"""Bytes by which the process may grow before its free pages are returned, or a part of what it had, if that is more."""
+
+PART = 8
+
+STATM = Path("/proc/self/statm")
 
 
 def _find_trim() -> Callable[[int], object] | None:
@@ -25,3 +38,41 @@ def release_free_pages() -> None:
     """Return free pages to the system, in an eighth of a millisecond for each MiB, if the C library can."""
     if _trim is not None:
         _trim(0)
+
+
+def resident_bytes() -> int:
+    """Return the memory that the process has; 0 if the system does not tell."""
+    try:
+        return int(STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except FileNotFoundError:
+        return 0
+
+
+class GrowthWatch:
+    """Releases free pages when the process has grown.
+
+    Requests that were refused and connections that were reset leave free pages between blocks that are in use. Much of
+    the next request does not fit there, so that the process would grow with each kind of request.
+    """
+
+    def __init__(
+        self, resident: Callable[[], int] = resident_bytes, release: Callable[[], None] = release_free_pages
+    ) -> None:
+        self._resident = resident
+        self._release = release
+        self._least = resident()
+
+    async def run(self) -> None:
+        """Look again and again, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            self.look()
+
+    def look(self) -> None:
+        """Release free pages if the process has grown since it had least."""
+        found = self._resident()
+        if found > self._least + max(GROWTH, self._least // PART):
+            self._release()
+            self._least = self._resident()
+        else:
+            self._least = min(self._least, found)
