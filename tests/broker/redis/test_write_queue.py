@@ -13,7 +13,15 @@ from mcp_actors.broker.redis import entries
 from mcp_actors.broker.redis.connection import AccessDenied
 from mcp_actors.broker.redis.entries import MAX_FRAME_BYTES, MAX_FRAMES, Frame, pack
 from mcp_actors.broker.redis.settings import RedisSettings
-from mcp_actors.broker.redis.write_queue import MAX_BATCH, RETRY_REFUSED, Batch, Call, WriteQueue
+from mcp_actors.broker.redis.write_queue import (
+    MAX_BATCH,
+    MAX_CALLS,
+    MAX_POSTPONED,
+    RETRY_REFUSED,
+    Batch,
+    Call,
+    WriteQueue,
+)
 from mcp_actors.protocol.identifiers import RoomId
 
 if TYPE_CHECKING:
@@ -135,9 +143,46 @@ def test_the_limit_of_an_entry_is_exact() -> None:
 def test_a_batch_has_a_limit_of_commands() -> None:
     queue = _queue()
     for number in range(MAX_BATCH + 5):
-        queue.call(_call(f"call {number}"))
+        queue.put(f"inbox:{number}", _frame(number))
     assert len(queue.take().commands) == MAX_BATCH
-    assert _all(queue) == [f"call {number}" for number in range(MAX_BATCH, MAX_BATCH + 5)]
+    assert _all(queue) == [(f"inbox:{number}", [number]) for number in range(MAX_BATCH, MAX_BATCH + 5)]
+
+
+def test_a_batch_has_a_lower_limit_of_calls() -> None:
+    queue = _queue()
+    for number in range(MAX_CALLS + 5):
+        queue.call(_call(f"call {number}"))
+    assert len(queue.take().commands) == MAX_CALLS
+    assert _all(queue) == [f"call {number}" for number in range(MAX_CALLS, MAX_CALLS + 5)]
+
+
+def test_frames_pass_the_calls_of_other_rooms_that_wait_for_the_next_batch_and_none_of_their_own() -> None:
+    queue = _queue()
+    for number in range(MAX_CALLS + 2):
+        queue.call(_call(f"call {number}", room=RoomId(f"room {number}")))
+    for number, room in enumerate((f"room {MAX_CALLS + 1}", "room 0", "calm")):
+        queue.put(X, structs.replace(_frame(number), room=RoomId(room)))
+    first, last = [f"call {number}" for number in range(MAX_CALLS)], [f"call {MAX_CALLS}", f"call {MAX_CALLS + 1}"]
+    assert _written(queue.take()) == [*first, (X, [1, 2])]
+    assert _written(queue.take()) == [*last, (X, [0])]
+
+
+def test_a_call_does_not_pass_a_frame_of_its_room_that_waits() -> None:
+    queue = _queue()
+    for name in ("join", "leave"):
+        _put(queue, X, 1)
+        queue.call(_call(name))
+    assert _written(queue.take()) == [(X, [1]), "join"]
+    assert _written(queue.take()) == [(X, [1]), "leave"]
+
+
+def test_a_search_for_frames_that_need_not_wait_has_an_end() -> None:
+    queue = _queue(max_frames=10_000)
+    for number in range(MAX_CALLS + MAX_POSTPONED):
+        queue.call(_call(f"call {number}"))
+    queue.put(X, structs.replace(_frame(1), room=RoomId("calm")))
+    assert (X, [1]) not in _written(queue.take())
+    assert (X, [1]) in _written(queue.take())
 
 
 def test_a_batch_has_at_most_one_entry_per_inbox() -> None:
@@ -179,25 +224,31 @@ def test_first_calls_come_before_everything_in_their_order() -> None:
     assert _all(queue) == ["one", "two", (X, [1]), "old"]
 
 
-@given(st.lists(st.tuples(st.sampled_from([X, Y, "call"]), st.integers(1, 40_000)), max_size=200))
-def test_nothing_is_lost_or_reordered(items: list[tuple[str, int]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([X, Y, "call"]), st.sampled_from(["one", "two"]), st.integers(1, 40_000)),
+        max_size=200,
+    )
+)
+def test_nothing_is_lost_and_nothing_of_a_room_reordered(items: list[tuple[str, str, int]]) -> None:
     queue = _queue(max_frames=10_000, max_bytes=10**9)
-    expected: dict[str, list[int]] = {X: [], Y: []}
-    for number, (inbox, size) in enumerate(items):
+    expected: dict[tuple[str, str], list[int]] = {(room, inbox): [] for room in ("one", "two") for inbox in (X, Y)}
+    for number, (inbox, room, size) in enumerate(items):
         if inbox == "call":
-            queue.call(_call(f"call {number}"))
-            for numbers in expected.values():
-                numbers.append(number)
+            queue.call(_call(f"{room} {number}", room=RoomId(room)))
         else:
-            queue.put(inbox, _frame(number, size))
-            expected[inbox].append(number)
-    found: dict[str, list[int]] = {X: [], Y: []}
+            queue.put(inbox, structs.replace(_frame(number, size), room=RoomId(room)))
+        for of in (X, Y) if inbox == "call" else (inbox,):
+            expected[room, of].append(number)
+    found: dict[tuple[str, str], list[int]] = {key: [] for key in expected}
     for part in _all(queue):
         if isinstance(part, str):
-            for numbers in found.values():
-                numbers.append(int(part.removeprefix("call ")))
+            room, _, name = part.partition(" ")
+            for of in (X, Y):
+                found[room, of].append(int(name))
         else:
-            found[part[0]] += part[1]
+            for number in part[1]:
+                found[items[number][1], part[0]].append(number)
     assert found == expected
 
 
