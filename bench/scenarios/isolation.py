@@ -37,7 +37,10 @@ SLOW_READERS = tuple(f"room-{number:06d}" for number in range(ROOMS))
 SLOWED_SECONDS = 1
 """How long a flood is slowed before it is refused; short, so that a measurement covers the reconnect, too."""
 
-LIFTED = ("MCP_ACTORS_CONNECTION_", "MCP_ACTORS_ADDRESS_", "MCP_ACTORS_MAX_ADDRESS_", "MCP_ACTORS_MAX_DELIVERY_")
+LIFTED = (
+    *("MCP_ACTORS_CONNECTION_", "MCP_ACTORS_ADDRESS_", "MCP_ACTORS_MAX_ADDRESS_"),
+    *("MCP_ACTORS_MAX_DELIVERY_", "MCP_ACTORS_MAX_MOVE_"),
+)
 """Prefixes of the settings with which settings/bench.env lifts limits."""
 
 

@@ -25,6 +25,7 @@ from mcp_actors.sessions.migration import (
     persist,
 )
 from mcp_actors.sessions.migration_buffer import MigrationBuffer
+from mcp_actors.sessions.repeated_moves import RepeatedMoves
 from mcp_actors.sessions.resume_tokens import ResumeToken, ResumeTokens, new_session_id
 from mcp_actors.sessions.revocation import refusal
 from mcp_actors.sessions.session import Session
@@ -82,6 +83,7 @@ class Sessions:
         self._timers: dict[Session, asyncio.TimerHandle] = {}  # one for each state that does not last
         self._revoked: dict[Session, None] = {}  # oldest first
         self._migrations: dict[str, asyncio.Task[None]] = {}
+        self._moves = RepeatedMoves(limits.move_rate, max(1, limits.max_detached), _loop_time)
         self._handovers: dict[Session, asyncio.Task[None]] = {}
         self._departures: dict[str, asyncio.Event] = {}  # set when the session has left this node
 
@@ -117,7 +119,8 @@ class Sessions:
 
         `received`, `offsets`: what the client has, as the number of its last message and the last offset in each room.
         `charged_to`: its address.
-        Raises `Unavailable` if the migration takes too long; it goes on for the next attempt.
+        Raises `Unavailable` if the migration takes too long; it goes on for the next attempt. Raises `RateLimited` if
+        the session moves here too often.
         """
         found, opened = self.find(token, kind, identity), self._tokens.open(token)
         if found is not None or opened is None or not self._is_shared:
@@ -160,10 +163,12 @@ class Sessions:
         offsets: Mapping[RoomId, str],
         charged_to: str,
     ) -> None:
+        await self._moves.take_turn(token.session)
         owner = f"{kind}:{identity}"
         acquired = await self._node.broker.acquire_session(token.session, token.generation, owner, ACQUIRE_SECONDS)
         if acquired is None:
             return
+        self._moves.note(token.session, len(acquired.rooms))
         if token.session in self.by_id:  # it went to another node before, and is still to be handed over
             await self._departures.setdefault(token.session, asyncio.Event()).wait()
         if acquired.generation > token.generation + 1:  # the client may have been elsewhere since it sent this
@@ -292,6 +297,10 @@ class Sessions:
         record = _record(session)
         left = await persist(self._node, session)
         self._node.broker.save_session(structs.replace(record, left=left))
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def _try(work: Awaitable[None]) -> None:
