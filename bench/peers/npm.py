@@ -24,6 +24,16 @@ def module(name: str) -> Path:
 
 
 @cache
+def bundle(script: str) -> str:
+    """Return a script for pages that runs an ES module with what it imports from the packages."""
+    command = [str(module(".bin/esbuild")), "--bundle", "--format=iife", "--log-level=error"]
+    built = subprocess.run(  # noqa: S603 - our own command
+        command, cwd=_cache(), input=script, check=True, capture_output=True, text=True, timeout=INSTALL_TIMEOUT
+    )
+    return built.stdout
+
+
+@cache
 def missing() -> str | None:
     """Install what is missing. Return why that is impossible, or None."""
     npm = shutil.which("npm")
