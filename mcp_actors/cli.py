@@ -1,9 +1,10 @@
-"""The command line: `serve`, `token`, `secret` and `settings`."""
+"""The command line: `serve`, `token`, `secret`, `settings` and `mcp`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import re
 import sys
 import time
@@ -52,12 +53,16 @@ Examples:
   mcp-actors token --sub alice --room 'team-*' --ttl 1h
                                         print an access token for a server with MCP_ACTORS_AUTH=required
   mcp-actors settings                   print every setting at its default, with an explanation
+  mcp-actors mcp http://localhost:8000  let an agent in whose host starts a command (Model Context Protocol over stdio)
 
 Every setting is an environment variable MCP_ACTORS_<NAME>, or a line of `.env` in the working directory or of the
 settings file. {protocol} documents the protocol.
 """
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
+
+SERVER = "http://localhost:8000"
+"""The server that `mcp` connects to."""
 
 MAX_TTL = 366 * 86_400
 """The longest lifetime of a token in seconds, and of a revocation."""
@@ -94,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands.add_parser("serve", help="run the server (the default command)"))
     _add_token(commands.add_parser("token", help="print an access token for a server with MCP_ACTORS_AUTH"))
     commands.add_parser("secret", help="print a new secret for MCP_ACTORS_SECRET_KEY").set_defaults(command=_secret)
+    _add_mcp(
+        commands.add_parser("mcp", help="carry the Model Context Protocol from standard input to a running server")
+    )
     commands.add_parser("settings", help="print and explain every setting").set_defaults(command=_explain_settings)
     return parser
 
@@ -129,6 +137,27 @@ def _add_token(command: argparse.ArgumentParser) -> None:
     command.add_argument("--key", type=Path, metavar="FILE", help="private key in PEM format (default: the secret)")
     command.add_argument("--kid", help="the name of that key in the server's JWKS file")
     command.add_argument("--settings", type=Path, metavar="FILE", help="the settings file of the server")
+
+
+def _add_mcp(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=_mcp)
+    command.add_argument("url", nargs="?", default=SERVER, help=f"of a server with MCP_ACTORS_MCP (default: {SERVER})")
+    command.add_argument("--token", help="an access token (default: MCP_ACTORS_TOKEN of the environment)")
+
+
+def _mcp(options: argparse.Namespace) -> int:
+    """Carry messages until the host ends them."""
+    from mcp_actors.adapters.tornado.stdio_proxy import ProxyError, carry_stdio  # noqa: PLC0415 - only for hosts
+
+    token = options.token or os.environ.get("MCP_ACTORS_TOKEN", "")
+    try:
+        run_loop(carry_stdio(options.url, token))
+    except ProxyError as error:
+        _complain(str(error))
+        return FAILURE
+    except KeyboardInterrupt:
+        pass
+    return SUCCESS
 
 
 def _serve(options: argparse.Namespace) -> int:
