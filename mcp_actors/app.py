@@ -41,13 +41,13 @@ from mcp_actors.endpoints.messaging import MessagingEndpoint
 from mcp_actors.endpoints.signaling import SignalingEndpoint
 from mcp_actors.gateway_setup import Parts, gateway_routes
 from mcp_actors.heap import GrowthWatch, release_free_pages
-from mcp_actors.limits import connection_bounds, ip_limits
+from mcp_actors.limits import connection_bounds, ip_limits, message_limits
 from mcp_actors.loopback import is_loopback
 from mcp_actors.mcp_setup import mcp_application, mcp_routes
 from mcp_actors.memory_budget import MemoryBudget
 from mcp_actors.metrics.scrape import Scrapes
 from mcp_actors.node_parts import make_node
-from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
+from mcp_actors.protocol.codec import peer_decoder, user_decoder
 from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.sessions import SessionLimits, Sessions
 
@@ -117,8 +117,8 @@ class App:
         self.access_log = AccessLog(enabled=settings.server.access_log)
         self.loop_lag = LoopLag()
         self.metrics = Scrapes(self, siblings)
-        is_open = self.authentication is None and self.authorizer is None
-        self.mcp = mcp_application(settings, self.node, is_open=is_open)
+        self.environment = _environment(settings, self)
+        self.mcp = mcp_application(settings, self.node, self.sessions, self.environment, self.authorizer)
         self.mcp_page: McpPage | None = None
         self.admin_site = _admin_site(settings, self) if has_admin_port else None
         self.site = _site(settings, self)
@@ -325,27 +325,23 @@ def _token_verifier(app: App) -> Callable[[str], Grant] | None:
     return None if authentication is None else lambda token: authentication.check(token, None)
 
 
-def _endpoints(settings: Settings, app: App, policy: AdminPolicy) -> dict[str, Route]:
-    http, connection = settings.http, settings.connections
-    limits = Limits(
-        connection.max_message_bytes,
-        connection.max_metadata_bytes,
-        connection.max_id_length,
-        settings.rooms.max_ban_seconds,
-    )
-    bounds, read_limit = connection_bounds(connection), READ_LIMIT * connection.max_message_bytes
-    expiry = Expiry(notice=settings.auth.notice) if app.authentication is None else app.authentication
-    environment = Environment(
+def _environment(settings: Settings, app: App) -> Environment:
+    return Environment(
         app.connections,
         app.addresses,
-        bounds,
+        connection_bounds(settings.connections),
         app.authentication,
         app.memory,
-        expiry,
+        Expiry(notice=settings.auth.notice) if app.authentication is None else app.authentication,
         traffic=app.node.traffic,
         counters=app.counters,
         access_log=app.access_log,
     )
+
+
+def _endpoints(settings: Settings, app: App, policy: AdminPolicy) -> dict[str, Route]:
+    http, environment, limits = settings.http, app.environment, message_limits(settings)
+    read_limit = READ_LIMIT * limits.message_bytes
 
     def route(endpoint: type[SignalingEndpoint | MessagingEndpoint], decode: Callable[[bytes], Any]) -> EndpointRoute:
         serving = endpoint(
@@ -359,7 +355,7 @@ def _endpoints(settings: Settings, app: App, policy: AdminPolicy) -> dict[str, R
             terms=terms(settings),
             ban_addresses=settings.rooms.ban_addresses,
             authorizer=app.authorizer,
-            expiry=expiry,
+            expiry=environment.expiry,
         )
         return EndpointRoute(
             environment,

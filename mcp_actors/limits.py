@@ -1,4 +1,4 @@
-"""The limits of connections and of addresses, from the settings."""
+"""The limits of messages, connections and addresses, from the settings."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from mcp_actors.connection.connection_limits import ConnectionRates
 from mcp_actors.connection.ip_limits import IpLimits
 from mcp_actors.connection.pace import Pace
 from mcp_actors.connection.token_bucket import TokenBucket
+from mcp_actors.protocol.codec import Limits
 
 if TYPE_CHECKING:
-    from mcp_actors.settings import AddressSettings, ConnectionSettings
+    from mcp_actors.settings import AddressSettings, ConnectionSettings, Settings
 
 BAD_MESSAGES_FORGOTTEN = 10.0
 """Seconds in which a client may send `MAX_BAD_MESSAGES` again and again: slower ones never close the connection."""
@@ -49,3 +50,14 @@ def connection_bounds(settings: ConnectionSettings) -> Bounds:
     """The limits of each connection."""
     bad_messages = TokenBucket(settings.max_bad_messages / BAD_MESSAGES_FORGOTTEN, settings.max_bad_messages)
     return Bounds(settings.max_outbox_messages, settings.max_outbox_bytes, bad_messages)
+
+
+def message_limits(settings: Settings) -> Limits:
+    """The limits of each message."""
+    connection = settings.connections
+    return Limits(
+        connection.max_message_bytes,
+        connection.max_metadata_bytes,
+        connection.max_id_length,
+        settings.rooms.max_ban_seconds,
+    )

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from mcp_actors import __version__
+from mcp_actors.connection.token_bucket import TokenBucket
+from mcp_actors.limits import message_limits
+from mcp_actors.protocol.codec import user_decoder
 
 if TYPE_CHECKING:
     from mcp_actors.adapters.http.admin_policy import AdminPolicy
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from mcp_actors.auth.authorization import Authorizer
     from mcp_actors.connection.connection import Environment
     from mcp_actors.node import Node
+    from mcp_actors.sessions import Sessions
     from mcp_actors.settings import Settings
 
 log = structlog.get_logger("mcp_actors.mcp")
@@ -25,19 +29,49 @@ log = structlog.get_logger("mcp_actors.mcp")
 INSTALL = "pip install 'mcp_actors[mcp]'"
 
 
-def mcp_application(settings: Settings, node: Node, *, is_open: bool) -> Application | None:
-    """Return the application for agents; None if it is switched off, or its extra is not installed.
-
-    `is_open`: whether the server takes no tokens and asks no application.
-    """
+def mcp_application(
+    settings: Settings, node: Node, sessions: Sessions, environment: Environment, authorizer: Authorizer | None
+) -> Application | None:
+    """Return the application for agents; None if it is switched off, or its extra is not installed."""
     if not settings.mcp.enabled:
         return None
     if find_spec("mcp") is None:
         log.warning("the Model Context Protocol is off, as its extra is not installed", install=INSTALL)
         return None
+    if not settings.sessions.resume_window:
+        log.warning("the Model Context Protocol is off, as sessions of agents take MCP_ACTORS_RESUME_WINDOW above 0")
+        return None
     from mcp_actors.adapters.mcp.application import Application  # noqa: PLC0415 - slow to import
+    from mcp_actors.adapters.mcp.call_limits import CallRates  # noqa: PLC0415 - only where it is enabled
+    from mcp_actors.adapters.mcp.entrance import UserEntrance  # noqa: PLC0415 - the same
+    from mcp_actors.adapters.mcp.memberships import MembershipLimits  # noqa: PLC0415 - the same
+    from mcp_actors.endpoints.agents import AgentEndpoint  # noqa: PLC0415 - the same
 
-    return Application(node, version=__version__, is_open=is_open)
+    mcp = settings.mcp
+    users = AgentEndpoint(
+        node,
+        sessions,
+        environment.connections,
+        environment.authentication,
+        user_decoder(message_limits(settings)).decode,
+        version=__version__,
+        ban_addresses=settings.rooms.ban_addresses,
+        authorizer=authorizer,
+        expiry=environment.expiry,
+    )
+    return Application(
+        node,
+        environment,
+        {"user": UserEntrance(users)},
+        MembershipLimits(mcp.mcp_lease, mcp.max_mcp_memberships, mcp.max_user_mcp_memberships),
+        CallRates(
+            TokenBucket(mcp.mcp_call_rate, mcp.mcp_call_burst),
+            TokenBucket(mcp.mcp_address_call_rate, mcp.mcp_address_call_burst),
+        ),
+        max_callers=settings.addresses.max_addresses,
+        version=__version__,
+        is_open=environment.authentication is None and authorizer is None,
+    )
 
 
 class AgentRoutes(NamedTuple):

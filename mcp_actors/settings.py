@@ -316,6 +316,13 @@ class McpSettings(Struct, frozen=True):
     enabled: bool = msgspec.field(name="mcp", default=False)
     max_mcp_requests: Count = 1000
     max_address_mcp_requests: CountOrZero = 100
+    mcp_lease: Annotated[float, Meta(ge=1, le=86_400)] = 600.0
+    mcp_call_rate: Rate = 10.0
+    mcp_call_burst: Count = 200
+    mcp_address_call_rate: Rate = 100.0
+    mcp_address_call_burst: Count = 2000
+    max_mcp_memberships: Count = 10_000
+    max_user_mcp_memberships: Count = 32
 
 
 class Settings(Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
@@ -24,6 +24,7 @@ from mcp_actors.protocol.outgoing import weight
 from mcp_actors.sessions import VERIFIED, Greeting
 
 if TYPE_CHECKING:
+    from mcp_actors.auth.grants import Grant
     from mcp_actors.connection.connection import Connection, Handler
     from mcp_actors.protocol.identifiers import RoomId
     from mcp_actors.protocol.messages import Request
@@ -82,13 +83,17 @@ class MessagingEndpoint(Endpoint):
             room,
             Kind.USER,
             _user(session),
-            None if (grant := identity.grant_in(room)) is None else grant.metadata,
+            self._shown_metadata(identity.grant_in(room)),
             session=session.id,
             verified=identity.verified,
             address=self._address(connection),
         )
         entered = membership.enter(session, moderator=identity.may_moderate(room))
         connection.run(session.join(room, membership, entered, Greeting(request.id)), request)
+
+    def _shown_metadata(self, grant: Grant | None) -> dict[str, Any] | None:
+        """Return what others see of a user that enters a room."""
+        return None if grant is None else grant.metadata
 
     def _connect(self, connection: Connection, request: Connect, _frame: bytes) -> None:
         payload, session = request.given, connection.session

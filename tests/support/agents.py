@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from mcp import Client
 
 from mcp_actors.adapters.mcp.caller import Caller, current
-from mcp_actors.auth.grants import DEFAULT_PERMISSIONS, Grant
+from mcp_actors.auth.grants import DEFAULT_PERMISSIONS, Grant, Permission
+from tests.support.tokens import token
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from mcp_types import CallToolResult
 
@@ -59,16 +60,16 @@ async def agent(
     """Connect an agent to an application, by default one without a token."""
     assert application is not None
     caller = Caller("127.0.0.1") if caller is None else caller
-    token = current.set(caller)
+    before = current.set(caller)
     try:
         async with Client(application.server, mode=mode) as client:
             yield Agent(client, caller)
     finally:
-        current.reset(token)
+        current.reset(before)
 
 
-def holder(sub: str, *rooms: str, address: str = "127.0.0.1", **fields: Any) -> Caller:
-    """Return a caller with a grant, for all rooms if none are named."""
-    can = fields.pop("can", DEFAULT_PERMISSIONS)
-    grant = Grant(sub, rooms or None, can, FAR, **fields)
-    return Caller(address, grant=grant)
+def holder(sub: str, *rooms: str, address: str = "127.0.0.1", can: Iterable[str] = DEFAULT_PERMISSIONS) -> Caller:
+    """Return a caller with an access token, for all rooms if none are named."""
+    grant = Grant(sub, rooms or None, frozenset(map(Permission, can)), FAR)
+    text = token(sub, 3600, rooms=list(rooms) or None, can=list(can))
+    return Caller(address, text, grant, is_operator=Permission.ADMIN in grant.can)

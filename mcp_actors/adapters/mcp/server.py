@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +21,7 @@ from mcp_types import (
 from mcp_types import Tool as ListedTool
 
 from mcp_actors.adapters.mcp.caller import current
+from mcp_actors.adapters.mcp.counters import CallOutcome
 from mcp_actors.adapters.mcp.tool import BadArguments, Tool, ToolError, schema_of
 from mcp_actors.protocol.errors import SignalingError
 
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 
     from mcp.server.context import ServerRequestContext
 
+    from mcp_actors.adapters.mcp.call_limits import CallLimits
     from mcp_actors.adapters.mcp.caller import Caller
+    from mcp_actors.adapters.mcp.counters import AgentCounters
 
 log = structlog.get_logger("mcp_actors.mcp")
 
@@ -42,8 +46,10 @@ INSTRUCTIONS = (
 class ToolServer:
     """Lists the tools that a caller may use, in an order that never changes, and calls them."""
 
-    def __init__(self, tools: Sequence[Tool]) -> None:
+    def __init__(self, tools: Sequence[Tool], limits: CallLimits, counters: AgentCounters) -> None:
         self._tools = {tool.name: tool for tool in tools}
+        self._limits = limits
+        self._counters = counters
         self._listed = {tool.name: _listed(tool) for tool in tools}
 
     async def list(
@@ -58,17 +64,26 @@ class ToolServer:
         caller, tool = current.get(), self._tools.get(params.name)
         if tool is None or not _may(caller, tool):
             raise MCPError(INVALID_PARAMS, f"There is no tool {params.name[:64]!r}; tools/list shows those you have.")
+        outcome = CallOutcome.FAILED
         try:
-            return _result(await tool.run(caller, tool.read(params.arguments or {})))
+            wait = self._limits.wait(caller, asyncio.get_running_loop().time())
+            if wait:
+                outcome = CallOutcome.LIMITED
+                return _error(f"You call tools too often; try again in {wait} s.")
+            result = await tool.run(caller, tool.read(params.arguments or {}))
+            outcome = CallOutcome.DONE
+            return _result(result)
         except BadArguments as error:
+            outcome = CallOutcome.INVALID
             raise MCPError(INVALID_PARAMS, str(error)) from None
         except (ToolError, SignalingError) as error:
             return _error(str(error))
+        finally:
+            self._counters.calls[tool.name, outcome] += 1
 
 
-def build_server(tools: Sequence[Tool], version: str) -> Server[Any]:
+def build_server(served: ToolServer, version: str) -> Server[Any]:
     """Return the server. Its handlers take the caller from `caller.current`."""
-    served = ToolServer(tools)
     return Server(
         "mcp_actors",
         version=version,

@@ -1,0 +1,218 @@
+"""Memberships of agents: bounded, renewed, and resumed at other processes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from mcp_types import CallToolRequestParams, CallToolResult
+
+from mcp_actors.adapters.mcp.caller import Caller, current
+from mcp_actors.broker.revocations import Revocation
+from tests.support.agents import agent, holder
+from tests.support.loop import until
+from tests.support.server import Server
+from tests.support.tokens import REQUIRED, bearer, token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tornado.ioloop import IOLoop
+
+    from bench.engine import Engine
+    from mcp_actors.adapters.mcp.counters import AgentCounters
+
+pytestmark = pytest.mark.settings(mcp=True)
+
+
+@pytest.fixture
+def cluster(io_loop: IOLoop, tmp_path: Path, engine: Engine, prefix: str) -> Iterator[list[Server]]:
+    """Three processes that share their rooms and their secret."""
+    shared = {"redis_url": engine.url, "redis_prefix": prefix, "secret_key": REQUIRED["secret_key"], "mcp": True}
+    started = [Server(tmp_path, **shared) for _ in range(3)]
+    for server in started:
+        io_loop.run_sync(server.start)
+    yield started
+    for server in started:
+        io_loop.run_sync(server.stop)
+
+
+def _counters(server: Server) -> AgentCounters:
+    assert server.app.mcp is not None
+    return server.app.mcp.counters
+
+
+async def test_a_membership_is_used_at_any_process(cluster: list[Server]) -> None:
+    person = await cluster[0].user()
+    await person.enter("r", "ada")
+    async with agent(cluster[0].app.mcp) as bot:
+        joined = await bot.call("join_room", room="r", name="bot")
+    await person.expect("user-joined", user_id="bot")
+    membership, after = joined["membership"], joined["last_seq"]
+    for round_, server in enumerate((*cluster, *cluster)):
+        await person.say("message", "r", {"content": round_}, id=f"m-{round_}")
+        assert (await person.hear())["type"] == "ack"
+        async with agent(server.app.mcp) as bot:
+            received = await bot.call("receive_messages", membership=membership, after=after, wait_seconds=25)
+            assert [one["content"] for one in received["messages"]] == [round_], received
+            assert not received["missed"]
+            after = received["last_seq"]
+            await bot.call("send_message", membership=membership, content=f"at {round_}")
+        await person.expect("message", content=f"at {round_}")
+    async with agent(cluster[1].app.mcp) as bot:
+        await bot.call("leave_room", membership=membership)
+    await person.expect("user-left", user_id="bot")
+    for server in cluster:
+        assert server.app.mcp is not None
+        assert len(server.app.mcp.memberships) == 0
+
+
+async def test_a_call_that_waits_ends_when_the_membership_is_used_elsewhere(cluster: list[Server]) -> None:
+    here, there, _ = cluster
+    async with agent(here.app.mcp) as bot, agent(there.app.mcp) as same:
+        joined = await bot.call("join_room", room="r")
+        membership, after = joined["membership"], joined["last_seq"]
+        waiting = asyncio.create_task(bot.call("receive_messages", membership=membership, after=after, wait_seconds=25))
+        await until(lambda: _counters(here).waiting == 1, "the call that waits")
+        await same.call("send_message", membership=membership, content="from elsewhere")
+        received = await waiting
+        assert (received["messages"], received["last_seq"]) == ([], after)
+
+
+async def test_two_calls_resume_a_membership_once(cluster: list[Server]) -> None:
+    here, there, _ = cluster
+    async with agent(here.app.mcp) as bot:
+        membership = (await bot.call("join_room", room="r"))["membership"]
+    async with agent(there.app.mcp) as bot:
+        calls = [bot.call("send_message", membership=membership, content=number) for number in range(5)]
+        assert all(one["sent"] for one in await asyncio.gather(*calls))
+        assert _counters(there).resumed == 1
+
+
+async def test_agents_survive_a_process_that_stops(cluster: list[Server]) -> None:
+    stopping, other, _ = cluster
+    person = await other.user()
+    await person.enter("r", "ada")
+    async with agent(stopping.app.mcp) as bot:
+        joined = await bot.call("join_room", room="r", name="bot")
+        await person.expect("user-joined")
+        waiting = asyncio.create_task(
+            bot.call("receive_messages", membership=joined["membership"], after=joined["last_seq"], wait_seconds=25)
+        )
+        await until(lambda: _counters(stopping).waiting == 1, "the call that waits")
+        await stopping.shut_down()
+        assert (await waiting)["messages"] == []
+    await person.say("message", "r", {"content": "still there?"})
+    async with agent(other.app.mcp) as bot:
+        received = await bot.call(
+            "receive_messages", membership=joined["membership"], after=joined["last_seq"], wait_seconds=25
+        )
+    assert [one["content"] for one in received["messages"]] == ["still there?"]
+
+
+@pytest.mark.settings(max_user_mcp_memberships=2)
+async def test_each_agent_has_a_limited_number_of_memberships(server: Server) -> None:
+    async with agent(server.app.mcp) as bot:
+        first = await bot.call("join_room", room="a")
+        await bot.call("join_room", room="b")
+        assert "You have 2 memberships already" in await bot.refusal("join_room", room="c")
+        await bot.call("leave_room", membership=first["membership"])
+        await bot.call("join_room", room="c")
+    async with agent(server.app.mcp, Caller("192.0.2.7")) as other:
+        await other.call("join_room", room="c")
+
+
+@pytest.mark.settings(max_mcp_memberships=1)
+async def test_a_process_has_a_limited_number_of_memberships(server: Server) -> None:
+    async with agent(server.app.mcp) as bot:
+        await bot.call("join_room", room="a")
+    async with agent(server.app.mcp, Caller("192.0.2.7")) as other:
+        assert "as many memberships as it may" in await other.refusal("join_room", room="a")
+
+
+@pytest.mark.settings(**REQUIRED)
+async def test_a_membership_goes_on_with_the_next_token(server: Server) -> None:
+    person = await server.user(**bearer("ada"))
+    await person.expect("authenticated")
+    await person.enter("r", "ada")
+    async with agent(server.app.mcp, replace(holder("bot"), token=token("bot", jti="first"))) as bot:
+        joined = await bot.call("join_room", room="r")
+        await person.expect("user-joined")
+        bot.caller = holder("bot")
+        await bot.call("send_message", membership=joined["membership"], content="renewed")
+        await person.expect("message", content="renewed")
+        await server.app.node.broker.revocations.revoke(Revocation("jti", "first", time.time() + 600))
+        await bot.call("send_message", membership=joined["membership"], content="after the first token")
+        await person.expect("message", content="after the first token")
+    assert _counters(server).resumed == 0
+
+
+@pytest.mark.settings(**REQUIRED, auth_leeway=0)
+async def test_an_agent_whose_token_ends_goes_on_with_a_new_one(server: Server) -> None:
+    soon = replace(holder("bot"), token=token("bot", 3))
+    async with agent(server.app.mcp, soon) as bot:
+        joined = await bot.call("join_room", room="r")
+        membership, after = joined["membership"], joined["last_seq"]
+        ended = await bot.refusal("receive_messages", membership=membership, after=after, wait_seconds=25)
+        assert "Your access token has expired" in ended
+        bot.caller = holder("bot")
+        assert (await bot.call("send_message", membership=membership, content="back"))["sent"]
+
+
+@pytest.mark.settings(**REQUIRED)
+async def test_an_agent_whose_token_is_revoked_leaves(server: Server) -> None:
+    person = await server.user(**bearer("ada"))
+    await person.expect("authenticated")
+    await person.enter("r", "ada")
+    async with agent(server.app.mcp, holder("bot")) as bot:
+        joined = await bot.call("join_room", room="r")
+        await person.expect("user-joined")
+        waiting = asyncio.create_task(
+            bot.refusal("receive_messages", membership=joined["membership"], after=joined["last_seq"], wait_seconds=25)
+        )
+        await server.app.node.broker.revocations.revoke(Revocation("sub", "bot", time.time() + 600))
+        await person.expect("user-left", user_id="bot")
+        assert "revoked" in await waiting
+
+
+@pytest.mark.settings(mcp_lease=1.0)
+async def test_agents_that_are_cut_off_leave_no_task_and_no_member(server: Server) -> None:
+    """200 of them: a third while they join, the others in rooms, while they wait for messages."""
+    application = server.app.mcp
+    assert application is not None
+    handler = application.server.get_request_handler("tools/call")
+    assert handler is not None
+
+    async def call(tool: str, **arguments: Any) -> dict[str, Any]:
+        result = await handler.handler(cast("Any", None), CallToolRequestParams(name=tool, arguments=arguments))
+        assert isinstance(result, CallToolResult)
+        return result.structured_content or {}
+
+    async def work(number: int) -> None:
+        current.set(Caller(f"192.0.2.{number}"))
+        heard = joined = await call("join_room", room=f"r{number % 7}")
+        while True:  # until it is cut off
+            heard = await call(
+                "receive_messages", membership=joined["membership"], after=heard["last_seq"], wait_seconds=25
+            )
+
+    before = asyncio.all_tasks()
+    waiting = [asyncio.create_task(work(number)) for number in range(134)]
+    await until(lambda: application.counters.waiting == 134, "those that wait")
+    joining = [asyncio.create_task(work(number)) for number in range(134, 200)]
+    for turn, task in enumerate(joining):
+        if turn % 7 == 0:
+            await asyncio.sleep(0)
+        task.cancel()
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait([*waiting, *joining])
+    assert application.counters.waiting == 0
+    await until(lambda: not server.app.node.rooms() and not len(application.memberships), "the end of all leases")
+    await until(lambda: asyncio.all_tasks() <= before, "the end of all tasks")
+    await until(lambda: not len(server.app.connections), "the end of all connections")
+    assert not server.app.sessions.by_id
