@@ -310,13 +310,17 @@ class RemoteSignal(Event, frozen=True, gc=False):
 
 
 class RemoteBroadcast(Event, frozen=True, gc=False):
-    """A message of a user on another node for all users on this one; `target` is one of them, for the receipt."""
+    """A message of a user on another node for all users on this one; `target` is one of them, for the receipt.
+
+    `epoch`: that of the sender when it sent the message.
+    """
 
     sender: Incarnation
     target: Incarnation
     frame: bytes
     delivery_id: int
     offset: bytes = b""
+    epoch: int = 0
 
 
 class Receipt(Event, frozen=True, gc=False):

@@ -150,14 +150,15 @@ class FrameReceiver:
         if fences and sequences.epoch(frame.number) - frame.epoch < fences.get(sender, 0):
             self._counters.stale += 1  # its client sends it again at the node that has the sender now
             return
+        if target not in room.replica.local and not sequences.expects(target):  # read again, from an earlier stay here
+            self._return(room, frame, moved=target in room.replica.members)
+            return
         arrival = sequences.arrived(sender, target, frame.number)
         if arrival is Arrival.AGAIN:
             self._counters.duplicates += 1
             return
         if frame.epoch < room.replica.local.epoch(target):  # its sender has missed two moves
-            self._counters.stale += 1
-            receipt = events.Receipt(sender, target, frame.delivery_id, delivered=False, moved=True)
-            self._sender.send_receipt(room.id, room.replica.members[sender], receipt)
+            self._return(room, frame, moved=True)
             return
         if arrival is Arrival.GAP:
             self._counters.gaps += 1
@@ -166,8 +167,16 @@ class FrameReceiver:
         if frame.kind == "signal":
             told: Event = events.RemoteSignal(sender, target, frame.body, frame.delivery_id, frame.step, offset)
         else:
-            told = events.RemoteBroadcast(sender, target, frame.body, frame.delivery_id, offset)
+            epoch = sequences.epoch(frame.number) - frame.epoch
+            told = events.RemoteBroadcast(sender, target, frame.body, frame.delivery_id, offset, epoch)
         self._emit(room.id, told)
+
+    def _return(self, room: Room, frame: Frame, *, moved: bool) -> None:
+        """Answer the sender of a frame whose target is not here any more."""
+        self._counters.stale += 1
+        sender, target = Incarnation(frame.source), Incarnation(frame.target)
+        receipt = events.Receipt(sender, target, frame.delivery_id, delivered=False, moved=moved)
+        self._sender.send_receipt(room.id, room.replica.members[sender], receipt)
 
     def receive_waiting(self, room: Room) -> None:
         """Process the frames that wait for their senders again, because members joined."""

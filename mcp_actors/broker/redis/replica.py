@@ -245,6 +245,7 @@ class Replica:
         if node == self.node and incarnation not in self.local:
             self.local.let_leave(moved)
         if member.node == self.node and node != self.node:
+            self.sequences.expect(incarnation)
             gone = self.local.pop(incarnation, None)
             if gone is not None and gone.leaving is None:  # else nobody waits for its frames
                 self.departing.add(incarnation)
@@ -276,6 +277,8 @@ class Replica:
         member = self.table.remove(incarnation)
         if member is None:
             return []
+        if member.node == self.node:
+            self.sequences.expect(incarnation)
         if reason is LeaveReason.KICKED:
             self.kicked[incarnation] = notice
             if len(self.kicked) > MAX_KICKED:

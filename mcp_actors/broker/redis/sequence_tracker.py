@@ -48,6 +48,14 @@ class SequenceTracker:
         numbers[source] = number
         return Arrival.NEXT if number == max(last, number // EPOCH * EPOCH) + 1 else Arrival.GAP
 
+    def expect(self, target: str) -> None:
+        """Note that frames may still arrive for a member that is not here any more."""
+        self._received.setdefault(target, {})
+
+    def expects(self, target: str) -> bool:
+        """Whether frames arrived for a member, or may still arrive."""
+        return target in self._received
+
     def forget(self, incarnation: str) -> None:
         """Drop the counts of a member that neither sends nor receives any more."""
         self._sent.pop(incarnation, None)

@@ -40,7 +40,7 @@ from tests.broker.redis.buckets import (
     make_bucket,
     receive_cutover,
 )
-from tests.broker.redis.lua import ROOM, A, B, C, leaving, peer, presence
+from tests.broker.redis.lua import ROOM, A, B, C, leaving, peer, presence, user
 from tests.broker.redis.nodes import SteppedNode, World, check_at_rest
 
 if TYPE_CHECKING:
@@ -83,6 +83,28 @@ def test_frames_of_members_that_left_are_dropped(home: BucketHarness) -> None:
     home.changed(11, leaving(BEN, LeaveReason.LEFT))
     home.frame(1)
     assert home.news() == [MemberLeft(11, BEN.incarnation, LeaveReason.LEFT)]
+
+
+def test_frames_for_a_member_from_before_this_node_had_the_room_are_returned(home: BucketHarness) -> None:
+    home.frame(1, UNA, user("eve"), "broadcast", 7)
+    home.frame(1, BEN, CIA, "signal", 8)
+    home.changed(11, CIA)
+    home.frame(1, BEN, CIA, "signal", 9)
+    assert home.news() == [MemberJoined(11, CIA)]
+    assert home.bucket.counters.stale == 3
+    returned = [(frame.delivery_id, frame.body) for frame in frames_by_inbox(home.written())[KEYS.inbox(B)]]
+    assert returned == [(7, b"0"), (8, b"0"), (9, b"3")]
+
+
+def test_frames_for_a_member_that_left_reach_the_other_users(home: BucketHarness) -> None:
+    eve = user("eve")
+    home.bucket.open_room(ROOM).join(eve, 10)
+    home.changed(11, eve)
+    home.changed(12, leaving(eve, LeaveReason.LEFT))
+    home.news()
+    home.frame(1, UNA, eve, "broadcast", 7)
+    home.frame(1, UNA, eve, "broadcast", 7)
+    assert home.news() == [RemoteBroadcast(UNA.incarnation, eve.incarnation, b"frame 1", 7)]
 
 
 def test_frames_wait_for_the_snapshot_with_their_senders(home: BucketHarness) -> None:
