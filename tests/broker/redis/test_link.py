@@ -239,8 +239,7 @@ class HangingUp:
         self._writers += (writer, to_redis)
         hangs_up, self.connections = self.connections > 0, self.connections - 1
         forwarding = asyncio.ensure_future(_forward(reader, to_redis))
-        with suppress(OSError):
-            await _forward(from_redis, writer, once=hangs_up)
+        await _forward(from_redis, writer, once=hangs_up)
         forwarding.cancel()
         self._hang_up(writer, to_redis)
 
@@ -254,11 +253,12 @@ class HangingUp:
 
 
 async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, once: bool = False) -> None:
-    while data := await reader.read(65_536):
-        writer.write(data)
-        await writer.drain()
-        if once:
-            return
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+            if once:
+                return
 
 
 @pytest.mark.parametrize("broken", [FIRST_ATTEMPTS - 2, 1000])
