@@ -39,9 +39,9 @@ def main() -> int:
 
         return hunt(options.mutants, options.budget, print)
     if options.fixed:
-        from tests.simulation.seeds import FIXED, KEPT  # noqa: PLC0415
+        from tests.simulation.seeds import FIXED, KEPT, REPORTED  # noqa: PLC0415
 
-        return _run_many(options, iter((*KEPT, *FIXED)))
+        return _run_many(options, iter(REPORTED if options.webhooks else (*KEPT, *FIXED)))
     if options.seeds == 1 and not options.hours and not options.seconds:
         return _replay(options)
     return _run_many(options, ((seed, options.era) for seed in count(options.seed)))

@@ -67,7 +67,7 @@ class SimulatedReceiver:
 
 def untrue(told: list[Told], record: Record) -> Iterator[str]:
     """What is wrong with what the receiver was told, after everybody has left; much is allowed if Redis lost data."""
-    unique = list({one.id: one for one in reversed(told)}.values())[::-1]
+    unique = list({one.id: one for one in told}.values())  # the first of each: repetitions may come late
     if record.data_lost:
         return
     yield from _out_of_order(unique)
