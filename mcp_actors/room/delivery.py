@@ -215,8 +215,7 @@ class Delivery:
         effects: list[Effect] = []
         late = False
         if self._migrations:
-            sender, migrations = self._roster.member(event.sender), self._migrations
-            node = None if sender is None else sender.node
+            migrations, node = self._migrations, self._roster.node_at(event.sender, event.epoch)
             late = migrations.is_late(node)
             here = [one for one in to if migrations.is_addressed_here(one, node)]
             to = [one for one in here if not migrations.is_held(one, event.sender)]

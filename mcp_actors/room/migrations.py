@@ -99,10 +99,10 @@ class Migrations:
         """Forget the handed over members to which none of these nodes sends here any more, and return them.
 
         Other nodes have no members in the room. What they sent has arrived, and if they have members again, they know
-        of all moves.
+        of all moves. But a node that has not handed over a member may have more to write than Redis takes.
         """
         for incarnation, arriving in list(self._arriving.items()):
-            arriving.awaited.intersection_update(nodes)
+            arriving.awaited.intersection_update(nodes if arriving.receipts is None else {*nodes, arriving.old})
             self._forget_arrived(incarnation)
         settled = [one for one, late in self.late.items() if late.fenced or late.awaited.isdisjoint(nodes)]
         for incarnation in settled:

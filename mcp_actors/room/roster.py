@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, UserId
 
 
+FORMER_NODES = 4
+"""How many of the nodes are known at which a member was before."""
+
+
 class Roster:
     """The members of one room on all nodes, in join order. Adding or removing a member twice changes nothing.
 
@@ -26,8 +30,8 @@ class Roster:
     """
 
     __slots__ = (
-        *("_members", "_metadata", "_peers", "_users", "_verified", "let_go", "local", "names", "peer", "silent"),
-        "watching",
+        *("_former", "_members", "_metadata", "_peers", "_users", "_verified"),
+        *("let_go", "local", "names", "peer", "silent", "watching"),
     )
 
     peer: Callable[[PeerId], Member | None]
@@ -40,6 +44,7 @@ class Roster:
         self.watching: dict[Incarnation, None] = {}
         self.let_go: set[Incarnation] = set()
         self._members: dict[Incarnation, Member] = {}
+        self._former: dict[Incarnation, dict[int, NodeId]] = {}  # of members that moved: their nodes by epoch
         self._peers: dict[PeerId, Member] = {}
         self._users: dict[UserId, int] = {}
         self._metadata: dict[UserId, dict[str, Any]] = {}  # of users that have any
@@ -78,6 +83,7 @@ class Roster:
         self.let_go.discard(incarnation)
         if self.names is not None:
             self.names.release(incarnation)
+        self._former.pop(incarnation, None)
         if member.kind is Kind.PEER:
             peer = cast("PeerId", member.id)
             known = self._peers.get(peer)
@@ -116,6 +122,7 @@ class Roster:
         if self.names is not None:
             self.names.clear()
         self.let_go.clear()
+        self._former.clear()
         self._verified.clear()
 
     def set_presence(self, incarnation: Incarnation, *, detached: bool) -> Member | None:
@@ -129,7 +136,21 @@ class Roster:
         """Note that a member is at another node, and return it; None if it is not here."""
         self.let_go.discard(incarnation)
         member = self._members.get(incarnation)
-        return None if member is None else self._replace(structs.replace(member, node=node, epoch=epoch))
+        if member is None:
+            return None
+        former = self._former.setdefault(incarnation, {})
+        former[member.epoch] = member.node
+        if len(former) > FORMER_NODES:
+            del former[next(iter(former))]
+        return self._replace(structs.replace(member, node=node, epoch=epoch))
+
+    def node_at(self, incarnation: Incarnation, epoch: int) -> NodeId | None:
+        """The node at which a member is or was in an epoch; if that is not known any more, where it is now."""
+        member = self._members.get(incarnation)
+        if member is None:
+            return None
+        former = self._former.get(incarnation)
+        return member.node if former is None else former.get(epoch, member.node)
 
     def update(self, kind: Kind, member_id: PeerId | UserId, metadata: dict[str, Any]) -> bool:
         """Set the metadata of a peer, or of all connections of a user; return False if that changes nothing."""

@@ -415,6 +415,20 @@ def test_a_broadcast_reaches_a_moved_user_at_the_node_where_its_sender_saw_it() 
     assert receivers() == {vic}
 
 
+def test_a_broadcast_that_is_late_is_judged_by_the_node_at_which_its_sender_was() -> None:
+    world = World()
+    world.user("uma")
+    vic, xia = world.remote(Kind.USER, "vic"), world.remote(Kind.USER, "xia")
+    move_here(world, vic)
+    world.hear(MemberMoved(60, xia, OTHER, THIRD, 1, (NODE, OTHER, THIRD)), CutoverAcked(vic, THIRD, 1))
+    world.clear()
+    world.hear(RemoteBroadcast(xia, vic, b'{"type":"message"}', 0, epoch=0))
+    world.apply(world.room.delivery.deliver_late(vic, []))
+    assert world.types(vic) == []
+    world.hear(RemoteBroadcast(xia, vic, b'{"type":"message"}', 0, epoch=1))
+    assert world.types(vic) == ["message"]
+
+
 @pytest.mark.parametrize("how", ["left", "moved"])
 def test_a_node_that_had_no_members_in_between_reaches_a_user_that_moved_here(how: str) -> None:
     world = World()

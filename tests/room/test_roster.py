@@ -6,7 +6,7 @@ from msgspec import structs
 
 from mcp_actors.protocol.events import Kind, Member
 from mcp_actors.protocol.identifiers import Incarnation, NodeId, PeerId, UserId
-from mcp_actors.room.roster import Roster
+from mcp_actors.room.roster import FORMER_NODES, Roster
 
 NODE = NodeId("node")
 
@@ -34,6 +34,19 @@ def test_peers_are_found_by_id_and_by_incarnation() -> None:
     assert Incarnation("1") in roster
     assert roster.peer(PeerId("ben")) is None
     assert roster.member(Incarnation("2")) is None
+
+
+def test_it_is_known_where_a_member_was_in_its_latest_epochs() -> None:
+    roster, ana = Roster(), _peer("ana", "1")
+    roster.add(ana)
+    assert roster.node_at(ana.incarnation, 3) == NODE
+    nodes = [NODE, *(NodeId(f"node{epoch}") for epoch in range(1, FORMER_NODES + 2))]
+    for epoch, node in enumerate(nodes[1:], 1):
+        roster.move(ana.incarnation, node, epoch)
+    known = [roster.node_at(ana.incarnation, epoch) for epoch in range(len(nodes))]
+    assert known == [nodes[-1], *nodes[1:]]
+    roster.remove(ana.incarnation)
+    assert roster.node_at(ana.incarnation, 1) is None
 
 
 def test_members_are_in_join_order() -> None:

@@ -63,6 +63,7 @@ class DeadNodeInbox:
         self._cursor = b"-"
         self._rooms: dict[RoomId, list[tuple[Offset, Frame | Change]]] = {}
         self._arrivals: dict[Incarnation, Offset] = {}  # where members joined or moved here, if that was not trimmed
+        self._nodes: dict[tuple[Incarnation, int], NodeId] = {}  # of members, by epoch, as far as was read
         self._sequences = SequenceTracker()
         self._reading = asyncio.Lock()
         self._refused = False
@@ -89,7 +90,7 @@ class DeadNodeInbox:
         arrival = self._arrivals.get(move.incarnation)
         if after is not None and arrival is not None and after < arrival:
             after, whole = arrival, False  # the client was never told that offset
-        recovery = _Recovery(after, kind, move, members)
+        recovery = _Recovery(after, kind, move, members, self._nodes)
         for where, item in self._rooms.get(room, ()):
             recovery.take(where, item)
         known = after is not None
@@ -160,14 +161,16 @@ class DeadNodeInbox:
         elif isinstance(news, Changes):
             for index, change in enumerate(news.changes):
                 self._add(news.room, Offset(milliseconds, sequence, index), change)
-                self._note_arrival(Offset(milliseconds, sequence, index), change)
+                self._note_node(Offset(milliseconds, sequence, index), change)
         elif isinstance(news, Snapshot):
             for member in news.members:
-                self._note_arrival(Offset(milliseconds, sequence, 0), member)
+                self._note_node(Offset(milliseconds, sequence, 0), member)
 
-    def _note_arrival(self, where: Offset, change: Change) -> None:
-        if isinstance(change, Member | Moved) and change.node == self.node:
-            self._arrivals.setdefault(change.incarnation, where)
+    def _note_node(self, where: Offset, change: Change) -> None:
+        if isinstance(change, Member | Moved):
+            self._nodes[change.incarnation, change.epoch] = change.node
+            if change.node == self.node:
+                self._arrivals.setdefault(change.incarnation, where)
 
     def _is_wanted(self, frame: Frame) -> bool:
         if frame.kind in ("signal", "broadcast"):
@@ -186,7 +189,12 @@ class _Recovery:
     """
 
     def __init__(
-        self, after: Offset | None, kind: Kind, move: MemberMoved, members: Mapping[Incarnation, Member]
+        self,
+        after: Offset | None,
+        kind: Kind,
+        move: MemberMoved,
+        members: Mapping[Incarnation, Member],
+        nodes: Mapping[tuple[Incarnation, int], NodeId],
     ) -> None:
         self.events: list[Missable] = []
         self.answered: list[RemoteSignal | RemoteBroadcast] = []
@@ -195,6 +203,8 @@ class _Recovery:
         self._kind = kind
         self._move = move
         self._members = members
+        self._nodes = nodes
+        self._left: set[Incarnation] = set()
         self._acked: set[str] = set()
         self._has_moved = False
 
@@ -203,7 +213,9 @@ class _Recovery:
         is_new = self._after is not None and where > self._after
         if isinstance(item, Frame):
             self._frame(item, is_new=is_new)
-        elif isinstance(item, Moved):
+            return
+        self._note_member(item)
+        if isinstance(item, Moved):
             self._has_moved |= (item.incarnation, item.epoch) == (self._move.incarnation, self._move.epoch)
         elif is_new and not self._has_moved and not isinstance(item, OwnerFenced | RecoveryEnded):
             self._change(item)
@@ -215,16 +227,26 @@ class _Recovery:
             self._acked |= {frame.source} if is_target and frame.number == self._move.epoch else set()
         elif frame.kind == "receipt":
             self.receipts += [receipt_in(frame)] if is_target and is_new else []
+        elif source in self._left:
+            return  # Redis took it too late: the member is not to hear of those that left
         elif frame.kind == "signal" and is_target:
             signal = RemoteSignal(source, member, frame.body, frame.delivery_id, frame.step)
             (self.events if is_new else self.answered).append(signal)
         elif frame.kind == "broadcast" and self._kind is Kind.USER and source != member:
+            epoch = SequenceTracker.epoch(frame.number) - frame.epoch
             sender = self._members.get(source)
+            node = self._nodes.get((source, epoch), None if sender is None else sender.node)
             broadcast = RemoteBroadcast(source, member, frame.body, frame.delivery_id if is_target else 0)
-            if is_new and (sender is None or sender.node not in self._acked):
+            if is_new and node not in self._acked:
                 self.events.append(broadcast)
             elif is_target:
                 self.answered.append(broadcast)
+
+    def _note_member(self, change: Change) -> None:
+        if isinstance(change, Left):
+            self._left.add(change.incarnation)
+        elif isinstance(change, Member):
+            self._left.discard(change.incarnation)  # announced again
 
     def _change(self, change: Member | Left | Presence | Updated | Locked | Closed | Announced) -> None:
         if isinstance(change, Closed):  # the member would not be in the room

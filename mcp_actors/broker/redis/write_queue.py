@@ -4,6 +4,9 @@ Frames for one inbox travel together as one entry. Calls of scripts are written 
 rooms pass those that wait, so that clients that cause many calls do not delay the messages of others. Frames that Redis
 did not acknowledge keep their place and are written again, also those that it refused because its memory is full;
 frames that it acknowledged lately are kept, to be written again if it comes back without them.
+
+Frames for different inboxes keep their order while the memory of Redis is full: a session that moves must not be handed
+over before what its client sent earlier is written.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, ResponseError
 
 from mcp_actors.broker.redis.connection import AccessDenied
 from mcp_actors.broker.redis.entries import MAX_FRAME_BYTES, MAX_FRAMES, Frame, pack, pack_frames
@@ -142,7 +145,9 @@ class WriteQueue:
         self._queue: deque[QueuedFrame | Call] = deque()
         self._held: dict[str, list[QueuedFrame]] = {}  # for missing inboxes: their nodes are dead, or not back yet
         self._missing_since: dict[str, float] = {}
-        self._retry_at: dict[str, float] = {}  # for inboxes that Redis refuses to write, as its memory is full
+        self._retry_at: dict[str, float] = {}  # for inboxes that Redis refuses to write
+        self._stalled: list[QueuedFrame] = []  # for all other inboxes, in order, while the memory of Redis is full
+        self._stalled_until = 0.0
         self.refusal = ""
         """Why Redis refuses frames, if it does."""
         self._written: deque[tuple[float, QueuedFrame]] = deque()
@@ -167,7 +172,7 @@ class WriteQueue:
         """Append a frame; the caller checks `full`."""
         queued = QueuedFrame(inbox, frame, pack(frame))
         self._count(queued)
-        self._held.get(inbox, self._queue).append(queued)
+        self._held.get(inbox, self._stalled or self._queue).append(queued)
 
     def call(self, call: Call) -> None:
         """Append a command."""
@@ -204,6 +209,7 @@ class WriteQueue:
         An exception of a callback is raised after all replies are processed.
         """
         failure: Exception | None = None
+        unwritten: list[QueuedFrame] = []
         for content, reply in zip(batch.contents, replies, strict=True):
             if isinstance(content, Call):
                 try:
@@ -214,6 +220,9 @@ class WriteQueue:
                 self._retry_at.pop(content[0].inbox, None)
                 self._missing_since.setdefault(content[0].inbox, now)
                 self._hold(content)
+            elif isinstance(reply, OutOfMemoryError):
+                self.refusal = str(reply)
+                unwritten += content
             elif isinstance(reply, ResponseError):
                 failure = AccessDenied(str(reply)) if isinstance(reply, NoPermissionError) else failure
                 self.refusal = str(reply)
@@ -225,6 +234,8 @@ class WriteQueue:
                 self.refusal = self.refusal if self._retry_at else ""
                 self._missing_since.pop(content[0].inbox, None)
                 self._remember(content, now)
+        if unwritten:
+            self._stall(unwritten, now)
         if failure is not None:
             raise failure
 
@@ -256,6 +267,13 @@ class WriteQueue:
             else:
                 self._queue.append(item)
 
+    def _stall(self, frames: list[QueuedFrame], now: float) -> None:
+        waiting, self._queue = self._queue, deque()
+        for item in waiting:
+            (self._queue if isinstance(item, Call) else frames).append(item)  # type: ignore[arg-type]
+        self._stalled = frames + self._stalled
+        self._stalled_until = now + RETRY_REFUSED
+
     def _remember(self, frames: list[QueuedFrame], now: float) -> None:
         for frame in frames:
             self._count(frame, -1)
@@ -278,6 +296,9 @@ class WriteQueue:
     def retry_held(self, now: float) -> list[Frame]:
         """Queue held frames again; return those whose inbox has been missing for too long."""
         lost: list[Frame] = []
+        if self._stalled_until <= now:
+            self._queue.extend(self._stalled)
+            self._stalled = []
         for inbox in [inbox for inbox in self._held if self._retry_at.get(inbox, now) <= now]:
             frames = self._held.pop(inbox)
             refused = inbox in self._retry_at  # so it is not missing
@@ -301,8 +322,9 @@ class WriteQueue:
         for frame in again:
             self._count(frame)
         held = [frame for frames in self._held.values() for frame in frames]
-        self._queue.extendleft(reversed([*again, *held]))
+        self._queue.extendleft(reversed([*again, *held, *self._stalled]))
         self._held.clear()
+        self._stalled = []
         self._written.clear()
         self._written_bytes = 0
         return len(again)
@@ -312,6 +334,7 @@ class WriteQueue:
         self.drop_calls()
         self._queue.clear()
         self._held.clear()
+        self._stalled = []
         self._missing_since.clear()
         self._retry_at.clear()
         self.refusal = ""

@@ -303,6 +303,24 @@ async def test_a_broadcast_after_the_cutover_is_not_recovered(inbox: Inbox) -> N
     assert (await inbox.recover(offset(entry), UNA, B)).events == [said(2)]
 
 
+async def test_a_broadcast_after_the_cutover_is_not_recovered_although_its_sender_has_moved_since(inbox: Inbox) -> None:
+    entry = inbox.changes(joined(structs.replace(VIC, node=C)))
+    inbox.frames(word(C, UNA), message(1))
+    inbox.changes(Moved(VIC.incarnation, B, 1))
+    assert (await inbox.recover(offset(entry), UNA, C)).events == []
+
+
+async def test_a_signal_of_a_peer_that_has_left_is_not_recovered(inbox: Inbox) -> None:
+    entry = inbox.frames(signal(1))
+    inbox.changes(Left(BEN.incarnation, LeaveReason.LEFT, Kind.PEER, "ben"))
+    inbox.frames(signal(2))
+    left = MissedChange(PeerId("ben"), reason=LeaveReason.LEFT)
+    assert (await inbox.recover(offset(entry), ANA)).events == [left]
+    inbox.changes(joined(BEN))
+    inbox.frames(signal(3))
+    assert (await inbox.recover(offset(entry), ANA)).events == [left, MissedChange(PeerId("ben"), BEN), heard(3)]
+
+
 @pytest.mark.parametrize("how", ["change", "snapshot", "move"])
 async def test_nothing_from_before_the_member_came_is_recovered_whatever_the_offset(inbox: Inbox, how: str) -> None:
     early = inbox.frames(message(1))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, ResponseError
 
 from mcp_actors.broker.redis import entries
 from mcp_actors.broker.redis.connection import AccessDenied
@@ -360,6 +360,27 @@ def test_refused_frames_wait_without_an_end_and_in_order() -> None:
     assert queue.full
     assert queue.retry_held(60 * RETRY_REFUSED) == []
     assert _settle(queue, OK, now=60 * RETRY_REFUSED) == [(X, [1, 2, 4, 5, 6, 7])]
+    assert (queue.frames, queue.refusal) == (0, "")
+
+
+def test_frames_for_all_inboxes_keep_their_order_while_the_memory_is_full() -> None:
+    queue, replies = _queue(), list[Any]()
+    _put(queue, X, 1)
+    batch = queue.take()
+    _put(queue, Y, 2)
+    queue.call(_call("leave", replies))
+    queue.settle(batch, [OutOfMemoryError("OOM")], 0.0)
+    _put(queue, X, 3)
+    _put(queue, Y, 4)
+    assert queue.retry_held(RETRY_REFUSED / 2) == []
+    assert _settle(queue, "left") == ["leave"]
+    assert queue.retry_held(RETRY_REFUSED) == []
+    assert _settle(queue, OutOfMemoryError("OOM"), None, now=RETRY_REFUSED) == [(X, [1, 3]), (Y, [2, 4])]
+    _put(queue, X, 5)
+    _put(queue, Y, 6)
+    assert queue.refusal
+    assert queue.retry_held(2 * RETRY_REFUSED) == []
+    assert _settle(queue, OK, OK, now=2 * RETRY_REFUSED) == [(X, [1, 3, 5]), (Y, [2, 4, 6])]
     assert (queue.frames, queue.refusal) == (0, "")
 
 
