@@ -189,9 +189,10 @@ async function joinRoom() {
     self.inRoom = true;
     self.problem = "";
     showAll();
-    await retry(() => chat.join(self.room));
+    const {users} = await retry(() => chat.join(self.room));
     self.problem = "";
     panel.showNotice(`You are in room ${self.room}.`);
+    panel.showAgents(users);
   } catch (error) {
     if (error.code === "unauthorized") self.needsToken = true;
     const cause = self.needsToken && !token ? "This server asks for an access token." : error.message;

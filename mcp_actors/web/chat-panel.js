@@ -9,6 +9,8 @@ const MAY_HAVE_ARRIVED = new Set(["unknown", "timeout", "closed"]); // codes of 
 
 const [form, input, button, log] = ["form", "input", "send", "log"].map((name) => document.getElementById(`chat-${name}`));
 
+const isAgent = ({metadata}) => metadata?.agent === true;
+
 /** Shows the messages of a Chat, and sends what the person types. */
 export class ChatPanel {
   #chat;
@@ -27,7 +29,7 @@ export class ChatPanel {
     this.#people = people;
     this.#self = self;
     chat.addEventListener("message", ({detail: {sender, content}}) => this.#showMessage(sender, content));
-    chat.addEventListener("user-joined", ({detail}) => this.showNotice("joined.", detail.user_id));
+    chat.addEventListener("user-joined", ({detail}) => this.showNotice(isAgent(detail) ? "joined as an agent." : "joined.", detail.user_id));
     chat.addEventListener("user-left", ({detail}) => this.showNotice("left.", detail.user_id));
     chat.addEventListener("reconnecting", () => this.#showInterruption(true));
     chat.addEventListener("open", () => this.#showInterruption(false));
@@ -52,6 +54,11 @@ export class ChatPanel {
   refresh() {
     input.disabled = !this.#enabled;
     button.disabled = !this.#enabled || !this.#chat.ready;
+  }
+
+  /** Names the agents among the users of the room: they read along, and have no tile. */
+  showAgents(users) {
+    for (const user of users) if (isAgent(user)) this.showNotice("is here as an agent.", user.user_id);
   }
 
   /** Shows a notice, about a user or in general. */

@@ -8,9 +8,10 @@ const RETURN_TIMEOUT = 45_000; // milliseconds that others get to rejoin after a
 /**
  * One user in one room.
  *
- * Events: "message" {sender, verified, content}, "user-joined" {user_id}, "user-left" {user_id}, "rejoined" (the `room-joined`
- * payload, after a reconnect in which messages were missed), and those of Connection. Content and ids come from strangers. After an
- * outage a user who rejoins in time is reported neither as left nor as joined.
+ * Events: "message" {sender, verified, content}, "user-joined" {user_id, metadata}, "user-left" {user_id}, "rejoined" (the
+ * `room-joined` payload, after a reconnect in which messages were missed), and those of Connection. Content, ids and metadata
+ * come from strangers; agents have `agent: true` in their metadata. After an outage a user who rejoins in time is reported
+ * neither as left nor as joined.
  */
 export class Chat extends RoomConnection {
   #userId;
@@ -35,7 +36,7 @@ export class Chat extends RoomConnection {
 
   /**
    * Joins a room, and leaves the previous one; connects first if necessary.
-   * @returns {Promise<{users: {user_id: string}[]}>}
+   * @returns {Promise<{users: {user_id: string, metadata?: object}[]}>}
    */
   async join(room) {
     return this.enter(room, {}, ({users}) => {
@@ -77,7 +78,7 @@ export class Chat extends RoomConnection {
   receive({type, room, sender, verified, payload}) {
     if (room !== this.room) return;
     if (type === "message") emit(this, "message", {sender, verified, content: payload.content});
-    else if (type === "user-joined") this.#joined(payload.user_id);
+    else if (type === "user-joined") this.#joined(payload);
     else if (type === "user-left") this.#left(payload.user_id);
     else if (type === "room-joined") {
       this.#compareRoster(payload);
@@ -85,11 +86,11 @@ export class Chat extends RoomConnection {
     }
   }
 
-  #joined(userId) {
-    this.#missing = this.#missing.filter((missing) => missing !== userId);
-    if (this.#users.has(userId)) return;
-    this.#users.add(userId);
-    emit(this, "user-joined", {user_id: userId});
+  #joined({user_id, metadata}) {
+    this.#missing = this.#missing.filter((missing) => missing !== user_id);
+    if (this.#users.has(user_id)) return;
+    this.#users.add(user_id);
+    emit(this, "user-joined", {user_id, metadata});
   }
 
   #left(userId) {
@@ -101,7 +102,7 @@ export class Chat extends RoomConnection {
     this.#forgetMissing();
     const present = new Set(users.map((user) => user.user_id));
     this.#missing = [...this.#users].filter((userId) => !present.has(userId));
-    for (const userId of present) this.#joined(userId);
+    for (const user of users) this.#joined(user);
     this.#timer = setTimeout(() => this.ready && this.#missing.splice(0).forEach((userId) => this.#left(userId)), RETURN_TIMEOUT);
   }
 
