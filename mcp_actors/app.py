@@ -118,7 +118,9 @@ class App:
         self.loop_lag = LoopLag()
         self.metrics = Scrapes(self, siblings)
         self.environment = _environment(settings, self)
-        self.mcp = mcp_application(settings, self.node, self.sessions, self.environment, self.authorizer)
+        self.mcp = mcp_application(
+            settings, self.node, self.sessions, self.environment, self.authorizer, self.readiness
+        )
         self.mcp_page: McpPage | None = None
         self.admin_site = _admin_site(settings, self) if has_admin_port else None
         self.site = _site(settings, self)

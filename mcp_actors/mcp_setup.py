@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from mcp_actors import __version__
+from mcp_actors.admin_parts import admin_parts
 from mcp_actors.connection.token_bucket import TokenBucket
 from mcp_actors.limits import message_limits
 from mcp_actors.protocol.codec import user_decoder
@@ -15,6 +16,7 @@ from mcp_actors.protocol.codec import user_decoder
 if TYPE_CHECKING:
     from mcp_actors.adapters.http.admin_policy import AdminPolicy
     from mcp_actors.adapters.http.origin_policy import OriginPolicy
+    from mcp_actors.adapters.http.readiness import Readiness
     from mcp_actors.adapters.mcp.application import Application
     from mcp_actors.adapters.mcp.http_page import McpPage
     from mcp_actors.adapters.mcp.websocket_route import AgentRoute
@@ -30,7 +32,12 @@ INSTALL = "pip install 'mcp_actors[mcp]'"
 
 
 def mcp_application(
-    settings: Settings, node: Node, sessions: Sessions, environment: Environment, authorizer: Authorizer | None
+    settings: Settings,
+    node: Node,
+    sessions: Sessions,
+    environment: Environment,
+    authorizer: Authorizer | None,
+    readiness: Readiness,
 ) -> Application | None:
     """Return the application for agents; None if it is switched off, or its extra is not installed."""
     if not settings.mcp.enabled:
@@ -68,6 +75,7 @@ def mcp_application(
             TokenBucket(mcp.mcp_call_rate, mcp.mcp_call_burst),
             TokenBucket(mcp.mcp_address_call_rate, mcp.mcp_address_call_burst),
         ),
+        admin_parts(settings, node, sessions, environment.connections, readiness),
         max_callers=settings.addresses.max_addresses,
         version=__version__,
         is_open=environment.authentication is None and authorizer is None,

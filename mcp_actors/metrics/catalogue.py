@@ -132,6 +132,22 @@ _ALL = (
         ("outcome",),
     ),
     Metric("authorize_duration_seconds", "histogram", "How long the application took to answer, or did not answer."),
+    # agents
+    Metric(
+        "agent_calls_total",
+        "counter",
+        "Calls of tools over the Model Context Protocol; failed: the model was told why, invalid: wrong arguments, "
+        "limited: too many calls.",
+        ("tool", "outcome"),
+    ),
+    Metric("agent_calls_waiting", "gauge", "Calls that wait for messages."),
+    Metric("agent_memberships", "gauge", "Agents in rooms at this process; one counts once in each of its rooms."),
+    Metric(
+        "agent_membership_events_total",
+        "counter",
+        "Memberships of agents: joined, resumed (moved here with a call), expired (their lease has ended).",
+        ("event",),
+    ),
     # webhooks
     Metric(
         "webhook_deliveries_total",

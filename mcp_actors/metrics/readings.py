@@ -9,6 +9,7 @@ from msgspec import Struct
 from mcp_actors import __version__
 from mcp_actors.auth.authorization import Outcome
 from mcp_actors.connection.counters import KNOWN_CODES, OTHER, RefusalReason
+from mcp_actors.counters.agents import CallOutcome
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import Kind, LeaveReason
 from mcp_actors.protocol.messages import Message, PeerRequest, ServerMessage, Targeted, UserRequest
@@ -16,7 +17,7 @@ from mcp_actors.sessions import Resumption
 from mcp_actors.sessions.state import TRANSITIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 
     from mcp_actors.adapters.http.readiness import Readiness
     from mcp_actors.auth.authorization import Authorizer
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mcp_actors.connection.connections import Connections
     from mcp_actors.connection.counters import ConnectionCounters
     from mcp_actors.connection.ip_limits import IpLimits
+    from mcp_actors.counters.agents import AgentCounters
     from mcp_actors.counters.histogram import Histogram
     from mcp_actors.counters.loop_lag import LoopLag
     from mcp_actors.memory_budget import MemoryBudget
@@ -75,10 +77,22 @@ class Reading(Struct, frozen=True, array_like=True):
     labels: tuple[str, ...] = ()
 
 
+class Agents(Protocol):
+    """What counts agents: the names of their tools, what they have called, and the rooms that they are in."""
+
+    tool_names: Sequence[str]
+    counters: AgentCounters
+
+    @property
+    def memberships(self) -> Sized:
+        """The memberships at this process."""
+
+
 class Sources(Protocol):
     """The parts of an application that count.
 
     `authorizer`: None if the application has no rules of its own. `reports`: the webhooks, None if there are none.
+    `mcp`: None if agents are not served.
     """
 
     node: Node
@@ -92,6 +106,10 @@ class Sources(Protocol):
     loop_lag: LoopLag
     reports: Reports | None
 
+    @property
+    def mcp(self) -> Agents | None:
+        """What agents do."""
+
 
 def read(sources: Sources) -> list[Reading]:
     """Read all metrics of a process. Counters that are added elsewhere get a function here, or a line in one."""
@@ -102,6 +120,7 @@ def read(sources: Sources) -> list[Reading]:
         *_rooms(sources),
         *_sessions(sources),
         *_authorizations(sources.authorizer),
+        *_agents(sources.mcp),
         *_webhooks(sources.reports),
         *_redis(sources.node.broker.links()),
     ]
@@ -173,6 +192,19 @@ def _authorizations(authorizer: Authorizer | None) -> Iterator[Reading]:
     if authorizer is not None:
         yield from _each("authorizations_total", authorizer.outcomes, Outcome)
         yield Reading("authorize_duration_seconds", Buckets.of(authorizer.seconds))
+
+
+def _agents(agents: Agents | None) -> Iterator[Reading]:
+    if agents is None:
+        return
+    counters = agents.counters
+    for tool in agents.tool_names:
+        for outcome in CallOutcome:
+            yield Reading("agent_calls_total", counters.calls.get((tool, outcome), 0), (tool, outcome))
+    yield Reading("agent_calls_waiting", counters.waiting)
+    yield Reading("agent_memberships", len(agents.memberships))
+    events = {"joined": counters.joined, "resumed": counters.resumed, "expired": counters.expired}
+    yield from _each("agent_membership_events_total", events, events)
 
 
 def _webhooks(reports: Reports | None) -> Iterator[Reading]:

@@ -17,6 +17,7 @@ from mcp_actors.metrics.readings import Buckets, read
 from mcp_actors.protocol.errors import Forbidden
 from mcp_actors.protocol.messages import TokenExpiring
 from mcp_actors.signaling_server import SignalingServer
+from tests.support.agents import agent
 from tests.support.client import Client
 from tests.support.loop import until
 from tests.support.receiver import Receiver
@@ -284,3 +285,21 @@ def test_histograms_of_several_links_are_added() -> None:
     second.observe(1.5)
     second.observe(9)
     assert Buckets.of(first, second) == Buckets((1, 2), (1, 1, 1), 11.0)
+
+
+@pytest.mark.settings(mcp=True)
+async def test_agents_are_counted(server: Server) -> None:
+    async with agent(server.app.mcp) as bot:
+        joined = await bot.call("join_room", room="r")
+        await bot.call("send_message", membership=joined["membership"], content="!")
+        await bot.refusal("leave_room", membership="unknown")
+    found = values(server)
+    assert found["agent_calls_total", "join_room", "done"] == 1
+    assert found["agent_calls_total", "leave_room", "failed"] == 1
+    assert found["agent_calls_total", "kick", "done"] == 0
+    assert (found["agent_memberships",], found["agent_membership_events_total", "joined"]) == (1, 1)
+    assert found["connections", "agents"] == 1
+
+
+async def test_a_server_without_agents_does_not_count_them(server: Server) -> None:
+    assert not [name for name, *_ in values(server) if name.startswith("agent_")]

@@ -118,6 +118,7 @@ def asked(expression: str) -> str:
     return expression.replace("$__rate_interval", "1m").replace('"$job"', '".*"').replace('"$instance"', '".*"')
 
 
+@pytest.mark.settings(mcp=True)
 async def test_prometheus_scrapes_a_server_and_answers_every_expression_of_the_dashboard(
     server: Server, tmp_path: Path
 ) -> None:

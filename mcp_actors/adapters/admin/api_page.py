@@ -98,7 +98,7 @@ class ApiPage(Page):
             log.exception("admin request failed")
             return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed; its log says more.", {})
         if operation.logged:
-            _log_change(operation.logged, call, answer)
+            log_change(operation.logged, call, answer)
         return Response(200, HEADERS, msgspec.json.encode(answer))
 
     def refuse(self, status: HTTPStatus, reason: str, **headers: str) -> Response:
@@ -154,6 +154,7 @@ def _body(operation: Operation, request: Request) -> Struct:
         raise ApiError(HTTPStatus.BAD_REQUEST, f"The body cannot be used: {error}.") from None
 
 
-def _log_change(event: str, call: Call, answer: Struct) -> None:
+def log_change(event: str, call: Call, answer: Struct) -> None:
+    """Write the line of the log that says that an operator has done something."""
     outcome = {name: value for name, value in msgspec.structs.asdict(answer).items() if isinstance(value, bool)}
     audit.info(event, by=call.operator.name, address=call.operator.address, **call.parameters, **outcome)

@@ -12,8 +12,8 @@ from mcp_actors.adapters.mcp.tool import Tool
 
 if TYPE_CHECKING:
     from mcp_actors.adapters.mcp.caller import Caller
-    from mcp_actors.adapters.mcp.counters import AgentCounters
     from mcp_actors.adapters.mcp.memberships import Memberships
+    from mcp_actors.counters.agents import AgentCounters
 
 MAX_WAIT = 25
 """Seconds to wait for messages: many hosts give a call up after 60."""

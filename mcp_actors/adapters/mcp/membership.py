@@ -70,7 +70,8 @@ class Membership:
 
     async def renew(self, caller: Caller) -> None:
         """Go on with the latest access token of the caller. Raises `RequestFailed`."""
-        if caller.token is not None and caller.token != self._token and caller.admission is None:
+        is_admitted = caller.admission is not None and caller.admission.grant is not None
+        if caller.token is not None and caller.token != self._token and not is_admitted and caller.user:
             await self.client.request("authenticate", payload={"token": caller.token})
             self._token = caller.token
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcp_actors.adapters.mcp.caller import Caller
-    from mcp_actors.adapters.mcp.counters import AgentCounters
     from mcp_actors.adapters.mcp.entrance import Entrance
     from mcp_actors.connection.connection import Environment
+    from mcp_actors.counters.agents import AgentCounters
 
 GONE = (
     "There is no such membership. One ends {lease:g} s after the last call that used it, when you leave the room, or"

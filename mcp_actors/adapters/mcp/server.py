@@ -21,8 +21,8 @@ from mcp_types import (
 from mcp_types import Tool as ListedTool
 
 from mcp_actors.adapters.mcp.caller import current
-from mcp_actors.adapters.mcp.counters import CallOutcome
 from mcp_actors.adapters.mcp.tool import BadArguments, Tool, ToolError, schema_of
+from mcp_actors.counters.agents import CallOutcome
 from mcp_actors.protocol.errors import SignalingError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from mcp_actors.adapters.mcp.call_limits import CallLimits
     from mcp_actors.adapters.mcp.caller import Caller
-    from mcp_actors.adapters.mcp.counters import AgentCounters
+    from mcp_actors.counters.agents import AgentCounters
 
 log = structlog.get_logger("mcp_actors.mcp")
 

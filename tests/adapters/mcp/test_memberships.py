@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tornado.ioloop import IOLoop
 
     from bench.engine import Engine
-    from mcp_actors.adapters.mcp.counters import AgentCounters
+    from mcp_actors.counters.agents import AgentCounters
 
 pytestmark = pytest.mark.settings(mcp=True)
 

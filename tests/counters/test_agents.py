@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mcp import MCPError
 
-from mcp_actors.adapters.mcp.counters import CallOutcome
+from mcp_actors.counters.agents import CallOutcome
 from tests.support.agents import agent
 
 if TYPE_CHECKING:
