@@ -26,6 +26,7 @@ examples:
   python -m bench relay --against all --rate 10,50,90  ... and latency at 10, 50 and 90 % of the full throughput
   python -m bench relay --processes 2 --against all  ... and between two processes that share a Redis server
   python -m bench broadcast --against HEAD~1         CPU per delivery of a message to a room of 200
+  python -m bench mesh --against y-gateway,y-webrtc  CPU per signal of 30 peers that connect, beside y-webrtc
   python -m bench idle                               memory and heartbeat cost of an idle connection
   python -m bench micro                              CPU of each layer alone, to find out why a scenario is slow
   python -m bench chaos                              inject faults into a cluster and check that nothing is lost

@@ -25,7 +25,7 @@ TIMEOUT = 30.0
 
 
 class Client(WSListener):
-    """A member of one room. `arrived` is called with each stamped message, `unstamped` with any other."""
+    """A member of one room. `arrived` is called with each stamped message for it, `unstamped` with others."""
 
     def __init__(self, dialect: Dialect, room: str, member: str, index: int = 0) -> None:
         self.room = room
@@ -38,6 +38,7 @@ class Client(WSListener):
         self.closing = False
         self.broken = ""
         self._dialect = dialect
+        self._mark = dialect.mark(member)
         self._transport: WSTransport
 
     def send(self, frame: bytes) -> None:
@@ -78,7 +79,8 @@ class Client(WSListener):
     def _read(self, frame: bytes) -> None:
         at = frame.find(MARK)
         if at >= 0:
-            self.arrived(self, read_stamp(frame, at))
+            if self._mark in frame:
+                self.arrived(self, read_stamp(frame, at))
             return
         if not self.joined.done():
             self._join(frame)

@@ -23,6 +23,10 @@ class Dialect(ABC):
 
     joined: bytes
 
+    def mark(self, member: str) -> bytes:
+        """Return what only signals for a member contain; empty if it is sent no others."""
+        return b""
+
     @abstractmethod
     def path(self, member: str) -> str:
         """Return the path and query that a member connects to."""
@@ -115,6 +119,32 @@ class PeerJs(Dialect):
         return Template(_text({"type": kind.upper(), "dst": target, "payload": payload}).decode())
 
 
+class YWebRtc(Dialect):
+    """The protocol of y-webrtc: signals are published in the topic of a room, for one peer or for all."""
+
+    joined = b'"pong"'
+
+    def mark(self, member: str) -> bytes:
+        """See `Dialect`. Clients drop the signals for others."""
+        return b'"to":"%b"' % member.encode()
+
+    def path(self, member: str) -> str:
+        """See `Dialect`."""
+        return "/ws/y-webrtc/"
+
+    def opening(self, room: str, member: str) -> list[bytes]:
+        """See `Dialect`. A subscription is not confirmed, but the pong is sent behind it."""
+        announced = {"type": "publish", "topic": room, "data": {"type": "announce", "from": member}}
+        return [_text(message) for message in ({"type": "subscribe", "topics": [room]}, announced, {"type": "ping"})]
+
+    def signal(self, kind: str, room: str, sender: int, target: str) -> Template:
+        """See `Dialect`."""
+        own = f"{target.rpartition('-')[0]}-{sender:0{len(target.rpartition('-')[2])}d}"
+        signal = {"at": blank_stamp(kind, sender), "type": kind} | next(iter(PAYLOADS[kind].values()))
+        data = {"to": target, "from": own, "type": "signal", "token": 1769000000000.5, "signal": signal}
+        return Template(_text({"type": "publish", "topic": room, "data": data}).decode())
+
+
 class SocketIo(Dialect):
     """Engine.IO 4 over a WebSocket, carrying Socket.IO events."""
 
@@ -160,5 +190,6 @@ DIALECTS: dict[str, Dialect] = {
     "guarded": Guarded(),
     "users": Users(),
     "peerjs": PeerJs(),
+    "y-webrtc": YWebRtc(),
     "socketio": SocketIo(),
 }

@@ -64,6 +64,7 @@ GOALS = (
     Goal("relay", "offer", "cpu_us", 1.05, to=OURS, of="operated"),
     Goal("relay", "candidate", "cpu_us", 0.90, to="peerjs", of="gateway"),
     Goal("relay", "offer", "cpu_us", 0.90, to="peerjs", of="gateway"),
+    Goal("mesh", "", "cpu_us", 0.10, to="y-webrtc", of="y-gateway"),
     Goal("relay", "candidate", "cpu_us", 1.03, to=CHECKOUT),
     Goal("relay", "offer", "cpu_us", 1.03, to=CHECKOUT),
     Goal("broadcast", "", "cpu_us", 1.03, to=CHECKOUT),

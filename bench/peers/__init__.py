@@ -56,6 +56,7 @@ BOUNDS = (
     *("FIRST_MESSAGE_TIMEOUT", "IDLE_TIMEOUT"),
 )
 GATEWAY = {"MCP_ACTORS_GATEWAYS": "peerjs"}
+Y_GATEWAY = {"MCP_ACTORS_GATEWAYS": "y-webrtc"}
 UNGUARDED = {f"MCP_ACTORS_{name}_RATE": "0" for name in RATES} | {f"MCP_ACTORS_{name}": "0" for name in BOUNDS}
 
 
@@ -91,6 +92,8 @@ _PEERS = (
     Contender("ws", "Node's ws", _node("ws_relay.mjs"), npm.missing),
     replace(_variant("gateway", "this server, with clients of PeerJS", GATEWAY), dialect="peerjs", users=None),
     Contender("peerjs", "the PeerJS server", _node("peerjs.mjs"), npm.missing, "peerjs", None),
+    replace(_variant("y-gateway", "this server, with clients of y-webrtc", Y_GATEWAY), dialect="y-webrtc", users=None),
+    Contender("y-webrtc", "the y-webrtc server", _node("y_webrtc.mjs"), npm.missing, "y-webrtc", None),
     Contender(
         "socketio",
         "python-socketio in uvicorn",

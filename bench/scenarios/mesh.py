@@ -86,7 +86,7 @@ class Meshes(Scenario):
 
     def plan(self, server: Server, variant: str, options: Options) -> Plan:
         """See `Scenario`."""
-        return self._plan(server, variant, connections=options.count(16, 8), seconds=options.span(5, 1))
+        return self._plan(server, variant, connections=options.count(30, 8), seconds=options.span(5, 1))
 
     async def load(self, plan: Plan) -> Outcome:
         """See `Scenario`."""

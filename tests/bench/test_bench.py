@@ -125,3 +125,12 @@ def test_an_unknown_contender_is_named_in_the_error(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         main(["relay", "--against", "tornado,nobody"])
     assert "nobody: no such contender" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["y-gateway", "y-webrtc"])
+def test_peers_of_y_webrtc_connect_through_either_server(name: str) -> None:
+    reason = PEERS[name].missing()
+    assert reason is None, reason
+    outcome = SCENARIOS["mesh"].measure(PEERS[name], "", Options(seconds=0.2, connections=6))
+    assert outcome.operations % (15 * 22) == 0
+    assert 1 < outcome.cpu_us < 10_000

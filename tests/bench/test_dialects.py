@@ -24,7 +24,7 @@ def test_messages_of_users_are_valid() -> None:
         assert user_decoder(LIMITS).decode(frame)
 
 
-@pytest.mark.parametrize("dialect", ["peers", "guarded", "peerjs", "socketio"])
+@pytest.mark.parametrize("dialect", ["peers", "guarded", "peerjs", "y-webrtc", "socketio"])
 def test_stamps_are_read_from_every_dialect(dialect: str) -> None:
     frame = DIALECTS[dialect].signal("offer", "room-000001", 7, "peer-000002").at(NOW)
     assert read_stamp(frame, frame.index(STAMP.encode())) == Stamp(NOW, "o", 7)
