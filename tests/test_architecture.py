@@ -24,6 +24,7 @@ UNTESTED = {
     "broker/event_log.py",  # the same, and a port, tested by the suite of its implementations
     "sessions/ports.py",  # the same
     "broker/administration.py",  # a contract, tested by the suite of its implementations
+    "client/members.py",  # the same
     "connection/transport.py",  # a port, tested by the suite of its adapters
 }
 DRAWERS = {"utils", "helpers", "common", "manager", "service", "misc"}

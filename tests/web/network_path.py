@@ -38,6 +38,10 @@ class NetworkPath:
         """Let nothing more through on the connections there are, without a sign to either end."""
         self._frozen.update(self._ends)
 
+    def freeze_answers(self) -> None:
+        """Let nothing more through that comes from the port."""
+        self._frozen.update(self._ends[1::2])
+
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
