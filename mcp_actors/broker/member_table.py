@@ -44,6 +44,11 @@ class MemberTable:
             del self.nodes[member.node]
         return member
 
+    def node_of(self, incarnation: Incarnation) -> NodeId | None:
+        """The node of a member, or None if it is not there."""
+        member = self.members.get(incarnation)
+        return None if member is None else member.node
+
     def rivals(self, member: Member) -> list[Member]:
         """The members that cannot be in the room with this one.
 

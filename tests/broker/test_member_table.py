@@ -16,6 +16,7 @@ def test_members_are_counted_per_node_also_when_they_move() -> None:
     assert table.nodes == {A: 2, B: 1}
     table.put(structs.replace(peer("ben", B), node=A))
     assert table.nodes == {A: 3}
+    assert (table.node_of(peer("ben", B).incarnation), table.node_of(peer("zoe").incarnation)) == (A, None)
     assert table.remove(user("una").incarnation) == user("una")
     assert table.remove(user("una").incarnation) is None
     assert table.nodes == {A: 2}

@@ -98,8 +98,7 @@ class Replica:
 
     def is_here(self, incarnation: Incarnation) -> bool:
         """Whether a member is known to be in the room, at this node."""
-        member = self.members.get(incarnation)
-        return member is not None and member.node == self.node
+        return self.table.node_of(incarnation) == self.node
 
     def apply_changes(
         self, news: Changes, now: float, offset: Callable[[int], bytes] = lambda _index: b""
@@ -116,6 +115,7 @@ class Replica:
             return []
         self.version = news.version
         told = [at_offset(event, offset(i)) for i, change in enumerate(news.changes) for event in self._apply(change)]
+        self.local.attach_arrived(told, self.members)
         return told + self.take_deferred() + self.unsubscribe()
 
     def _apply(self, change: Change) -> list[Event]:
@@ -174,6 +174,7 @@ class Replica:
         joins = [event for member in newcomers for event in self.add(member)]
         told += sorted(joins, key=lambda event: isinstance(event, MemberMoved))  # all are known before any arrives
         self._unapplied.clear()
+        self.local.attach_arrived(told, self.members)
         return [at_offset(event, offset) for event in told] + self.take_deferred() + self.unsubscribe()
 
     def _compare(self, member: Member) -> list[Event]:
@@ -255,8 +256,6 @@ class Replica:
         local = self.local.get(member.incarnation)
         if local is not None:
             local.joined = True
-            if member.detached and not local.detached:
-                self.local.set_presence(member.incarnation, detached=False)
         return MemberMoved(self.version or 0, member.incarnation, old, member.node, member.epoch, others)
 
     def _set_presence(self, incarnation: Incarnation, *, detached: bool) -> list[Event]:

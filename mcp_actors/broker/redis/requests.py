@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 
-from mcp_actors.protocol.events import LeaveReason
+from mcp_actors.protocol.events import LeaveReason, MemberMoved
 from mcp_actors.protocol.identifiers import Incarnation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
-    from mcp_actors.protocol.events import Member
+    from mcp_actors.protocol.events import Event, Member
     from mcp_actors.protocol.identifiers import NodeId
 
 
@@ -209,14 +209,31 @@ class LocalMembers(dict[Incarnation, LocalMember]):
         local.joined = True
         self.leave(member.incarnation, LeaveReason.DISCONNECTED)
 
-    def set_presence(self, incarnation: Incarnation, *, detached: bool, address: str = "") -> None:
-        """Request that a member is marked as detached or attached, and its address if it is given."""
+    def set_presence(
+        self, incarnation: Incarnation, known: Member | None = None, *, detached: bool, address: str = ""
+    ) -> None:
+        """Request that a member is marked as detached or attached, and its address if it is given.
+
+        `known`: the member as all nodes know it, which may be so already: its claim has attached it.
+        """
         local = self.get(incarnation)
-        if local is not None and local.leaving is None:
-            local.detached = detached
-            if address:
-                local.member = structs.replace(local.member, address=address)
-            self._queue.add(Operation.DETACH if detached else Operation.ATTACH, incarnation)
+        if local is None or local.leaving is not None:
+            return
+        is_known = known is not None and known.detached == local.detached == detached
+        if is_known and address in ("", local.member.address):
+            return
+        local.detached = detached
+        if address:
+            local.member = structs.replace(local.member, address=address)
+        self._queue.add(Operation.DETACH if detached else Operation.ATTACH, incarnation)
+
+    def attach_arrived(self, events: Iterable[Event], members: Mapping[Incarnation, Member]) -> None:
+        """Request that the members that moved here in these events are attached, if their claims have not done so."""
+        for event in events:
+            if isinstance(event, MemberMoved):
+                local, member = self.get(event.incarnation), members.get(event.incarnation)
+                if local is not None and member is not None and member.detached and not local.detached:
+                    self.set_presence(event.incarnation, detached=False)
 
     @property
     def any_staying(self) -> bool:

@@ -124,7 +124,8 @@ class Room:
 
     def set_presence(self, incarnation: Incarnation, *, detached: bool, address: str = "") -> None:
         """Request that a member of this node is marked as detached or attached, and its address if it is given."""
-        self._local.set_presence(incarnation, detached=detached, address=address)
+        known = self.replica.members.get(incarnation)
+        self._local.set_presence(incarnation, known, detached=detached, address=address)
         self._changed(self)
 
     def moderate(self, by: Incarnation, operation: Operation, arguments: tuple[str | int, ...]) -> bool:
@@ -226,8 +227,8 @@ class Room:
                 return scripts.JOIN, [stored, local.capacity, snapshot, "1" if local.moderator else ""]
             case Operation.CLAIM:
                 local.sent = True
-                local.old = self._owner or local.old
-                return scripts.CLAIM, [*who, member.epoch, snapshot, self._owner or ""]
+                local.old = self._owner or self.replica.table.node_of(member.incarnation) or local.old
+                return scripts.CLAIM, [*who, member.epoch, snapshot, local.old or ""]
             case Operation.FENCE_OWNER:
                 return scripts.FENCE_OWNER, [*who, member.epoch]
             case Operation.LEAVE:

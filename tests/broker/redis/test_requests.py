@@ -68,10 +68,16 @@ def test_a_join_sends_the_member_the_capacity_and_whether_a_snapshot_is_needed()
 
 
 def test_a_claim_sends_the_epoch_and_the_owner_once_it_is_known() -> None:
+    room = Room(ROOM, A, lambda: 0.0, lambda _room: None)
+    room.claim(structs.replace(BEN, node=A, epoch=2))
+    assert _sent(room, CLAIM) == ["peer:ben", BEN.incarnation, 2, "1", ""]
+    room.answered([b"OWNER", b"b"])
+    assert _sent(room, CLAIM) == ["peer:ben", BEN.incarnation, 2, "1", B]
+
+
+def test_a_claim_sends_the_owner_at_once_if_the_room_knows_it() -> None:
     room = _room()
     room.claim(structs.replace(BEN, node=A, epoch=2))
-    assert _sent(room, CLAIM) == ["peer:ben", BEN.incarnation, 2, "", ""]
-    room.answered([b"OWNER", b"b"])
     assert _sent(room, CLAIM) == ["peer:ben", BEN.incarnation, 2, "", B]
 
 

@@ -338,10 +338,10 @@ def test_an_abandoned_room_removes_its_members_and_starts_again(room: RoomHarnes
 def test_a_claim_is_repeated_with_the_owner_and_emitted_when_the_move_is_read(room: RoomHarness) -> None:
     room.claim(at_a(BEN))
     first = next_request(room, CLAIM)
-    assert first.arguments == ["peer:ben", BEN.incarnation, 1, "", ""]
-    assert room.answer(b"OWNER", b"b") == []
+    assert first.arguments == ["peer:ben", BEN.incarnation, 1, "", B]  # as far as this node knows
+    assert room.answer(b"OWNER", b"c") == []
     second = next_request(room, CLAIM)
-    assert second.arguments[-1] == B
+    assert second.arguments[-1] == C
     assert room.answer(b"OK", b"11", b"1") == []
     assert changes(room, 11, Moved(BEN.incarnation, A, 1)) == [ben_moved(11)]
     assert room.room.quiet
@@ -455,6 +455,18 @@ def test_a_detached_member_is_attached_after_its_move(room: RoomHarness) -> None
     changes(room, 12, Moved(BEN.incarnation, A, 1))
     room.answer(b"OK", b"12", b"1")
     assert next_request(room, SET_PRESENCE).arguments == ["peer:ben", BEN.incarnation, "0", ""]
+
+
+def test_a_detached_member_that_was_attached_by_its_move_is_not_attached_again(room: RoomHarness) -> None:
+    changes(room, 11, presence(BEN, detached=True))
+    room.claim(at_a(BEN))
+    next_request(room, CLAIM)
+    changes(room, 12, Moved(BEN.incarnation, A, 1), presence(BEN, detached=False))
+    room.answer(b"OK", b"12", b"1")
+    room.room.set_presence(BEN.incarnation, detached=False)
+    assert room.send() is None
+    room.room.set_presence(BEN.incarnation, detached=False, address="192.0.2.1")
+    assert next_request(room, SET_PRESENCE).arguments == ["peer:ben", BEN.incarnation, "0", "192.0.2.1"]
 
 
 def test_a_claimed_member_is_announced_with_its_epoch(room: RoomHarness) -> None:
