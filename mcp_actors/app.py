@@ -39,7 +39,7 @@ from mcp_actors.connection.revocation_sweep import RevocationSweep
 from mcp_actors.counters.loop_lag import LoopLag
 from mcp_actors.endpoints.messaging import MessagingEndpoint
 from mcp_actors.endpoints.signaling import SignalingEndpoint
-from mcp_actors.gateway_setup import Parts, gateway_routes
+from mcp_actors.gateway_setup import Parts, announced_gateways, gateway_routes
 from mcp_actors.heap import GrowthWatch, release_free_pages
 from mcp_actors.limits import connection_bounds, ip_limits, message_limits
 from mcp_actors.loopback import is_loopback
@@ -263,7 +263,9 @@ def _site(settings: Settings, app: App) -> Site:
     may_be_proxied = bool(http.allowed_hosts or http.cors_allowed_origins or http.trusted_proxies)
     local = is_loopback(settings.server.host) and not may_be_proxied  # a proxy would not work with such settings
     policy = AdminPolicy(_token_verifier(app), app.policy, trusts_this_machine=local)
-    found = {path: file for path, file in read_files(WEB).items() if not path.startswith(f"{FOLDER}/")}
+    gateways = announced_gateways(settings.gateways)
+    pages = {path: file.with_gateways(gateways) for path, file in read_files(WEB).items()}
+    found = {path: file for path, file in pages.items() if not path.startswith(f"{FOLDER}/")}
     return Site(
         TrustedProxies(http.trusted_proxies, http.proxy_header),
         app.addresses,

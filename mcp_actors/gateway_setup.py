@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from mcp_actors.node import Node
     from mcp_actors.protocol.identifiers import RoomId
     from mcp_actors.protocol.outgoing import Dialect
-    from mcp_actors.settings import Settings
+    from mcp_actors.settings import GatewaySettings, Settings
 
 PEERJS, Y_WEBRTC = "peerjs", "y-webrtc"
+Y_WEBRTC_PATH = "/ws/y-webrtc/"
 
 R = TypeVar("R", bound="EndpointRoute")
 
@@ -47,6 +48,13 @@ def special_rooms(settings: Settings) -> RuleBook:
         rules = RoomRules(settings.rooms.max_room_members, gateway=Y_WEBRTC, silent=True, named=True)
         by_prefix = dict.fromkeys(PREFIXES, rules)
     return RuleBook(by_id, by_prefix)
+
+
+def announced_gateways(settings: GatewaySettings) -> str:
+    """What the demo page says about the gateways that are on; empty if none is."""
+    clients = {PEERJS: f"PeerJS at {settings.peerjs_path}", Y_WEBRTC: f"y-webrtc and trystero at {Y_WEBRTC_PATH}"}
+    served = [clients[name] for name in clients if name in settings.gateways]
+    return f"This server also serves clients of {', and of '.join(served)}." if served else ""
 
 
 class Parts(NamedTuple):
@@ -108,7 +116,7 @@ def _y_webrtc(settings: Settings, parts: Parts) -> dict[str, Route]:
         **_options(settings, parts),
     )
     route = _route(EndpointRoute, endpoint, settings, parts, kind="user")
-    return dict.fromkeys(("/ws/y-webrtc", "/ws/y-webrtc/"), route)
+    return dict.fromkeys((Y_WEBRTC_PATH.rstrip("/"), Y_WEBRTC_PATH), route)
 
 
 def _sessions(parts: Parts, dialect: Dialect, max_rooms: int) -> Sessions:

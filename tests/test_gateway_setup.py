@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from mcp_actors.environment import load
-from mcp_actors.gateway_setup import special_rooms
+from mcp_actors.gateway_setup import announced_gateways, special_rooms
 from mcp_actors.protocol.identifiers import RoomId
 
 SHOW = """
@@ -49,3 +49,13 @@ def test_every_topic_is_a_room_with_the_capacity_of_rooms() -> None:
         assert rules is not None
         assert (rules.capacity, rules.silent, rules.named) == (9, True, True)
     assert book.find(RoomId("y-webrtc")) is book.find(RoomId("peerjs:peerjs")) is None
+
+
+def test_the_demo_page_names_the_gateways_that_are_on() -> None:
+    def announced(gateways: str) -> str:
+        return announced_gateways(load(overrides={"gateways": gateways, "peerjs_path": "/app"}, environ={}).gateways)
+
+    assert announced("") == ""
+    assert announced("y-webrtc") == "This server also serves clients of y-webrtc and trystero at /ws/y-webrtc/."
+    both = "This server also serves clients of PeerJS at /app, and of y-webrtc and trystero at /ws/y-webrtc/."
+    assert announced("y-webrtc,peerjs") == both

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 from bench.peers import npm
 from mcp_actors.auth.secret import make
@@ -214,6 +215,16 @@ def test_a_page_brings_its_access_token_in_the_url(pages: Pages, tmp_path: Path)
         opened = [pages.documents(port, f"?token={token('ada', rooms=['y-webrtc:*'])}") for _ in range(2)]
         for page in opened:
             meets(page, 1)
+
+
+def test_the_demo_page_says_that_the_gateway_is_on(pages: Pages, open_page: OpenPage, tmp_path: Path) -> None:
+    with serving(tmp_path, GATEWAY) as port:
+        site = f"http://127.0.0.1:{port}"
+        pages.watch.hosts.add(urlsplit(site).netloc)
+        page = open_page(site + "/")
+        expect(page.locator("#gateways")).to_contain_text("y-webrtc and trystero at /ws/y-webrtc/")
+        page.close()
+    expect(open_page().locator("#gateways")).to_be_hidden()  # where there is none
 
 
 class Talk:

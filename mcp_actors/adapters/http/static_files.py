@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import mimetypes
 from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
 INDEX = "index.html"
 """The file that is served for the path of its folder, too."""
+
+
+NO_GATEWAYS = b'<p id="gateways" class="gateways" hidden></p>'
+"""Where the demo page names the gateways."""
 
 
 class StaticFile(NamedTuple):
@@ -28,6 +33,14 @@ class StaticFile(NamedTuple):
         modified = formatdate(self.modified, usegmt=True)
         return {"Content-Type": self.content_type, "Etag": self.etag, "Last-Modified": modified}
 
+    def with_gateways(self, text: str) -> StaticFile:
+        """The demo page, which tells what it has no other way to know: the gateways that are on; else the same file."""
+        if not text or NO_GATEWAYS not in self.content:
+            return self
+        told = f'<p id="gateways" class="gateways">{html.escape(text)}</p>'
+        content = self.content.replace(NO_GATEWAYS, told.encode())
+        return self._replace(content=content, etag=_etag(content))
+
 
 def read_files(directory: Path) -> dict[str, StaticFile]:
     """Read a directory and its folders. The keys are paths of URLs, such as `/app.js`, and `/` for `index.html`."""
@@ -43,5 +56,8 @@ def read_files(directory: Path) -> dict[str, StaticFile]:
 def _read(path: Path) -> StaticFile:
     content = path.read_bytes()
     content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    etag = f'"{hashlib.sha256(content).hexdigest()}"'
-    return StaticFile(content, content_type, etag, int(path.stat().st_mtime))
+    return StaticFile(content, content_type, _etag(content), int(path.stat().st_mtime))
+
+
+def _etag(content: bytes) -> str:
+    return f'"{hashlib.sha256(content).hexdigest()}"'

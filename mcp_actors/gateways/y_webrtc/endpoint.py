@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mcp_actors.sessions import Session
 
 UNKNOWN_AUDIENCE = 32
-"""Deliveries that a message costs whose receivers are all at other nodes, where it is not known how many they are."""
+"""Deliveries that a message costs whose receivers, if there are any, are all at other nodes."""
 
 _NO_DATA = Raw(b"null")
 
@@ -184,7 +184,7 @@ class YWebRtcEndpoint(Endpoint):
             await self._ask(connection, room, None, {})
         _expect_may_send(connection, room)
         identity.expect_room(room)
-        audience = self._node.audience_size(room, Kind.USER) + 1 if room in self._node.rooms() else UNKNOWN_AUDIENCE
+        audience = len(self._node.roster(room)) or UNKNOWN_AUDIENCE
         connection.costs.charge_delivery(audience, len(request.text))
         content = {"topic": request.topic, "payload": msgspec.json.decode(request.payload)}
         await self._node.broker.administration.announce(room, content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from mcp_actors.adapters.http.static_files import read_files
+from mcp_actors.adapters.http.static_files import NO_GATEWAYS, read_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,3 +34,14 @@ def test_files_are_found_by_the_path_of_their_url(tmp_path: Path) -> None:
     assert found["/"].headers["Last-Modified"] == "Fri, 02 Jan 1970 00:00:00 GMT"
     assert len({file.etag for file in found.values()}) == 6
     assert all(file.etag.startswith('"') and file.etag.endswith('"') for file in found.values())
+
+
+def test_the_demo_page_tells_of_gateways_and_other_files_stay(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_bytes(b"<body>" + NO_GATEWAYS + b"</body>")
+    (tmp_path / "app.js").write_bytes(b"// nothing")
+    found = read_files(tmp_path)
+    page = found["/"].with_gateways("PeerJS at /a<b")
+    assert page.content == b'<body><p id="gateways" class="gateways">PeerJS at /a&lt;b</p></body>'
+    assert page.etag != found["/"].etag
+    assert found["/"].with_gateways("") is found["/"]
+    assert found["/app.js"].with_gateways("PeerJS") is found["/app.js"]
