@@ -48,7 +48,7 @@ def mcp_application(
     if not settings.sessions.resume_window:
         log.warning("the Model Context Protocol is off, as sessions of agents take MCP_ACTORS_RESUME_WINDOW above 0")
         return None
-    from mcp_actors.adapters.mcp.application import Application  # noqa: PLC0415 - slow to import
+    from mcp_actors.adapters.mcp.application import Application, ListenLimits  # noqa: PLC0415 - slow to import
     from mcp_actors.adapters.mcp.call_limits import CallRates  # noqa: PLC0415 - only where it is enabled
     from mcp_actors.adapters.mcp.entrance import UserEntrance  # noqa: PLC0415 - the same
     from mcp_actors.adapters.mcp.memberships import MembershipLimits  # noqa: PLC0415 - the same
@@ -75,6 +75,7 @@ def mcp_application(
             TokenBucket(mcp.mcp_call_rate, mcp.mcp_call_burst),
             TokenBucket(mcp.mcp_address_call_rate, mcp.mcp_address_call_burst),
         ),
+        ListenLimits(mcp.max_mcp_subscriptions, mcp.max_mcp_notices),
         admin_parts(settings, node, sessions, environment.connections, readiness),
         max_callers=settings.addresses.max_addresses,
         version=__version__,

@@ -323,6 +323,8 @@ class McpSettings(Struct, frozen=True):
     mcp_address_call_burst: Count = 2000
     max_mcp_memberships: Count = 10_000
     max_user_mcp_memberships: Count = 32
+    max_mcp_subscriptions: Count = 1000
+    max_mcp_notices: Annotated[int, Meta(ge=1, le=100_000)] = 256
 
 
 class Settings(Struct, frozen=True):

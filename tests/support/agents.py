@@ -13,7 +13,9 @@ from tests.support.tokens import token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+    from contextlib import AbstractAsyncContextManager
 
+    from mcp.client.subscriptions import Subscription
     from mcp_types import CallToolResult
 
     from mcp_actors.adapters.mcp.application import Application
@@ -46,6 +48,11 @@ class Agent:
         result = await self.result(tool, **arguments)
         assert result.is_error, result.structured_content
         return "".join(getattr(part, "text", "") for part in result.content)
+
+    def listen(self, **wanted: Any) -> AbstractAsyncContextManager[Subscription]:
+        """Open a stream of updates."""
+        current.set(self.caller)
+        return self.client.listen(**wanted)
 
     async def tools(self) -> list[str]:
         """Return the names of its tools."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mcp_actors.adapters.mcp.caller import Caller
     from mcp_actors.broker.administration import Administration, RoomPage, RoomState
+    from mcp_actors.broker.revocations import RevocationTable
     from mcp_actors.node import Node
     from mcp_actors.protocol.identifiers import RoomId
 
@@ -27,13 +30,19 @@ class RoomAccess:
     def _administration(self) -> Administration:
         return self._node.broker.administration
 
+    @property
+    def _revocations(self) -> RevocationTable:
+        return self._node.broker.revocations.table
+
     def may_see(self, caller: Caller, room: RoomId) -> bool:
         """Whether a caller may see a room."""
+        grant = caller.grant
+        if grant is not None and self._revocations.revokes(grant.sub, grant.token_id, grant.issued):
+            return False
         if caller.is_operator:
             return True
         if self._node.gateway(room):
             return False
-        grant = caller.grant
         if grant is None or (caller.admission is not None and grant.rooms is None):
             return self._is_open
         return grant.lets_into(room)
@@ -42,6 +51,10 @@ class RoomAccess:
         """Return those of a page of rooms that the caller may see. Raises `Unavailable`."""
         page = await self._administration.list_rooms(prefix, after, limit)
         return page._replace(rooms=[room for room in page.rooms if self.may_see(caller, room.name)])
+
+    async def names(self, limit: int) -> Sequence[RoomId]:
+        """Return the names of the first open rooms, whoever may see them. Raises `Unavailable`."""
+        return [room.name for room in (await self._administration.list_rooms("", "", limit)).rooms]
 
     async def roster(self, room: RoomId) -> RoomState:
         """Return who is in a room, without asking whether the caller may see it. Raises `Unavailable`."""

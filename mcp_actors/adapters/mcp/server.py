@@ -13,12 +13,16 @@ from mcp_types import (
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
+    DiscoverResult,
     ListToolsResult,
     PaginatedRequestParams,
+    RequestParams,
     TextContent,
     ToolAnnotations,
+    ToolsCapability,
 )
 from mcp_types import Tool as ListedTool
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from mcp_actors.adapters.mcp.caller import current
 from mcp_actors.adapters.mcp.tool import BadArguments, Tool, ToolError, schema_of
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
     from mcp_actors.adapters.mcp.call_limits import CallLimits
     from mcp_actors.adapters.mcp.caller import Caller
+    from mcp_actors.adapters.mcp.listening import Listening
+    from mcp_actors.adapters.mcp.roster_resources import RosterResources
     from mcp_actors.counters.agents import AgentCounters
 
 log = structlog.get_logger("mcp_actors.mcp")
@@ -82,16 +88,30 @@ class ToolServer:
             self._counters.calls[tool.name, outcome] += 1
 
 
-def build_server(served: ToolServer, version: str) -> Server[Any]:
+def build_server(served: ToolServer, resources: RosterResources, listening: Listening, version: str) -> Server[Any]:
     """Return the server. Its handlers take the caller from `caller.current`."""
-    return Server(
+    server = Server[Any](
         "mcp_actors",
         version=version,
         title="mcp_actors rooms",
         instructions=INSTRUCTIONS,
         on_list_tools=served.list,
         on_call_tool=served.call,
+        on_list_resources=resources.list,
+        on_list_resource_templates=resources.list_templates,
+        on_read_resource=resources.read,
+        on_subscriptions_listen=listening,
     )
+
+    async def discover(context: ServerRequestContext[Any], _params: RequestParams | None) -> DiscoverResult:
+        """Say what the server can do; unlike the SDK, that no list of tools ever changes."""
+        capabilities = server.get_capabilities(protocol_version=context.protocol_version)
+        capabilities = capabilities.model_copy(update={"tools": ToolsCapability()})
+        versions = list(MODERN_PROTOCOL_VERSIONS)
+        return DiscoverResult(supported_versions=versions, capabilities=capabilities, instructions=INSTRUCTIONS)
+
+    server.add_request_handler("server/discover", RequestParams, discover)
+    return server
 
 
 def _may(caller: Caller, tool: Tool) -> bool:
