@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.support.server import Server
 
 TEXT = (Path(__file__).parent.parent / "docs" / "python-client.md").read_text(encoding="utf-8")
-PEER, USER = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+PEER, MESH, USER = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.fixture
@@ -48,11 +48,21 @@ async def test_the_peer_answers_whoever_speaks_to_it(server: Server, programs: l
         assert await anext(room) == Signal(sender=joined.peer_id, data={"echo": [1, 2]})
 
 
+async def test_the_mesh_speaks_to_everybody(server: Server, programs: list[subprocess.Popen[str]]) -> None:
+    hosts = 'import aioice.ice\naioice.ice.get_host_addresses = lambda *_, **__: ["127.0.0.1"]\n'
+    for _ in range(2):
+        run(hosts + MESH, server, programs)
+    stdout = programs[0].stdout
+    assert stdout is not None
+    assert (await asyncio.to_thread(stdout.readline)).endswith(" says Hello!\n")
+
+
 async def test_the_user_speaks_and_shows_what_others_say(server: Server, programs: list[subprocess.Popen[str]]) -> None:
     async with connect_user(server.url(""), "grace") as client:
         room = await client.join("team-1")
         run(USER, server, programs)
-        assert [type(event) for event in [await anext(room) for _ in range(2)]] == [UserJoined, Message]
+        assert await anext(room) == UserJoined(user_id="ada")
+        assert await anext(room) == Message(sender="ada", content={"text": "Hello!"})
         await room.send("Hi!")
         await client.close()
     stdout = programs[0].stdout
