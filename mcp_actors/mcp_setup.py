@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("mcp_actors.mcp")
 
-INSTALL = "pip install 'mcp_actors[mcp]'"
+INSTALL = "pip install '.[mcp]'"
 
 
 def mcp_application(

@@ -36,4 +36,4 @@ def test_a_server_with_agents_imports_the_sdk() -> None:
 def test_a_server_without_the_extra_says_what_to_install_and_imports_nothing() -> None:
     shown = _shown(mcp=True, before=MISSING)
     assert shown.stdout.splitlines()[-1] == "False [] []"
-    assert "pip install 'mcp_actors[mcp]'" in shown.stdout + shown.stderr
+    assert "pip install '.[mcp]'" in shown.stdout + shown.stderr
