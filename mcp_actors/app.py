@@ -119,7 +119,8 @@ class App:
         self.metrics = Scrapes(self, siblings)
         self.environment = _environment(settings, self)
         self.mcp = mcp_application(
-            settings, self.node, self.sessions, self.environment, self.authorizer, self.readiness
+            *(settings, self.node, self.sessions, self.environment, self.authorizer, self.readiness),
+            ice_servers(settings),
         )
         self.mcp_page: McpPage | None = None
         self.admin_site = _admin_site(settings, self) if has_admin_port else None

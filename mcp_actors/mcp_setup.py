@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
@@ -11,7 +11,7 @@ from mcp_actors import __version__
 from mcp_actors.admin_parts import admin_parts
 from mcp_actors.connection.token_bucket import TokenBucket
 from mcp_actors.limits import message_limits
-from mcp_actors.protocol.codec import user_decoder
+from mcp_actors.protocol.codec import peer_decoder, user_decoder
 
 if TYPE_CHECKING:
     from mcp_actors.adapters.http.admin_policy import AdminPolicy
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mcp_actors.adapters.mcp.http_page import McpPage
     from mcp_actors.adapters.mcp.websocket_route import AgentRoute
     from mcp_actors.auth.authorization import Authorizer
+    from mcp_actors.auth.ice_servers import IceServerSource
     from mcp_actors.connection.connection import Environment
     from mcp_actors.node import Node
     from mcp_actors.sessions import Sessions
@@ -38,6 +39,7 @@ def mcp_application(
     environment: Environment,
     authorizer: Authorizer | None,
     readiness: Readiness,
+    ice_servers: IceServerSource,
 ) -> Application | None:
     """Return the application for agents; None if it is switched off, or its extra is not installed."""
     if not settings.mcp.enabled:
@@ -50,26 +52,25 @@ def mcp_application(
         return None
     from mcp_actors.adapters.mcp.application import Application, ListenLimits  # noqa: PLC0415 - slow to import
     from mcp_actors.adapters.mcp.call_limits import CallRates  # noqa: PLC0415 - only where it is enabled
-    from mcp_actors.adapters.mcp.entrance import UserEntrance  # noqa: PLC0415 - the same
+    from mcp_actors.adapters.mcp.entrance import PeerEntrance, UserEntrance  # noqa: PLC0415 - the same
     from mcp_actors.adapters.mcp.memberships import MembershipLimits  # noqa: PLC0415 - the same
-    from mcp_actors.endpoints.agents import AgentEndpoint  # noqa: PLC0415 - the same
+    from mcp_actors.endpoints.agents import AgentEndpoint, AgentPeerEndpoint  # noqa: PLC0415 - the same
 
     mcp = settings.mcp
-    users = AgentEndpoint(
-        node,
-        sessions,
-        environment.connections,
-        environment.authentication,
-        user_decoder(message_limits(settings)).decode,
-        version=__version__,
-        ban_addresses=settings.rooms.ban_addresses,
-        authorizer=authorizer,
-        expiry=environment.expiry,
-    )
+    limits, auth = message_limits(settings), environment.authentication
+    parts = node, sessions, environment.connections, auth
+    shared: dict[str, Any] = {
+        "version": __version__,
+        "ban_addresses": settings.rooms.ban_addresses,
+        "authorizer": authorizer,
+        "expiry": environment.expiry,
+    }
+    users = AgentEndpoint(*parts, user_decoder(limits).decode, **shared)
+    peers = AgentPeerEndpoint(*parts, peer_decoder(limits).decode, ice_servers=ice_servers, **shared)
     return Application(
         node,
         environment,
-        {"user": UserEntrance(users)},
+        {"user": UserEntrance(users), "peer": PeerEntrance(peers)},
         MembershipLimits(mcp.mcp_lease, mcp.max_mcp_memberships, mcp.max_user_mcp_memberships),
         CallRates(
             TokenBucket(mcp.mcp_call_rate, mcp.mcp_call_burst),

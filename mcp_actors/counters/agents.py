@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import contextmanager
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class CallOutcome(StrEnum):
@@ -24,3 +29,12 @@ class AgentCounters:
     def __init__(self) -> None:
         self.calls: dict[tuple[str, CallOutcome], int] = defaultdict(int)
         self.joined = self.resumed = self.expired = self.waiting = 0
+
+    @contextmanager
+    def wait(self) -> Iterator[None]:
+        """Count a call while it waits."""
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1

@@ -1,27 +1,38 @@
-"""Agents: users without a connection of their own, whose sessions are kept under one handle at all processes."""
+"""Agents: users and peers without a connection of their own, whose sessions are kept under one handle everywhere."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mcp_actors.endpoints.endpoint import Endpoint
 from mcp_actors.endpoints.messaging import MessagingEndpoint
+from mcp_actors.endpoints.signaling import SignalingEndpoint
+from mcp_actors.protocol.errors import NotInRoom
+from mcp_actors.protocol.identifiers import shown
 
 if TYPE_CHECKING:
     from mcp_actors.auth.grants import Grant
     from mcp_actors.connection.connection import Connection
-    from mcp_actors.protocol.identifiers import UserId
-    from mcp_actors.protocol.messages import Connect
+    from mcp_actors.protocol.identifiers import PeerId, UserId
+    from mcp_actors.protocol.messages import Connect, Join
     from mcp_actors.sessions import Session
 
 AGENT = {"agent": True}
 """The metadata by which others know an agent."""
 
 
-class AgentEndpoint(MessagingEndpoint):
-    """The requests of agents are those of users.
+class KeepsFirstToken(Endpoint):
+    """An agent keeps the first resume token of its session: it is never told another, so that none is used up."""
 
-    An agent keeps the first resume token of its session: it is never told another, so that none is used up.
-    """
+    def _greeted(self, connection: Connection, session: Session) -> None:
+        return
+
+    def _resume(self, connection: Connection, session: Session, received: int) -> bool:
+        return super()._resume(connection, session, max(received, session.replay.last - len(session.replay)))
+
+
+class AgentEndpoint(KeepsFirstToken, MessagingEndpoint):
+    """The requests of agents that talk are those of users."""
 
     name = "agents"
 
@@ -34,5 +45,13 @@ class AgentEndpoint(MessagingEndpoint):
         if not connection.closed:
             self._greet(connection, request, user)
 
-    def _resume(self, connection: Connection, session: Session, received: int) -> bool:
-        return super()._resume(connection, session, max(received, session.replay.last - len(session.replay)))
+
+class AgentPeerEndpoint(KeepsFirstToken, SignalingEndpoint):
+    """The requests of agents with a WebRTC stack are those of peers; one that cannot resume does not join anew."""
+
+    name = "agents"
+
+    def _enter(self, connection: Connection, request: Join, peer: PeerId) -> None:
+        if request.given.resume and not connection.resumed:
+            raise NotInRoom(f"You are not in room {shown(request.room)} any more; join it again.")
+        super()._enter(connection, request, peer)

@@ -103,12 +103,12 @@ class AgentClient:
         self._connection.opened(caller.token, caller.admission)
         self._expect_open()
 
-    async def request(self, kind: str, room: str | None = None, payload: Any = None) -> Any:
-        """Send a request and return the payload of its reply. Raises `RequestFailed`."""
+    async def request(self, kind: str, room: str | None = None, payload: Any = None, **fields: Any) -> Any:
+        """Send a request, with further fields, and return the payload of its reply. Raises `RequestFailed`."""
         self._expect_open()
         self._requests += 1
         name = f"{self._prefix}-{self._requests}"
-        message = {"type": kind, "id": name} | ({} if room is None else {"room": room})
+        message = {"type": kind, "id": name, **fields} | ({} if room is None else {"room": room})
         reply = self._replies[name] = self._loop.create_future()
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):

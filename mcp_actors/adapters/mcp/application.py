@@ -14,6 +14,7 @@ from mcp_actors.adapters.mcp.room_tools import RoomTools
 from mcp_actors.adapters.mcp.room_watch import RoomWatch
 from mcp_actors.adapters.mcp.roster_resources import RosterResources
 from mcp_actors.adapters.mcp.server import ToolServer, build_server
+from mcp_actors.adapters.mcp.signal_tools import SignalTools
 from mcp_actors.background import BackgroundTasks
 from mcp_actors.counters.agents import AgentCounters
 
@@ -58,7 +59,11 @@ class Application:
         self.rooms = RoomAccess(node, is_open=is_open)
         self.memberships = Memberships(environment, entrances, limits, self.counters)
         members = MemberTools(self.memberships, limits.lease, self.counters)
-        tools = [*RoomTools(self.rooms).tools(), *members.tools(), *OperatorTools(operators).tools()]
+        peers = SignalTools(self.memberships, limits.lease, self.counters)
+        tools = [
+            *(*RoomTools(self.rooms).tools(), *members.tools(), *peers.tools()),
+            *OperatorTools(operators).tools(),
+        ]
         self.tool_names = [tool.name for tool in tools]
         self.watch = RoomWatch(self.rooms, listens.most_rooms)
         self._listening = Listening(self.rooms, self.watch, listens.most_notices)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from mcp_actors.adapters.mcp.agent_client import RequestFailed
+from mcp_actors.endpoints.agents import AGENT
+from mcp_actors.protocol.errors import ErrorCode
+
 if TYPE_CHECKING:
     from mcp_actors.adapters.mcp.agent_client import AgentClient
     from mcp_actors.adapters.mcp.handle import Handle
@@ -47,6 +51,32 @@ class UserEntrance:
         payload = {**_claim("user_id", handle.name), "resume": handle.token, "received": 0}
         connected = await client.request("connect", payload=payload)
         return connected["resumed"] and client.is_in(handle.room)
+
+
+class PeerEntrance:
+    """See `Entrance`: a peer joins with its first request."""
+
+    kind: ClassVar[Literal["user", "peer"]] = "peer"
+    leaving: ClassVar[str] = "leave"
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+
+    async def enter(self, client: AgentClient, room: str, name: str) -> tuple[str, Any]:
+        """See `Entrance`."""
+        joined = await client.request("join", room, {**_claim("peer_id", name), "metadata": AGENT})
+        return joined["resume"], joined
+
+    async def resume(self, client: AgentClient, handle: Handle) -> bool:
+        """See `Entrance`."""
+        payload = {**_claim("peer_id", handle.name), "resume": handle.token, "received": 0}
+        try:
+            await client.request("join", handle.room, payload)
+        except RequestFailed as error:
+            if error.code == ErrorCode.NOT_IN_ROOM:
+                return False
+            raise
+        return client.is_in(handle.room)
 
 
 def _claim(field: str, name: str) -> dict[str, str]:

@@ -148,8 +148,8 @@ class MemberTools:
     async def _join(self, caller: Caller, asked: JoinRoom) -> Joined:
         name = asked.name or f"agent-{secrets.token_hex(4)}"
         membership, reply = await self._memberships.join(caller, "user", asked.room, name)
-        roster = [_participant("user", one["user_id"], one) for one in reply["users"]]
-        roster += [_participant("peer", one["peer_id"], one) for one in reply["peers"]]
+        roster = [participant("user", one["user_id"], one) for one in reply["users"]]
+        roster += [participant("peer", one["peer_id"], one) for one in reply["peers"]]
         locked = reply.get("locked", False)
         return Joined(membership.handle, membership.room, roster, locked, membership.skip(), self._lease)
 
@@ -160,23 +160,20 @@ class MemberTools:
         return Left(membership.room)
 
     async def _send(self, caller: Caller, asked: SendMessage) -> Sent:
-        membership = await self._memberships.find(caller, asked.membership)
+        membership = await self._memberships.find(caller, asked.membership, "user")
         with membership:
             await membership.send(asked.content)
         return Sent(membership.room, sent=True)
 
     async def _receive(self, caller: Caller, asked: ReceiveMessages) -> Messages:
-        membership = await self._memberships.find(caller, asked.membership)
-        self._counters.waiting += 1
-        try:
-            with membership:
-                items, last, more, missed = await membership.receive(asked.after, asked.wait_seconds, asked.limit)
-        finally:
-            self._counters.waiting -= 1
+        membership = await self._memberships.find(caller, asked.membership, "user")
+        with self._counters.wait(), membership:
+            items, last, more, missed = await membership.receive(asked.after, asked.wait_seconds, asked.limit)
         messages = [item for item in items if isinstance(item, ReceivedMessage)]
         events = [item for item in items if isinstance(item, RoomEvent)]
         return Messages(membership.room, messages, events, last, more, missed)
 
 
-def _participant(kind: str, name: str, entry: dict[str, Any]) -> Participant:
+def participant(kind: str, name: str, entry: dict[str, Any]) -> Participant:
+    """Return an entry of a roster as agents are shown it."""
     return Participant(kind, name, entry.get("verified", False), entry.get("metadata", {}))

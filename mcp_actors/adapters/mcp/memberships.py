@@ -26,6 +26,12 @@ GONE = (
     " when the server has lost it. Call join_room again."
 )
 
+OTHER_KIND = {
+    "user": "This membership is of join_as_peer, which is for signals; join_room gives one for messages.",
+    "peer": "This membership is of join_room, which is for messages; join_as_peer gives one for signals.",
+}
+"""What a call is told that needs the other kind of membership."""
+
 
 class MembershipLimits(NamedTuple):
     """`lease`: seconds after the last call; `most` memberships at this process, `of_user` of one caller."""
@@ -73,13 +79,21 @@ class Memberships:
         self._counters.joined += 1
         return membership, reply
 
-    async def find(self, caller: Caller, handle: str) -> Membership:
-        """Return the caller's membership, resumed here if it was at another process. Raises `ToolError`."""
+    async def find(self, caller: Caller, handle: str, kind: str = "") -> Membership:
+        """Return the caller's membership, resumed here if it was at another process. Raises `ToolError`.
+
+        `kind`: what it must be, if that matters.
+        """
+        opened = read_handle(handle)
+        if opened is None:
+            raise self._gone()
+        if kind and opened.kind != kind:
+            raise ToolError(OTHER_KIND[kind])
         while (resuming := self._resuming.get(handle)) is not None:
             await resuming.wait()
         found = self._by_handle.get(handle)
         if found is None:
-            return await self._resume(caller, handle)
+            return await self._resume(caller, handle, opened)
         if found.user != caller.user:
             raise self._gone()
         with found:
@@ -92,9 +106,8 @@ class Memberships:
             membership.client.last_words = STOPPING
             membership.client.close(MOVED_ON)
 
-    async def _resume(self, caller: Caller, handle: str) -> Membership:
-        opened = read_handle(handle)
-        if opened is None or bool(caller.user) is bool(opened.name):
+    async def _resume(self, caller: Caller, handle: str, opened: Handle) -> Membership:
+        if bool(caller.user) is bool(opened.name):
             raise self._gone()
         done = self._resuming[handle] = asyncio.Event()
         try:
