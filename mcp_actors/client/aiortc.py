@@ -30,6 +30,9 @@ Prepare: TypeAlias = Callable[[str, RTCPeerConnection], object]
 MAX_HELD_CANDIDATES = 100
 """Candidates of a peer that wait for its description."""
 
+MAX_STEPS = 1000
+"""Messages of a peer that wait for those before them; further ones are dropped."""
+
 MAX_ATTEMPTS, RETRY_DELAY = 4, 0.5
 """How often a description is sent while the server says to retry, and seconds before the second time."""
 
@@ -99,7 +102,7 @@ class _Pair:
 
     def __init__(self, room: PeerRoom, peer: str, prepare: Prepare) -> None:
         self._room, self._peer, self._prepare = room, peer, prepare
-        self._steps: asyncio.Queue[Callable[[_Pair], Awaitable[None]]] = asyncio.Queue()
+        self._steps: asyncio.Queue[Callable[[_Pair], Awaitable[None]]] = asyncio.Queue(MAX_STEPS)
         self._held: list[IceCandidate] = []
         self.connection = self._open()
         self._task = asyncio.create_task(self._run())
@@ -107,7 +110,10 @@ class _Pair:
 
     def do(self, step: Callable[[_Pair], Awaitable[None]]) -> None:
         """Take a step after those before it."""
-        self._steps.put_nowait(step)
+        try:
+            self._steps.put_nowait(step)
+        except asyncio.QueueFull:
+            logger.warning("Messages of %s are dropped, as too many wait", self._peer)
 
     async def offer(self) -> None:
         """Make an offer."""

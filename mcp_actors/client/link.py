@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
     from mcp_actors.client.events import Json
+
+logger = logging.getLogger(__name__)
 
 LOST = 1006
 """The code of a connection that ended without a close frame."""
@@ -123,6 +126,9 @@ class Link:
                 self._receive(self, json.loads(text))
         except ConnectionClosed:
             pass
+        except Exception:
+            logger.exception("A message of the server could not be handled")
+            self.abort()
         finally:
             for helper in self._helpers:
                 helper.cancel()

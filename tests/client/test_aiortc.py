@@ -10,11 +10,12 @@ import aioice.ice
 import pytest
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
-from mcp_actors.client import Answer, Offer, PeerJoined, PeerLeft, connect
+from mcp_actors.client import Answer, Offer, PeerJoined, PeerLeft, aiortc, connect
 from mcp_actors.client.aiortc import Mesh
 
 if TYPE_CHECKING:
     from mcp_actors.client import Event
+    from tests.conftest import ExpectedLogs
     from tests.support.server import Server
 
 DEADLINE = 25.0
@@ -137,3 +138,18 @@ async def test_a_connection_that_fails_is_replaced_by_the_polite_peer(
         assert b.connections == 2
         await connection.close()
         await stop([task])
+
+
+async def test_a_flood_of_candidates_is_bounded(
+    server: Server, monkeypatch: pytest.MonkeyPatch, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs("mcp_actors.client.aiortc", "Messages of b are dropped, as too many wait")
+    monkeypatch.setattr(aiortc, "MAX_STEPS", 10)
+    async with connect(server.url("")) as one, connect(server.url("")) as other:
+        a, b = await one.join("r", "a"), await other.join("r", "b")
+        await asyncio.gather(*(b.candidate("a", None) for _ in range(20)))
+        await b.signal("a", "the last")
+        await a.update({})  # whose reply comes after all of them
+        mesh = asyncio.create_task(Mesh(a, lambda _peer, _connection: None, lambda _: mesh.cancel()).run())
+        with pytest.raises(asyncio.CancelledError):
+            await mesh

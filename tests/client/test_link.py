@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from mcp_actors.client import Signal, State, connect
 from tests.client.scripted import JOINED, ScriptedServer
 from tests.support.loop import until
+
+if TYPE_CHECKING:
+    from tests.conftest import ExpectedLogs
 
 RESUMED = JOINED | {"resume": "token", "resumed": True, "complete": True}
 
@@ -61,3 +65,17 @@ async def test_messages_that_are_not_understood_end_nothing() -> None:
         assert await anext(room) == Signal(sender="b", data=1)
         await asyncio.sleep(0)
         await until(lambda: client.state == State.OPEN, "that it is still open")
+
+
+async def test_a_server_that_sends_something_else_loses_the_connection_and_not_the_client(
+    expected_logs: ExpectedLogs,
+) -> None:
+    expected_logs("mcp_actors.client.link", "A message of the server could not be handled")
+    async with ScriptedServer() as server, connect(server.url) as client:
+        server.joined = RESUMED
+        room = await client.join("r", "a")
+        await server.request("join")
+        await server.sockets[-1].send("this is not JSON")
+        assert (await server.request("join"))["payload"]["resume"] == "token"
+        await server.send(type="signal", sender="b", payload={"data": 1})
+        assert await anext(room) == Signal(sender="b", data=1)
