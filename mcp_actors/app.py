@@ -191,7 +191,7 @@ def _sessions(settings: Settings, node: Node, memory: MemoryBudget) -> Sessions:
         max_rooms=settings.sessions.max_rooms_per_connection,
         max_detached=settings.connections.max_connections,
         max_address_detached=settings.addresses.max_address_detached,
-        move_rate=settings.sessions.max_move_rate,
+        comeback_rate=settings.sessions.max_comeback_rate,
     )
     secret = settings.server.secret_key.encode() or secrets.token_bytes(32)
     return Sessions(node, derive(secret, "resume tokens"), limits, memory)

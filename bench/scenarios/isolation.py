@@ -39,7 +39,7 @@ SLOWED_SECONDS = 1
 
 LIFTED = (
     *("MCP_ACTORS_CONNECTION_", "MCP_ACTORS_ADDRESS_", "MCP_ACTORS_MAX_ADDRESS_"),
-    *("MCP_ACTORS_MAX_DELIVERY_", "MCP_ACTORS_MAX_MOVE_"),
+    *("MCP_ACTORS_MAX_DELIVERY_", "MCP_ACTORS_MAX_COMEBACK_"),
 )
 """Prefixes of the settings with which settings/bench.env lifts limits."""
 

@@ -239,12 +239,15 @@ class Endpoint(ABC):
     ) -> tuple[Session | None, bool]:
         """Return the session of a resume token, and whether it has moved here from another node.
 
-        Raises `RateLimited` if earlier joins and comebacks are not made up for, and `Kicked` or `RoomClosed` if
-        moderators removed the session from all its rooms.
+        Raises `RateLimited` if earlier joins and comebacks are not made up for, or the session comes back too often,
+        and `Kicked` or `RoomClosed` if moderators removed the session from all its rooms.
         """
         connection.limits.expect_joins(0, connection.now())
         token, sessions = given.resume or "", self._sessions
         session = sessions.find(token, self.kind, owner)
+        if session is not None:
+            await sessions.take_turn(session)
+            session = sessions.find(token, self.kind, owner)
         if session is not None:
             self._count_comeback(connection, session, session.generation - 1)
             return session, False

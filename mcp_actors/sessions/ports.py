@@ -55,8 +55,8 @@ class ClientConnection(Protocol):
 class SessionLimits:
     """Limits of each session; `max_detached` of them wait for their clients at once, for `window` seconds each.
 
-    `max_address_detached`: so many of one address. `move_rate`: rooms per second with which sessions come that move
-    here again and again. For both, 0 is no limit. With a `window` of 0 none waits, and messages are
+    `max_address_detached`: so many of one address. `comeback_rate`: rooms per second with which sessions
+    move here that come back again and again. For both, 0 is no limit. With a `window` of 0 none waits, and messages are
     neither numbered nor kept.
     """
 
@@ -66,4 +66,4 @@ class SessionLimits:
     max_rooms: int
     max_detached: int
     max_address_detached: int = 0
-    move_rate: float = 0.0
+    comeback_rate: float = 0.0

@@ -25,7 +25,7 @@ from mcp_actors.sessions.migration import (
     persist,
 )
 from mcp_actors.sessions.migration_buffer import MigrationBuffer
-from mcp_actors.sessions.repeated_moves import RepeatedMoves
+from mcp_actors.sessions.repeated_comebacks import COST_HERE, RepeatedComebacks
 from mcp_actors.sessions.resume_tokens import ResumeToken, ResumeTokens, new_session_id
 from mcp_actors.sessions.revocation import refusal
 from mcp_actors.sessions.session import Session
@@ -83,7 +83,7 @@ class Sessions:
         self._timers: dict[Session, asyncio.TimerHandle] = {}  # one for each state that does not last
         self._revoked: dict[Session, None] = {}  # oldest first
         self._migrations: dict[str, asyncio.Task[None]] = {}
-        self._moves = RepeatedMoves(limits.move_rate, max(1, limits.max_detached), _loop_time)
+        self._comebacks = RepeatedComebacks(limits.comeback_rate, max(1, limits.max_detached), _loop_time)
         self._handovers: dict[Session, asyncio.Task[None]] = {}
         self._departures: dict[str, asyncio.Event] = {}  # set when the session has left this node
 
@@ -120,7 +120,7 @@ class Sessions:
         `received`, `offsets`: what the client has, as the number of its last message and the last offset in each room.
         `charged_to`: its address.
         Raises `Unavailable` if the migration takes too long; it goes on for the next attempt. Raises `RateLimited` if
-        the session moves here too often.
+        the session comes back too often.
         """
         found, opened = self.find(token, kind, identity), self._tokens.open(token)
         if found is not None or opened is None or not self._is_shared:
@@ -138,6 +138,11 @@ class Sessions:
             raise Unavailable("Your session is on its way here from another server; try again in a moment.")
         task.result()
         return self.find(token, kind, identity)
+
+    async def take_turn(self, session: Session) -> None:
+        """Wait until a session of this node may be resumed, if it comes back again and again. Raises `RateLimited`."""
+        await self._comebacks.take_turn(session.id, COST_HERE)
+        self._comebacks.note(session.id, len(session.rooms))
 
     def find(self, token: str, kind: Kind, identity: str) -> Session | None:
         """Return the session of a token at this node; None if there is none, it is another client's, or it is used up.
@@ -163,12 +168,12 @@ class Sessions:
         offsets: Mapping[RoomId, str],
         charged_to: str,
     ) -> None:
-        await self._moves.take_turn(token.session)
+        await self._comebacks.take_turn(token.session)
         owner = f"{kind}:{identity}"
         acquired = await self._node.broker.acquire_session(token.session, token.generation, owner, ACQUIRE_SECONDS)
         if acquired is None:
             return
-        self._moves.note(token.session, len(acquired.rooms))
+        self._comebacks.note(token.session, len(acquired.rooms))
         if token.session in self.by_id:  # it went to another node before, and is still to be handed over
             await self._departures.setdefault(token.session, asyncio.Event()).wait()
         if acquired.generation > token.generation + 1:  # the client may have been elsewhere since it sent this
