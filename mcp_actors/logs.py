@@ -41,6 +41,7 @@ class LogControl:
         root.setLevel(level.upper())
         for noisy in ("asyncio", "tornado.general"):  # Tornado quotes malformed requests at INFO
             logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+        logging.getLogger("mcp").setLevel(max(logging.ERROR, root.level))  # it warns of what agents send
 
 
 def set_up(level: str, style: Literal["auto", "text", "json"], access_rate: float = 100.0) -> LogControl:

@@ -15,6 +15,7 @@ log.debug("quiet", room="r")
 log.info("room lost", room="r", peer="p")
 logging.getLogger("tornado.general").warning("a %s of Tornado", "warning")
 logging.getLogger("tornado.general").info("Malformed HTTP message from %s: %s", "a client", "Bearer T0KEN")
+logging.getLogger("mcp.server.runner").warning("dropped %r: malformed params", "what an agent sent")
 logging.getLogger("tornado.general").warning("SSL Error on %s %s: %s", 7, "a client", "nonsense")
 def fail(sdp):
     return 1 / 0

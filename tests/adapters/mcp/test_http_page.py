@@ -12,14 +12,18 @@ from mcp import Client
 
 from mcp_actors.adapters.http.proxy_headers import TrustedProxies
 from tests.adapters.http.contract import ask
+from tests.support.asgi import signaling_server
 from tests.support.client import DEADLINE
 from tests.support.loop import until
-from tests.support.mcp_transports import over_http
+from tests.support.mcp_transports import over_http, over_websocket
+from tests.support.mounted import InTornado
 from tests.support.tokens import OPTIONAL, REQUIRED, bearer
 from tests.support.waiting_tool import WaitingTool, call, call_headers, serve_tool
+from tests.test_signaling_server import in_fastapi
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tornado.httpclient import HTTPResponse
 
@@ -67,6 +71,27 @@ async def test_the_official_client_lists_and_calls_tools(door: Any, mode: str) -
         result = await client.call_tool("list_rooms", {})
     assert result.structured_content is not None
     assert result.structured_content["rooms"] == []
+
+
+async def test_a_stream_of_updates_lasts_as_long_as_the_client(door: Any) -> None:
+    async with Client(over_http(door.url("/mcp", "http"))) as client:
+        async with client.listen(resource_subscriptions=["room://r/roster"]) as updates:
+            await (await door.user()).enter("r", "u")
+            async with asyncio.timeout(DEADLINE):
+                await anext(aiter(updates))
+        await until(lambda: not door.app.mcp_page._under_way, "the stream is over")
+
+
+@pytest.mark.parametrize("host", ["tornado", "fastapi"])
+async def test_agents_come_in_below_the_prefix_of_an_application(host: str, tmp_path: Path) -> None:
+    signaling = signaling_server(tmp_path, mcp=True)
+    serving: Any = InTornado(signaling) if host == "tornado" else in_fastapi(signaling)
+    await serving.start()
+    async with Client(over_http(serving.url("/mcp", "http"))) as client:
+        assert (await client.list_tools()).tools
+    async with Client(over_websocket(serving.url("/ws/mcp/"))) as client:
+        assert (await client.list_tools()).tools
+    await serving.stop()
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])

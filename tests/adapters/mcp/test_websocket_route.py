@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from websockets.exceptions import InvalidStatus
 from mcp_actors.adapters.http.proxy_headers import TrustedProxies
 from mcp_actors.protocol.errors import CloseCode
 from tests.support.agent_socket import agent_socket, ask, close_code
+from tests.support.client import DEADLINE
 from tests.support.mcp_transports import over_websocket
 from tests.support.tokens import REQUIRED, bearer, token
 from tests.support.waiting_tool import WaitingTool, call, serve_tool
@@ -39,6 +41,16 @@ async def test_the_official_client_lists_and_calls_tools(door: Any, mode: str) -
         result = await client.call_tool("list_rooms", {})
     assert result.structured_content is not None
     assert result.structured_content["rooms"] == []
+
+
+async def test_updates_come_over_the_websocket_too(door: Any) -> None:
+    async with (
+        Client(over_websocket(door.url("/ws/mcp/"))) as client,
+        client.listen(resource_subscriptions=["room://r/roster"]) as updates,
+    ):
+        await (await door.user()).enter("r", "u")
+        async with asyncio.timeout(DEADLINE):
+            await anext(aiter(updates))
 
 
 async def test_without_the_subprotocol_the_path_is_that_of_users(door: Any) -> None:
