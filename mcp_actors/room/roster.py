@@ -195,11 +195,9 @@ class Roster:
 
     def audience_size(self, kind: Kind) -> int:
         """The number of other members, on all nodes, that are told of a peer's update, or of what a user says."""
-        return (
-            0
-            if self.silent and kind is Kind.PEER
-            else max(0, len(self._members) - (0 if kind is Kind.PEER else len(self._peers)) - 1)
-        )
+        if self.silent and kind is Kind.PEER:
+            return 0
+        return max(0, len(self._members) - (0 if kind is Kind.PEER else len(self._peers)) - 1)
 
     def local_users(self, except_for: Incarnation | None) -> list[Incarnation]:
         """The local connections of users, but for one."""
