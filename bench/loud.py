@@ -151,7 +151,7 @@ def flood(port: int, heard: Counts, started: threading.Event) -> None:
 
 
 def send_to_non_readers(port: int, heard: Counts, started: threading.Event, *, rooms: Sequence[str] = ()) -> None:
-    """Send offers to peers that never read, one in each room. Replace these peers now and then."""
+    """Send offers to peers that never read, one in each room. Replace all now and then, and when one is closed."""
     for number in itertools.count():
         places = rooms or (f"loud-deaf-{number}",)
         pairs = [
@@ -162,13 +162,15 @@ def send_to_non_readers(port: int, heard: Counts, started: threading.Event, *, r
             threading.Thread(target=read_all, args=(sender, heard), daemon=True).start()
         bursts = [masked(PEERS.signal("offer", room, 0, f"deaf-{number}").at(0)) * BURST for room in places]
         until = time.monotonic() + REPLACE_AFTER
-        while time.monotonic() < until:
-            for (_, sender), burst in zip(pairs, bursts, strict=True):
-                sender.sendall(burst)
-            started.set()
-            time.sleep(PAUSE)
+        with suppress(OSError):  # the server may close a sender, too
+            while time.monotonic() < until:
+                for (_, sender), burst in zip(pairs, bursts, strict=True):
+                    sender.sendall(burst)
+                started.set()
+                time.sleep(PAUSE)
         for deaf, sender in pairs:
-            sender.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):
+                sender.shutdown(socket.SHUT_RDWR)
             deaf.close()
 
 
