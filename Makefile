@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PARALLEL := -n 3 --dist worksteal -m
+WITH_ASYNCIO := adapters/asgi adapters/http adapters/tornado connection endpoints ws test_limits.py test_order.py test_resume.py
 
 # The tests start Python a thousand times, which would compile all modules each time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -19,11 +20,12 @@ serve: .venv/run  ## run the server on http://localhost:8000
 cluster: .venv/dev  ## run three processes that share rooms through a Valkey server, on ports 8000 to 8002 (or PORT=...)
 	@exec $(BIN)/python -m bench cluster $(if $(PORT),--port $(PORT))
 
-test: check  ## check, then run all tests: in parallel, except those that need the machine to themselves
-	$(BIN)/pytest $(PARALLEL) 'not alone and not browser'
-	$(BIN)/pytest $(PARALLEL) browser
-	$(BIN)/pytest $(PARALLEL) 'not alone' --loop asyncio tests/adapters tests/connection tests/endpoints tests/ws tests/test_limits.py tests/test_order.py tests/test_resume.py
-	$(BIN)/pytest -m alone
+test: check  ## check, then run all tests: in parallel, except those that load the machine
+	$(BIN)/pytest $(PARALLEL) 'not alone and not heavy and not browser'
+	$(BIN)/pytest $(PARALLEL) browser tests/web
+	$(BIN)/pytest $(PARALLEL) 'not alone' --loop asyncio $(addprefix tests/,$(WITH_ASYNCIO))
+	$(BIN)/pytest -n 2 --dist loadgroup -m heavy tests/bench
+	$(BIN)/pytest -m alone $(wildcard tests/test_*.py)
 
 check: .venv/dev  ## check format, lint, types and import rules
 	$(BIN)/ruff format --check .

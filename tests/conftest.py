@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -22,7 +23,6 @@ from bench.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from pathlib import Path
 
     from tests.support.server import Server
 
@@ -30,6 +30,10 @@ TEST_DEADLINE = 120.0
 """Seconds after which a coroutine test fails."""
 
 PREFIXES = count()
+
+TESTS = Path(__file__).parent
+PLACES = {"alone": TESTS, "heavy": TESTS / "bench"}
+"""Where tests with these marks are, so that `make test` collects no others to find them."""
 
 CANCEL_DEADLINE = 30.0
 """Seconds for the tasks of a test that failed to end."""
@@ -83,12 +87,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give every coroutine test its own loop, even if it does not name the `io_loop` fixture."""
     for item in items:
+        _check_place(item)
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             names = item.fixturenames
             if "io_loop" not in names:
                 names.append("io_loop")
     if config.getoption("--loop") != "uvloop":
         _keep_those_with_a_loop(config, items)
+
+
+def _check_place(item: pytest.Item) -> None:
+    """Look for marks where `make test` does not. Raises `pytest.UsageError`."""
+    for mark, place in PLACES.items():
+        if item.get_closest_marker(mark) and item.path.parent != place:
+            raise pytest.UsageError(f"{item.nodeid}: tests with the mark `{mark}` are run only in {place}")
 
 
 def _keep_those_with_a_loop(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -52,7 +52,7 @@ def start_node(tmp_path: Path, redis_url: str) -> Iterator[Callable[..., Process
     """Start processes that serve one port, and give their clients so many seconds to go when they are stopped."""
     with ExitStack() as running:
 
-        def start(drain_seconds: float, processes: int = 3, **more: str) -> Process:
+        def start(drain_seconds: float, processes: int, **more: str) -> Process:
             environ = {
                 "REDIS_URL": redis_url,
                 "MCP_ACTORS_SECRET_KEY": SECRET,
@@ -67,8 +67,8 @@ def start_node(tmp_path: Path, redis_url: str) -> Iterator[Callable[..., Process
 
 @pytest.fixture
 def node(start_node: Callable[..., Process]) -> Process:
-    """Three processes that serve one port, and drain in no time."""
-    return start_node(0.3)
+    """Two processes that serve one port, and drain in no time."""
+    return start_node(0.3, 2)
 
 
 def workers(process: subprocess.Popen[str]) -> list[int]:
@@ -146,13 +146,12 @@ async def test_a_signal_to_parent_and_workers_at_once_counts_once(node: Process,
     assert await asyncio.to_thread(node.process.wait, DEADLINE) == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_the_parent_waits_for_a_drain_which_ends_with_the_last_client(
-    start_node: Callable[..., Process], number: int
+    start_node: Callable[..., Process],
 ) -> None:
-    node = start_node(STOP_TIMEOUT + 600)
+    node = start_node(STOP_TIMEOUT + 600, 2)
     peers = await open_peers(node, 12)
-    node.process.send_signal(number)
+    node.process.send_signal(signal.SIGTERM)
     for peer in peers:
         await peer.expect("reconnect")
     assert node.process.poll() is None
@@ -199,10 +198,11 @@ async def test_connections_are_accepted_until_load_balancers_have_noticed(
         await peer.end()
 
 
-@pytest.mark.parametrize(("processes", "status"), [(1, -signal.SIGTERM), (2, 128 + signal.SIGTERM)])
-@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("processes", "first", "status"), [(1, signal.SIGINT, -signal.SIGTERM), (2, signal.SIGTERM, 128 + signal.SIGTERM)]
+)
 async def test_a_second_signal_ends_a_drain(
-    start_node: Callable[..., Process], processes: int, status: int, first: int
+    start_node: Callable[..., Process], processes: int, first: int, status: int
 ) -> None:
     node = start_node(600, processes)
     peers = await open_peers(node, 6)
@@ -222,12 +222,12 @@ async def test_no_worker_outlives_a_killed_parent(node: Process) -> None:
     # the pipes end when the last process that could write to them is gone
     status, _, err = await asyncio.to_thread(node.finish)
     assert status == -signal.SIGKILL
-    assert err.count('"stopped"') == 3
+    assert err.count('"stopped"') == 2
 
 
 async def test_a_worker_that_dies_is_restarted_after_a_growing_delay(node: Process) -> None:
     process, port = node.process, node.port
-    for _ in range(3):
+    for _ in range(2):
         hear(process, "listening")
     victim = workers(process)[0]
     for pause in (0.1, 0.2):
@@ -237,7 +237,7 @@ async def test_a_worker_that_dies_is_restarted_after_a_growing_delay(node: Proce
         again = hear(process, "listening")
         assert (again["process"], again["port"]) == (died["process"], port)
         victim = workers(process)[-1]
-    assert len(workers(process)) == 3
+    assert len(workers(process)) == 2
     await expect_working(node)
 
 
@@ -248,7 +248,7 @@ async def expect_working(node: Process) -> None:
 
 
 async def test_a_worker_that_an_operator_stops_is_restarted(node: Process) -> None:
-    for _ in range(3):
+    for _ in range(2):
         hear(node.process, "listening")
     os.kill(workers(node.process)[0], signal.SIGTERM)
     assert hear(node.process, "worker died, restarting it")["how"] == "exit status 0"
@@ -285,14 +285,12 @@ def test_a_port_in_use_is_reported_once(tmp_path: Path, redis_url: str) -> None:
     assert "--port" in err
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
-def test_a_port_is_not_shared_with_another_deployment(
-    tmp_path: Path, node: Process, redis_url: str, processes: str
-) -> None:
-    arguments = ("--port", str(node.port), "--processes", processes)
-    status, _, err = Process(tmp_path, *arguments, REDIS_URL=redis_url, MCP_ACTORS_SECRET_KEY=SECRET).finish()
-    assert status == 1
-    assert f"port {node.port}" in err
+def test_a_port_is_not_shared_with_another_deployment(tmp_path: Path, node: Process, redis_url: str) -> None:
+    for processes in ("1", "2"):
+        arguments = ("--port", str(node.port), "--processes", processes)
+        status, _, err = Process(tmp_path, *arguments, REDIS_URL=redis_url, MCP_ACTORS_SECRET_KEY=SECRET).finish()
+        assert status == 1
+        assert f"port {node.port}" in err
     assert node.stop() == 0
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.alone
+@pytest.mark.heavy
+@pytest.mark.xdist_group("attack")
 @pytest.mark.parametrize("addresses", ["one", "many"])
 def test_calls_continue_beside_every_attack(tmp_path: Path, capsys: pytest.CaptureFixture[str], addresses: str) -> None:
     arguments = ["attack", "--quick", "--addresses", addresses, "--out", str(tmp_path)]
@@ -43,7 +44,8 @@ def test_every_attack_can_be_made(name: str) -> None:
     assert 0 < attack.quick_clients <= attack.clients
 
 
-@pytest.mark.alone
+@pytest.mark.heavy
+@pytest.mark.xdist_group("attack")
 def test_an_attack_may_be_over_tls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["attack", "--attack", "refused-handshakes", "--tls", "--quick", "--out", str(tmp_path)]
     assert main(arguments) == 0, capsys.readouterr().out

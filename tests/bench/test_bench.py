@@ -81,7 +81,7 @@ def test_the_server_as_operators_run_it_takes_part_in_relay() -> None:
     assert outcome.operations > 100
 
 
-@pytest.mark.alone
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("variant", "heard"),
     [("loud", []), ("limited", ["told_to_wait", "floods_closed"]), ("slow reader", ["slow_refused"])],

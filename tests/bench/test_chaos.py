@@ -269,7 +269,7 @@ def test_a_run_without_messages_is_inconclusive(record: Record) -> None:
     assert breaches(record) == {"idle": 1}
 
 
-@pytest.mark.alone
+@pytest.mark.heavy
 def test_promises_hold_while_connections_to_redis_are_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = main(["chaos", "--quick", "--fault", "links", "--out", str(tmp_path)])
     assert status == 0, capsys.readouterr().out
@@ -280,7 +280,7 @@ def test_promises_hold_while_connections_to_redis_are_cut(tmp_path: Path, capsys
     assert "kept" in (tmp_path / "chaos" / "report.txt").read_text()
 
 
-@pytest.mark.alone
+@pytest.mark.heavy
 @pytest.mark.parametrize("fault", ["slow-owner", "partition"])
 def test_sessions_move_away_from_a_node_that_stands_still_or_is_cut_off(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: str
@@ -293,7 +293,7 @@ def test_sessions_move_away_from_a_node_that_stands_still_or_is_cut_off(
     assert verdict["returns"]["elsewhere"] > 0
 
 
-@pytest.mark.alone
+@pytest.mark.heavy
 def test_the_control_loses_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["chaos", "--against", "control", "--quick", "--fault", "links", "--rate", "1500", "--out", str(tmp_path)]
     assert main(asked) == 0, capsys.readouterr().out

@@ -66,7 +66,7 @@ def test_a_run_that_is_too_short_is_not_judged(record: Record) -> None:
     assert not growths(record)[0].flat
 
 
-@pytest.mark.alone
+@pytest.mark.heavy
 def test_a_short_soak_keeps_all_promises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = main(["soak", "--quick", "--seed", "5", "--out", str(tmp_path)])
     assert status == 0, capsys.readouterr().out
@@ -77,7 +77,7 @@ def test_a_short_soak_keeps_all_promises(tmp_path: Path, capsys: pytest.CaptureF
     assert {path.name for path in (tmp_path / "soak").glob("*.png")} == {"memory.png", "rates.png"}
 
 
-@pytest.mark.alone
+@pytest.mark.heavy
 def test_sessions_move_between_two_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = main(["chaos", "--quick", "--fault", "moves", "--out", str(tmp_path)])
     assert status == 0, capsys.readouterr().out

@@ -133,7 +133,7 @@ def test_both_processes_share_one_redis_server_which_ends_with_them() -> None:
     assert not engine.running
 
 
-@pytest.mark.alone
+@pytest.mark.heavy
 @pytest.mark.parametrize("contender", [*OURS_SPANNING, SPANNING["pubsub"]], ids=lambda one: one.name)
 def test_relay_between_processes_is_measured(contender: Contender) -> None:
     outcome = Span().measure(contender, "candidate", SMALL)
@@ -158,7 +158,7 @@ def cut_subscribers(url: str, over: Event) -> None:
                 client.client_kill_filter(_type="pubsub")
 
 
-@pytest.mark.alone
+@pytest.mark.heavy
 def test_losses_of_a_relay_are_counted() -> None:
     span, over = Span(), Event()
     with SPANNING["pubsub"].serve() as server:
