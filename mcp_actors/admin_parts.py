@@ -1,4 +1,4 @@
-"""What the admin API shows and changes of one node."""
+"""The parts of one node that the admin API shows and changes."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def origin_policy(settings: Settings) -> OriginPolicy:
 
 
 def _site(settings: Settings, app: App) -> Site:
-    """What clients use; and the pages for operators, unless they have a port of their own."""
+    """The endpoints and pages for clients; and those for operators, unless they have a port of their own."""
     http = settings.http
     may_be_proxied = bool(http.allowed_hosts or http.cors_allowed_origins or http.trusted_proxies)
     local = is_loopback(settings.server.host) and not may_be_proxied  # a proxy would not work with such settings
@@ -325,7 +325,7 @@ def _console(settings: Settings, app: App, policy: AdminPolicy) -> dict[str, Rou
 
 
 def _token_verifier(app: App) -> Callable[[str], Grant] | None:
-    """What checks the tokens of operators: that of clients."""
+    """The check of the tokens of operators: that of clients."""
     authentication = app.authentication
     return None if authentication is None else lambda token: authentication.check(token, None)
 

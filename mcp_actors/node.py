@@ -223,7 +223,7 @@ class Membership:
     def deliver_late(self, messages: Sequence[tuple[str, Relayed]]) -> None:
         """Send what the member's old node had for it, each message with its sender's id; never fails.
 
-        What members of that node have sent since is held until then.
+        Messages that members of that node have sent since are held until then.
         """
         self._call(RoomActor.deliver_late, self._member.incarnation, messages)
 

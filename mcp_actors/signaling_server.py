@@ -93,7 +93,7 @@ class SignalingServer:
 
     @property
     def metrics(self) -> Collector:
-        """What a registry of prometheus_client can register; it has metrics while the server is started."""
+        """A collector for a registry of prometheus_client; it has metrics while the server is started."""
         return Collector(lambda: None if self._app is None else self._app.metrics.sources)
 
     async def start(self) -> None:

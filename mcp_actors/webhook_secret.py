@@ -6,7 +6,7 @@ import base64
 import binascii
 
 PREFIX = "whsec_"
-"""What a secret begins with; its bytes follow in base64."""
+"""The beginning of every secret; its bytes follow in base64."""
 
 MIN_BYTES, MAX_BYTES = 24, 64
 """The length of a secret."""

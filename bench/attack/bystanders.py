@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.client import Client, connect_all
 from bench.dialects import DIALECTS
+from bench.runner import LoadError
 
 if TYPE_CHECKING:
     import ssl
@@ -23,8 +24,8 @@ RATE = 200.0
 FEWEST = 40
 """Messages that are exchanged in any case, on a machine that is too busy to send more in time."""
 
-DRAIN = 5.0
-"""Seconds to wait for the last messages."""
+DRAIN = 30.0
+"""Seconds to wait for the last messages, and until the peers of a pair know each other."""
 
 
 class Bystanders:
@@ -34,17 +35,31 @@ class Bystanders:
         self.sent = self.arrived = 0
         self._clients: list[Client] = []
         self._latencies: list[int] = []
+        self._introduced: set[Client] = set()
 
     async def join(self, urls: Sequence[str], tls: ssl.SSLContext | None) -> None:
-        """Connect and join, the peers of a pair at one process after the other. Raises `LoadError`."""
+        """Connect and join, the peers of a pair at one process after the other. Raises `LoadError`.
+
+        A process hears of a join at the other one a moment later, and relays nothing to that peer before.
+        """
         dialect = DIALECTS["peers"]
         for index in range(2 * PAIRS):
             client = Client(dialect, f"bystanders-{index // 2}", f"bystander-{index}", index)
             client.template = dialect.signal("candidate", client.room, index, f"bystander-{index ^ 1}")
-            client.arrived = self._note
+            client.arrived, client.unstamped = self._note, self._meet
             self._clients.append(client)
         for number, url in enumerate(urls):
             await connect_all(url, dialect, self._clients[number :: len(urls)], tls=tls)
+        until = time.monotonic() + DRAIN
+        while len(self._introduced) < len(self._clients):
+            if time.monotonic() > until:
+                raise LoadError("not all bystanders heard of each other")
+            await asyncio.sleep(0.01)
+
+    def _meet(self, client: Client, frame: bytes) -> None:
+        """Note that a peer knows the other one of its pair, from the roster or as that one joins."""
+        if b'"bystander-%d"' % (client.index ^ 1) in frame:
+            self._introduced.add(client)
 
     async def exchange(self, seconds: float) -> list[int]:
         """Exchange messages for some seconds. Return the latency of each in nanoseconds."""

@@ -76,7 +76,7 @@ For a handshake, None leaves the decision to the joins; a grant whose `rooms` is
 
 
 class Outcome(StrEnum):
-    """What came of a question. `busy`: it was not asked, as too many others were not answered yet."""
+    """The outcome of a question. `busy`: it was not asked, as too many others were not answered yet."""
 
     GRANTED = "granted"
     REFUSED = "refused"

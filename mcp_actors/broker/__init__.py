@@ -313,7 +313,7 @@ class Broker(Membership, Moderation, Relay, SessionStore, Status, Protocol):
 
     @property
     def administration(self) -> Administration:
-        """What operators ask of it."""
+        """The requests of operators."""
 
     def listen(self, listener: Listener) -> None:
         """Set the one listener of this node, before anything else."""

@@ -57,7 +57,7 @@ class NodeState(NamedTuple):
 
 
 class Administration(Protocol):
-    """What operators ask, for rooms at any nodes.
+    """Requests of operators, for rooms at any nodes.
 
     The requests of `Moderation`, by the `SERVER`: nodes with members hear of the changes in the order of all others.
     These return when that is decided, and the nodes may hear of it a moment later. A room may be empty: bans are kept

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class EventType(StrEnum):
-    """What happened. A room is opened by its first member, and closed by its last one."""
+    """The kind of an event. A room is opened by its first member, and closed by its last one."""
 
     ROOM_OPENED = "room-opened"
     ROOM_CLOSED = "room-closed"

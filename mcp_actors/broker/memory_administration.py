@@ -1,4 +1,4 @@
-"""What operators ask of the rooms of a single process."""
+"""Requests of operators for the rooms of a single process."""
 # ruff: noqa: D102 - the protocol in mcp_actors.broker.administration documents the methods
 
 from __future__ import annotations

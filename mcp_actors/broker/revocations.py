@@ -27,7 +27,7 @@ class Revocation(Struct, frozen=True):
 
     @property
     def key(self) -> tuple[Claim, str]:
-        """What it is known by."""
+        """The claim and its value, which identify it."""
         return self.claim, self.value
 
 

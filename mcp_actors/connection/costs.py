@@ -1,4 +1,4 @@
-"""What the requests of one client cost beyond their reading: it is charged for that, and slowed if it is too much."""
+"""The costs of one client's requests beyond their reading: it is charged for them, and slowed if they are too high."""
 
 from __future__ import annotations
 

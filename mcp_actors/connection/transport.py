@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class TransportState(Protocol):
-    """What waits in the buffers of a transport."""
+    """The bytes that wait in the buffers of a transport."""
 
     @property
     def memory(self) -> int:

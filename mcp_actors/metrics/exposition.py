@@ -44,7 +44,7 @@ class Exposition(NamedTuple):
 
 
 class _Families:
-    """What an encoder of the library takes."""
+    """A registry as an encoder of the library takes it."""
 
     def __init__(self, families: list[Metric]) -> None:
         self._families = families

@@ -26,7 +26,7 @@ MAX_REQUEST_ID_LENGTH = 64
 """The most characters of a request `id` that is a string."""
 
 DOT_SEGMENTS = (".", "..")
-"""What browsers and proxies remove from paths, percent-encoded, too (RFC 3986, section 5.2.4)."""
+"""Segments that browsers and proxies remove from paths, percent-encoded, too (RFC 3986, section 5.2.4)."""
 
 _MAX_SHOWN = 40
 

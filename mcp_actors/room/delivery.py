@@ -56,7 +56,7 @@ class Delivery:
         self._max_held = max_pending_acks
         self.acks = Acknowledgements(room, roster, negotiations, migrations, max_pending_acks)
         self.mailbox: Mailbox | None = None
-        """What keeps messages to other nodes until their receipts arrive, in rooms with store and forward."""
+        """Keeps messages to other nodes until their receipts arrive, in rooms with store and forward."""
 
     def relay(self, sender: Incarnation, request: wire.Targeted, frame: bytes) -> Relay | Publish | Send | None:
         """Send a peer's message to another peer. None if it waits for the sender's join, or is under way already.

@@ -4,8 +4,8 @@ Other nodes send to a member's old node until they know of the move, and to its 
 acknowledges the cutover between the two. Members at the old node send to the new one, too, once it knows of the move,
 but what they sent before comes with the handover: until then their messages are held.
 
-A node that is slow to learn of a move does not keep the handover for long. What it still sends to the old node is
-returned to its senders.
+A node that is slow to learn of a move does not keep the handover for long. Messages that it still sends to
+the old node are returned to their senders.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Migrations:
     def settle(self, nodes: Collection[NodeId]) -> list[Incarnation]:
         """Forget the handed over members to which none of these nodes sends here any more, and return them.
 
-        Other nodes have no members in the room. What they sent has arrived, and if they have members again, they know
+        Other nodes have no members in the room. Their messages have arrived, and if they have members again, they know
         of all moves. But a node that has not handed over a member may have more to write than Redis takes.
         """
         for incarnation, arriving in list(self._arriving.items()):

@@ -1,4 +1,4 @@
-"""What rooms differ in."""
+"""The rules of a room, in which rooms differ."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ EXPECTED_SECONDS = 30.0
 class LateHandover:
     """Waits for the state of the session at its previous node, whose client has the messages up to `received`.
 
-    Of the messages in that state, those that other nodes sent were recovered, and the server's own are void. What is
-    left are messages of members of the previous node, which acknowledged them.
+    Of the messages in that state, those that other nodes sent were recovered, and the server's own are void. The
+    rest are messages of members of the previous node, which acknowledged them.
     """
 
     def __init__(self, received: int, now: float) -> None:

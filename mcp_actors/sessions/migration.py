@@ -96,7 +96,7 @@ async def _await_handovers(
 ) -> None:
     """Wait until all rooms are handed over, as long as their old nodes are connected to the broker.
 
-    What a node sent before it was gone has arrived when the broker says so, but is still to be handled.
+    Messages of a node that is gone have arrived when the broker says so, but are still to be handled.
     """
     loop = asyncio.get_running_loop()
     until, is_last = loop.time() + NEW_NODE_PATIENCE, False

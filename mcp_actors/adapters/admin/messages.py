@@ -41,7 +41,7 @@ class MessageSent(Struct, frozen=True):
 
 
 class Messages:
-    """What operators tell members. `max_bytes`: of the longest content, as JSON."""
+    """Messages of operators to members. `max_bytes`: of the longest content, as JSON."""
 
     def __init__(self, administration: Administration, max_bytes: int) -> None:
         self._administration = administration

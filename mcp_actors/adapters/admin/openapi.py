@@ -28,7 +28,7 @@ ERRORS = {
     "429": "The address sends too many requests.",
     "503": "Redis cannot be asked; the request may have been carried out, and can be repeated.",
 }
-"""What a client has to expect of every operation."""
+"""The responses that every operation may give."""
 
 DESCRIPTION = "See docs/admin-api.md. Errors have a `code` for programs and a `message` for people."
 

@@ -29,7 +29,7 @@ class Route(Protocol):
 
 
 class Found(NamedTuple):
-    """What serves a request: a route, or the response that refuses it.
+    """The outcome of a look-up: the route that serves a request, or the response that refuses it.
 
     `path` is normalized, and `host` counts instead of the header `Host` if the target names one. `parameters` are the
     variable parts of the path.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("mcp_actors")
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104 - compared, not bound
-"""What Tornado says of a client at a Unix socket."""
+"""The address that Tornado gives a client at a Unix socket."""
 
 
 def refusal(status: HTTPStatus, banner: str, **more: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What operators ask of rooms at any nodes, over Redis: scripts that run outside the requests of this node's rooms."""
+"""Requests of operators for rooms at any nodes, as scripts that run beside the requests of this node's rooms."""
 # ruff: noqa: D102 - the protocol in mcp_actors.broker.administration documents the methods
 
 from __future__ import annotations

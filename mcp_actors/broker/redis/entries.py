@@ -131,7 +131,7 @@ class OwnerFenced(Struct, frozen=True, tag_field="change", tag="owner-fenced"):
 
 
 class RecoveryEnded(Struct, frozen=True, tag_field="change", tag="recovery-ended"):
-    """What was sent to a member at its nodes before `epoch`, and is not answered by now, is lost."""
+    """Messages to a member at its nodes before `epoch` that are not answered by now are lost."""
 
     incarnation: Incarnation
     epoch: int

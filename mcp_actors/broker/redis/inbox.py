@@ -93,7 +93,7 @@ class InboxReader:
     def rewind(self, start: bytes | None) -> None:
         """Read an inbox that is new, or on another server, from behind the entry `start`; None for the last `start`.
 
-        What is before that came before this node was fenced.
+        Earlier entries came before this node was fenced.
         """
         self._cursor = self._start = self._start if start is None else start
 

@@ -1,4 +1,4 @@
-"""What PeerJS clients send."""
+"""The requests of PeerJS clients."""
 
 from __future__ import annotations
 
