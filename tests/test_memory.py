@@ -35,7 +35,7 @@ SETTINGS = {
     "MCP_ACTORS_PING_INTERVAL": "300",  # the clients do not read all the time
     "MCP_ACTORS_RESUME_WINDOW": "300",
 }
-SLACK = 64 * MIB
+SLACK = 80 * MIB
 """Memory that the process may take beside what is counted: connections, and messages on their way within it."""
 
 CLIENTS = 150

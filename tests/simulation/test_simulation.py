@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.simulation.mutants import Mutant
 
 ROOT = Path(__file__).parents[2]
-LONGEST = 280
+LONGEST = 580
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

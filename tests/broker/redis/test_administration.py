@@ -43,7 +43,13 @@ class TestRedisAdministration(AdministrationContract):
         self, engine: Engine, prefix: str, io_loop: IOLoop, request: pytest.FixtureRequest
     ) -> Iterator[RedisBroker]:
         broker = redis_broker(
-            engine.url, NODE, prefix=prefix, buckets=request.param, max_room_bans=MAX_ROOM_BANS, resume_window=1.0
+            engine.url,
+            NODE,
+            prefix=prefix,
+            buckets=request.param,
+            lease=20.0,
+            max_room_bans=MAX_ROOM_BANS,
+            resume_window=1.0,
         )
         broker.listen(lambda _room, _event: None)
         io_loop.run_sync(broker.start)

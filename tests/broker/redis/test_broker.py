@@ -93,7 +93,9 @@ class TestRedisBroker(BrokerContract):
     def broker(self, any_engine: Engine, io_loop: IOLoop) -> Iterator[RedisBroker]:
         with client.Redis(port=any_engine.port) as look:
             look.flushall()
-        broker = redis_broker(any_engine.url, "node", buckets=BUCKETS[any_engine.flavor], max_room_bans=MAX_ROOM_BANS)
+        broker = redis_broker(
+            any_engine.url, "node", buckets=BUCKETS[any_engine.flavor], lease=20.0, max_room_bans=MAX_ROOM_BANS
+        )
         broker.listen(lambda _room, _event: None)
         io_loop.run_sync(broker.start)
         yield broker
