@@ -82,7 +82,7 @@ class SendMessage(Struct, frozen=True, forbid_unknown_fields=True):
 
     membership: Handle
     content: Annotated[
-        str | dict[str, Any] | list[Any] | float | bool,
+        str | dict[str, Any] | list[Any] | int | float | bool,
         Meta(description="Usually text. Other JSON is for programs that expect it."),
     ]
 

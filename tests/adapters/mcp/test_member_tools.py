@@ -93,6 +93,18 @@ async def test_messages_come_again_until_they_are_confirmed(server: Server) -> N
         assert "is beyond the last message" in await bot.refusal("receive_messages", membership=membership, after=10**6)
 
 
+@pytest.mark.parametrize("content", ["text", 7, 0.5, True, ["a", 1], {"a": None}], ids=str)
+async def test_content_arrives_as_it_was_sent(server: Server, content: object) -> None:
+    person = await server.user()
+    await person.enter("r", "ada")
+    async with agent(server.app.mcp) as bot:
+        joined = await bot.call("join_room", room="r")
+        await person.expect("user-joined")
+        await bot.call("send_message", membership=joined["membership"], content=content)
+        received = (await person.expect("message"))["payload"]["content"]
+        assert (received, type(received)) == (content, type(content))
+
+
 @pytest.mark.settings(max_session_messages=4)
 async def test_an_agent_that_does_not_receive_is_told_that_it_has_missed_messages(server: Server) -> None:
     person = await server.user()

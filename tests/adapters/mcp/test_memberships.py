@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from mcp import Client
 from mcp_types import CallToolRequestParams, CallToolResult
 
 from mcp_actors.adapters.mcp.caller import Caller, current
 from mcp_actors.broker.revocations import Revocation
 from tests.support.agents import agent, holder
 from tests.support.loop import until
-from tests.support.server import Server
+from tests.support.server import Process, Server
 from tests.support.tokens import REQUIRED, bearer, token
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from bench.engine import Engine
     from mcp_actors.counters.agents import AgentCounters
+    from tests.conftest import ExpectedLogs
 
 pytestmark = pytest.mark.settings(mcp=True)
 
@@ -112,6 +114,55 @@ async def test_agents_survive_a_process_that_stops(cluster: list[Server]) -> Non
             "receive_messages", membership=joined["membership"], after=joined["last_seq"], wait_seconds=25
         )
     assert [one["content"] for one in received["messages"]] == ["still there?"]
+
+
+async def test_agents_survive_a_process_that_is_killed(
+    cluster: list[Server], tmp_path: Path, engine: Engine, prefix: str
+) -> None:
+    person = await cluster[0].user()
+    await person.enter("r", "ada")
+    environ = {
+        "REDIS_URL": engine.url,
+        "MCP_ACTORS_SECRET_KEY": REQUIRED["secret_key"],
+        "MCP_ACTORS_REDIS_PREFIX": prefix,
+        "MCP_ACTORS_MCP": "true",
+    }
+    starting = Process(tmp_path, "serve", "--port", "0", **environ)
+    with await asyncio.to_thread(starting.wait_until_serving) as killed:
+        async with Client(f"http://127.0.0.1:{killed.port}/mcp") as client:
+            result = await client.call_tool("join_room", {"room": "r", "name": "bot"})
+            joined = result.structured_content
+        assert joined is not None
+        await person.expect("user-joined", user_id="bot")
+        killed.process.kill()
+        killed.process.wait()
+    async with agent(cluster[1].app.mcp) as bot:
+        assert (await bot.call("send_message", membership=joined["membership"], content="still here"))["sent"]
+        await person.expect("message", content="still here")
+        await person.say("message", "r", {"content": "good"}, id="m")
+        await person.expect("ack")
+        received = await bot.call("receive_messages", membership=joined["membership"], wait_seconds=25)
+        assert [one["content"] for one in received["messages"]] == ["good"]
+
+
+@pytest.mark.settings(
+    max_memory_bytes=1_048_576, max_address_memory_bytes=1_048_576, max_session_bytes=2_000_000, connection_byte_rate=0
+)
+async def test_what_waits_for_agents_is_part_of_the_memory_of_clients(
+    server: Server, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs.allow("mcp_actors.memory")
+    person = await server.user()
+    await person.enter("r", "ada")
+    async with agent(server.app.mcp) as bot:
+        joined = await bot.call("join_room", room="r", name="bot")
+        await person.expect("user-joined")
+        waited = 0
+        while not waited:
+            await person.say("message", "r", {"content": "x" * 60_000}, id="m")
+            if (await person.hear())["type"] == "user-left":
+                waited = server.app.memory.paid
+        assert "join_room again" in await bot.refusal("receive_messages", membership=joined["membership"])
 
 
 @pytest.mark.settings(max_user_mcp_memberships=2)
