@@ -24,7 +24,7 @@ def module(name: str) -> Path:
 @cache
 def bundle(script: str) -> str:
     """Return a script for pages that runs an ES module with what it imports from the packages."""
-    command = [str(module(".bin/esbuild")), "--bundle", "--format=iife", "--log-level=error"]
+    command = [str(module(".bin/esbuild")), "--bundle", "--format=iife", "--external:crypto", "--log-level=error"]
     built = subprocess.run(  # noqa: S603 - our own command
         command, cwd=PACKAGES.place, input=script, check=True, capture_output=True, text=True, timeout=INSTALL_TIMEOUT
     )

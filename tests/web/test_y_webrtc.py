@@ -42,6 +42,7 @@ globalThis.connect = (url, passwords) => {
   }
 };
 """
+OLD_YJS = YJS.replace('"y-webrtc"', '"y-webrtc-old"')
 # The strategy of trystero's package ws-relay, on the parts of trystero's core that it is made of; it subscribes again
 # when it has reconnected.
 TRYSTERO = """
@@ -165,7 +166,8 @@ def me(page: Page, topic: str) -> Any:
 
 
 def test_documents_sync_with_and_without_a_password_over_one_connection(pages: Pages, ports: list[int]) -> None:
-    opened = [pages.documents(port) for port in (ports[0], ports[1], ports[0])]
+    opened = [pages.documents(port) for port in ports]
+    opened.append(pages.connected(ports[0], OLD_YJS, DOCUMENTS))
     for page in opened:
         meets(page, 2)
     for number, page in enumerate(opened):
