@@ -6,7 +6,6 @@ import asyncio
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,20 +14,31 @@ from websockets.exceptions import InvalidStatus
 
 from bench.ports import free_ports
 from tests.support.client import Client
+from tests.support.examples import EXAMPLES, Started, command_lines, started
 from tests.support.server import END_DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
+FOLDERS = sorted(path.parent.name for path in EXAMPLES.glob("*/README.md"))
+CODE = {".py", ".js", ".mjs", ".jsx", ".vue", ".html"}
 MAX_LINES = 60
+MAX_LINES_OF_A_FOLDER = 100
 START_DEADLINE = 30.0
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_is_short(name: str) -> None:
     assert (EXAMPLES / name).read_text().count("\n") < MAX_LINES
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_an_example_with_a_folder_is_short_and_says_how_to_start_it(name: str) -> None:
+    files = [path for path in (EXAMPLES / name).rglob("*") if path.suffix in CODE and "node_modules" not in path.parts]
+    assert sum(path.read_text().count("\n") for path in files) < MAX_LINES_OF_A_FOLDER
+    assert command_lines(name)
 
 
 def command(name: str, port: int) -> list[str]:
@@ -105,4 +115,29 @@ async def test_only_who_has_logged_in_enters_a_call_and_only_under_that_name(por
     demo = await AsyncHTTPClient().fetch(f"http://127.0.0.1:{port}/{link.decode()}")
     assert b"mcp_actors" in demo.body
     for client in (alice, bob):
+        await client.end()
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Iterator[Started]:
+    with started("tokens", tmp_path) as example:
+        yield example
+
+
+async def test_tokens_of_node_and_of_python_let_in_their_user_to_their_rooms_alone(tokens: Started) -> None:
+    url = tokens.server.replace("http", "ws") + "/ws/signaling/"
+    escaped = [tokens.run(line) for line in ("node sign.mjs eve '*'", "python3 sign.py eve '*'")]
+    for token, user, room in [
+        (tokens.printed[0], "alice", "team-1"),
+        (tokens.printed[1], "bob", "team-1"),
+        (escaped[0], "eve", "*"),
+        (escaped[1], "eve", "*"),
+    ]:
+        client = await Client.open(url, None, Authorization=f"Bearer {token}")
+        await client.expect("authenticated", sub=user)
+        for other, name in (("team-2", user), (room, "mallory")):
+            await client.say("join", other, {"peer_id": name})
+            await client.expect_error("forbidden")
+        await client.say("join", room, {})
+        await client.expect("joined", peer_id=user)
         await client.end()

@@ -1,0 +1,1 @@
+"""A folder for PYTHONPATH, with which aioice uses the loopback in other processes."""
