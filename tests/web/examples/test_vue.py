@@ -1,0 +1,17 @@
+"""A call with the composable for Vue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.web.examples.call_page import assert_pages_call_each_other_and_change_rooms
+
+if TYPE_CHECKING:
+    from tests.support.examples import Started
+    from tests.web.pages import OpenPage
+
+EXAMPLE = "vue"
+
+
+def test_pages_call_each_other_and_change_rooms(example: Started, open_page: OpenPage) -> None:
+    assert_pages_call_each_other_and_change_rooms(example, open_page)
