@@ -52,3 +52,4 @@ document.addEventListener("pointermove", ({clientX, clientY}) => {
   for (const channel of channels.values()) if (channel.readyState === "open") channel.send(position);
 });
 await call.join(options.get("room") ?? "cursors", crypto.randomUUID(), {name});
+addEventListener("pagehide", () => call.leave()); // the others are told at once

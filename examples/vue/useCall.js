@@ -10,9 +10,10 @@ export function useCall({Signaling, Call}, url, room, name, tracks) {
   let call = null;
 
   function leave() {
-    for (const {pc} of call?.peers.values() ?? []) pc.close();
-    call?.signaling.close();
+    const left = call;
+    call = null;
     peers.value = [];
+    left?.leave().catch(() => {}).finally(() => left.signaling.close()); // the others are told at once
   }
 
   async function join() {
@@ -33,7 +34,7 @@ export function useCall({Signaling, Call}, url, room, name, tracks) {
   }
 
   watch(() => toValue(room), join, {immediate: true});
-  watch(() => toValue(tracks), (now) => Object.entries(now).forEach(([kind, track]) => call.replaceTrack(kind, track)));
+  watch(() => toValue(tracks), (now) => Object.entries(now).forEach(([kind, track]) => call?.replaceTrack(kind, track)));
   onScopeDispose(leave);
   return {peers, error};
 }

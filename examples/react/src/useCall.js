@@ -16,16 +16,15 @@ export function useCall(server, room, name, tracks) {
     const signaling = new Signaling(`${server.replace("http", "ws")}/ws/signaling/`);
     const call = (latest.current.call = new Call(signaling));
     Object.assign(call.tracks, latest.current.tracks);
-    const update = () =>
-      setPeers([...call.peers.values()].map(({id, metadata, state, stream}) => ({id, name: metadata.name, state, stream})));
-    for (const type of ["peer-added", "peer-changed", "peer-removed"]) call.addEventListener(type, update);
     let gone = false;
+    const update = () =>
+      gone || setPeers([...call.peers.values()].map(({id, metadata, state, stream}) => ({id, name: metadata.name, state, stream})));
+    for (const type of ["peer-added", "peer-changed", "peer-removed"]) call.addEventListener(type, update);
     call.join(room, crypto.randomUUID(), {name}).then(() => setError(null), (reason) => gone || setError(reason));
     return () => {
       gone = true;
-      for (const {pc} of call.peers.values()) pc.close();
-      signaling.close();
       setPeers([]);
+      call.leave().catch(() => {}).finally(() => signaling.close()); // the others are told at once
     };
   }, [server, room, name]);
 

@@ -38,5 +38,5 @@ def test_pointers_follow_each_other_and_disappear_with_their_page(example: Start
     ada, bob = (open_page(example.url(name=name)) for name in ("Ada", "Bob"))
     for page, other, name in ((ada, bob, "Ada"), (bob, ada, "Bob")):
         move_until_seen(page, other, name)
-    ada.close()
+    ada.goto("about:blank")
     expect(bob.locator(".cursor")).to_have_count(0)
