@@ -207,7 +207,7 @@ class SessionSettings(Struct, frozen=True):
     max_session_messages: Count = 256
     max_session_bytes: Count = 262_144
     max_rooms_per_connection: Count = 32
-    max_comeback_rate: Rate = 500.0
+    max_comeback_rate: Rate = 250.0
 
 
 class RoomSettings(Struct, frozen=True):
