@@ -291,10 +291,12 @@ class Server:
         host = self._name()
         where = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         s = "" if self._certificate is None else "s"
+        agents = f"  agents      http{s}://{where}/mcp            for hosts of the Model Context Protocol\n"
         return (
             f"mcp_actors {__version__} is serving. Stop it with Ctrl-C.\n"
             f"  demo call   http{s}://{where}/               open it in two tabs\n"
             f"  signaling   ws{s}://{where}/ws/signaling/   for WebRTC peers\n"
+            f"{agents if self.app.mcp is not None else ''}"
             f"  messages    ws{s}://{where}/ws/mcp/         for users of the same rooms"
         )
 

@@ -58,6 +58,11 @@ def test_the_greeting_names_an_allowed_host(tmp_path: Path) -> None:
     assert server._server._name() == "example.com"
 
 
+@pytest.mark.parametrize("mcp", [pytest.param(mcp, marks=pytest.mark.settings(mcp=mcp)) for mcp in (True, False)])
+async def test_the_greeting_names_the_way_in_for_agents_where_there_is_one(server: Server, *, mcp: bool) -> None:
+    assert (server.url("/mcp ", "http") in server._server._greeting()) is mcp
+
+
 def test_a_port_in_use_is_an_error_that_names_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

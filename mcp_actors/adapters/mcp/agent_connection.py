@@ -30,6 +30,9 @@ log = structlog.get_logger("mcp_actors.mcp")
 MAX_UNHANDLED = 64
 """Messages of one agent that wait to be handled. Nothing is read from it while there are more."""
 
+MESSAGE_COST = 100
+"""Deliveries for which a message counts: the SDK takes a millisecond for it, in which as many are sent."""
+
 TOO_MANY = (
     "Too many requests are under way (MCP_ACTORS_MAX_MCP_REQUESTS, MCP_ACTORS_MAX_ADDRESS_MCP_REQUESTS); end some, or"
     " try again in a moment."
@@ -58,7 +61,8 @@ class AgentConnection(Connection):
         self._serving.add_done_callback(self._environment.running.discard)
 
     def receive(self, frame: Frame) -> None:
-        """Hand a message on. Raises `RateLimited` if it is a request, and too many are under way."""
+        """Hand a message on, and charge it. Raises `RateLimited` if it is a request, and too many are under way."""
+        self.costs.charge_delivery(MESSAGE_COST, 0)
         message, metadata = frame.message, None
         if isinstance(message, JSONRPCRequest):
             if not self._slots.take(self.address):

@@ -52,6 +52,14 @@ async def test_a_client_that_sends_nothing_else_is_closed(door: Any) -> None:
         assert await close_code(socket) == CloseCode.BAD_MESSAGE
 
 
+@pytest.mark.settings(connection_delivery_rate=2000, connection_delivery_burst=2000)
+async def test_messages_are_charged_for_what_they_take(door: Any) -> None:
+    async with agent_socket(door) as socket:
+        for number in range(30):
+            assert "result" in await ask(socket, {**DISCOVER, "id": number})
+        assert door.app.addresses.counters.slowed > 0
+
+
 async def test_a_flood_of_messages_is_answered_in_full(door: Any) -> None:
     async with agent_socket(door) as socket:
         for number in range(300):
