@@ -23,7 +23,7 @@ async def test_calls_are_counted_by_tool_and_outcome(server: Server) -> None:
         with pytest.raises(MCPError):
             await bot.result("list_rooms", limit=0)
         await bot.call("join_room", room="r")
-        assert "You call tools too often; try again in" in await bot.refusal("join_room", room="r")
+        assert "You call too often; try again in" in await bot.refusal("join_room", room="r")
     counters = server.app.mcp.counters
     assert dict(counters.calls) == {
         ("list_rooms", CallOutcome.DONE): 1,

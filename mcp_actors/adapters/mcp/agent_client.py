@@ -28,7 +28,8 @@ itself."""
 LEFT, MOVED_ON = 1000, 1012
 """Close codes of a client that leaves for good, and of one that will come back to another process."""
 
-NO_REPLY = "The server has not answered in time. It is not known whether this was done; try again."
+UNKNOWN = "It is not known whether this was done."
+NO_REPLY = f"The server has not answered in time. {UNKNOWN}"
 STOPPING = "This server process is stopping; call again in some seconds."
 
 
@@ -77,7 +78,7 @@ class AgentClient:
         self._transport.connection = self._connection
         self._loop = loop
         self._when_ended = [ended]
-        self._replies: dict[str, asyncio.Future[Heard]] = {}
+        self._replies: dict[str, asyncio.Future[Heard | None]] = {}
         self._requests = 0
         self._prefix = secrets.token_hex(4)  # the session may hold replies to its earlier clients
 
@@ -118,6 +119,9 @@ class AgentClient:
             raise RequestFailed(NO_REPLY) from None
         finally:
             del self._replies[name]
+            reply.cancel()
+        if heard is None:
+            raise RequestFailed(f"{self.describe_end()} {UNKNOWN}")
         if heard.type == "error":
             words = _words(heard.payload)
             raise RequestFailed(words.message, words.code)
@@ -152,7 +156,7 @@ class AgentClient:
         self.news.set()
         for reply in self._replies.values():
             if not reply.done():
-                reply.set_exception(RequestFailed(self.describe_end()))
+                reply.set_result(None)
         for call in self._when_ended:
             call()
 
@@ -164,8 +168,10 @@ def _describe_end(code: int | None, words: str) -> str:
         CloseCode.ROOM_CLOSED: "A moderator has closed the room.",
         CloseCode.TOKEN_EXPIRED: "Your access token has expired; call again with a new one.",
         CloseCode.TOKEN_REVOKED: "Your access token was revoked.",
+        CloseCode.REPLACED: "Another process has gone on with the membership meanwhile; call again.",
+        CloseCode.SERVICE_RESTART: STOPPING,
         CloseCode.SLOW_PEER: "Too much waited for you to be received; join again.",
         CloseCode.ROOM_LOST: "The room was lost to a failure of the server; join again.",
     }
     end = ends.get(CloseCode(code)) if code in set(CloseCode) else None
-    return " ".join(part for part in (end, words) if part) or "The membership has ended; join again."
+    return " ".join(dict.fromkeys(part for part in (end, words) if part)) or "The membership has ended; join again."

@@ -68,8 +68,9 @@ class Application:
         self.watch = RoomWatch(self.rooms, listens.most_rooms)
         self._listening = Listening(self.rooms, self.watch, listens.most_notices)
         self._background = BackgroundTasks()
-        served = ToolServer(tools, CallLimits(rates, max_callers), self.counters)
-        self.server = build_server(served, RosterResources(self.rooms), self._listening, version)
+        calls = CallLimits(rates, max_callers)
+        served = ToolServer(tools, calls, self.counters)
+        self.server = build_server(served, RosterResources(self.rooms, calls), self._listening, version)
 
     async def start(self) -> None:
         """Start what runs in the background."""

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from mcp_actors.connection.token_bucket import TokenBucket
 
 
+TOO_OFTEN = "You call too often; try again in {seconds} s."
+
+
 class CallRates(NamedTuple):
     """The calls of each caller, and of each address."""
 

@@ -89,6 +89,7 @@ class Memberships:
             raise self._gone()
         if kind and opened.kind != kind:
             raise ToolError(OTHER_KIND[kind])
+        handle = str(opened)
         while (resuming := self._resuming.get(handle)) is not None:
             await resuming.wait()
         found = self._by_handle.get(handle)
@@ -164,7 +165,8 @@ class Memberships:
     def _remove(self, membership: Membership) -> None:
         membership.forget_lease()
         self._counters.expired += membership.expired
-        del self._by_handle[membership.handle]
+        if self._by_handle.get(membership.handle) is membership:
+            del self._by_handle[membership.handle]
 
     def _gone(self) -> ToolError:
         return ToolError(GONE.format(lease=self._limits.lease))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -20,6 +21,7 @@ from mcp_types import (
     TextResourceContents,
 )
 
+from mcp_actors.adapters.mcp.call_limits import TOO_OFTEN
 from mcp_actors.adapters.mcp.caller import current
 from mcp_actors.adapters.mcp.member_tools import Participant
 from mcp_actors.protocol.errors import Unavailable
@@ -28,6 +30,7 @@ from mcp_actors.protocol.identifiers import RoomId
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
 
+    from mcp_actors.adapters.mcp.call_limits import CallLimits
     from mcp_actors.adapters.mcp.room_access import RoomAccess
 
 SCHEME, END = "room://", "/roster"
@@ -55,15 +58,17 @@ def room_of(uri: str) -> RoomId | None:
 
 
 class RosterResources:
-    """Lists and reads rosters."""
+    """Lists and reads rosters, as often as tools may be called."""
 
-    def __init__(self, rooms: RoomAccess) -> None:
+    def __init__(self, rooms: RoomAccess, limits: CallLimits) -> None:
         self._rooms = rooms
+        self._limits = limits
 
     async def list(
         self, _context: ServerRequestContext[Any], params: PaginatedRequestParams | None
     ) -> ListResourcesResult:
         """Return a page of the rosters of open rooms."""
+        self._count_call()
         after = (params.cursor if params is not None else None) or ""
         try:
             page = await self._rooms.list(current.get(), after=after)
@@ -80,6 +85,7 @@ class RosterResources:
 
     async def read(self, _context: ServerRequestContext[Any], params: ReadResourceRequestParams) -> ReadResourceResult:
         """Return a roster. Raises `MCPError` if the room is not open, or the caller may not see it."""
+        self._count_call()
         room = room_of(params.uri)
         if room is None or not self._rooms.may_see(current.get(), room):
             raise _not_found(params.uri)
@@ -93,6 +99,11 @@ class RosterResources:
         shown = [Participant(str(one.kind), one.id, one.verified, one.metadata) for one in each]
         text = msgspec.json.encode({"room": room, "locked": locked, "roster": shown}).decode()
         return ReadResourceResult(contents=[TextResourceContents(uri=params.uri, mime_type=JSON, text=text)])
+
+    def _count_call(self) -> None:
+        wait = self._limits.wait(current.get(), asyncio.get_running_loop().time())
+        if wait:
+            raise MCPError(INTERNAL_ERROR, TOO_OFTEN.format(seconds=wait))
 
 
 def _not_found(uri: str) -> MCPError:

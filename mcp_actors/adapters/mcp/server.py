@@ -24,6 +24,7 @@ from mcp_types import (
 from mcp_types import Tool as ListedTool
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from mcp_actors.adapters.mcp.call_limits import TOO_OFTEN
 from mcp_actors.adapters.mcp.caller import current
 from mcp_actors.adapters.mcp.tool import BadArguments, Tool, ToolError, schema_of
 from mcp_actors.counters.agents import CallOutcome
@@ -75,7 +76,7 @@ class ToolServer:
             wait = self._limits.wait(caller, asyncio.get_running_loop().time())
             if wait:
                 outcome = CallOutcome.LIMITED
-                return _error(f"You call tools too often; try again in {wait} s.")
+                return _error(TOO_OFTEN.format(seconds=wait))
             result = await tool.run(caller, tool.read(params.arguments or {}))
             outcome = CallOutcome.DONE
             return _result(result)
@@ -84,6 +85,9 @@ class ToolServer:
             raise MCPError(INVALID_PARAMS, str(error)) from None
         except (ToolError, SignalingError) as error:
             return _error(str(error))
+        except Exception:
+            log.exception("tool call failed", tool=tool.name)
+            return _error("The server failed; its log says more.")
         finally:
             self._counters.calls[tool.name, outcome] += 1
 

@@ -65,3 +65,12 @@ async def test_a_roster_is_not_found_where_the_room_is_closed_or_the_token_is_fo
             with pytest.raises(MCPError) as error:
                 await bot.client.read_resource(uri)
             assert error.value.error.code == INVALID_PARAMS
+
+
+@pytest.mark.settings(mcp_call_burst=2, mcp_call_rate=0.001)
+async def test_resources_are_read_as_often_as_tools_are_called(server: Server) -> None:
+    async with agent(server.app.mcp) as bot:
+        await bot.call("list_rooms")
+        await bot.client.list_resources()
+        with pytest.raises(MCPError, match="You call too often; try again in"):
+            await bot.client.read_resource("room://r/roster")

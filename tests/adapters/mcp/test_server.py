@@ -11,6 +11,7 @@ from mcp_types import INVALID_PARAMS
 from tests.support.agents import agent
 
 if TYPE_CHECKING:
+    from tests.conftest import ExpectedLogs
     from tests.support.server import Server
 
 pytestmark = pytest.mark.settings(mcp=True)
@@ -43,3 +44,17 @@ async def test_arguments_that_do_not_fit_are_an_error_of_the_protocol(server: Se
         with pytest.raises(MCPError, match="limit") as error:
             await one.result("list_rooms", limit=0)
     assert error.value.error.code == INVALID_PARAMS
+
+
+async def test_a_bug_in_a_tool_is_logged_and_its_caller_is_told_so(
+    server: Server, expected_logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected_logs("mcp_actors.mcp", "tool call failed")
+
+    def fail(*_arguments: object) -> None:
+        raise ZeroDivisionError
+
+    assert server.app.mcp is not None
+    monkeypatch.setattr(server.app.mcp.rooms, "list", fail)
+    async with agent(server.app.mcp) as one:
+        assert await one.refusal("list_rooms") == "The server failed; its log says more."
