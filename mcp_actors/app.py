@@ -15,7 +15,7 @@ from mcp_actors.adapters.http.console import FOLDER, console_pages
 from mcp_actors.adapters.http.endpoint_route import EndpointRoute
 from mcp_actors.adapters.http.metrics_page import MetricsPage
 from mcp_actors.adapters.http.origin_policy import OriginPolicy
-from mcp_actors.adapters.http.pages import FilePage, HealthPage, ReadyPage
+from mcp_actors.adapters.http.pages import AbsentPage, FilePage, HealthPage, ReadyPage
 from mcp_actors.adapters.http.proxy_headers import TrustedProxies
 from mcp_actors.adapters.http.readiness import Readiness
 from mcp_actors.adapters.http.site import BodyLimits, Site
@@ -43,7 +43,7 @@ from mcp_actors.gateway_setup import Parts, announced_gateways, gateway_routes
 from mcp_actors.heap import GrowthWatch, release_free_pages
 from mcp_actors.limits import connection_bounds, ip_limits, message_limits
 from mcp_actors.loopback import is_loopback
-from mcp_actors.mcp_setup import mcp_application, mcp_routes
+from mcp_actors.mcp_setup import ABSENT, mcp_application, mcp_routes
 from mcp_actors.memory_budget import MemoryBudget
 from mcp_actors.metrics.scrape import Scrapes
 from mcp_actors.node_parts import make_node
@@ -374,7 +374,7 @@ def _endpoints(settings: Settings, app: App, policy: AdminPolicy) -> dict[str, R
 
     signaling = route(SignalingEndpoint, peer_decoder(limits).decode)
     messaging = route(MessagingEndpoint, user_decoder(limits).decode)
-    found: dict[str, Route] = {}
+    found: dict[str, Route] = {"/mcp": AbsentPage(ABSENT)}
     if app.mcp is not None:
         operators = None if app.admin_site is not None else policy
         agents = mcp_routes(settings, app.mcp, environment, app.policy, app.authorizer, operators, read_limit)

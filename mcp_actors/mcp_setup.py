@@ -31,6 +31,9 @@ log = structlog.get_logger("mcp_actors.mcp")
 
 INSTALL = "pip install '.[mcp]'"
 
+ABSENT = "The Model Context Protocol is not served here; it takes MCP_ACTORS_MCP=true, and the extra `mcp`."
+"""What `/mcp` says where there is no way in."""
+
 
 def mcp_application(
     settings: Settings,

@@ -54,6 +54,19 @@ class ReadyPage(Page):
         return _json(200 if self._readiness.problem is None else 503, _ready(self._readiness))
 
 
+class AbsentPage(Page):
+    """A path that is served only if it is turned on; says how."""
+
+    methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def respond(self, request: Request) -> Response:
+        """Say so."""
+        return text(404, self._reason)
+
+
 class FilePage(Page):
     """A file of the demo page, for browsers that the Host and Origin rules allow. `file`: None for an unknown path."""
 

@@ -94,6 +94,13 @@ async def test_agents_come_in_below_the_prefix_of_an_application(host: str, tmp_
     await serving.stop()
 
 
+@pytest.mark.settings(mcp=False)
+async def test_where_agents_are_off_they_are_told_what_it_takes(door: Any) -> None:
+    refused = await post(door)
+    assert refused.code == 404
+    assert b"MCP_ACTORS_MCP=true" in refused.body
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 async def test_a_session_cannot_be_read_or_ended_as_there_is_none(door: Any, method: str) -> None:
     response = await ask(door, "/mcp", method)
