@@ -45,7 +45,9 @@ async ([room, name]) => {
       if (Number(data) !== heard + 1) globalThis.wrong++;
       globalThis.heard = Number(data);
     };
-    channel.onopen = () => setInterval(() => channel.send(String(++count)), 50);
+    const begin = () => setInterval(() => channel.send(String(++count)), 50);
+    if (channel.readyState === "open") begin();
+    else channel.onopen = begin;
   };
   signaling.addEventListener("ice-servers", () => globalThis.renewals++);
   call.addEventListener("peer-added", ({detail: peer}) => {
