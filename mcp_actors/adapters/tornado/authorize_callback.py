@@ -11,15 +11,12 @@ import msgspec
 from msgspec import Struct
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
+from mcp_actors.adapters.tornado.fetch import fetch
 from mcp_actors.auth.authorization import Handshake, JoinRequest, Refused
 from mcp_actors.auth.grants import DEFAULT_PERMISSIONS, Grant
 
 if TYPE_CHECKING:
     from tornado.httpclient import HTTPResponse
-
-
-PART = 0.9
-"""The part of the deadline that the request has, as Tornado logs an error when it is cancelled first."""
 
 
 class CallbackSettings(Protocol):
@@ -87,7 +84,7 @@ class AuthorizeCallback:
                 connect_timeout=self._timeout,
                 request_timeout=self._timeout,
             )
-            return await client.fetch(request, raise_error=False)
+            return await fetch(client, request)
         finally:
             client.close()
 
@@ -122,4 +119,4 @@ def _grant(answer: Answer) -> Grant:
 
 def callback(settings: CallbackSettings) -> AuthorizeCallback | None:
     """Return what asks the application behind the configured URL; None if there is none."""
-    return AuthorizeCallback(settings.url, PART * settings.authorize_timeout) if settings.url else None
+    return AuthorizeCallback(settings.url, settings.authorize_timeout) if settings.url else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
 
 from mcp_actors import __version__
+from mcp_actors.adapters.tornado.fetch import fetch
 from mcp_actors.webhooks.deliverer import Answer
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class WebhookClient:
             streaming_callback=lambda _chunk: None,
         )
         try:
-            response = await self._client.fetch(request, raise_error=False)
+            response = await fetch(self._client, request)
         except (HTTPError, OSError, ValueError) as error:
             return Answer(0, str(error) or type(error).__name__)
         return Answer(response.code, "", _seconds(response.headers.get("Retry-After", "")))
