@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from random import Random
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from mcp import Client
-from mcp_types import CallToolRequestParams, CallToolResult
+from mcp_types import CallToolRequestParams
 
 from mcp_actors.adapters.mcp.caller import Caller, current
 from mcp_actors.broker.revocations import Revocation
@@ -17,6 +19,7 @@ from tests.support.agents import agent, holder
 from tests.support.loop import until
 from tests.support.server import Process, Server
 from tests.support.tokens import REQUIRED, bearer, token
+from tests.support.waiting_tool import call, call_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -230,40 +233,56 @@ async def test_an_agent_whose_token_is_revoked_leaves(server: Server) -> None:
         assert "revoked" in await waiting
 
 
-@pytest.mark.settings(mcp_lease=1.0)
-async def test_agents_that_are_cut_off_leave_no_task_and_no_member(server: Server) -> None:
-    """200 of them: a third while they join, the others in rooms, while they wait for messages."""
-    application = server.app.mcp
-    assert application is not None
-    handler = application.server.get_request_handler("tools/call")
-    assert handler is not None
+def _head_and_body(tool: str, **arguments: Any) -> tuple[bytes, bytes]:
+    """A call of a tool as HTTP."""
+    request = call()
+    request["params"] |= {"name": tool, "arguments": arguments}
+    body = json.dumps(request).encode()
+    headers = {**call_headers(), "Mcp-Name": tool, "Host": "localhost", "Content-Length": str(len(body))}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"POST /mcp HTTP/1.1\r\n{lines}\r\n".encode(), body
 
-    async def call(tool: str, **arguments: Any) -> dict[str, Any]:
-        result = await handler.handler(cast("Any", None), CallToolRequestParams(name=tool, arguments=arguments))
-        assert isinstance(result, CallToolResult)
-        return result.structured_content or {}
+
+async def _cut_off(door: Any, moment: Random, tool: str, **arguments: Any) -> None:
+    """Call a tool over a connection that is dropped: in the request, at once behind it, or a moment later."""
+    head, body = _head_and_body(tool, **arguments)
+    _, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    sent = head + body
+    writer.write(sent[: moment.choice([len(head), len(sent) - 1, len(sent), len(sent), len(sent)])])
+    await writer.drain()
+    await asyncio.sleep(moment.choice([0.0, 0.0, 0.05, 0.3]))
+    writer.transport.abort()
+
+
+@pytest.mark.settings(
+    mcp_lease=1.0,
+    max_address_mcp_requests=0,
+    max_user_mcp_memberships=1000,
+    mcp_call_rate=0,
+    mcp_address_call_rate=0,
+)
+async def test_200_agents_that_are_cut_off_at_random_leave_no_task_and_no_member(door: Any) -> None:
+    application, moment = door.app.mcp, Random(7)  # noqa: S311 - the same cuts each time
+    handler = application.server.get_request_handler("tools/call").handler
+    before = asyncio.all_tasks()
+
+    async def join(number: int) -> str:
+        current.set(Caller("127.0.0.1"))
+        asked = CallToolRequestParams(name="join_room", arguments={"room": f"r{number % 7}"})
+        result = await handler(None, asked)
+        return str(result.structured_content["membership"])
 
     async def work(number: int) -> None:
-        current.set(Caller(f"192.0.2.{number}"))
-        heard = joined = await call("join_room", room=f"r{number % 7}")
-        while True:  # until it is cut off
-            heard = await call(
-                "receive_messages", membership=joined["membership"], after=heard["last_seq"], wait_seconds=25
-            )
+        if number % 2:
+            await _cut_off(door, moment, "join_room", room=f"r{number % 7}")
+        elif number % 4:
+            await _cut_off(door, moment, "send_message", membership=await join(number), content=number)
+        else:
+            await _cut_off(door, moment, "receive_messages", membership=await join(number), after=3, wait_seconds=25)
 
-    before = asyncio.all_tasks()
-    waiting = [asyncio.create_task(work(number)) for number in range(134)]
-    await until(lambda: application.counters.waiting == 134, "those that wait")
-    joining = [asyncio.create_task(work(number)) for number in range(134, 200)]
-    for turn, task in enumerate(joining):
-        if turn % 7 == 0:
-            await asyncio.sleep(0)
-        task.cancel()
-    for task in waiting:
-        task.cancel()
-    await asyncio.wait([*waiting, *joining])
-    assert application.counters.waiting == 0
-    await until(lambda: not server.app.node.rooms() and not len(application.memberships), "the end of all leases")
+    await asyncio.gather(*map(work, range(200)))
+    assert application.counters.joined >= 100
+    await until(lambda: not door.app.node.rooms() and not len(application.memberships), "the end of all leases")
+    await until(lambda: not application.counters.waiting, "the end of all calls")
+    await until(lambda: not len(door.app.connections) and not door.app.sessions.by_id, "the end of all sessions")
     await until(lambda: asyncio.all_tasks() <= before, "the end of all tasks")
-    await until(lambda: not len(server.app.connections), "the end of all connections")
-    assert not server.app.sessions.by_id

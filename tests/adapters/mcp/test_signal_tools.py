@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import aioice
 import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from mcp_actors.protocol.identifiers import RoomId
-from tests.support.agents import agent, holder
+from tests.support.agents import Agent, agent, holder
+from tests.support.loop import until
 from tests.support.tokens import REQUIRED
 
 if TYPE_CHECKING:
@@ -96,3 +99,51 @@ async def test_a_peer_goes_on_at_another_process_and_not_under_another_user(serv
         assert "There is no such membership" in await bot.refusal("receive_signals", membership=joined["membership"])
         state = await there.app.node.broker.administration.room(RoomId("r"))
         assert [member.id for member in state.members] == ["eve"]
+
+
+class Rtc:
+    """An agent with a WebRTC stack: all that it knows of the other comes through the tools."""
+
+    def __init__(self, bot: Agent, joined: dict[str, Any]) -> None:
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.heard: list[str] = []
+        self._bot = bot
+        self._membership = joined["membership"]
+        self._after = joined["last_seq"]
+        self.connection.on("datachannel", lambda channel: channel.on("message", channel.send))  # an echo
+
+    async def send(self, to: str, **fields: Any) -> None:
+        """Send the own description, in which the candidates are."""
+        local = self.connection.localDescription
+        data = {"type": local.type, "sdp": local.sdp}
+        await self._bot.call("send_signal", membership=self._membership, to=to, kind=local.type, data=data, **fields)
+
+    async def take(self) -> dict[str, Any]:
+        """Take the description of the other, and return the signal that brought it."""
+        while True:
+            got = await self._bot.call(
+                "receive_signals", membership=self._membership, after=self._after, wait_seconds=25
+            )
+            self._after = got["last_seq"]
+            for signal in got["signals"]:
+                await self.connection.setRemoteDescription(RTCSessionDescription(**signal["data"]))
+                return dict(signal)
+
+
+async def test_two_agents_open_a_data_channel(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda *_args, **_kwargs: ["127.0.0.1"])
+    async with agent(server.app.mcp) as one, agent(server.app.mcp) as other:
+        callee = Rtc(other, await other.call("join_as_peer", room="r", name="callee"))
+        caller = Rtc(one, await one.call("join_as_peer", room="r", name="caller"))
+        channel = caller.connection.createDataChannel("talk")
+        channel.on("open", lambda: channel.send("hello"))
+        channel.on("message", caller.heard.append)
+        await caller.connection.setLocalDescription(await caller.connection.createOffer())
+        await caller.send("callee")
+        offer = await callee.take()
+        await callee.connection.setLocalDescription(await callee.connection.createAnswer())
+        await callee.send("caller", negotiation=offer["negotiation"])
+        await caller.take()
+        await until(lambda: caller.heard == ["hello"], "the echo over the data channel")
+        await caller.connection.close()
+        await callee.connection.close()
