@@ -53,7 +53,9 @@ class SessionRecord(Struct, frozen=True):
     `generation` counts the connections of the session, and `oldest` is the first generation whose token the client may
     still have. `whose` is the identity that a client needs to resume it. `rooms` holds (room, member id, incarnation,
     presence wanted). `left` is what a stopping node leaves behind; `out` maps rooms to how a moderator removed it
-    there. `epoch` counts the nodes that have taken it over: a late record of an earlier owner is ignored.
+    there. `epoch` counts the nodes that have taken it over: a late record of an earlier owner is ignored. `asked_at` is
+    when the client asked to resume it, in seconds of the monotonic clock, 0 if it has not: an earlier attempt at
+    another node comes too late.
     """
 
     session: str
@@ -64,6 +66,7 @@ class SessionRecord(Struct, frozen=True):
     left: bytes = b""
     out: dict[RoomId, Removal] = {}
     epoch: int = 0
+    asked_at: float = 0.0
 
 
 class AcquiredSession(Struct, frozen=True):
@@ -278,11 +281,12 @@ class SessionStore(Protocol):
         """Stop telling about a session, because another node has it now."""
 
     async def acquire_session(
-        self, session: str, generation: int, whose: str, patience: float
+        self, session: str, generation: int, whose: str, patience: float, asked_at: float = 0.0
     ) -> AcquiredSession | None:
         """Take over a session with a token of a generation; None if the token is for no session, or spent.
 
-        One node at a time can do so, and has `patience` seconds for it; others wait for so long. Raises `Unavailable`.
+        One node at a time can do so, and has `patience` seconds for it; others wait for so long. Raises `Unavailable`,
+        also if the client that asked at `asked_at` (see `SessionRecord`) has resumed the session later elsewhere.
         """
 
 

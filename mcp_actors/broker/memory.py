@@ -359,6 +359,6 @@ class MemoryBroker(_Rooms):
         pass
 
     async def acquire_session(
-        self, session: str, generation: int, whose: str, patience: float
+        self, session: str, generation: int, whose: str, patience: float, asked_at: float = 0.0
     ) -> AcquiredSession | None:
         return None

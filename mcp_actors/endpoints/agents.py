@@ -27,8 +27,9 @@ class KeepsFirstToken(Endpoint):
     def _greeted(self, connection: Connection, session: Session) -> None:
         return
 
-    def _resume(self, connection: Connection, session: Session, received: int) -> bool:
-        return super()._resume(connection, session, max(received, session.replay.last - len(session.replay)))
+    def _resume(self, connection: Connection, session: Session, received: int, asked_at: float) -> bool:
+        kept_from = session.replay.last - len(session.replay)
+        return super()._resume(connection, session, max(received, kept_from), asked_at)
 
 
 class AgentEndpoint(KeepsFirstToken, MessagingEndpoint):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from types import MappingProxyType
@@ -68,6 +69,9 @@ log = structlog.get_logger("mcp_actors.connection")
 PONG = encode(Pong())
 
 NO_ICE_SERVERS = IceServerList()
+
+TURNS = 3
+"""Turns of the loop until the end of a connection is read that came right after a request."""
 
 FREE_COMEBACKS = 3
 """Times that a session may be resumed before that counts as joins: a class that reloads at once is let in at once."""
@@ -225,7 +229,7 @@ class Endpoint(ABC):
                 session = None
             await self._ask_again(connection, session)
             outcome = Resumption.UNKNOWN if session is None else Resumption.ABANDONED
-            if session is not None and self._resume(connection, session, given.received or 0):
+            if session is not None and self._resume(connection, session, given.received or 0, began):
                 outcome = Resumption.MOVED if moved else Resumption.HERE
                 counters.incomplete += not connection.complete
         except (Kicked, RateLimited, RoomClosed):
@@ -251,6 +255,8 @@ class Endpoint(ABC):
         if session is not None:
             self._count_comeback(connection, session, session.generation - 1)
             return session, False
+        if await _has_hung_up(connection):
+            raise Unavailable("You have closed this connection.")
         received, offsets = given.received or 0, given.offsets
         session = await sessions.resume(token, self.kind, owner, received, offsets, connection.charged_to)
         if session is not None:  # it has moved here, which began its next generation
@@ -262,12 +268,13 @@ class Endpoint(ABC):
         if earlier >= FREE_COMEBACKS:
             connection.limits.joined(len(session.rooms), connection.now())
 
-    def _resume(self, connection: Connection, session: Session, received: int) -> bool:
+    def _resume(self, connection: Connection, session: Session, received: int, asked_at: float) -> bool:
         """Attach a session to a connection, if that is open and has none, and the session has not ended meanwhile."""
         if session.ended or connection.session is not None or connection.closed:
             return False
         left = _confine(connection, session, received)
         connection.session = session
+        session.asked_at = asked_at
         connection.complete = session.attach(connection, received, self._address(connection))
         connection.resumed = True
         connection.returns = set(session.rooms)
@@ -346,3 +353,10 @@ def _with_shown_metadata(request: Update, grant: Grant) -> Update:
         raise Forbidden("Your metadata is set by the application.")
     metadata = grant.shown_metadata(request.payload.metadata)
     return structs.replace(request, payload=UpdatePayload(metadata))
+
+
+async def _has_hung_up(connection: Connection) -> bool:
+    """Whether a client has closed its connection right after a request: a node that stood still reads both late."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    return connection.closed

@@ -167,9 +167,10 @@ class Sessions:
         offsets: Mapping[RoomId, str],
         charged_to: str,
     ) -> None:
+        asked_at = _loop_time()
         await self._comebacks.take_turn(token.session)
-        owner = f"{kind}:{identity}"
-        acquired = await self._node.broker.acquire_session(token.session, token.generation, owner, ACQUIRE_SECONDS)
+        owner, how_long = f"{kind}:{identity}", ACQUIRE_SECONDS
+        acquired = await self._node.broker.acquire_session(token.session, token.generation, owner, how_long, asked_at)
         if acquired is None:
             return
         self._comebacks.note(token.session, len(acquired.rooms))
@@ -180,6 +181,7 @@ class Sessions:
         buffer, unknown = MigrationBuffer(), received + self._limits.max_frames
         session = Session(self, self._limits, kind, identity, token.session, migration=buffer, charged_to=charged_to)
         session.generation, session.oldest, session.epoch = acquired.generation, acquired.oldest, acquired.epoch
+        session.asked_at = asked_at
         session.rooms.removed.update(acquired.out)
         self.by_id[session.id] = session
         try:
@@ -317,4 +319,6 @@ async def _try(work: Awaitable[None]) -> None:
 def _record(session: Session) -> SessionRecord:
     rooms = list_rooms(session.rooms.present())
     owner, out = f"{session.kind}:{session.identity}", dict(session.rooms.removed)
-    return SessionRecord(session.id, session.generation, session.oldest, owner, rooms, out=out, epoch=session.epoch)
+    how_old = (session.generation, session.oldest)
+    epoch, asked_at = session.epoch, session.asked_at
+    return SessionRecord(session.id, *how_old, owner, rooms, out=out, epoch=epoch, asked_at=asked_at)

@@ -69,15 +69,15 @@ class Session:
 
     A session begins with a `connection`, or with a `migration` from another node. `generation` counts its connections,
     each of which gets a resume token; `oldest` is the first whose token is accepted, as later tokens may not have
-    reached the client. `epoch` counts the nodes that had it before. `cutovers` is set while the session migrates out:
-    the rooms that have moved, and whether everything that other nodes sent here has arrived. `late` is set if the
-    session went on without a handover.
+    reached the client. `epoch` counts the nodes that had it before. `asked_at` is when the client last asked for it.
+    `cutovers` is set while it migrates out: the rooms that have moved, and whether everything that other nodes sent
+    here has arrived. `late` is set if it went on without a handover.
     """
 
     __slots__ = (
         *("_acknowledge_above", "_connection", "_dialect", "_greetings", "_has_unused_token", "_is_numbered", "_owner"),
-        *("congested", "cutovers", "detached", "ended", "epoch", "generation", "id", "identity", "kept", "kind"),
-        *("_token_sent_in", "_traffic", "late", "migration", "oldest", "replay", "rooms", "state"),
+        *("asked_at", "congested", "cutovers", "detached", "ended", "epoch", "generation", "id", "identity", "kept"),
+        *("_token_sent_in", "_traffic", "kind", "late", "migration", "oldest", "replay", "rooms", "state"),
     )
 
     def __init__(
@@ -95,7 +95,7 @@ class Session:
         self.kind = kind
         self.identity = identity
         self.generation = self.oldest = 1
-        self.epoch = 0
+        self.epoch, self.asked_at = 0, 0.0
         self.state = State.ATTACHED if migration is None else State.MIGRATING_IN
         self.detached = self._has_unused_token = migration is not None
         self.ended = self.congested = False

@@ -87,9 +87,9 @@ class Elsewhere(MemoryBroker):
         self._tell(room, event)
 
     async def acquire_session(
-        self, session: str, generation: int, whose: str, patience: float
+        self, session: str, generation: int, whose: str, patience: float, asked_at: float = 0.0
     ) -> AcquiredSession | None:
-        del patience
+        del patience, asked_at
         if whose not in ("peer:", "user:"):
             return None
         places = [(str(room), "ana", f"{session}.{room}", True) for room in self.rooms_there]

@@ -290,9 +290,9 @@ class RedisBroker(_ModeratedRooms):
         self._sessions(session).disown(session)
 
     async def acquire_session(
-        self, session: str, generation: int, whose: str, patience: float
+        self, session: str, generation: int, whose: str, patience: float, asked_at: float = 0.0
     ) -> AcquiredSession | None:
-        return await self._sessions(session).acquire(session, generation, whose, patience)
+        return await self._sessions(session).acquire(session, generation, whose, patience, asked_at)
 
     def _on_node_reaped(self, dead: NodeId, gone: list[Incarnation]) -> None:
         for session in {session_of(incarnation) for incarnation in gone}:

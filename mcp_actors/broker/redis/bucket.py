@@ -66,7 +66,7 @@ class Bucket:
         self.up_time = UpTime(clock)
         self.queue = WriteQueue(settings)
         self.executor = Executor(self._call)
-        self.sessions = SessionDirectory(keys, node, self.executor, clock, settings)
+        self.sessions = SessionDirectory(keys, node, self.executor, clock, self.latencies.stamp, settings)
         self.revocations = RedisRevocations(keys, node, self.executor, settings)
         self.sender = FrameSender(node, keys, self.rooms, self.queue, wake)
         self.slow: list[Awaitable[None]] = []

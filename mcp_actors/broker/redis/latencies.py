@@ -52,6 +52,10 @@ class Latencies:
         if self._offsets:
             self.delivery.observe(max(0.0, now - _seconds(stamp) + min(self._offsets)[1]))
 
+    def stamp(self, at: float) -> int | None:
+        """The time on the clock of Redis, in milliseconds; None until a probe told it. The last one counts."""
+        return int(1000 * (at + self._offsets[-1][1])) if self._offsets else None
+
 
 def _seconds(stamp: int) -> float:
     return (stamp + MIDDLE_OF_MS) / 1000

@@ -51,15 +51,22 @@ _unpack_removed = msgspec.json.Decoder(dict[RoomId, Removal]).decode
 
 
 class SessionDirectory:
-    """The records of one bucket."""
+    """The records of one bucket. `stamp` converts a time of `clock` to that of Redis, if it is known."""
 
     def __init__(
-        self, keys: Keys, node: NodeId, executor: Executor, clock: Callable[[], float], settings: RedisSettings
+        self,
+        keys: Keys,
+        node: NodeId,
+        executor: Executor,
+        clock: Callable[[], float],
+        stamp: Callable[[float], int | None],
+        settings: RedisSettings,
     ) -> None:
         self._keys = keys
         self._node = node
         self._executor = executor
         self._clock = clock
+        self._stamp = stamp
         self._life = max(RECORD_LIFE, 4 * settings.resume_window)
         self._records: dict[str, SessionRecord] = {}
         self._written_at: dict[str, float] = {}  # the earliest first
@@ -142,21 +149,30 @@ class SessionDirectory:
         who = (self._node, record.generation, record.oldest, record.whose)
         removed = _pack(record.out) if record.out else b""
         what = (_pack(record.rooms), record.left, removed, int(self._life * 1000), record.epoch)
-        return SAVE_SESSION.call([self._keys.session(record.session)], [*who, *what])
+        asked_at = self._asked_at(record.asked_at)
+        return SAVE_SESSION.call([self._keys.session(record.session)], [*who, *what, asked_at])
+
+    def _asked_at(self, at: float) -> int | str:
+        found = self._stamp(at) if at else None
+        return "" if found is None else found
 
     def _delete_command(self, session: str, node: NodeId) -> Command:
         return DELETE_SESSION.call([self._keys.session(session)], [node])
 
-    async def acquire(self, session: str, generation: int, whose: str, patience: float) -> AcquiredSession | None:
+    async def acquire(
+        self, session: str, generation: int, whose: str, patience: float, asked_at: float = 0.0
+    ) -> AcquiredSession | None:
         """See `SessionStore.acquire_session`."""
         loop = asyncio.get_running_loop()
         until = loop.time() + patience
         while True:
-            word, *rest = await self._acquire(session, generation, whose, patience)
+            word, *rest = await self._acquire(session, generation, whose, patience, asked_at)
             if word == b"OK":
                 return self._acquired(rest)
             if word == b"NONE":
                 return None
+            if word == b"SUPERSEDED":
+                raise Unavailable("A later connection has resumed your session; use that one, or try again.")
             if word != b"LATER":
                 raise Unavailable(UNKNOWN)
             if loop.time() > until:
@@ -173,9 +189,12 @@ class SessionDirectory:
             self._log.warning("session record unreadable", reason=repr(error))
             return None
 
-    async def _acquire(self, session: str, generation: int, whose: str, patience: float) -> list[bytes]:
+    async def _acquire(
+        self, session: str, generation: int, whose: str, patience: float, asked_at: float
+    ) -> list[bytes]:
         keys = (self._keys.nodes, self._keys.session(session), self._keys.config)
-        command = ACQUIRE_SESSION.call(keys, (self._node, generation, whose, int(patience * 1000)))
+        who = (self._node, generation, whose, int(patience * 1000), self._asked_at(asked_at))
+        command = ACQUIRE_SESSION.call(keys, who)
         try:
             (reply,) = await self._executor.run([command])
             if isinstance(reply, ResponseError):

@@ -216,17 +216,25 @@ class Store:
         life: int = 60_000,
         removed: str = "",
         epoch: int = 0,
+        asked_at: int | str = "",
     ) -> str:
         oldest = generation if proved else generation - 1
         own: list[Argument] = [node, generation, oldest, owner, b'[["room123","ana","s.1",false]]', left, removed, life]
-        own.append(epoch)
+        own += [epoch, asked_at]
         return str(self.run(scripts.SAVE_SESSION, [self.keys.session(session)], own)[0])
 
     def acquire_session(
-        self, node: NodeId, session: str, generation: int, *, owner: str = "peer:", hold: int = 1000
+        self,
+        node: NodeId,
+        session: str,
+        generation: int,
+        *,
+        owner: str = "peer:",
+        hold: int = 1000,
+        asked_at: int | str = "",
     ) -> list[str]:
         named = [self.keys.nodes, self.keys.session(session), self.keys.config]
-        reply: list[str] = self.run(scripts.ACQUIRE_SESSION, named, [node, generation, owner, hold])
+        reply: list[str] = self.run(scripts.ACQUIRE_SESSION, named, [node, generation, owner, hold, asked_at])
         return reply
 
     def delete_session(self, node: NodeId, session: str) -> str:

@@ -664,6 +664,18 @@ async def test_a_session_is_acquired_by_one_node_and_others_wait_in_vain(nodes: 
     assert await taking == AcquiredSession(3, 1, rooms, epoch=2)
 
 
+async def test_a_session_is_not_taken_from_a_client_that_has_resumed_it_since(nodes: StartNode) -> None:
+    a, b = await nodes("a"), await nodes("b")
+    now = asyncio.get_running_loop().time()
+    for node in (a, b):
+        await until(lambda node=node: sum(node.broker.links()[0].probe.counts) > 0, "a probe")  # type: ignore[misc]
+    a.broker.save_session(SessionRecord("s", 2, oldest=1, whose="peer:", rooms=[], asked_at=now - 30))
+    await until(lambda: a.broker.idle, "that it is noted")
+    with pytest.raises(Unavailable, match="later connection"):
+        await b.broker.acquire_session("s", 1, "peer:", 5.0, now - 60)
+    assert await b.broker.acquire_session("s", 1, "peer:", 5.0, now - 1) is not None
+
+
 async def test_moderation_is_received_by_all_nodes_in_one_order(nodes: StartNode) -> None:
     a, b, c = await nodes("a"), await nodes("b"), await nodes("c")
     ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")

@@ -60,6 +60,16 @@ def test_the_fastest_of_the_last_probes_counts() -> None:
     assert clocks.delivered(0.1) == pytest.approx(1.1, abs=0.003)
 
 
+def test_the_time_of_redis_is_known_once_a_probe_told_it() -> None:
+    clocks = Clocks(HOUR)
+    assert clocks.latencies.stamp(clocks.now) is None
+    clocks.probe(0.001, 0.001)
+    assert clocks.latencies.stamp(clocks.now - 5) == pytest.approx(clocks.stamp() - 5000, abs=2)
+    clocks.ahead -= 2.0  # its clock was set
+    clocks.probe(0.001, 0.001)
+    assert clocks.latencies.stamp(clocks.now) == pytest.approx(clocks.stamp(), abs=2)
+
+
 def test_a_probe_is_measured_with_one_clock() -> None:
     clocks = Clocks(HOUR)
     clocks.probe(0.2, 0.3)

@@ -1261,6 +1261,47 @@ def test_an_acquired_session_can_be_acquired_again_once_saved(store: Store) -> N
     assert store.acquire_session(C, "s", 3)[:2] == ["OK", "4"]
 
 
+def test_an_attempt_is_superseded_by_one_that_was_not_made_before_and_has_succeeded(any_store: Store) -> None:
+    store, now = any_store, _milliseconds(any_store)
+    _noted(store)
+    assert store.acquire_session(B, "s", 2, asked_at=now - 1000)[0] == "OK"
+    assert store.acquire_session(C, "s", 2, asked_at=now - 2000) == ["LATER"]
+    store.save_session(B, "s", 3, epoch=1)
+    for asked_at in (now - 2000, now - 1000, now - 950):
+        assert store.acquire_session(C, "s", 2, asked_at=asked_at) == ["SUPERSEDED"]
+    assert store.acquire_session(C, "s", 2, asked_at=now - 500)[0] == "OK"
+
+
+def test_a_session_that_was_resumed_at_its_own_node_is_not_taken_by_an_earlier_attempt(store: Store) -> None:
+    now = _milliseconds(store)
+    _noted(store)
+    store.save_session(A, "s", 3, asked_at=now - 1000)
+    store.save_session(A, "s", 3)  # it has joined a room
+    assert store.acquire_session(B, "s", 2, asked_at=now - 2000) == ["SUPERSEDED"]
+    assert store.acquire_session(B, "s", 3, asked_at=now)[0] == "OK"
+
+
+def test_an_attempt_is_not_superseded_by_one_that_did_not_end_or_by_a_clock_that_was_ahead(store: Store) -> None:
+    now = _milliseconds(store)
+    _noted(store)
+    store.acquire_session(B, "s", 2, hold=0, asked_at=now - 1000)
+    assert store.acquire_session(C, "s", 2, hold=0, asked_at=now - 2000)[0] == "OK"
+    store.save_session(C, "s", 4, epoch=2, asked_at=now + 60_000)
+    assert store.acquire_session(B, "s", 3, asked_at=now)[0] == "OK"
+
+
+def test_a_client_with_the_latest_token_may_move_on_at_once(store: Store) -> None:
+    now = _milliseconds(store)
+    _noted(store)
+    store.save_session(A, "s", 3, asked_at=now - 1000)
+    assert store.acquire_session(B, "s", 3, asked_at=now - 1010)[0] == "OK"
+
+
+def _milliseconds(store: Store) -> int:
+    seconds, micros = store.redis.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
 def test_records_of_the_former_node_are_ignored(store: Store) -> None:
     _noted(store)
     store.acquire_session(B, "s", 2)

@@ -41,7 +41,7 @@ class Harness:
         self.now = 1000.0
         self.calls: list[Call] = []
         self.executor = Executor(self.calls.append)
-        self.sessions = SessionDirectory(KEYS, A, self.executor, lambda: self.now, RedisSettings())
+        self.sessions = SessionDirectory(KEYS, A, self.executor, lambda: self.now, lambda _at: None, RedisSettings())
         if up:
             self.link_up()
 
@@ -296,7 +296,7 @@ def _node(store: Store, node: NodeId) -> SessionDirectory:
 
     executor = Executor(call)
     executor.up.set()
-    return SessionDirectory(store.keys, node, executor, lambda: 0.0, RedisSettings())
+    return SessionDirectory(store.keys, node, executor, lambda: 0.0, lambda _at: None, RedisSettings())
 
 
 async def test_an_acquired_session_ignores_its_former_node(store: Store) -> None:
