@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import mcp_clients
 from tests.support.asgi import AsgiServer
 from tests.support.server import Server
 
@@ -29,9 +28,3 @@ def door(request: pytest.FixtureRequest, io_loop: IOLoop, tmp_path: Path) -> Ite
     io_loop.run_sync(server.start)
     yield server
     io_loop.run_sync(server.stop)
-
-
-@pytest.fixture(scope="session")
-def node() -> str:
-    """The program of Node 22, with the packages of tests/support/mcp_clients installed."""
-    return mcp_clients.node()
