@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
-from mcp_actors import __version__
+from mcp_actors import __version__, heap
 from mcp_actors.app import terms
 from mcp_actors.environment import load
 from tests.support.client import DEADLINE, Closed
+from tests.support.loop import until
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -140,3 +141,18 @@ async def test_a_heartbeat_that_fails_is_logged_and_started_again(
     await server.start()
     await asyncio.wait_for(again.wait(), DEADLINE)
     await server.stop()
+
+
+async def test_the_growth_of_the_process_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[heap.GrowthWatch] = []
+
+    def look(watch: heap.GrowthWatch) -> None:
+        looks.append(watch)
+
+    monkeypatch.setattr(heap, "LOOK_EVERY", 0.001)
+    monkeypatch.setattr(heap.GrowthWatch, "look", look)
+    server = Server(tmp_path)
+    await server.start()
+    await until(lambda: len(looks) > 2, "several looks")
+    await server.stop()
+    assert len(set(map(id, looks))) == 1
