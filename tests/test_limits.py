@@ -372,7 +372,7 @@ async def test_an_address_without_connections_is_forgotten(server: Server) -> No
     await until(forgotten, "the address is forgotten")
 
 
-@pytest.mark.settings(first_message_timeout=0.3, ping_interval=0.1)
+@pytest.mark.settings(first_message_timeout=1.0, ping_interval=0.1)
 async def test_a_client_that_sends_no_valid_message_in_time_is_closed(server: Server) -> None:
     silent, senseless, sensible = [await server.peer() for _ in range(3)]
     await sensible.join("r", "a")
@@ -390,7 +390,7 @@ async def test_the_first_message_has_a_deadline_without_pings_too(server: Server
     await (await server.user()).expect_close(4510)
 
 
-@pytest.mark.settings(idle_timeout=0.3, ping_interval=0.1)
+@pytest.mark.settings(idle_timeout=1.0, ping_interval=0.1)
 async def test_a_client_in_no_room_for_too_long_is_closed_and_one_in_a_room_is_not(server: Server) -> None:
     idle, user, busy = await server.peer(), await server.user(), await server.peer()
     await busy.join("r", "busy")

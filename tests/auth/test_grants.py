@@ -169,6 +169,6 @@ def test_a_name_that_is_escaped_as_the_documentation_says_matches_itself_only(na
 
 
 def test_the_worst_pattern_takes_bounded_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert not matches("a" * 128, "*a" * 2000 + "b")
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1

@@ -60,7 +60,7 @@ async def test_pings_never_add_up_to_a_close(server: Server, path: str) -> None:
         assert await client.hear() == {"type": "pong"}
 
 
-@pytest.mark.settings(first_message_timeout=0.5)
+@pytest.mark.settings(first_message_timeout=1.0)
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_ping_is_no_first_message(server: Server, path: str) -> None:
     client = await server.client(path)

@@ -124,7 +124,7 @@ async def test_too_many_calls_at_a_time_are_refused(door: Any) -> None:
         assert "result" in await ask(socket, call(4))
 
 
-@pytest.mark.settings(first_message_timeout=0.3, idle_timeout=0.3, ping_interval=0.3)
+@pytest.mark.settings(first_message_timeout=1.0, idle_timeout=1.0, ping_interval=0.3)
 async def test_a_connection_is_idle_that_asks_for_nothing(door: Any) -> None:
     tool = WaitingTool()
     serve_tool(door.app, tool)

@@ -128,7 +128,7 @@ async def test_the_server_asks_the_application_of_its_settings(tmp_path: Path, e
     expected_logs("mcp_actors.auth", "authorize failed")
 
     async def test(backend: Backend) -> None:
-        server = Server(tmp_path, auth_url=backend.url, authorize_timeout=0.5)
+        server = Server(tmp_path, auth_url=backend.url, authorize_timeout=2.0)
         await server.start()
         peer = await server.peer(Cookie="session=abc")
         await peer.join("r", "alice")

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.gateways.peerjs.sides import CLOSED, PAGE, SERVED, Side
+from tests.support.client import DEADLINE
 from tests.support.peerjs import PATH, query
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ async def leaves(side: Side) -> str:
 
 
 async def _told_at_last(side: Side) -> str:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while (found := await side.told(side.query("ada", "another-token"))).startswith("`ID-TAKEN"):
             await asyncio.sleep(0.02)
     return found
