@@ -99,6 +99,8 @@ class _Selection:
     an inbox that was missing for the first, and overtake it.
     """
 
+    __slots__ = ("_calls", "_entries", "_postponed", "contents", "full")
+
     def __init__(self) -> None:
         self.contents: list[Call | list[QueuedFrame]] = []
         self.full = False
@@ -110,19 +112,20 @@ class _Selection:
     def take(self, item: QueuedFrame | Call) -> bool:
         """Take an item, unless it has to wait for the next batch."""
         if isinstance(item, Call):
-            taken, room = item.room not in self._postponed and self._take_call(item), item.room
+            room = item.room
+            taken = room not in self._postponed and self._take_call(item)
         else:
-            taken, room = item.frame.room not in self._postponed and self._take_frame(item), item.frame.room
+            room = item.frame.room
+            taken = room not in self._postponed and self._take_frame(item)
         if not taken and room is not None:
             self._postponed.add(room)
-        self.full = self.full or len(self.contents) >= MAX_BATCH
         return taken
 
     def _take_call(self, call: Call) -> bool:
         if self._calls >= MAX_CALLS:
             return False
         self._calls += 1
-        self.contents.append(call)
+        self._append(call)
         for entry in self._entries.values():
             entry.behind.add(call.room)
         return True
@@ -131,10 +134,16 @@ class _Selection:
         entry = self._entries.get(queued.inbox)
         if entry is None:
             entry = self._entries[queued.inbox] = _Entry([queued], len(queued.packed), set())
-            self.contents.append(entry.frames)
+            self._append(entry.frames)
             return True
-        self.full = not entry.has_room_for(queued)
-        return not self.full and entry.take(queued)
+        if entry.has_room_for(queued):
+            return entry.take(queued)
+        self.full = True
+        return False
+
+    def _append(self, content: Call | list[QueuedFrame]) -> None:
+        self.contents.append(content)
+        self.full = len(self.contents) >= MAX_BATCH
 
 
 class WriteQueue:
