@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 REMEMBERED = 64
 """Messages with an `id` of each member, the latest, which are not passed on when they are sent again."""
 
+EPOCH = 2**32
+"""Delivery ids per epoch of a sender: no two nodes that have had it use the same, as receipts for the one may come late
+to the next."""
+
 REFUSED_BYTES = 2048
 """Bytes for which a sender is charged when another node has no room for its message, as large as an offer: its size is
 not known any more."""
@@ -141,10 +145,17 @@ class Acknowledgements:
                 f"{self._max_waiting} messages of this room wait for other servers' answers; try again later."
             )
         self._last_id += 1
+        delivery_id = self._epoch(sender) * EPOCH + self._last_id
         target = None if isinstance(request, wire.Message) else request.payload.target_peer_id
         awaited = {member.incarnation: member.epoch for member in to}
-        self._waiting[sender, self._last_id] = Pending(self._last_id, request.id, target, awaited, step)
-        return self._last_id
+        self._waiting[sender, delivery_id] = Pending(delivery_id, request.id, target, awaited, step)
+        return delivery_id
+
+    def _epoch(self, sender: Incarnation) -> int:
+        """The epoch in which a sender is or was here."""
+        departing = self._migrations.departing.get(sender)
+        member = self._roster.member(sender) if departing is None else departing.member
+        return 0 if member is None else member.epoch
 
     def is_under_way(self, sender: Incarnation, request: wire.Targeted | wire.Message) -> bool:
         """Whether a message that is sent again is still waiting for its receipts."""
@@ -176,7 +187,6 @@ class Acknowledgements:
         """Take over the waiting messages of a member that moved here."""
         effects: list[Effect] = []
         for one in pending:
-            self._last_id = max(self._last_id, one.delivery_id)
             self._waiting[incarnation, one.delivery_id] = structs.replace(one, awaited=dict(one.awaited))
             for gone in [other for other in one.awaited if other not in self._roster]:
                 effects += self.member_left(gone)

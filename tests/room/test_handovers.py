@@ -31,6 +31,7 @@ from mcp_actors.protocol.events import (
 from mcp_actors.protocol.handover import Handover, MemberState, Offers, Pending
 from mcp_actors.protocol.identifiers import Incarnation, PeerId
 from mcp_actors.protocol.outgoing import Relayed
+from mcp_actors.room.acknowledgements import EPOCH
 from mcp_actors.room.effects import (
     AckCutover,
     AwaitHandover,
@@ -521,15 +522,20 @@ def test_an_adopted_message_to_a_member_that_has_left_is_answered_at_once() -> N
     assert (error["id"], error["payload"]["code"]) == (7, "peer-not-found")
 
 
-def test_delivery_ids_of_another_node_are_not_used_again() -> None:
+def test_receipts_for_what_a_member_sent_from_another_node_answer_nothing_that_it_sends_here() -> None:
     world = World()
-    ana, ben = world.peer("ana"), world.remote(Kind.PEER, "ben")
-    cia = world.remote(Kind.PEER, "cia", THIRD)
+    ben, cia = world.remote(Kind.PEER, "ben"), world.remote(Kind.PEER, "cia", THIRD)
     move_here(world, ben)
-    world.room.handovers.adopt(ben, MemberState(pending=[pending(30, 7, cia, target="cia")]))
-    publish = world.relay(ana, signal("cia", 8))
+    publish = world.relay(ben, signal("cia", 8))
     assert isinstance(publish, Publish)
-    assert publish.delivery_id == 31
+    assert publish.delivery_id == EPOCH + 1
+    world.clear()
+    world.hear(Receipt(ben, cia, 1, delivered=True))
+    assert world.sent[ben] == []
+    world.hear(moved(ben, OTHER, old=NODE, epoch=2))
+    publish = world.relay(ben, signal("cia", 9))  # sent before it moved on
+    assert isinstance(publish, Publish)
+    assert publish.delivery_id == EPOCH + 2
 
 
 def test_a_member_that_leaves_while_it_moves_is_forgotten() -> None:
