@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from mcp import MCPError
 from mcp.client.subscriptions import ResourcesListChanged, ResourceUpdated
+from mcp_types import SubscriptionFilter, SubscriptionsListenRequestParams
 from msgspec import structs
 
-from mcp_actors.adapters.mcp.caller import Caller
+from mcp_actors.adapters.mcp.caller import Caller, current
 from mcp_actors.broker.revocations import Revocation
 from tests.support.agents import agent, holder
 from tests.support.loop import until
@@ -20,6 +21,7 @@ from tests.support.loop import until
 if TYPE_CHECKING:
     from mcp.client.subscriptions import Subscription
 
+    from tests.conftest import ExpectedLogs
     from tests.support.server import Server
 
 pytestmark = pytest.mark.settings(mcp=True)
@@ -109,3 +111,45 @@ async def test_a_process_watches_a_limited_number_of_rooms(server: Server) -> No
         await until(lambda: not len(watch), "the end of the streams")
         async with bot.listen(resource_subscriptions=["room://c/roster"]):
             pass
+
+
+class Stuck:
+    """The request of a client that reads the acknowledgement, and then nothing until it is told to."""
+
+    def __init__(self) -> None:
+        self.request_id = "listen"
+        self.session = self
+        self.sent: list[Any] = []
+        self.reads = asyncio.Event()
+
+    async def send_notification(self, notification: Any, related_request_id: Any = None) -> None:
+        self.sent.append(notification)
+        if len(self.sent) > 1:
+            await self.reads.wait()
+
+
+@pytest.mark.settings(max_mcp_notices=2)
+async def test_a_stream_whose_client_does_not_read_ends_when_too_much_waits(
+    server: Server, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs("mcp.server.subscriptions", "backlog full")
+    application = server.app.mcp
+    assert application is not None
+    handler: Any = application.server.get_request_handler("subscriptions/listen")
+    rooms = [f"r{number}" for number in range(9)]
+    wanted = SubscriptionFilter(resource_subscriptions=[f"room://{room}/roster" for room in rooms])
+    current.set(Caller("127.0.0.1"))
+    client = Stuck()
+    stream = asyncio.create_task(handler.handler(client, SubscriptionsListenRequestParams(notifications=wanted)))
+    await until(lambda: client.sent, "the acknowledgement")
+    person = await server.user()
+    await person.enter("lobby", "ada")
+    for room in rooms:
+        await person.say("join-room", room)
+    await until(lambda: len(client.sent) == 2, "the first notice")
+    await until(lambda: len(server.app.node.rooms()) == 10, "all rooms")
+    await until(lambda: any("backlog full" in record.getMessage() for record in expected_logs.records), "the end")
+    client.reads.set()
+    async with asyncio.timeout(DEADLINE):
+        await stream
+    assert len(client.sent) <= 1 + 1 + 2  # the acknowledgement, what was being sent, and what waited
