@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mcp_actors.endpoints.endpoint import Endpoint
 from mcp_actors.endpoints.messaging import MessagingEndpoint
@@ -24,12 +24,14 @@ AGENT = {"agent": True}
 class KeepsFirstToken(Endpoint):
     """An agent keeps the first resume token of its session: it is never told another, so that none is used up."""
 
+    keeps_first_token: ClassVar[bool] = True
+
     def _greeted(self, connection: Connection, session: Session) -> None:
         return
 
     def _resume(self, connection: Connection, session: Session, received: int, asked_at: float) -> bool:
         kept_from = session.replay.last - len(session.replay)
-        return super()._resume(connection, session, max(received, kept_from), asked_at)
+        return super()._resume(connection, session, max(received, kept_from), 0.0)
 
 
 class AgentEndpoint(KeepsFirstToken, MessagingEndpoint):

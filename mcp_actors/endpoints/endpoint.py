@@ -88,6 +88,8 @@ class Endpoint(ABC):
     permission: Permission
     kind: ClassVar[Kind]
     dialect: Dialect = JSON
+    keeps_first_token: ClassVar[bool] = False
+    """Whether the clients are told one resume token only, and use it at several nodes in turn."""
     gateway: ClassVar[str] = ""
     """The name of the gateway, if it is one."""
 
@@ -258,7 +260,8 @@ class Endpoint(ABC):
         if await _has_hung_up(connection):
             raise Unavailable("You have closed this connection.")
         received, offsets = given.received or 0, given.offsets
-        session = await sessions.resume(token, self.kind, owner, received, offsets, connection.charged_to)
+        keeps, address = self.keeps_first_token, connection.charged_to
+        session = await sessions.resume(token, self.kind, owner, received, offsets, address, keeps_first_token=keeps)
         if session is not None:  # it has moved here, which began its next generation
             self._count_comeback(connection, session, session.generation - 2)
         return session, session is not None

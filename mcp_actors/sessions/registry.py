@@ -113,11 +113,13 @@ class Sessions:
         received: int,
         offsets: Mapping[RoomId, str],
         charged_to: str = "",
+        *,
+        keeps_first_token: bool = False,
     ) -> Session | None:
         """Return the session of a token, migrated here if it is at another node; see `find` for None and errors.
 
         `received`, `offsets`: what the client has, as the number of its last message and the last offset in each room.
-        `charged_to`: its address.
+        `charged_to`: its address. `keeps_first_token`: it is told no other, and may come from anywhere at any time.
         Raises `Unavailable` if the migration takes too long; it goes on for the next attempt. Raises `RateLimited` if
         the session comes back too often.
         """
@@ -129,7 +131,9 @@ class Sessions:
             here = self.by_id.get(opened.session)
             if here is not None and here.state in RESUMABLE and opened.generation <= here.generation:
                 return None
-            task = asyncio.create_task(self._migrate_in(opened, kind, identity, received, offsets, charged_to))
+            asked_at = 0.0 if keeps_first_token else _loop_time()
+            migrating = self._migrate_in(opened, kind, identity, received, offsets, charged_to, asked_at)
+            task = asyncio.create_task(migrating)
             self._migrations[opened.session] = task
             task.add_done_callback(lambda task: self._migrated_in(opened.session, task))
         await asyncio.wait([task], timeout=CLIENT_PATIENCE)
@@ -166,8 +170,8 @@ class Sessions:
         received: int,
         offsets: Mapping[RoomId, str],
         charged_to: str,
+        asked_at: float,
     ) -> None:
-        asked_at = _loop_time()
         await self._comebacks.take_turn(token.session)
         owner, how_long = f"{kind}:{identity}", ACQUIRE_SECONDS
         acquired = await self._node.broker.acquire_session(token.session, token.generation, owner, how_long, asked_at)
