@@ -12,6 +12,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -169,7 +170,7 @@ class RedisConnection:
             raise LinkLost(f"The connection to {self} is closed")
         try:
             async with asyncio.timeout(self._access.timeout + wait):
-                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                await connection.send_packed_command(map(pack_command, commands), check_health=False)
                 replies = [await self._reply() for _ in commands]
         except AuthenticationError as error:
             self.close()

@@ -241,7 +241,7 @@ class Replica:
         if member is None or epoch <= member.epoch:
             return []
         others = tuple(one for one in self.table.nodes if one not in silent)
-        moved = structs.replace(member, node=node, epoch=epoch)
+        moved = structs.replace(member, node=node, epoch=epoch, detached=False)
         self.table.put(moved)
         if node == self.node and incarnation not in self.local:
             self.local.let_leave(moved)
@@ -250,7 +250,10 @@ class Replica:
             gone = self.local.pop(incarnation, None)
             if gone is not None and gone.leaving is None:  # else nobody waits for its frames
                 self.departing.add(incarnation)
-        return [self._moved(moved, member.node, others)]
+        told: list[Event] = [self._moved(moved, member.node, others)]
+        if member.detached:  # Redis says so, too, unless it has lost that the member was detached
+            told.append(events.PresenceChanged(self.version or 0, incarnation, False))
+        return told
 
     def _moved(self, member: Member, old: NodeId, others: tuple[NodeId, ...]) -> MemberMoved:
         local = self.local.get(member.incarnation)

@@ -85,6 +85,14 @@ def test_the_announcement_of_a_known_member_tells_what_redis_lost_of_it(room: Ro
     assert room.replica.members[BEN.incarnation].metadata == {"mood": "good"}
 
 
+def test_a_member_that_moves_is_back_although_redis_lost_that_it_was_away(room: RoomHarness) -> None:
+    changes(room, 11, Presence(BEN.incarnation, True, BEN.kind, BEN.id))
+    moved, back = changes(room, 12, Moved(BEN.incarnation, C, 2))
+    assert isinstance(moved, MemberMoved)
+    assert back == PresenceChanged(12, BEN.incarnation, False)
+    assert changes(room, 13, Presence(BEN.incarnation, False, BEN.kind, BEN.id)) == []
+
+
 def test_a_member_whose_leave_redis_lost_does_not_replace_a_later_one(room: RoomHarness) -> None:
     again = structs.replace(BEN, incarnation=Incarnation("c.ben"), node=C, order=7)
     changes(room, 11, leaving(BEN), again)
