@@ -90,6 +90,41 @@ class _Task(asyncio.Task[Any]):
         return self.number
 
 
+class _Handle(asyncio.Handle):
+    """A handle that asks nobody whether to debug."""
+
+    __slots__ = ()
+
+    def __init__(self, callback: Callable[..., Any], args: Any, loop: SimulationLoop, context: Context) -> None:
+        self._context = context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+
+    def cancel(self) -> None:
+        """See asyncio."""
+        self._cancelled = True
+        self._callback = self._args = None  # type: ignore[assignment]
+
+
+class _TimerHandle(asyncio.TimerHandle):
+    """The same with a time."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, when: float, callback: Callable[..., Any], args: Any, loop: SimulationLoop, context: Context
+    ) -> None:
+        _Handle.__init__(self, callback, args, loop, context)  # type: ignore[arg-type]
+        self._when = when
+        self._scheduled = False
+
+    cancel = _Handle.cancel
+
+
 class SimulationOver(RuntimeError):
     """Nothing can happen any more, although somebody waits."""
 
@@ -134,14 +169,21 @@ class SimulationLoop(asyncio.BaseEventLoop):
 
     def time(self) -> float:
         """The clock of the process that runs."""
-        return self.current.local(self.now)
+        return START + (self.now - START) * self.current.rate
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         """See asyncio."""
-        handle = asyncio.Handle(callback, args, self, context)
-        self._add(self.current if context is None else context.get(_process, self.outside), handle)
+        if context is None:
+            process, context = self.current, copy_context()
+        else:
+            process = context.get(_process, self.outside)
+        handle = _Handle(callback, args, self, context)
+        if not process.dead and not self.over:
+            if not process.ready and not process.paused:
+                self._runnable.append(process)
+            process.ready.append(handle)
         return handle
 
     def call_soon_threadsafe(  # type: ignore[override]
@@ -164,19 +206,19 @@ class SimulationLoop(asyncio.BaseEventLoop):
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """See asyncio."""
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
-        process = self.current if context is None else context.get(_process, self.outside)
+        if context is None:
+            process, context = self.current, copy_context()
+        else:
+            process = context.get(_process, self.outside)
+        timer = _TimerHandle(when, callback, args, self, context)
         heapq.heappush(self._timers, (process.instant(when), next(self._sequence), timer, process))
         return timer
 
     def at(self, instant: float, process: Process, callback: Callable[..., Any], *args: Any) -> asyncio.Handle:
         """Call back in a process at a time of the world."""
-        handle = asyncio.Handle(callback, args, self, process.context)
+        handle = _Handle(callback, args, self, process.context)
         heapq.heappush(self._timers, (instant, next(self._sequence), handle, process))
         return handle
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Leave it: it is passed over when it is due."""
 
     def _add(self, process: Process, handle: asyncio.Handle) -> None:
         if process.dead or self.over:
@@ -213,30 +255,42 @@ class SimulationLoop(asyncio.BaseEventLoop):
         """Do nothing: there is none."""
 
     def _run_once(self) -> None:
-        """Let one process have a turn, after time has passed if none has anything to do."""
-        while not self._runnable:
-            self._wait()
-        self.turns += 1
-        runnable = self._runnable
-        index = int(self.rng.random() * len(runnable)) if len(runnable) > 1 else 0
-        process = runnable[index]
-        runnable[index] = runnable[-1]
-        runnable.pop()
-        if not process.runs():
-            return
-        self.current = process
-        ready = process.ready
+        """Let one process after another have a turn, until the loop is stopped."""
+        runnable, random = self._runnable, self.rng.random
+        while not self._stopping:  # type: ignore[attr-defined]
+            while not runnable:
+                self._wait()
+            self.turns += 1
+            index = int(random() * len(runnable)) if len(runnable) > 1 else 0
+            process = runnable[index]
+            runnable[index] = runnable[-1]
+            runnable.pop()
+            if not process.dead and not process.paused:
+                self._run(process)
+
+    def _run(self, process: Process) -> None:
+        """Call what was ready when the turn of a process began."""
+        self.current, ready = process, process.ready
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle._cancelled:
-                handle._run()
-            if not process.runs():
-                break
+                try:
+                    handle._context.run(handle._callback, *handle._args)  # type: ignore[attr-defined]
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    self._note_failure(handle, error)
+                if process.dead or process.paused:
+                    break
         self.current = self.outside
-        if ready and process.runs() and process not in runnable:
-            runnable.append(process)
+        if ready and not process.dead and not process.paused and process not in self._runnable:
+            self._runnable.append(process)
+
+    def _note_failure(self, handle: asyncio.Handle, error: BaseException) -> None:
+        self.call_exception_handler({"message": f"exception in {handle!r}", "exception": error, "handle": handle})
 
     def _wait(self) -> None:
+        """Let time pass until a timer is due."""
         timers = self._timers
         while timers and (timers[0][2]._cancelled or timers[0][3].dead):
             heapq.heappop(timers)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import cache
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tests.simulation.redis.values import LAST, NODE, EntryId, Hash, Set, SortedSet, Stream, kind_of
 
@@ -40,6 +41,8 @@ class Keyspace:
         self.expires: dict[bytes, int] = {}
         self.touched: list[bytes] = []
         """Streams that have new entries."""
+        self.on_entry: Callable[[list[bytes]], None] | None = None
+        """Called with the fields of each new entry."""
         self._node = node
 
     def copy(self) -> Keyspace:
@@ -54,7 +57,8 @@ class Keyspace:
 
     def find(self, key: bytes) -> Any:
         """The value of a key; None if there is none, or not any more."""
-        if self.expires and self.expires.get(key, inf) <= self._ms:
+        end = self.expires.get(key)
+        if end is not None and end <= self._ms:
             self.drop(key)
         return self.values.get(key)
 
@@ -292,6 +296,8 @@ class Keyspace:
         if limit is not None:
             stream.trim_length(limit)
         self.touched.append(key)
+        if self.on_entry is not None:
+            self.on_entry(rest[1:])
         return bytes(new)
 
     def xlen(self, key: bytes) -> int:
@@ -427,12 +433,37 @@ WRITES = DENIED_WHEN_FULL | {"DEL", "PEXPIRE", "HDEL", "SREM", "ZREM", "XDEL", "
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 
 
-def call(keyspace: Keyspace, name: str, arguments: Arguments) -> Any:
-    """Run a command. Raises `CommandError`."""
+class Command(NamedTuple):
+    """A command: its method of a keyspace, and how many arguments it takes, at least and at most.
+
+    `limited`: whether it is refused when the memory is full.
+    """
+
+    name: str
+    method: Callable[..., Any]
+    least: int
+    most: float
+    limited: bool
+    writes: bool
+
+    def call(self, keyspace: Keyspace, arguments: Arguments) -> Any:
+        """Run it. Raises `CommandError`."""
+        if not self.least <= len(arguments) <= self.most:
+            raise CommandError(f"ERR wrong number of arguments for '{self.name.lower()}' command")
+        return self.method(keyspace, *arguments)
+
+
+@cache
+def find(name: str) -> Command:
+    """The command of a name. Raises `CommandError`."""
     found = COMMANDS.get(name)
     if found is None:
         raise CommandError(f"ERR unknown command '{name}'")
     method, least, most = found
-    if len(arguments) < least or (most is not None and len(arguments) > most):
-        raise CommandError(f"ERR wrong number of arguments for '{name.lower()}' command")
-    return getattr(keyspace, method)(*arguments)
+    limit = inf if most is None else most
+    return Command(name, getattr(Keyspace, method), least, limit, name in DENIED_WHEN_FULL, name in WRITES)
+
+
+def call(keyspace: Keyspace, name: str, arguments: Arguments) -> Any:
+    """Run a command. Raises `CommandError`."""
+    return find(name).call(keyspace, arguments)

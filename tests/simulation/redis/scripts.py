@@ -45,7 +45,8 @@ class Scripts:
         self.loaded: dict[bytes, Any] = {}
         self._compiled: dict[bytes, Any] = {}
         self._lua = LuaRuntime(encoding=None, unpack_returned_tuples=True, register_eval=False, register_builtins=False)
-        self._keyspace: Keyspace | None = None
+        self._commands: dict[bytes, commands.Command] = {}
+        self._keyspace: Keyspace
         self._full = self._written = False
         lua_globals = self._lua.globals()
         lua_globals[b"cmsgpack"] = self._lua.execute(CMSGPACK, _pack_double, _unpack_double)
@@ -80,34 +81,41 @@ class Scripts:
             raise CommandError(f"ERR {error}") from None
 
     def _call(self, name: bytes, *arguments: Any) -> Any:
-        command = name.decode().upper()
+        found = self._commands.get(name) or self._find(name)
         try:
-            if self._full and not self._written and command in commands.DENIED_WHEN_FULL:
+            if self._full and not self._written and found.limited:
                 raise CommandError(commands.OUT_OF_MEMORY)  # noqa: TRY301
-            assert self._keyspace is not None
-            reply = commands.call(self._keyspace, command, [_argument(one) for one in arguments])
+            given = [one if type(one) is bytes else _argument(one) for one in arguments]
+            reply = found.call(self._keyspace, given)
         except CommandError as error:
             return self._lua.table_from({b"err": str(error).encode()}), True
-        self._written = self._written or command in commands.WRITES
-        return self._value(reply)
+        self._written = self._written or found.writes
+        kind = type(reply)
+        return reply if kind is bytes or kind is int else self._value(reply)
+
+    def _find(self, name: bytes) -> commands.Command:
+        found = self._commands[name] = commands.find(name.decode().upper())
+        return found
 
     def _value(self, reply: Any) -> Any:
+        kind = type(reply)
+        if kind is bytes or kind is int:
+            return reply
         if reply is None:
             return False
-        if isinstance(reply, Status):
+        if kind is Status:
             return self._lua.table_from({b"ok": bytes(reply)})
-        if isinstance(reply, list):
-            return self._lua.table_from([self._value(one) for one in reply])
-        return reply
+        return self._lua.table_from([one if type(one) is bytes else self._value(one) for one in reply])
 
     def _reply(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is bytes:
+            return value
         if value is None or value is False:
             return None
         if value is True:
             return 1
-        if isinstance(value, bytes):
-            return value
-        if isinstance(value, int | float):
+        if kind is int or kind is float:
             return int(value)
         if lua_type(value) != "table":
             return None

@@ -12,6 +12,7 @@ from tests.simulation.redis.scripts import Scripts
 
 if TYPE_CHECKING:
     from asyncio import Handle
+    from collections.abc import Callable
     from random import Random
 
     from tests.simulation.loop import Process, SimulationLoop
@@ -57,6 +58,8 @@ class RedisServer:
         self.scripts.flush()
         self.clients: dict[_Client, None] = {}
         self.calls = 0
+        self.on_script: Callable[[bytes, list[bytes], list[bytes], Any], None] = lambda *_: None
+        """Called with the digest, keys, arguments and reply of each script that was run."""
 
     def micros(self) -> int:
         """The clock, in microseconds since 1970."""
@@ -77,7 +80,9 @@ class RedisServer:
             case "EVALSHA":
                 count = int(arguments[1])
                 keys, rest = arguments[2 : 2 + count], arguments[2 + count :]
-                return self.scripts.run(self.keyspace, arguments[0], keys, rest, full=self.full)
+                reply = self.scripts.run(self.keyspace, arguments[0], keys, rest, full=self.full)
+                self.on_script(arguments[0], keys, rest, reply)
+                return reply
             case "SCRIPT" if arguments[0].upper() == b"LOAD":
                 return self.scripts.load(arguments[1])
             case "SCRIPT":
@@ -202,14 +207,15 @@ class _Client:
 
 def encode(reply: Any, out: list[bytes]) -> None:
     """Append a reply as RESP 2."""
-    if reply is None:
-        out.append(b"$-1\r\n")
-    elif isinstance(reply, Status):
-        out.append(b"+%s\r\n" % bytes(reply))
-    elif isinstance(reply, bytes):
-        out.append(b"$%d\r\n%s\r\n" % (len(reply), reply))
-    elif isinstance(reply, int):
+    kind = type(reply)
+    if kind is bytes:
+        out.append(b"$%d\r\n%b\r\n" % (len(reply), reply))
+    elif kind is int:
         out.append(b":%d\r\n" % reply)
+    elif reply is None:
+        out.append(b"$-1\r\n")
+    elif kind is Status:
+        out.append(b"+%b\r\n" % bytes(reply))
     else:
         out.append(b"*%d\r\n" % len(reply))
         for one in reply:
