@@ -54,6 +54,8 @@ class Crowd:
     ) -> None:
         self.record = record
         self.rooms = [f"room{index}" for index in range(rooms)]
+        self.quiet: list[str] = []
+        """Further rooms with one resident, which others enter and leave."""
         self.away: set[int] = set()
         """Nodes that no client connects to now, and that may close connections."""
         self.avoided: set[int] = set()
@@ -82,7 +84,8 @@ class Crowd:
     async def join_all(self, peers: int, *, users: bool) -> None:
         """Let all residents join: an observer per room and node, users there if asked for, moderators, peers."""
         places = [(room, node) for room in self.rooms for node in range(len(self._urls))]
-        for room, node in places:
+        lonely = [(room, index % len(self._urls)) for index, room in enumerate(self.quiet)]
+        for room, node in places + lonely:
             await self._settle_in("observer", room, node, f"{room}.o{node}")
         moderated = self.rooms if self._secret else []
         await asyncio.gather(*(self._settle_in("user", *place, "{}.u{}".format(*place)) for place in places if users))
@@ -172,7 +175,7 @@ class Crowd:
         """Join and leave until cancelled, with a new id each time."""
         while True:
             with suppress(JoinError):
-                room, node = self.rng.choice(self.rooms), self._running()
+                room, node = self.rng.choice(self.rooms + self.quiet), self._running()
                 member = await self.enter("churner", room, node, f"c{next(self._numbers)}")
                 await asyncio.sleep(self.rng.uniform(0.1, 1.0))
                 await self._go(member)
@@ -194,7 +197,7 @@ class Crowd:
 
     async def move(self, name: str) -> None:
         """Join and leave until cancelled, with the same id but on changing nodes."""
-        room = self.rng.choice(self.rooms)
+        room = self.rng.choice(self.rooms + self.quiet)
         while True:
             with suppress(JoinError):
                 member = await self.enter("mover", room, self._running(), name)
@@ -215,6 +218,10 @@ class Crowd:
     def choose(self) -> tuple[int, str]:
         """Return a random running node and its URL."""
         node = self._running()
+        return node, self._urls[node]
+
+    def place(self, node: int) -> tuple[int, str]:
+        """See `Nodes`."""
         return node, self._urls[node]
 
     def is_away(self, node: int) -> bool:

@@ -37,6 +37,9 @@ class Nodes(Protocol):
     def choose(self) -> tuple[int, str]:
         """Return a running node and its URL."""
 
+    def place(self, node: int) -> tuple[int, str]:
+        """Return a node and its URL."""
+
     def is_away(self, node: int) -> bool:
         """Whether a node is stopping or killed."""
 
@@ -63,6 +66,9 @@ class ResumingMember(Member):
         self.session = Session()
         self._guests: dict[str, Guest] = {}
         self._attempts = 1
+        self._pause: float | None = None
+        self.next_node: int | None = None
+        """Where its next attempt to resume is made, unless it may be made anywhere."""
         self._final_error = ""  # the final error code; of concurrent attempts, the second may find the token used up
         self._reconnect = ReconnectLoop(nodes.rng, self._try_resume)
 
@@ -108,6 +114,12 @@ class ResumingMember(Member):
             self._connection.ignored, self._connection.link.expected, self._connection = True, True, None
             self._attempts = attempts
             self._reconnect.start(0.0)
+
+    def stay_away(self, seconds: float) -> None:
+        """Abort the connection, and resume after some seconds."""
+        if self._connection is not None:
+            self._pause = seconds
+            self._connection.cut()
 
     def vanish(self) -> None:
         """Abort the connection and never come back."""
@@ -187,7 +199,8 @@ class ResumingMember(Member):
         if self.stay.joined_at is None:
             self._fail(connection.link.closed)
         elif in_use and self.stay.ended_at is None:
-            self._reconnect.start()
+            self._reconnect.start(self._pause)
+            self._pause = None
 
     def _may_arrive_late(self, connection: Connection) -> bool:
         """Whether an attempt that was given up, cut or put off may take the session after another has resumed it."""
@@ -211,6 +224,8 @@ class ResumingMember(Member):
         self._final_error = ""
         attempts, self._attempts = self._attempts, 1
         places = [self._nodes.choose() for _ in range(attempts)]
+        if self.next_node is not None:
+            places[0], self.next_node = self._nodes.place(self.next_node), None
         connections = [self._new_connection(node) for node, _ in places]
         await asyncio.gather(
             *(

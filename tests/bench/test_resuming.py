@@ -41,6 +41,9 @@ class Stage:
     def choose(self) -> tuple[int, str]:
         return 1, self._url
 
+    def place(self, node: int) -> tuple[int, str]:
+        return node, self._url
+
     def is_away(self, node: int) -> bool:
         return False
 

@@ -5,6 +5,7 @@ python -m tests.simulation --seed 42 --shrink     and find a smaller plan that f
 python -m tests.simulation --seed 42 --trace p1   and print the messages of a member
 python -m tests.simulation --seeds 1000           run seeds until one fails; the first is --seed, or drawn
 python -m tests.simulation --hours 8              run fresh seeds for so long
+python -m tests.simulation --fixed --seconds 60   run the seeds that the tests repeat, then fresh ones
 python -m tests.simulation --mutants              put known faults back, and see which are caught
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from itertools import count
+from itertools import count, islice, repeat, takewhile
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
@@ -38,13 +39,9 @@ def main() -> int:
         from tests.simulation.mutants import hunt  # noqa: PLC0415 - they are many modules
 
         return hunt(options.mutants, options.budget, print)
-    if options.fixed:
-        from tests.simulation.seeds import FIXED, KEPT, REPORTED  # noqa: PLC0415
-
-        return _run_many(options, iter(REPORTED if options.webhooks else (*KEPT, *FIXED)))
-    if options.seeds == 1 and not options.hours and not options.seconds:
+    if options.seeds == 1 and not options.fixed and not options.hours and not options.seconds:
         return _replay(options)
-    return _run_many(options, ((seed, options.era) for seed in count(options.seed)))
+    return _run_many(options)
 
 
 def _options() -> argparse.Namespace:
@@ -81,15 +78,27 @@ def _replay(options: argparse.Namespace) -> int:
     return 0 if outcome.kept else 1
 
 
-def _run_many(options: argparse.Namespace, seeds: Iterator[tuple[int, int]]) -> int:
+def _seeds(options: argparse.Namespace) -> Iterator[tuple[int, int]]:
+    """The seeds to run, each with its era."""
+    from tests.simulation.entropy import real_time  # noqa: PLC0415 - after the hash seed is set
+    from tests.simulation.seeds import FIXED, KEPT, REPORTED  # noqa: PLC0415
+
+    began, limit = real_time(), options.seconds or 3600 * options.hours
+    if options.fixed:
+        yield from REPORTED if options.webhooks else (*FIXED, *KEPT)
+    fresh = zip(count(options.seed), repeat(options.era))
+    if limit:
+        yield from takewhile(lambda _: real_time() - began < limit, fresh)
+    elif not options.fixed:
+        yield from islice(fresh, options.seeds)
+
+
+def _run_many(options: argparse.Namespace) -> int:
     from tests.simulation.entropy import real_time  # noqa: PLC0415 - after the hash seed is set
     from tests.simulation.run import run_seed  # noqa: PLC0415
 
-    limit = options.seconds or 3600 * options.hours
     began, ran, failed, simulated = real_time(), 0, 0, 0.0
-    for seed, era in seeds:
-        if real_time() - began >= limit if limit else ran >= options.seeds and not options.fixed:
-            break
+    for seed, era in _seeds(options):
         outcome = run_seed(seed, era=era, webhooks=options.webhooks)
         ran, simulated = ran + 1, simulated + outcome.simulated
         if not outcome.kept:
@@ -99,8 +108,10 @@ def _run_many(options: argparse.Namespace, seeds: Iterator[tuple[int, int]]) -> 
                 _show(outcome)
                 break
     took = real_time() - began
-    where = "" if options.fixed else f" from {options.seed} on"
-    print(f"{ran} seeds{where}, {failed} failed; {simulated / 60:.0f} simulated minutes in {took:.0f} s")
+    which = "fixed seeds, and others" if options.fixed else "seeds"
+    print(
+        f"{ran} {which} from {options.seed} on, {failed} failed; {simulated / 60:.0f} simulated minutes in {took:.0f} s"
+    )
     return 1 if failed else 0
 
 

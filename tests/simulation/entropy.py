@@ -17,7 +17,9 @@ from bench.chaos import crowd
 from mcp_actors import memory_budget
 from mcp_actors.auth.authentication import Authentication
 from mcp_actors.auth.tokens import Verifier
+from mcp_actors.broker.redis import link
 from mcp_actors.connection import connections
+from mcp_actors.counters import loop_lag
 from tests.simulation.redis.server import EPOCH
 
 if TYPE_CHECKING:
@@ -27,9 +29,20 @@ if TYPE_CHECKING:
 
 real_time = time.perf_counter
 
+OFTEN: tuple[tuple[Any, str, Any], ...] = ((connections, "SLOTS", 20),)
+"""How often nodes look after their connections."""
+
+RARE_POLLS: tuple[tuple[Any, str, Any], ...] = (
+    (connections, "SLOTS", 8),
+    (memory_budget, "CHECK_EVERY", 1.0),
+    (link, "HOUSEKEEPING", 0.2),
+    (loop_lag, "INTERVAL", 5.0),
+)
+"""The same since the third era, and how often they look after what else there is."""
+
 
 @contextmanager
-def controlled(loop: SimulationLoop, seed: int) -> Iterator[None]:
+def controlled(loop: SimulationLoop, seed: int, *, rare_polls: bool = True) -> Iterator[None]:
     """Let the clocks and the random numbers of this interpreter be those of a simulation."""
     chance = random.Random(f"secrets {seed}")  # noqa: S311 - reproducible, not secret
     wall = _wall_clock(loop)
@@ -37,8 +50,8 @@ def controlled(loop: SimulationLoop, seed: int) -> Iterator[None]:
         (time, "monotonic", loop.time),
         (time, "time", wall),
         (memory_budget, "monotonic", loop.time),
-        (connections, "SLOTS", 20),
         (crowd, "TICK", 0.05),
+        *(RARE_POLLS if rare_polls else OFTEN),
         (secrets, "token_bytes", lambda count=32: chance.randbytes(count)),
         (secrets, "token_hex", lambda count=32: chance.randbytes(count).hex()),
         (secrets, "token_urlsafe", lambda count=32: urlsafe_b64encode(chance.randbytes(count)).rstrip(b"=").decode()),

