@@ -228,12 +228,15 @@ class Calls:
         self.store.unban(self._member(), self._member())
 
     def do_save_session(self) -> None:
-        self.store.save_session(
-            self.rng.choice(NODES), self.rng.choice("st"), self.rng.randint(1, 5), epoch=self.rng.randint(0, 3)
-        )
+        who = self.rng.choice(NODES), self.rng.choice("st"), self.rng.randint(1, 5)
+        self.store.save_session(*who, epoch=self.rng.randint(0, 3), asked_at=self._asked_at())
 
     def do_acquire_session(self) -> None:
-        self.store.acquire_session(self.rng.choice(NODES), self.rng.choice("st"), self.rng.randint(1, 6), hold=60_000)
+        who = self.rng.choice(NODES), self.rng.choice("st"), self.rng.randint(1, 6)
+        self.store.acquire_session(*who, hold=60_000, asked_at=self._asked_at())
+
+    def _asked_at(self) -> int | str:
+        return self.rng.choice(("", 1, 1000, 2**52))
 
     def do_delete_session(self) -> None:
         self.store.delete_session(self.rng.choice(NODES), self.rng.choice("st"))
