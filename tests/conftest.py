@@ -31,6 +31,9 @@ TEST_DEADLINE = 120.0
 
 PREFIXES = count()
 
+LONGEST = {"simulation", "test_install.py"}
+"""Tests that are begun first, as single ones take a minute: no process is left alone with them in the end."""
+
 TESTS = Path(__file__).parent
 PLACES = {"alone": TESTS, "heavy": TESTS / "bench"}
 """Where tests with these marks are, so that `make test` collects no others to find them."""
@@ -94,6 +97,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 names.append("io_loop")
     if config.getoption("--loop") != "uvloop":
         _keep_those_with_a_loop(config, items)
+    items.sort(key=lambda item: LONGEST.isdisjoint(item.path.parts))
 
 
 def _check_place(item: pytest.Item) -> None:
