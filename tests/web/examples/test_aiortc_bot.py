@@ -27,5 +27,5 @@ def test_the_bot_calls_a_page_that_was_there_before(example: Started, open_page:
     page = open_page(example.server + path)
     page.wait_for_function("globalThis.mcpActors?.call.order > 0")
     room = path.partition("=")[2]
-    with example.running(f"python3 bot.py {example.server.replace('http', 'ws')}/ws/signaling/ {room}"):
+    with example.running(f"python3 bot.py {example.server} {room}"):
         assert frames_decoded(page, "bot", over=5) > 5
