@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 
 from bench.ports import free_ports
 from tests.support.client import Client
-from tests.support.examples import EXAMPLES, Started, command_lines, started
+from tests.support.examples import EXAMPLES, Example, command_lines, started
 from tests.support.server import END_DEADLINE
 
 if TYPE_CHECKING:
@@ -119,12 +119,12 @@ async def test_only_who_has_logged_in_enters_a_call_and_only_under_that_name(por
 
 
 @pytest.fixture
-def tokens(tmp_path: Path) -> Iterator[Started]:
+def tokens(tmp_path: Path) -> Iterator[Example]:
     with started("tokens", tmp_path) as example:
         yield example
 
 
-async def test_tokens_of_node_and_of_python_let_in_their_user_to_their_rooms_alone(tokens: Started) -> None:
+async def test_tokens_of_node_and_of_python_let_in_their_user_to_their_rooms_alone(tokens: Example) -> None:
     url = tokens.server.replace("http", "ws") + "/ws/signaling/"
     escaped = [tokens.run(line) for line in ("node sign.mjs eve '*'", "python3 sign.py eve '*'")]
     for token, user, room in [

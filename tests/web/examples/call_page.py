@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from tests.support.examples import Started
+    from tests.support.examples import Example
     from tests.web.pages import OpenPage
 
 PLAYING = "[...document.querySelectorAll('video')].some((video) => video.videoWidth > 2)"
 
 
-def assert_pages_call_each_other_and_change_rooms(example: Started, open_page: OpenPage) -> None:
+def assert_pages_call_each_other_and_change_rooms(example: Example, open_page: OpenPage) -> None:
     """Two pages connect, show the camera of each other, and are alone once one of them is elsewhere."""
     ada, bob = (open_page(example.url(name=name)) for name in ("Ada", "Bob"))
     expect(ada.get_by_text("Bob: connected")).to_be_visible()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.examples import Started, started
+from tests.support.examples import Example, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
     """The example whose folder the module names in `EXAMPLE`, with the variables that it may have in `ENVIRON`."""
     module = request.module
     with started(module.EXAMPLE, tmp_path_factory.mktemp("examples"), getattr(module, "ENVIRON", {})) as example:
@@ -24,5 +23,5 @@ def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(autouse=True)
-def _example_may_be_asked(example: Started, watch: Watch) -> None:
-    watch.hosts |= {urlsplit(url).netloc for url in (example.page, example.server)}
+def _example_may_be_asked(example: Example, watch: Watch) -> None:
+    watch.hosts |= example.addresses

@@ -11,7 +11,7 @@ from tests.web.pages import DEADLINE
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from tests.support.examples import Started
+    from tests.support.examples import Example
     from tests.web.pages import OpenPage
 
 EXAMPLE = "cursors"
@@ -34,7 +34,7 @@ def move_until_seen(page: Page, other: Page, name: str) -> None:
     raise AssertionError(f"{name} was not shown")
 
 
-def test_pointers_follow_each_other_and_disappear_with_their_page(example: Started, open_page: OpenPage) -> None:
+def test_pointers_follow_each_other_and_disappear_with_their_page(example: Example, open_page: OpenPage) -> None:
     ada, bob = (open_page(example.url(name=name)) for name in ("Ada", "Bob"))
     for page, other, name in ((ada, bob, "Ada"), (bob, ada, "Bob")):
         move_until_seen(page, other, name)

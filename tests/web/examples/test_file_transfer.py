@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.examples import Started
+    from tests.support.examples import Example
     from tests.web.pages import OpenPage
 
 EXAMPLE = "file-transfer"
@@ -18,7 +18,7 @@ SIZE = 3_000_000
 """More than waits for the network at once."""
 
 
-def test_a_file_arrives_as_it_was(example: Started, open_page: OpenPage, tmp_path: Path) -> None:
+def test_a_file_arrives_as_it_was(example: Example, open_page: OpenPage, tmp_path: Path) -> None:
     content = random.Random(1).randbytes(SIZE)  # noqa: S311 - no secret
     (tmp_path / "picture.bin").write_bytes(content)
     pages = [open_page(example.url()) for _ in range(2)]
@@ -33,7 +33,7 @@ def test_a_file_arrives_as_it_was(example: Started, open_page: OpenPage, tmp_pat
         assert download.value.path().read_bytes() == content
 
 
-def test_an_empty_file_arrives(example: Started, open_page: OpenPage, tmp_path: Path) -> None:
+def test_an_empty_file_arrives(example: Example, open_page: OpenPage, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
     pages = [open_page(example.url(room="another")) for _ in range(2)]
     for page in pages:

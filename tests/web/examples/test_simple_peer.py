@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-    from tests.support.examples import Started
+    from tests.support.examples import Example
     from tests.web.conftest import Watch
     from tests.web.pages import OpenPage
 
@@ -28,7 +28,7 @@ PLAYING = "[...document.querySelectorAll('video')].some((video) => video.videoWi
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
-def servers(request: pytest.FixtureRequest, example: Started) -> Iterator[list[str]]:
+def servers(request: pytest.FixtureRequest, example: Example) -> Iterator[list[str]]:
     """The addresses of two pages' servers; with one process they are the same."""
     if request.param == 1:
         yield [example.server] * 2
@@ -62,7 +62,7 @@ def say(page: Page, text: str) -> None:
 
 @pytest.mark.parametrize("trickle", ["on", "off"])
 def test_two_pages_talk_and_add_their_cameras_later(
-    example: Started, servers: list[str], trickle: str, open_page: OpenPage, watch: Watch
+    example: Example, servers: list[str], trickle: str, open_page: OpenPage, watch: Watch
 ) -> None:
     watch.hosts |= {urlsplit(url).netloc for url in servers}
     room, sent = uuid4().hex, []

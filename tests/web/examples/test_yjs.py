@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from tests.support.examples import Started
+    from tests.support.examples import Example
     from tests.web.pages import OpenPage
 
 EXAMPLE = "yjs"
 
 
-def test_two_pages_edit_one_text(example: Started, open_page: OpenPage) -> None:
+def test_two_pages_edit_one_text(example: Example, open_page: OpenPage) -> None:
     pages = [open_page(example.url()) for _ in range(2)]
     first, second = (page.get_by_label("Notes") for page in pages)
     for page in pages:
