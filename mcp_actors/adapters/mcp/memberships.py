@@ -12,6 +12,7 @@ from mcp_actors.adapters.mcp.handle import Handle, read_handle
 from mcp_actors.adapters.mcp.membership import Membership
 from mcp_actors.adapters.mcp.tool import ToolError
 from mcp_actors.connection.ip_limits import group_of
+from mcp_actors.protocol.errors import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,9 @@ GONE = (
     "There is no such membership. One ends {lease:g} s after the last call that used it, when you leave the room, or"
     " when the server has lost it. Call join_room again."
 )
+
+RETRY_AFTER = (0.15, 0.3)
+"""Seconds after which a session that another process has resumed just now is asked for again."""
 
 OTHER_KIND = {
     "user": "This membership is of join_as_peer, which is for signals; join_room gives one for messages.",
@@ -115,7 +119,7 @@ class Memberships:
             client = self._connect(caller, opened.kind)
             try:
                 client.open(caller)
-                is_back = await self._entrances[opened.kind].resume(client, opened)
+                is_back = await self._return(client, opened)
                 membership = self._add(opened, caller, client) if is_back else None
             except BaseException:
                 client.close()
@@ -128,6 +132,21 @@ class Memberships:
             raise self._gone()
         self._counters.resumed += 1
         return membership
+
+    async def _return(self, client: AgentClient, handle: Handle) -> bool:
+        """Resume a session; False if it is gone. Raises `RequestFailed`.
+
+        A handle keeps the first token of its session. Right after another process has resumed the session, that token
+        counts as a late attempt of the client, and is refused with `unavailable`; a moment later it is accepted.
+        """
+        for pause in RETRY_AFTER:
+            try:
+                return await self._entrances[handle.kind].resume(client, handle)
+            except RequestFailed as error:
+                if error.code != ErrorCode.UNAVAILABLE:
+                    raise
+                await asyncio.sleep(pause)
+        return await self._entrances[handle.kind].resume(client, handle)
 
     def _connect(self, caller: Caller, kind: str) -> AgentClient:
         """Return a new client. Raises `ToolError` if there may be no more."""
