@@ -31,7 +31,7 @@ log = structlog.get_logger("mcp_actors.mcp")
 
 INSTALL = "pip install '.[mcp]'"
 
-ABSENT = "The Model Context Protocol is not served here; it takes MCP_ACTORS_MCP=true, and the extra `mcp`."
+ABSENT = "The Model Context Protocol is not served here; it needs MCP_ACTORS_MCP=true and the extra `mcp`."
 """What `/mcp` says where there is no way in."""
 
 
@@ -51,7 +51,7 @@ def mcp_application(
         log.warning("the Model Context Protocol is off, as its extra is not installed", install=INSTALL)
         return None
     if not settings.sessions.resume_window:
-        log.warning("the Model Context Protocol is off, as sessions of agents take MCP_ACTORS_RESUME_WINDOW above 0")
+        log.warning("the Model Context Protocol is off, as sessions of agents need MCP_ACTORS_RESUME_WINDOW above 0")
         return None
     from mcp_actors.adapters.mcp.application import Application, ListenLimits  # noqa: PLC0415 - slow to import
     from mcp_actors.adapters.mcp.call_limits import CallRates  # noqa: PLC0415 - only where it is enabled

@@ -25,8 +25,8 @@ Handle = Annotated[str, Meta(description="The `membership` that join_room return
 After = Annotated[
     int, Meta(ge=0, description="Return what came after this number: the `last_seq` of the previous result.")
 ]
-Wait = Annotated[float, Meta(ge=0, le=MAX_WAIT, description="If there is nothing, wait so many seconds for it.")]
-Limit = Annotated[int, Meta(ge=1, le=MAX_ITEMS, description="Return at most so many messages and events.")]
+Wait = Annotated[float, Meta(ge=0, le=MAX_WAIT, description="If there is nothing yet, wait up to this many seconds.")]
+Limit = Annotated[int, Meta(ge=1, le=MAX_ITEMS, description="Return at most this many messages and events.")]
 
 
 class JoinRoom(Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,7 +34,7 @@ class JoinRoom(Struct, frozen=True, forbid_unknown_fields=True):
 
     room: Annotated[str, Meta(min_length=1, description="The name of the room; it opens if nobody is in it.")]
     name: Annotated[
-        str, Meta(description="Your id in the room, if no access token says it. Left out, you get one made up.")
+        str, Meta(description="Your id in the room, unless an access token sets it. If left out, you get a random one.")
     ] = ""
 
 

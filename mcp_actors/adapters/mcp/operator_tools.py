@@ -33,7 +33,7 @@ class Kick(Struct, frozen=True, forbid_unknown_fields=True):
     room: Room
     id: Annotated[str, Meta(description="The id of the user or peer, as in the roster.")]
     kind: Kind = Kind.USER
-    ban_seconds: Annotated[int, Meta(ge=0, description="For how long it may not come back; 0 for no ban.")] = 0
+    ban_seconds: Annotated[int, Meta(ge=0, description="How many seconds it may not come back; 0 for no ban.")] = 0
     reason: Reason = ""
     message: Message = ""
 

@@ -20,8 +20,8 @@ class ListRooms(Struct, frozen=True, forbid_unknown_fields=True):
     """Which rooms to list."""
 
     prefix: Annotated[str, Meta(description="List only rooms whose names begin with this.")] = ""
-    cursor: Annotated[str, Meta(description="The `next` of the previous result, to go on behind it.")] = ""
-    limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="List at most so many rooms.")] = 100
+    cursor: Annotated[str, Meta(description="The `next` of the previous result, to continue after it.")] = ""
+    limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="List at most this many rooms.")] = 100
 
 
 class OpenRoom(Struct, frozen=True):

@@ -25,7 +25,7 @@ class JoinAsPeer(Struct, frozen=True, forbid_unknown_fields=True):
 
     room: Annotated[str, Meta(min_length=1, description="The name of the room; it opens if nobody is in it.")]
     name: Annotated[
-        str, Meta(description="Your peer id, if no access token says it. Left out, you get one made up.")
+        str, Meta(description="Your peer id, unless an access token sets it. If left out, you get a random one.")
     ] = ""
 
 
