@@ -761,7 +761,7 @@ async def test_a_restart_of_redis_keeps_locks_and_carries_out_waiting_moderation
 ) -> None:
     expected_logs("mcp_actors.redis", "redis link lost")
     with Engine(options=options) as engine:
-        a, b, c = (BrokerNode(engine.url, name) for name in "abc")
+        a, b, c = (BrokerNode(engine.url, name, outage_patience=60.0) for name in "abc")
         for node in (a, b, c):
             await node.start()
         ana, ben, cia = await a.enter("ana"), await b.enter("ben"), await c.enter("cia")

@@ -253,7 +253,7 @@ class HangingUp:
 
 
 async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, once: bool = False) -> None:
-    with suppress(OSError):
+    with suppress(OSError, RuntimeError):  # uvloop raises the latter when the other side was closed meanwhile
         while data := await reader.read(65_536):
             writer.write(data)
             await writer.drain()
