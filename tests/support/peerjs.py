@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from bench.contender import Contender, Server
 from bench.peers import npm
 from tests.support.client import Client
 
@@ -81,9 +81,10 @@ def expect_npm() -> None:
 def original(options: Mapping[str, Any] = MappingProxyType({})) -> Iterator[str]:
     """Run the npm package `peer` with these options beside host, port and path, and yield its base URL."""
     expect_npm()
-
-    def command(port: int) -> list[str]:
-        return ["node", str(npm.script("peerjs.mjs")), str(port), PATH, json.dumps(dict(options))]
-
-    with Server(Contender("peer", "the original", command)) as server:
-        yield server.url
+    command = ["node", str(npm.script("peerjs.mjs")), "0", PATH, json.dumps(dict(options))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield f"ws://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
