@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import stat
 import sys
 from contextlib import suppress
 from http import HTTPStatus
@@ -73,11 +75,16 @@ async def carry_stdio(url: str, token: str) -> None:
     """Carry messages between this process's standard input and output and a server. Raises `ProxyError`."""
     lines = asyncio.StreamReader(MAX_LINE)
     protocol = asyncio.StreamReaderProtocol(lines)
-    try:
-        await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
-    except (OSError, ValueError):
-        raise ProxyError("standard input must be a pipe: hosts start this command, and talk to it there") from None
+    if not _can_be_polled(sys.stdin.fileno()):
+        raise ProxyError("standard input must be a pipe: hosts start this command, and talk to it there")
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
     await StdioProxy(websocket_url(url), token, lines, _write_out).run()
+
+
+def _can_be_polled(descriptor: int) -> bool:
+    """Whether the event loop can wait for input: uvloop aborts the process for a file and for /dev/null."""
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
 
 
 def _write_out(line: bytes) -> None:

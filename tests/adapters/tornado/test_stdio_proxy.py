@@ -162,12 +162,19 @@ async def test_it_ends_when_its_token_is_not_good_any_more(server: Server) -> No
     await until(lambda: len(server.app.connections) == 0, "no connection is left")
 
 
-async def _start(directory: Path, *arguments: str) -> tuple[int | None, str]:
+async def test_standard_input_that_is_no_pipe_is_refused_with_the_reason(tmp_path: Path) -> None:
+    assert await _start(tmp_path, "http://localhost:1", stdin=asyncio.subprocess.DEVNULL) == (
+        1,
+        "mcp-actors: standard input must be a pipe: hosts start this command, and talk to it there\n",
+    )
+
+
+async def _start(directory: Path, *arguments: str, stdin: int = asyncio.subprocess.PIPE) -> tuple[int | None, str]:
     """Start the command, and return its exit status and what it says to people."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "mcp_actors", "mcp", *arguments),
         cwd=directory,
-        stdin=asyncio.subprocess.PIPE,
+        stdin=stdin,
         stderr=asyncio.subprocess.PIPE,
     )
     _, told = await asyncio.wait_for(process.communicate(), DEADLINE)
