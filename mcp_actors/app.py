@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from contextlib import AsyncExitStack
 from importlib.resources import files
@@ -158,6 +159,7 @@ class App:
         shared = self.node.broker.shared
         code = CloseCode.SERVICE_RESTART if shared else CloseCode.GOING_AWAY
         async with AsyncExitStack() as steps:  # in reverse order
+            steps.push_async_callback(self._end_requests)
             steps.push_async_callback(self.metrics.stop)
             steps.push_async_callback(self.node.broker.stop)
             if self.reports is not None:
@@ -172,6 +174,13 @@ class App:
             steps.push_async_callback(self._sweep.stop)
             if shared and self._drain_seconds and len(self.connections):
                 await drain(self.connections, self._drain_seconds)
+
+    async def _end_requests(self) -> None:
+        """End requests under way: their answers cannot come any more."""
+        running = list(self.environment.running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def _connections(settings: ConnectionSettings) -> Connections:
