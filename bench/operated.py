@@ -70,7 +70,7 @@ class OperatedServer(Server):
                 {
                     "MCP_ACTORS_ACCESS_LOG": "True",
                     "MCP_ACTORS_CONSOLE": "True",
-                    "MCP_ACTORS_GATEWAYS": "peerjs",
+                    "MCP_ACTORS_GATEWAYS": "peerjs,y-webrtc",
                     "MCP_ACTORS_WEBHOOK_URL": f"http://127.0.0.1:{self._receiver.server_port}/",
                     "MCP_ACTORS_WEBHOOK_SECRET": f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}",
                 }
