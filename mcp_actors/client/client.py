@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from mcp_actors.client.backoff import Backoff
 from mcp_actors.client.connection import Connection
 from mcp_actors.client.errors import LOST_CODES, SignalingError
 from mcp_actors.client.room import Room
 from mcp_actors.client.token_source import TokenSource
+from mcp_actors.protocol.errors import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +30,6 @@ FIRST_DELAY, MAX_DELAY = 0.25, 5.0
 
 CONNECT_TIMEOUT = 30.0
 MAX_EVENTS = 10_000
-
-UNAVAILABLE: Final = "unavailable"
-ALREADY_IN_ROOM: Final = "already-in-room"
-ID_TAKEN: Final = "peer-id-taken"
 
 RoomT = TypeVar("RoomT", bound=Room)
 
@@ -128,13 +125,12 @@ class Client(ABC, Generic[RoomT]):
         rooms = [room for room in self._rooms.values() if room.joined]
         left = list(self._left)
         self._claims |= {_claim(room) for room in rooms}
-        back = rooms or left[:1]  # to leave a room, the session must go on
-        if back:
-            await self.resume(link, back)
+        if rooms or left:
+            await self.resume(link, rooms or left[:1])  # a room can be left only where the session goes on
         else:
             link.restart_session()
             await self.begin(link)
-        for room in left if link.resumed else back[:1] if not rooms else []:
+        for room in left if link.resumed or not rooms else ():
             await self._ask_to_leave(link, room)
         self._left = [room for room in self._left if room not in left]
 
@@ -147,7 +143,9 @@ class Client(ABC, Generic[RoomT]):
 
     async def _join(self, room: RoomT) -> RoomT:
         if room.name in self._rooms:
-            raise SignalingError(ALREADY_IN_ROOM, f"This client is in {room.name!r} already, or is joining it.")
+            raise SignalingError(
+                ErrorCode.ALREADY_IN_ROOM, f"This client is in {room.name!r} already, or is joining it."
+            )
         self._rooms[room.name] = room
         try:
             await self._enter(room)
@@ -170,7 +168,7 @@ class Client(ABC, Generic[RoomT]):
             except SignalingError as error:
                 if not self._may_join_later(error, room, link) or _now() > deadline:
                     raise
-                if error.code == ALREADY_IN_ROOM and link.is_open:
+                if error.code == ErrorCode.ALREADY_IN_ROOM and link.is_open:
                     await self._tell_of_leaving(room)
             else:
                 self._claims.discard(_claim(room))
@@ -182,10 +180,12 @@ class Client(ABC, Generic[RoomT]):
         if error.code in LOST_CODES:
             self._claims.add(_claim(room))  # it may have been carried out
             return True
-        if error.code == ID_TAKEN:
+        if error.code == ErrorCode.PEER_ID_TAKEN:
             return _claim(room) in self._claims
         # Left while there was no connection, or joined before it was lost; the client knows of no such room.
-        return error.code == ALREADY_IN_ROOM or (error.code == UNAVAILABLE and link.asked_to_move.done())
+        return error.code == ErrorCode.ALREADY_IN_ROOM or (
+            error.code == ErrorCode.UNAVAILABLE and link.asked_to_move.done()
+        )
 
     async def _rejoin(
         self, link: Link, room: RoomT, kind: str, payload: Callable[[], Json], use: Callable[[Link, Json], None]
@@ -199,7 +199,7 @@ class Client(ABC, Generic[RoomT]):
             except SignalingError as error:
                 if not link.is_open:
                     raise
-                if not error.retryable or (error.code == ID_TAKEN and _now() > deadline):
+                if not error.retryable or (error.code == ErrorCode.PEER_ID_TAKEN and _now() > deadline):
                     room.end(error)
                     return
             else:

@@ -14,6 +14,7 @@ from mcp_actors.client.errors import ClientCode, SignalingError, closed, connect
 from mcp_actors.client.link import LOST, Link, Loss
 from mcp_actors.client.requests import Requests
 from mcp_actors.client.session import Seen, Session
+from mcp_actors.protocol.errors import FIRST_FINAL_CODE, CloseCode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,11 +34,11 @@ FIRST_DELAY, MAX_DELAY = 0.5, 30.0
 STABLE_AFTER = 10.0
 """Seconds after which a connection that is lost counts as one that worked."""
 
-NORMAL, TOO_BIG, TO_RECONNECT, RATE_LIMITED = 1000, 1009, 4002, 4004
-FIRST_FINAL, REPLACED, TOKEN_EXPIRED, KICKED, ROOM_CLOSED, IDLE = 4500, 4501, 4503, 4504, 4505, 4510
+NORMAL, TO_RECONNECT = 1000, 4002
+"""Close codes of a client that leaves, and of one that comes back: 1000 ends the session."""
 
-IN_NO_ROOM: Final = frozenset({KICKED, ROOM_CLOSED, IDLE})
-"""The server closes a connection that is in no room. The next join opens another."""
+IN_NO_ROOM: Final = frozenset({CloseCode.KICKED, CloseCode.ROOM_CLOSED, CloseCode.IDLE})
+"""Close codes for a connection that is in no room. The next join opens another."""
 
 
 class State(StrEnum):
@@ -51,8 +52,8 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
-class Membership(Protocol):
-    """What a connection is for."""
+class Rooms(Protocol):
+    """The rooms of a client, as its connection sees them."""
 
     async def restore(self, link: Link) -> None:
         """Continue the session on a new link, or begin another. Raises SignalingError if that link cannot be used."""
@@ -67,9 +68,9 @@ class Membership(Protocol):
 class Connection:
     """Keeps one link in use, from `start()` to `close()` or until the server closes it for good."""
 
-    def __init__(self, address: Address, tokens: TokenSource, membership: Membership) -> None:
+    def __init__(self, address: Address, tokens: TokenSource, rooms: Rooms) -> None:
         self.state = State.CONNECTING
-        self._address, self._tokens, self._membership = address, tokens, membership
+        self._address, self._tokens, self._rooms = address, tokens, rooms
         self._requests = Requests()
         self._session = Session()
         self._seen = Seen()
@@ -163,6 +164,9 @@ class Connection:
                 self._lose(await self._stay())
         except SignalingError as error:
             self._finish(error)
+        except Exception as error:
+            logger.exception("The client has failed")
+            self._finish(SignalingError(ClientCode.CLOSED, f"The client has failed: {error!r}."))
 
     async def _connect(self) -> Link:
         while True:
@@ -182,7 +186,7 @@ class Connection:
         link.lost.add_done_callback(lambda lost: self._release(link, lost.result()))
         self._next = link
         try:
-            await self._membership.restore(link)
+            await self._rooms.restore(link)
         except SignalingError:
             if self._link is None:
                 self._session = link.session
@@ -235,7 +239,7 @@ class Connection:
                 await old.close(NORMAL)
                 return None
         loss = old.lost.result()
-        return Loss(LOST, "moving") if loss.code == REPLACED else loss  # by this client's next link
+        return Loss(LOST, "moving") if loss.code == CloseCode.REPLACED else loss  # by this client's next link
 
     def _lose(self, loss: Loss) -> None:
         """Decide after a link is lost what comes next. Raises SignalingError if nothing does."""
@@ -255,7 +259,7 @@ class Connection:
     def _release(self, link: Link, loss: Loss) -> None:
         """Hold the requests of a link until the session goes on; fail those that must not be sent again."""
         requests = self._requests.sent_on(link)
-        if loss.code == TOO_BIG:
+        if loss.code == CloseCode.TOO_BIG:
             self._requests.fail_largest(requests)
         for request in self._requests.sent_on(link):
             if request.resend and self._session.token is not None:
@@ -270,14 +274,14 @@ class Connection:
         for renewal in self._renewals:
             renewal.cancel()
         self._requests.fail_all(error)
-        self._membership.end(None if by_application else error)
+        self._rooms.end(None if by_application else error)
         self._usable.set()
 
     def _error_of(self, loss: Loss, complaint: str) -> SignalingError:
         """The error for a loss. `complaint`: what the server has said last on this connection, if anything."""
-        if loss.code == LOST or (loss.code == TOKEN_EXPIRED and self._tokens.renewable):
+        if loss.code == LOST or (loss.code == CloseCode.TOKEN_EXPIRED and self._tokens.renewable):
             return connection_lost()
-        return closed(loss.code, loss.reason, complaint, retryable=loss.code < FIRST_FINAL)
+        return closed(loss.code, loss.reason, complaint, retryable=loss.code < FIRST_FINAL_CODE)
 
     def _note_limit(self, error: SignalingError) -> None:
         milliseconds = error.details.get("retry_after_ms")
@@ -295,7 +299,7 @@ class Connection:
             link.session.keep_position(room, at)
         if "sender" in message:  # its id is that of the sender's request
             if not self._seen.is_duplicate(message):
-                self._membership.receive(message)
+                self._rooms.receive(message)
         elif not self._settle(link, message):
             self._handle(link, message)
 
@@ -315,7 +319,7 @@ class Connection:
             case "token-expiring":
                 self._renew_token(link)
             case _:
-                self._membership.receive(message)
+                self._rooms.receive(message)
 
     async def authenticate(self, link: Link) -> None:
         """Send a new token. Raises SignalingError, also if there is no function that returns one."""

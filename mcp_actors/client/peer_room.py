@@ -27,6 +27,13 @@ class PeerRoom(Room):
     order: int
     peer_id: str
 
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.ice_servers: list[Json] = []
+        self._offers: dict[str, int | None] = {}  # by peer, the number of its last offer
+        self._current: dict[str, int | None] = {}  # by peer, that of the offer that candidates belong to
+        self._renewal = Renewal(self.renew_ice_servers)
+
     async def offer(self, peer_id: str, offer: Mapping[str, Any]) -> str:
         """Send an RTCSessionDescription.
 
@@ -64,9 +71,6 @@ class PeerRoom(Room):
         """Begin with the roster and the ICE servers."""
         link.greet(payload)
         self.joined = True
-        self._offers: dict[str, int | None] = {}
-        self._current: dict[str, int | None] = {}
-        self._renewal = Renewal(self.renew_ice_servers)
         self._keep_ice_servers(payload)
         self.show(payload)
 
@@ -83,8 +87,7 @@ class PeerRoom(Room):
 
     def end(self, error: SignalingError | None = None) -> None:
         """Renew nothing any more; no more events come."""
-        if self.joined:
-            self._renewal.stop()
+        self._renewal.stop()
         super().end(error)
 
     def show(self, payload: Json) -> None:
@@ -103,7 +106,7 @@ class PeerRoom(Room):
                 self._current.pop(peer, None)
 
     def _keep_ice_servers(self, payload: Json) -> None:
-        self.ice_servers: list[Json] = payload.get("ice_servers", [])
+        self.ice_servers = payload.get("ice_servers", [])
         self._renewal.start(payload.get("ice_servers_expire_in"))
 
     async def _relay(self, kind: str, peer_id: str, payload: Json, negotiation: int | None = None) -> Json:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mcp_actors.client.errors import ClientCode, SignalingError
+from mcp_actors.protocol.errors import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -161,7 +162,7 @@ class Requests:
 def too_big(kind: str, size: int, limit: int | None) -> SignalingError:
     """The error of a message that can never be sent."""
     text = f"The {kind} has {size} bytes; the server allows {limit or 'fewer'}."
-    return SignalingError("message-too-big", text, details={"limit": limit})
+    return SignalingError(ErrorCode.MESSAGE_TOO_BIG, text, details={"limit": limit})
 
 
 def _stop_timer(request: Request) -> None:

@@ -51,7 +51,8 @@ class Room(ABC):
 
     The iteration ends when the room has been left, after `Kicked` and `RoomClosed`, and when the application closes the
     connection; it raises SignalingError if the connection is closed otherwise, or the room cannot be joined again.
-    `peers`: the peers of the room by their ids, in the order of joining, kept up to date before each event can be read.
+    `peers`: the peers of the room by their ids, in the order of joining, up to date before each event can be read.
+    The methods from `welcome` on are for the client.
     """
 
     JOIN: ClassVar[str]

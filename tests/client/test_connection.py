@@ -23,6 +23,7 @@ from mcp_actors.client import (
     State,
     connect,
     connect_user,
+    connection,
 )
 from tests.client.conftest import url
 from tests.support.loop import until
@@ -53,6 +54,16 @@ async def test_a_server_that_is_not_there_is_reported(path: NetworkPath) -> None
     error = await failure(connect(url(path), connect_timeout=0.3))
     assert (error.code, error.retryable) == ("unreachable", True)
     assert f"No server answers at ws://127.0.0.1:{path.port}/ws/signaling/" in error.message
+
+
+async def test_a_fault_of_the_client_ends_it_with_an_error(
+    monkeypatch: pytest.MonkeyPatch, expected_logs: ExpectedLogs
+) -> None:
+    expected_logs("mcp_actors.client.connection", "The client has failed")
+    monkeypatch.setattr(connection, "dial", lambda *_: 1 // 0)
+    error = await failure(connect("ws://localhost:1"))
+    assert (error.code, error.retryable) == ("closed", False)
+    assert "ZeroDivisionError" in error.message
 
 
 async def test_a_server_that_starts_later_is_found(path: NetworkPath) -> None:

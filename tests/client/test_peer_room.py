@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcp_actors.client import Answer, IceCandidate, IceServersRenewed, Offer, PeerJoined, SignalingError, connect
+from tests.client.scripted import JOINED, ScriptedServer
 
 if TYPE_CHECKING:
     from tests.support.server import Server
@@ -65,3 +66,13 @@ async def test_ice_servers_are_renewed_when_asked_for(server: Server) -> None:
         renewed = await room.renew_ice_servers()
         assert room.ice_servers == renewed
         assert await anext(room) == IceServersRenewed(ice_servers=renewed)
+
+
+async def test_ice_servers_are_renewed_before_they_end() -> None:
+    async with ScriptedServer() as server, connect(server.url) as client:
+        server.answers["ice-servers"] = "ice-servers", {"ice_servers": [{"urls": "turn:new.example.org"}]}
+        server.joined = JOINED | {"ice_servers": [{"urls": "turn:old.example.org"}], "ice_servers_expire_in": 0.05}
+        room = await client.join("r", "a")
+        assert room.ice_servers == [{"urls": "turn:old.example.org"}]
+        assert await anext(room) == IceServersRenewed(ice_servers=[{"urls": "turn:new.example.org"}])
+        assert room.ice_servers == [{"urls": "turn:new.example.org"}]
