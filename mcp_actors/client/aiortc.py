@@ -34,7 +34,7 @@ MAX_STEPS = 1000
 """Messages of a peer that wait for those before them; further ones are dropped."""
 
 MAX_ATTEMPTS, RETRY_DELAY = 4, 0.5
-"""How often a description is sent while the server says to retry, and seconds before the second time."""
+"""The number of times that a description is sent while the server says to retry, and seconds before the second."""
 
 _SESSION = re.compile(r"^o=\S+ (\d+)", re.MULTILINE)
 

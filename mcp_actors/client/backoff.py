@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt."""
+"""The pauses between attempts."""
 
 from __future__ import annotations
 

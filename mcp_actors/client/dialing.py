@@ -34,7 +34,7 @@ RATE_LIMITED, SERVER_ERROR = 429, 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where to connect. `ssl`: the context of a wss: URL, in place of the system's."""
+    """The URL of an endpoint. `ssl`: the context of a wss: URL, in place of the system's."""
 
     url: str
     ssl: ssl.SSLContext | None = None

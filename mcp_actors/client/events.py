@@ -1,18 +1,16 @@
-"""What happens in a room, as the application sees it. Ids, metadata and contents come from strangers."""
+"""The events of a room. Ids, metadata and contents come from strangers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import msgspec
+from msgspec import Struct, convert, field
 
 Json: TypeAlias = dict[str, Any]
 """A JSON object."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerJoined:
+class PeerJoined(Struct, frozen=True, kw_only=True):
     """The one of you with the higher `order` makes an offer."""
 
     peer_id: str
@@ -21,38 +19,33 @@ class PeerJoined:
     verified: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerUpdated:
+class PeerUpdated(Struct, frozen=True, kw_only=True):
     """A peer has new metadata; this is all of it."""
 
     peer_id: str
     metadata: Json
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerLeft:
+class PeerLeft(Struct, frozen=True, kw_only=True):
     """Close the RTCPeerConnection to this peer."""
 
     peer_id: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerAway:
+class PeerAway(Struct, frozen=True, kw_only=True):
     """A peer has lost its connection, and may resume: only with `presence`."""
 
     peer_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerBack:
+class PeerBack(Struct, frozen=True, kw_only=True):
     """A peer has a connection again: only with `presence`."""
 
     peer_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserJoined:
+class UserJoined(Struct, frozen=True, kw_only=True):
     """The first connection of a user is in the room."""
 
     user_id: str
@@ -60,24 +53,21 @@ class UserJoined:
     verified: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserUpdated:
+class UserUpdated(Struct, frozen=True, kw_only=True):
     """A user has new metadata; this is all of it."""
 
     user_id: str
     metadata: Json
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserLeft:
+class UserLeft(Struct, frozen=True, kw_only=True):
     """The last connection of a user has left."""
 
     user_id: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class Offer(Struct, frozen=True, kw_only=True):
     """An RTCSessionDescription; answer it with `room.answer(sender, ...)`."""
 
     sender: str
@@ -86,8 +76,7 @@ class Offer:
     verified: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """An RTCSessionDescription."""
 
     sender: str
@@ -96,8 +85,7 @@ class Answer:
     verified: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IceCandidate:
+class IceCandidate(Struct, frozen=True, kw_only=True):
     """An RTCIceCandidate; None or "" after the last one."""
 
     sender: str
@@ -106,8 +94,7 @@ class IceCandidate:
     verified: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signal:
+class Signal(Struct, frozen=True, kw_only=True):
     """Anything else from a peer."""
 
     sender: str
@@ -115,8 +102,7 @@ class Signal:
     verified: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(Struct, frozen=True, kw_only=True):
     """A message of a user to the room."""
 
     sender: str
@@ -124,25 +110,21 @@ class Message:
     verified: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Announcement:
+class Announcement(Struct, frozen=True, kw_only=True):
     """From the application of the server, or an operator."""
 
     content: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoomLocked:
+class RoomLocked(Struct, frozen=True, kw_only=True):
     """A moderator has locked the room."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoomUnlocked:
+class RoomUnlocked(Struct, frozen=True, kw_only=True):
     """A moderator has unlocked the room."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kicked:
+class Kicked(Struct, frozen=True, kw_only=True):
     """A moderator has removed this client; no more events follow. `reason` is for programs, `message` for people."""
 
     reason: str = ""
@@ -150,23 +132,20 @@ class Kicked:
     ban_seconds: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoomClosed:
+class RoomClosed(Struct, frozen=True, kw_only=True):
     """A moderator has removed everybody; no more events follow."""
 
     reason: str = ""
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IceServersRenewed:
+class IceServersRenewed(Struct, frozen=True, kw_only=True):
     """`room.ice_servers` has new credentials: restart ICE of relayed connections if you are the polite peer."""
 
     ice_servers: list[Json]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejoined:
+class Rejoined(Struct, frozen=True, kw_only=True):
     """Events are missing, and the room shows who is there now: make new offers where you wait for answers.
 
     `resumed`: the session continues, and only some messages are lost. Otherwise this client has joined as a newcomer.
@@ -175,8 +154,7 @@ class Rejoined:
     resumed: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventsDropped:
+class EventsDropped(Struct, frozen=True, kw_only=True):
     """The application has not read events for so long that some were dropped; the room shows who is there now."""
 
     count: int
@@ -241,4 +219,4 @@ def event_of(message: Json) -> Event | None:
         for name in _STAMPS:
             fields.pop(name, None)
         fields |= {name: message[name] for name in _STAMPS if name in message}
-    return msgspec.convert(fields, kind)
+    return convert(fields, kind)

@@ -1,4 +1,4 @@
-"""When to send a ping, and when a connection is dead."""
+"""Tells when a ping is due, and when a connection is dead."""
 
 from __future__ import annotations
 

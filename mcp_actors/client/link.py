@@ -32,7 +32,7 @@ PING = '{"type":"ping"}'
 
 
 class Loss(NamedTuple):
-    """How a connection ended: its close code and reason."""
+    """The end of a connection: its close code and reason."""
 
     code: int
     reason: str

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 
-@dataclass(slots=True, kw_only=True)
-class Peer:
+
+class Peer(msgspec.Struct):
     """A peer. Of two peers the one with the higher `order` makes the offer. `away`: it has no connection now."""
 
     peer_id: str
     order: int
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
     verified: bool = False
     away: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
-class User:
+class User(msgspec.Struct):
     """A user, with all its connections."""
 
     user_id: str
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
     verified: bool = False

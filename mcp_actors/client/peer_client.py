@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp_actors.client.client import Client
 from mcp_actors.client.peer_room import PeerRoom
+from mcp_actors.client.requests import given
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,12 +34,8 @@ class PeerClient(Client[PeerRoom]):
         lost, the join waits for the next one. Raises SignalingError.
         """
         name = peer_id if peer_id is not None or self._has_token else str(uuid.uuid4())
-        fields = {
-            "peer_id": name,
-            "metadata": None if metadata is None else dict(metadata),
-            "presence": presence or None,
-        }
-        payload = {key: value for key, value in fields.items() if value is not None}
+        shown = None if metadata is None else dict(metadata)
+        payload = given({"peer_id": name, "metadata": shown, "presence": presence or None})
         return await self._join(PeerRoom(room, payload, self._connection, self, self._max_events))
 
     async def begin(self, link: Link) -> None:

@@ -73,7 +73,7 @@ class Requests:
         """Keep a new request. Raises SignalingError if it is too big, and ValueError or TypeError if it is not JSON."""
         self._last_id += 1
         fields = {"type": kind, "room": room, "payload": payload, "id": self._last_id, "negotiation": negotiation}
-        text = _encode({name: value for name, value in fields.items() if value is not None})
+        text = _encode(given(fields))
         if self.max_bytes is not None and (size := len(text.encode())) > self.max_bytes:
             raise too_big(kind, size, self.max_bytes)
         request = Request(self._last_id, kind, text, resend, on_reply)
@@ -163,6 +163,11 @@ def too_big(kind: str, size: int, limit: int | None) -> SignalingError:
     """The error of a message that can never be sent."""
     text = f"The {kind} has {size} bytes; the server allows {limit or 'fewer'}."
     return SignalingError(ErrorCode.MESSAGE_TOO_BIG, text, details={"limit": limit})
+
+
+def given(fields: Json) -> Json:
+    """Leave out the fields that are None."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _stop_timer(request: Request) -> None:

@@ -1,4 +1,4 @@
-"""What rooms of peers and of users have in common."""
+"""The common base of the rooms of peers and of users."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from mcp_actors.client.events import (
     event_of,
 )
 from mcp_actors.client.members import Peer
+from mcp_actors.client.requests import given
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class Owner(Protocol):
-    """Keeps the rooms of a client."""
+    """The client whose room it is."""
 
     def forget(self, room: Room) -> None:
         """This client is not in the room any more."""
@@ -100,7 +101,7 @@ class Room(ABC):
     ) -> None:
         """As a moderator, remove a peer or a user; it may not join again for `ban_seconds`. Raises SignalingError."""
         options = {"ban_seconds": ban_seconds, "reason": reason, "message": message}
-        await self.request("kick", _member(peer_id, user_id) | _given(options))
+        await self.request("kick", _member(peer_id, user_id) | given(options))
 
     async def unban(self, *, peer_id: str | None = None, user_id: str | None = None) -> None:
         """As a moderator, lift a ban. Raises SignalingError."""
@@ -121,7 +122,7 @@ class Room(ABC):
 
     async def close(self, *, reason: str | None = None, message: str | None = None) -> None:
         """As a moderator, remove everybody, including this client. Raises SignalingError."""
-        await self.request("close-room", _given({"reason": reason, "message": message}))
+        await self.request("close-room", given({"reason": reason, "message": message}))
         self.end()
 
     async def request(self, kind: str, payload: Json | None = None, *, negotiation: int | None = None) -> Json:
@@ -130,10 +131,10 @@ class Room(ABC):
 
     @abstractmethod
     def welcome(self, link: Link, payload: Json) -> None:
-        """This client is in the room."""
+        """Begin with the roster."""
 
     def rejoined(self, payload: Json, *, resumed: bool, complete: bool) -> None:
-        """This client is in the room on another connection."""
+        """Go on with the roster that another connection brings."""
         if not self.joined:  # it was left meanwhile
             return
         self.show(payload)
@@ -181,8 +182,4 @@ class Room(ABC):
 def _member(peer_id: str | None, user_id: str | None) -> Json:
     if (peer_id is None) == (user_id is None):
         raise ValueError("Name either a peer_id or a user_id.")
-    return _given({"peer_id": peer_id, "user_id": user_id})
-
-
-def _given(fields: Json) -> Json:
-    return {name: value for name, value in fields.items() if value is not None}
+    return given({"peer_id": peer_id, "user_id": user_id})

@@ -1,4 +1,4 @@
-"""What a client keeps of its session, to continue it on another connection."""
+"""The client's part of a session, with which it continues on another connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a client connects."""
+"""The URLs of endpoints."""
 
 from __future__ import annotations
 

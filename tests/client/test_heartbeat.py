@@ -1,4 +1,4 @@
-"""When a client pings, and when it gives up."""
+"""Pings that are due, and the end of patience."""
 
 from __future__ import annotations
 

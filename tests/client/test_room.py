@@ -1,4 +1,4 @@
-"""What rooms of peers and of users have in common."""
+"""The common base of the rooms of peers and of users."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def test_a_room_is_left_at_the_end_of_its_block(server: Server) -> None:
         assert one.rooms == {}
 
 
-async def test_what_a_room_shows_is_up_to_date_when_its_event_is_read() -> None:
+async def test_a_room_is_up_to_date_when_its_event_is_read() -> None:
     async with ScriptedServer() as server, connect(server.url) as client:
         room = await client.join("r", "a")
         await server.send(type="peer-joined", payload={"peer_id": "b", "order": 2, "metadata": {"n": 1}})
@@ -49,7 +49,7 @@ async def test_a_message_of_another_shape_is_passed_over(expected_logs: Expected
 
 
 @pytest.mark.settings(**REQUIRED)
-async def test_who_may_not_moderate_is_told_so(server: Server) -> None:
+async def test_a_member_that_may_not_moderate_is_told_so(server: Server) -> None:
     async with connect_user(server.url(""), token=token("ada")) as client:
         room = await client.join("r")
         for request in (room.kick(user_id="bob"), room.unban(peer_id="bob"), room.bans(), room.lock(), room.close()):

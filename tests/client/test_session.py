@@ -1,4 +1,4 @@
-"""What a client keeps to continue its session, and of others' messages."""
+"""The client's part of a session, and duplicates."""
 
 from __future__ import annotations
 
