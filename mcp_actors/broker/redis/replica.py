@@ -115,7 +115,6 @@ class Replica:
             return []
         self.version = news.version
         told = [at_offset(event, offset(i)) for i, change in enumerate(news.changes) for event in self._apply(change)]
-        self.local.attach_arrived(told, self.members)
         return told + self.take_deferred() + self.unsubscribe()
 
     def _apply(self, change: Change) -> list[Event]:
@@ -174,7 +173,6 @@ class Replica:
         joins = [event for member in newcomers for event in self.add(member)]
         told += sorted(joins, key=lambda event: isinstance(event, MemberMoved))  # all are known before any arrives
         self._unapplied.clear()
-        self.local.attach_arrived(told, self.members)
         return [at_offset(event, offset) for event in told] + self.take_deferred() + self.unsubscribe()
 
     def _compare(self, member: Member) -> list[Event]:
@@ -233,6 +231,8 @@ class Replica:
             local.let_go = True
             told.append(events.LeaveAccepted(member.incarnation, local.leaving or LeaveReason.DISCONNECTED))
         if local is not None and local.claimed:
+            if member.detached and not local.detached:  # so its former node announced it
+                self.local.set_presence(member.incarnation, detached=False)
             told.append(self._moved(member, local.old or member.node, tuple(self.table.nodes)))
         return told
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 
-from mcp_actors.protocol.events import LeaveReason, MemberMoved
+from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import Incarnation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
-    from mcp_actors.protocol.events import Event, Member
+    from mcp_actors.protocol.events import Member
     from mcp_actors.protocol.identifiers import NodeId
 
 
@@ -226,14 +226,6 @@ class LocalMembers(dict[Incarnation, LocalMember]):
         if address:
             local.member = structs.replace(local.member, address=address)
         self._queue.add(Operation.DETACH if detached else Operation.ATTACH, incarnation)
-
-    def attach_arrived(self, events: Iterable[Event], members: Mapping[Incarnation, Member]) -> None:
-        """Request that the members that moved here in these events are attached, if their claims have not done so."""
-        for event in events:
-            if isinstance(event, MemberMoved):
-                local, member = self.get(event.incarnation), members.get(event.incarnation)
-                if local is not None and member is not None and member.detached and not local.detached:
-                    self.set_presence(event.incarnation, detached=False)
 
     @property
     def any_staying(self) -> bool:

@@ -470,6 +470,14 @@ def test_a_detached_member_that_was_attached_by_its_move_is_not_attached_again(r
     assert next_request(room, SET_PRESENCE).arguments == ["peer:ben", BEN.incarnation, "0", "192.0.2.1"]
 
 
+def test_a_member_that_moved_here_is_attached_if_its_former_node_announces_it_as_detached(room: RoomHarness) -> None:
+    room.claim(at_a(CIA))
+    next_request(room, CLAIM)
+    room.answer(b"OK", b"11", b"1")
+    changes(room, 11, structs.replace(at_a(CIA), detached=True))
+    assert next_request(room, SET_PRESENCE).arguments == ["peer:cia", CIA.incarnation, "0", ""]
+
+
 def test_a_claimed_member_is_announced_with_its_epoch(room: RoomHarness) -> None:
     claim_ben(room)
     room.room.resync_anew(1.0)
