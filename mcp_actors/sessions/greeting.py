@@ -9,12 +9,11 @@ from msgspec import UNSET, UnsetType
 
 from mcp_actors.protocol import messages as wire
 from mcp_actors.protocol.events import Kind
-from mcp_actors.protocol.identifiers import PeerId, RequestId
+from mcp_actors.protocol.identifiers import PeerId, RequestId, RoomId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mcp_actors.protocol.identifiers import RoomId
     from mcp_actors.protocol.outgoing import Encoded
     from mcp_actors.room.effects import Welcome
     from mcp_actors.sessions.ports import ClientCosts
@@ -44,6 +43,29 @@ class Greeting(NamedTuple):
         return found | {"complete": self.complete} if self.resumed else found
 
 
+class Greetings(dict[RoomId, list[Greeting]]):
+    """The greetings of one session that wait for the replies of rooms, in the order of the joins."""
+
+    __slots__ = ()
+
+    def add(self, room: RoomId, greeting: Greeting) -> None:
+        """Let a greeting wait for the reply of a room."""
+        self.setdefault(room, []).append(greeting)
+
+    def take(self, room: RoomId) -> Greeting:
+        """Remove and return the first greeting that waits for a room; an empty one if there is none."""
+        waiting = self.get(room)
+        greeting = waiting[0] if waiting else Greeting()
+        self.discard(room, greeting)
+        return greeting
+
+    def discard(self, room: RoomId, greeting: Greeting) -> None:
+        """Remove a greeting, if it still waits."""
+        kept = [one for one in self.pop(room, ()) if one is not greeting]
+        if kept:
+            self[room] = kept
+
+
 def charge_join(costs: ClientCosts, reply: Encoded, welcome: Welcome, *, held: int = 0) -> None:
     """Charge the bytes of the reply to a join, and each member: its entry there, and that it is told of the join.
 
@@ -65,10 +87,3 @@ def join_reply(kind: Kind, room: RoomId, welcome: Welcome, greeting: Greeting) -
     ice_servers = list(greeting.ice_servers)
     joined = wire.JoinedPayload(PeerId(welcome.member_id), welcome.order, welcome.peers, ice_servers, **fields)
     return wire.Joined(room=room, id=request_id, payload=joined)
-
-
-def forget_greeting(greetings: dict[RoomId, list[Greeting]], room: RoomId, greeting: Greeting) -> None:
-    """Remove a greeting from those that wait for the replies of rooms."""
-    kept = [one for one in greetings.pop(room, ()) if one is not greeting]
-    if kept:
-        greetings[room] = kept

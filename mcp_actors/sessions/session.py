@@ -10,7 +10,7 @@ from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.events import Kind, LeaveReason
 from mcp_actors.protocol.outgoing import Dialect, Outgoing, Relayed
 from mcp_actors.sessions.confinement import confine, forbidden, origin
-from mcp_actors.sessions.greeting import Greeting, charge_join, forget_greeting, join_reply
+from mcp_actors.sessions.greeting import Greeting, Greetings, charge_join, join_reply
 from mcp_actors.sessions.kept import Kept
 from mcp_actors.sessions.memberships import Memberships
 from mcp_actors.sessions.replay_buffer import ReplayBuffer
@@ -108,7 +108,7 @@ class Session:
         self._traffic = owner.counters.traffic
         owner.counters.count_opened(self.state)
         self._connection = connection
-        self._greetings: dict[RoomId, list[Greeting]] = {}  # for the replies to joins under way, in their order
+        self._greetings = Greetings()
         self._is_numbered = limits.window > 0
         self._token_sent_in: float = 0
         self._acknowledge_above = ACKNOWLEDGE_EVERY
@@ -237,7 +237,7 @@ class Session:
         self, room: RoomId, membership: Membership, entered: Awaitable[None], greeting: Greeting
     ) -> Awaitable[None]:
         """Join a room that was asked just now; the outcome is awaited."""
-        self._greetings.setdefault(room, []).append(greeting)
+        self._greetings.add(room, greeting)
         self.rooms[room] = membership
         self.rooms.forbidden.pop(room, None)
         self.rooms.joining.setdefault(room, 0)
@@ -249,7 +249,7 @@ class Session:
             await entered
         except Exception:
             self.rooms.discard(room, membership)
-            forget_greeting(self._greetings, room, greeting)
+            self._greetings.discard(room, greeting)
             self._owner.changed(self)
             raise
         finally:
@@ -262,17 +262,15 @@ class Session:
     async def rejoin(self, room: RoomId, greeting: Greeting) -> None:
         """Send the reply to a join again, to a client that has come back."""
         welcomed = self.rooms.membership(room).come_back()
-        self._greetings.setdefault(room, []).append(greeting)
+        self._greetings.add(room, greeting)
         try:
             await welcomed
         finally:
-            forget_greeting(self._greetings, room, greeting)
+            self._greetings.discard(room, greeting)
 
     def welcome(self, room: RoomId, welcome: Welcome) -> None:
         """Send the reply to a join."""
-        greetings = self._greetings.get(room)
-        greeting = greetings[0] if greetings else Greeting()
-        forget_greeting(self._greetings, room, greeting)
+        greeting = self._greetings.take(room)
         if room in self.rooms.forbidden:
             self.send(Outgoing(error_message(forbidden(room, greeting.request_id))))
             return

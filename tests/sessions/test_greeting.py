@@ -9,7 +9,7 @@ from mcp_actors.protocol.events import Kind
 from mcp_actors.protocol.identifiers import Incarnation, PeerId, RoomId, UserId
 from mcp_actors.protocol.messages import PeerEntry, UserEntry
 from mcp_actors.room.effects import Welcome
-from mcp_actors.sessions.greeting import Greeting, join_reply
+from mcp_actors.sessions.greeting import Greeting, Greetings, join_reply
 
 ROOM = RoomId("r")
 ANA = PeerEntry(PeerId("ana"), {"a": 1}, 1)
@@ -86,3 +86,21 @@ def test_the_terms_of_the_connection_are_told_with_or_without_a_session() -> Non
     assert Greeting(resume="token", terms=terms).fields() == {**terms, "resume": "token", "resumed": False}
     assert reply(Kind.PEER, Greeting(terms=terms))["payload"].items() >= terms.items()
     assert not reply(Kind.USER, Greeting(terms=terms))["payload"].keys() & terms.keys()
+
+
+def test_greetings_wait_for_the_reply_of_their_room_in_order() -> None:
+    greetings, first, second, other = Greetings(), Greeting(1), Greeting(2), Greeting(3)
+    for room, greeting in ((ROOM, first), (ROOM, second), (RoomId("other"), other)):
+        greetings.add(room, greeting)
+    assert [greetings.take(ROOM) for _ in range(3)] == [first, second, Greeting()]
+    assert list(greetings) == ["other"]
+
+
+def test_a_greeting_whose_join_failed_is_discarded_and_no_equal_one() -> None:
+    greetings, failed, equal = Greetings(), Greeting(1), Greeting(1)
+    greetings.add(ROOM, failed)
+    greetings.add(ROOM, equal)
+    greetings.discard(ROOM, failed)
+    greetings.discard(ROOM, failed)
+    assert greetings.take(ROOM) is equal
+    assert not greetings
