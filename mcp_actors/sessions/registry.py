@@ -173,8 +173,9 @@ class Sessions:
         asked_at: float,
     ) -> None:
         await self._comebacks.take_turn(token.session)
-        owner, how_long = f"{kind}:{identity}", ACQUIRE_SECONDS
-        acquired = await self._node.broker.acquire_session(token.session, token.generation, owner, how_long, asked_at)
+        acquired = await self._node.broker.acquire_session(
+            token.session, token.generation, f"{kind}:{identity}", ACQUIRE_SECONDS, asked_at
+        )
         if acquired is None:
             return
         self._comebacks.note(token.session, len(acquired.rooms))
@@ -323,6 +324,13 @@ async def _try(work: Awaitable[None]) -> None:
 def _record(session: Session) -> SessionRecord:
     rooms = list_rooms(session.rooms.present())
     owner, out = f"{session.kind}:{session.identity}", dict(session.rooms.removed)
-    how_old = (session.generation, session.oldest)
-    epoch, asked_at = session.epoch, session.asked_at
-    return SessionRecord(session.id, *how_old, owner, rooms, out=out, epoch=epoch, asked_at=asked_at)
+    return SessionRecord(
+        session.id,
+        session.generation,
+        session.oldest,
+        owner,
+        rooms,
+        out=out,
+        epoch=session.epoch,
+        asked_at=session.asked_at,
+    )
