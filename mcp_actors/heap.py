@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOOK_EVERY = 0.5
-"""Seconds between looks at how much memory the process has."""
+"""Seconds between measurements of the memory that the process has."""
 
 GROWTH = 4 * 2**20
-"""Bytes by which the process may grow before its free pages are returned, or a part of what it had, if that is more."""
+"""Bytes by which the process may grow before its free pages are returned."""
 
 PART = 8
+"""A process may grow by this part of its least size (1/8) if that is more than `GROWTH`."""
 
 STATM = Path("/proc/self/statm")
 
@@ -63,13 +64,13 @@ class GrowthWatch:
         self._least = resident()
 
     async def run(self) -> None:
-        """Look again and again, for ever."""
+        """Look every `LOOK_EVERY` seconds, without end."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
             self.look()
 
     def look(self) -> None:
-        """Release free pages if the process has grown since it had least."""
+        """Release free pages if the process has grown from its least size."""
         found = self._resident()
         if found > self._least + max(GROWTH, self._least // PART):
             self._release()

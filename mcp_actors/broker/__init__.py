@@ -54,8 +54,8 @@ class SessionRecord(Struct, frozen=True):
     still have. `whose` is the identity that a client needs to resume it. `rooms` holds (room, member id, incarnation,
     presence wanted). `left` is what a stopping node leaves behind; `out` maps rooms to how a moderator removed it
     there. `epoch` counts the nodes that have taken it over: a late record of an earlier owner is ignored. `asked_at` is
-    when the client asked to resume it, in seconds of the monotonic clock, 0 if it has not: an earlier attempt at
-    another node comes too late.
+    when the client asked to resume it, in seconds of the monotonic clock, or 0 if it has not: earlier attempts at
+    other nodes come too late.
     """
 
     session: str

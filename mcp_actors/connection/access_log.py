@@ -26,9 +26,9 @@ class AccessLog:
             log.info("handshake refused", endpoint=endpoint, address=address, status=status, reason=reason)
 
     def request(self, endpoint: str, address: str, *, user: str, method: str, status: int, seconds: float) -> None:
-        """Log a request over plain HTTP. `user`: the verified id of the client, empty for none; `method`: what it asks.
+        """Log a request over plain HTTP, for a JSON-RPC `method`. `user`: the verified id of the client, or empty.
 
-        `status`: 0 if the client went before it was answered.
+        `status`: 0 if the client disconnected before it was answered.
         """
         if self.enabled:
             log.info(

@@ -32,7 +32,7 @@ class RefusalReason(StrEnum):
     APPLICATION_UNAVAILABLE = "application-unavailable"
     NO_HANDSHAKE = "no-handshake"
     AGENT = "agent"
-    """An agent without a token that lets it in."""
+    """The token of an agent does not admit it, or it has none."""
 
 
 class ConnectionCounters:

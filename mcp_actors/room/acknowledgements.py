@@ -30,8 +30,8 @@ REMEMBERED = 64
 """Messages with an `id` of each member, the latest, which are not passed on when they are sent again."""
 
 EPOCH = 2**32
-"""Delivery ids per epoch of a sender: no two nodes that have had it use the same, as receipts for the one may come late
-to the next."""
+"""Delivery ids in each epoch of a sender, so that no two of its nodes use the same: receipts for messages that it
+sent from an earlier node may arrive late."""
 
 REFUSED_BYTES = 2048
 """Bytes for which a sender is charged when another node has no room for its message, as large as an offer: its size is
@@ -152,7 +152,7 @@ class Acknowledgements:
         return delivery_id
 
     def _epoch(self, sender: Incarnation) -> int:
-        """The epoch in which a sender is or was here."""
+        """The current epoch of a sender, or the one that it had here if it has moved away."""
         departing = self._migrations.departing.get(sender)
         member = self._roster.member(sender) if departing is None else departing.member
         return 0 if member is None else member.epoch

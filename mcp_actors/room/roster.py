@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 FORMER_NODES = 4
-"""How many of the nodes are known at which a member was before."""
+"""How many earlier nodes of a member are remembered, the latest."""
 
 
 class Roster:

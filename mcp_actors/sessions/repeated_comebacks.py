@@ -1,8 +1,8 @@
 """Sessions that come back again and again wait for each other, so that nobody else waits for them.
 
-A session that moves here costs both nodes and Redis some 100 us for each room, most of it at once; one that was here
-costs this node an eighth of that. Sessions that come back now and then, as when their node stops or their network
-changes, do not wait.
+A session that moves here costs both nodes and Redis some 100 us for each room, most of it at once. One that was here
+already costs this node an eighth of that. Sessions that come back now and then do not wait: their node may have
+stopped, or their network changed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COST_HERE = 1 / 8
 
 
 class _Known(NamedTuple):
-    """When the last comeback of a session is forgotten, and in how many rooms it was."""
+    """When the last comeback of a session is forgotten, and the number of its rooms."""
 
     forgotten: float
     rooms: int
@@ -53,9 +53,9 @@ class RepeatedComebacks:
         return len(self._known)
 
     async def take_turn(self, session: str, cost: float = 1.0) -> None:
-        """Wait for the sessions that came before, if this one has come back several times lately.
+        """Wait for the sessions before this one, if it has come back several times lately.
 
-        `cost`: of each of its rooms. Raises `RateLimited` if there are too many.
+        `cost`: of each of its rooms. Raises `RateLimited` if it would wait longer than `PATIENCE`.
         """
         now, known = self._clock(), self._known.get(session)
         if known is None or known.forgotten <= now + (FREE_COMEBACKS - 1) * FORGOTTEN_AFTER:
@@ -69,7 +69,7 @@ class RepeatedComebacks:
             await asyncio.sleep(delay)
 
     def note(self, session: str, rooms: int) -> None:
-        """Note that a session has come back in so many rooms."""
+        """Note that a session with this number of rooms has come back."""
         now, before = self._clock(), self._known.pop(session, None)
         forgotten = now if before is None else max(now, before.forgotten)
         self._known[session] = _Known(forgotten + FORGOTTEN_AFTER, rooms)

@@ -22,7 +22,7 @@ LEAVE_TIMEOUT = 5.0
 
 
 class Chords:
-    """What `World` does for these strikes."""
+    """Carries out these strikes in a world."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -94,7 +94,7 @@ class Chords:
             await member.leave(LEAVE_TIMEOUT)
 
     async def late_join(self, strike: Strike) -> None:
-        """Let newcomers join at a node that nothing leaves for Redis, and leave soon: their joins may come late."""
+        """Let newcomers join at a node whose requests do not reach Redis, and leave soon: their joins may come late."""
         world = self._world
         path = world.network.path(f"node{strike.node}", "redis")
         if path.blocked or world.free(strike) is None:

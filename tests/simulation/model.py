@@ -133,7 +133,7 @@ class Refused(Exception):
 
 
 class Acquired(NamedTuple):
-    """What a node was told that acquired a session with a token of a generation."""
+    """The reply to a node that acquired a session with a token of a generation."""
 
     node: Node
     token: int
@@ -142,7 +142,7 @@ class Acquired(NamedTuple):
 
 
 class Model:
-    """What may happen next, of all sessions and rooms. After a loss of data it allows everything once.
+    """The steps that may come next, of all sessions and rooms. After a loss of data it allows everything once.
 
     A member's epoch is the generation in which its session was acquired, and 0 before.
     """

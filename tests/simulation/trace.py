@@ -1,4 +1,4 @@
-"""What a run did, as steps of the model: read where the simulated Redis runs scripts, and where nodes deliver.
+"""The steps of a run, for the model: read where the simulated Redis runs scripts, and where nodes deliver.
 
 Redis executes one command after the other, so that its steps have one order. The scripts about session records are
 steps of the model; the changes of a room are read from the entries that scripts append to inboxes, and deliveries are
@@ -14,6 +14,7 @@ from unittest import mock
 from mcp_actors.broker.redis import entries, scripts
 from mcp_actors.broker.redis.bucket import Bucket
 from mcp_actors.broker.redis.frames import FrameReceiver
+from mcp_actors.broker.redis.sequence_tracker import SequenceTracker
 from mcp_actors.protocol.events import Member, OwnerFenced, RemoteBroadcast, RemoteSignal
 from tests.simulation.model import Acquired, Model, Record, Refused
 
@@ -107,7 +108,7 @@ class Trace:
                 self._model.heard_of_fence(self._process(), room, event.incarnation, event.epoch)
             case RemoteSignal() | RemoteBroadcast() if self._frame is not None:
                 frame = self._frame
-                epoch = frame.number // 2**32 - frame.epoch
+                epoch = SequenceTracker.epoch(frame.number) - frame.epoch
                 self._tell(
                     self._model.delivered, self._process(), room, frame.source, frame.target, epoch, frame.number
                 )

@@ -53,7 +53,7 @@ class Latencies:
             self.delivery.observe(max(0.0, now - _seconds(stamp) + min(self._offsets)[1]))
 
     def stamp(self, at: float) -> int | None:
-        """The time on the clock of Redis, in milliseconds; None until a probe told it. The last one counts."""
+        """Convert a time to the clock of Redis, in milliseconds, as the last probe found it; None before the first."""
         return int(1000 * (at + self._offsets[-1][1])) if self._offsets else None
 
 

@@ -5,8 +5,8 @@ rooms pass those that wait, so that clients that cause many calls do not delay t
 did not acknowledge keep their place and are written again, also those that it refused because its memory is full;
 frames that it acknowledged lately are kept, to be written again if it comes back without them.
 
-Frames for different inboxes keep their order while the memory of Redis is full: a session that moves must not be handed
-over before what its client sent earlier is written.
+Frames for different inboxes keep their order while the memory of Redis is full: the earlier messages of a client must
+be written before its session is handed over.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_CALLS = 16
 """How many of them are calls: a script takes Redis 50 to 150 us, an entry of frames some 5."""
 
 MAX_POSTPONED = 256
-"""How many calls and frames that are not to be written yet are passed in search of others that are."""
+"""How many calls and frames that have to wait are passed in search of others that need not."""
 
 RETRY_REFUSED = 1.0
 """Seconds after which frames that Redis refused are written again."""
@@ -93,10 +93,10 @@ class _Entry:
 
 
 class _Selection:
-    """Selects the contents of one batch, item by item. What belongs to a room keeps its order.
+    """Selects the contents of one batch, item by item. The calls and frames of a room keep their order.
 
-    Calls are selected in their order, up to `MAX_CALLS`, and each inbox gets one entry: with two, the second could find
-    an inbox that was missing for the first, and overtake it.
+    There are up to `MAX_CALLS` calls, and one entry for each inbox: with two, the second could find an inbox that was
+    missing for the first, and overtake it.
     """
 
     __slots__ = ("_calls", "_entries", "_postponed", "contents", "full")
@@ -196,7 +196,7 @@ class WriteQueue:
         self.bytes += sign * len(frame.packed)
 
     def take(self) -> Batch:
-        """Take the next batch: calls and frames of a room keep their order, and pass what waits in other rooms."""
+        """Take the next batch: calls and frames of a room keep their order, and pass those of other rooms that wait."""
         selection, queue, postponed = _Selection(), self._queue, list[QueuedFrame | Call]()
         while queue and not selection.full and len(postponed) < MAX_POSTPONED:
             item = queue.popleft()
@@ -277,10 +277,9 @@ class WriteQueue:
                 self._queue.append(item)
 
     def _stall(self, frames: list[QueuedFrame], now: float) -> None:
-        waiting, self._queue = self._queue, deque()
-        for item in waiting:
-            (self._queue if isinstance(item, Call) else frames).append(item)  # type: ignore[arg-type]
-        self._stalled = frames + self._stalled
+        waiting = [item for item in self._queue if isinstance(item, QueuedFrame)]
+        self._queue = deque(item for item in self._queue if isinstance(item, Call))
+        self._stalled = [*frames, *waiting, *self._stalled]
         self._stalled_until = now + RETRY_REFUSED
 
     def _remember(self, frames: list[QueuedFrame], now: float) -> None:

@@ -4,14 +4,14 @@
 -- A token is spent once the client is known to have a later one: the reply with the later one may have been lost. A token
 -- later than the record is valid: its node was lost before it saved the record.
 --
--- asked_at: when the client asked for it (ms), or "" if that is not known. A client that has resumed the session by another
--- connection has given up what it asked before, and at the same time, unless it has the latest token.
+-- asked_at: when the client asked for it (ms), or "" if that is not known. Once the client has resumed the session by another
+-- connection, a request that it made before that, or at the same time, is refused unless it has the latest token.
 -- Replies: {OK, generation, oldest, rooms, left, removed, epoch}: as in save_session.lua | {NONE}: there is no such session, it
 --          belongs to another client or to the calling node, or the token is spent | {LATER}: another node is taking it over, or
 --          nodes are still saving the records of their sessions again, as some may have been lost |
 --          {SUPERSEDED}: the client has resumed it by another connection | {FENCED}
 
-local SAME_TIME_MS = 100 -- as nodes do not know the time better
+local SAME_TIME_MS = 100 -- nodes do not know the time of Redis more exactly
 
 takes({'nodes', 'session', 'config'}, {'node', 'generation', 'owner', 'hold_ms', 'asked_at'})
 
