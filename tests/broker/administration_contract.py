@@ -33,7 +33,7 @@ BAN = Notice("spam", "", 60)
 
 
 def told(recorder: Recorder, room: RoomId = ROOM) -> list[Event]:
-    """What the node has heard beside joins."""
+    """The events of the node other than joins."""
     return [event for event in recorder.events.get(room, []) if not type(event).__name__.endswith("Joined")]
 
 

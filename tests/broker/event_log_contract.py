@@ -1,4 +1,4 @@
-"""What every log of membership events does."""
+"""The promises of every log of membership events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client is charged for, and how long it is not read from."""
+"""The charges of a client, and how long it is not read from."""
 
 from __future__ import annotations
 

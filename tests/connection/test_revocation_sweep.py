@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Identity:
-    """Who a client is."""
+    """The identity of a client."""
 
     def __init__(self, sub: str, in_room: str = "") -> None:
         self.grant = Grant(sub) if sub else None

@@ -1,4 +1,4 @@
-"""What a session keeps is counted, attached or not, and charged to the address of its latest connection."""
+"""The memory of a session is counted, attached or not, and charged to the address of its latest connection."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def kept(number: int, room: RoomId = ROOM, **fields: str) -> bytes:
 
 
 def delivered(received: int, *frames: bytes, last: int) -> dict[RoomId, list[list[tuple[str, bytes]]]]:
-    """What the rooms are to send of a state, which is handed over twice."""
+    """The messages that rooms are to send from a state, which is handed over twice."""
     late = LateHandover(received, 0.0)
     rooms = {ROOM: Recording(), OTHER_ROOM: Recording()}
     memberships = cast("dict[RoomId, Membership]", rooms)

@@ -1,6 +1,6 @@
 """Time and chance under the control of a simulation, for all code that asks the standard library for them.
 
-What only wakes up often, and would do as well less often, does so less often, as each time costs the simulation a turn.
+Polls are rarer than in a real process where that changes nothing, as each costs the simulation a turn.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RARE_POLLS: tuple[tuple[Any, str, Any], ...] = (
     (link, "HOUSEKEEPING", 0.2),
     (loop_lag, "INTERVAL", 5.0),
 )
-"""The same since the third era, and how often they look after what else there is."""
+"""The same since the third era, and the intervals of other polls."""
 
 
 @contextmanager

@@ -105,6 +105,6 @@ def settled(record: Record) -> bool:
 
 
 def breaches(record: Record) -> dict[str, list[str]]:
-    """What is wrong, by check."""
+    """The broken promises, by check."""
     found = {name: list(check(record)) for name, check in CHECKS.items()}
     return {name: lines for name, lines in found.items() if lines}

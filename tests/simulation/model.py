@@ -19,7 +19,7 @@ Node = int | str
 
 
 class Record(NamedTuple):
-    """What the directory knows: the node that has the session, after how many moves and how many connections."""
+    """The directory's record of a session: its node, and the numbers of its moves and connections."""
 
     node: Node
     epoch: int
@@ -54,7 +54,7 @@ def by_epoch(old: Record, new: Record) -> bool:
 
 
 def by_generation(old: Record, new: Record) -> bool:
-    """What it accepted before there were epochs."""
+    """The rule before there were epochs."""
     return new.generation >= old.generation
 
 

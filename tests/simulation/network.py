@@ -270,7 +270,7 @@ class Network:
         self.usual = self._delay = Delay()
         self.wires: list[Wire] = []
         self.backs_off = False
-        """Whether what a blocked path held is sent again the later, the longer that was."""
+        """Whether data that a blocked path held is delayed longer, the longer the path was blocked."""
         self._paths: dict[tuple[str, str], Path] = {}
         self._listening: dict[str, tuple[Process, Accept]] = {}
         loop.connect = self.connect
@@ -400,7 +400,7 @@ class StreamTransport(asyncio.Transport):
         self._end.close()
 
     def abort(self) -> None:
-        """See asyncio. What a blocked path holds is still sent later, unless the socket is reset."""
+        """See asyncio. Data that a blocked path holds is still sent later, unless the socket is reset."""
         if self._socket.resets:
             self._end.out.drop_held()
         self._end.close(ConnectionResetError("the other end aborted"))

@@ -1,4 +1,4 @@
-"""What the adversary does in a run: strikes, drawn from the seed before the run begins.
+"""The plan of the adversary for a run: strikes, drawn from the seed before the run begins.
 
 Each strike has all its numbers, so that a run can be repeated without some of them.
 """

@@ -45,7 +45,7 @@ SETTLE = 30.0
 
 @dataclass
 class Outcome:
-    """What came of a run. `breaches`: by check. `digest`: of everything that happened."""
+    """The outcome of a run. `breaches`: by check. `digest`: of everything that happened."""
 
     plan: Plan
     breaches: dict[str, list[str]]

@@ -10,7 +10,7 @@ from tests.simulation.network import Delay, Network, StreamTransport
 
 
 class Lines(asyncio.Protocol):
-    """What arrives, and how the connection ends."""
+    """The data that arrives, and how the connection ends."""
 
     def __init__(self) -> None:
         self.data = b""

@@ -42,7 +42,7 @@ class SimulatedReceiver:
         self._rng = rng
 
     def reporting(self, settings: Settings) -> Any:
-        """What a node is given that reports to this receiver."""
+        """The factory with which a node makes reports to this receiver."""
 
         def make(node: Node) -> Reports:
             return report(node, settings.webhooks, settings.cluster.node_lease, self)
@@ -66,7 +66,7 @@ class SimulatedReceiver:
 
 
 def untrue(told: list[Told], record: Record) -> Iterator[str]:
-    """What is wrong with what the receiver was told, after everybody has left; much is allowed if Redis lost data."""
+    """The faults of all reports, after everybody has left; much is allowed if Redis lost data."""
     unique = list({one.id: one for one in told}.values())  # the first of each: repetitions may come late
     if record.data_lost:
         return

@@ -2,10 +2,10 @@
 
 Two connections, for writing and for reading, live and die together. Three tasks use them: one writes the queue, one
 reads the inbox, one renews the lease, which proves that the other two work. When anything breaks, both connections are
-closed, and after a pause the node attaches again; the pauses grow until a link has read an entry. What the node finds
-then says what to repair:
+closed, and after a pause the node attaches again; the pauses grow until a link has read an entry. The state that
+the node finds says what to repair:
 
-    attached as before             what was not acknowledged is written again
+    attached as before             unacknowledged frames are written again
     another run of the server      it may have lost data: rooms are synchronized, and frames sent lately are sent again
     fenced meanwhile               the other nodes saw its members leave, so its rooms do too; what waited is void
 """

@@ -50,12 +50,12 @@ class BucketHarness:
         self.woken += 1
 
     def news(self) -> list[Event]:
-        """What was heard since the last look."""
+        """The events since the last call."""
         heard, self.heard = self.heard, []
         return heard
 
     def written(self) -> Batch:
-        """What would be written now."""
+        """The batch that would be written now."""
         return self.bucket.queue.take()
 
     def answer(self, *replies: Any) -> Batch:
@@ -84,7 +84,7 @@ class BucketHarness:
         self.bucket.receive([Frame(ROOM, sender.incarnation, target.incarnation, number, kind, delivery_id, body)])
 
     def signalled(self, number: int, sender: Member = BEN) -> RemoteSignal:
-        """What is heard of a frame."""
+        """The event of a frame."""
         return RemoteSignal(sender.incarnation, ANA.incarnation, f"frame {number}".encode(), 0)
 
 

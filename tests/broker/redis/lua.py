@@ -353,7 +353,7 @@ class Store:
         return self._room(scripts.ANNOUNCE, node, room, others, RUN, [nonce, content, "", ""])
 
     def audit(self, node: NodeId, *rooms: tuple[RoomId, Sequence[Member]]) -> list[AuditedRoom]:
-        """What the node is told of rooms, each with its own members there."""
+        """The reply to a node about rooms, each with its own members there."""
         keys = self.keys
         named = [keys.nodes, keys.inbox(node), keys.rooms_of(node)]
         named += [key for room, _ in rooms for key in (keys.members(room), keys.state(room))]

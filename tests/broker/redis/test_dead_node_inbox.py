@@ -52,7 +52,7 @@ SOON = 0.05
 
 
 class Inbox:
-    """What lies in the inbox of a dead node, and what another recovers from it for a member that moved to node A."""
+    """The inbox of a dead node, and its recovery by another for a member that moved to node A."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -107,7 +107,7 @@ class Inbox:
     async def recover(
         self, offset: str, member: Member = ANA, *others: NodeId, patience: float = SOON, epoch: int = 1
     ) -> Recovered:
-        """What is recovered after a place; all of `others` may still write."""
+        """Recover what comes after an offset; all of `others` may still write."""
         move = MemberMoved(9, member.incarnation, DEAD, A, epoch, (DEAD, A, *others))
         return await self.inbox.recover(ROOM, member.kind, move, offset, patience, MEMBERS)
 

@@ -125,7 +125,7 @@ def test_a_refused_member_that_joins_after_all_is_seen_to_join_and_leave(store: 
 
 
 def _seen(node: SteppedNode) -> list[type]:
-    """What a node heard of Ana after all."""
+    """The types of all events about Ana at a node."""
     told = (event for _, event in node.heard if isinstance(event, MemberJoined | LeaveAccepted | MemberLeft))
     return [type(event) for event in told if _whose(event) == ANA.incarnation]
 

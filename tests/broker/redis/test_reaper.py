@@ -192,7 +192,7 @@ async def test_a_node_without_rooms_is_reaped(store: Store, senders: list[Sender
 
 
 def _detached(store: Store, node: NodeId) -> list[tuple[str, bool]]:
-    """Who is said to be away, or back, in what a node was told."""
+    """The changes of presence that a node was told: members, and whether they are detached."""
     told = [news for news in store.told(node) if isinstance(news, Changes)]
     return [(one.incarnation, one.detached) for news in told for one in news.changes if isinstance(one, Presence)]
 

@@ -66,7 +66,7 @@ def _put(queue: WriteQueue, inbox: str, *numbers: int) -> None:
 
 
 def _written(batch: Batch) -> list[str | tuple[str, list[int]]]:
-    """What the commands of a batch write: the names of calls, and inboxes with the numbers of frames."""
+    """The contents of a batch: the names of calls, and inboxes with the numbers of frames."""
     return [
         (command[1], [frame.number for frame in decode_frames(command[-1])]) if command[0] == "XADD" else command[0]
         for command in batch.commands
@@ -74,7 +74,7 @@ def _written(batch: Batch) -> list[str | tuple[str, list[int]]]:
 
 
 def _all(queue: WriteQueue) -> list[str | tuple[str, list[int]]]:
-    """What all that waits would write, batch after batch."""
+    """The contents of all batches that wait."""
     written = []
     while queue:
         written += _written(queue.take())

@@ -336,7 +336,7 @@ class Keyspace:
         return found[: _integer(how[1])] if how else found
 
     def read(self, key: bytes, after: bytes, count: int | None) -> list[Any] | None:
-        """What XREAD finds in one stream; None if there is nothing."""
+        """The reply of XREAD for one stream; None if there is nothing."""
         last = _entry_id(after, 0)
         stream = self._get(key, Stream)
         found = stream.after(last, count) if stream is not None else []

@@ -1,4 +1,4 @@
-"""What keys of the simulated Redis hold: sorted sets and streams; strings, hashes and sets are Python's own."""
+"""Values of keys of the simulated Redis: sorted sets and streams; strings, hashes and sets are Python's own."""
 
 from __future__ import annotations
 
