@@ -269,7 +269,7 @@ async def test_the_token_of_a_migrated_session_is_used_up_at_all_nodes(nodes: li
     await again.expect("joined", resumed=True)
     assert await again.drain("r") == []  # and the ping after the reply is answered
     await until(
-        lambda: all(one.oldest == one.generation for one in nodes[1].app.sessions.by_id.values()),
+        lambda: all(one.generations.oldest == one.generations.latest for one in nodes[1].app.sessions.by_id.values()),
         "that the client has acknowledged its token",
     )
     links: Any = nodes[1].app.node.broker
@@ -308,7 +308,7 @@ async def test_a_node_that_lost_the_reply_to_its_first_attempt_still_takes_the_s
     await lose(nodes[0], a)
     assert await signal(b, "a", 1) == "queued"
     broker = nodes[1].app.node.broker
-    lost = await broker.acquire_session(session.id, session.generation, "peer:", 0.0)
+    lost = await broker.acquire_session(session.id, session.generations.latest, "peer:", 0.0)
     again = await resume(nodes[1], joined, a.received)
     assert await numbers(again, 1) == [1]
     await again.expect("joined", resumed=True, complete=True, order=joined["order"])
@@ -321,7 +321,7 @@ async def test_a_room_that_is_joined_in_the_last_moment_before_a_move_migrates_t
     (session,) = nodes[0].app.sessions.by_id.values()
     c = await nodes[2].peer()
     await c.join("other", "c")
-    assert await nodes[1].app.node.broker.acquire_session(session.id, session.generation, "peer:", 0.0)
+    assert await nodes[1].app.node.broker.acquire_session(session.id, session.generations.latest, "peer:", 0.0)
     reply = await a.join("other", "a2")
     await c.expect("peer-joined", peer_id="a2")
     seen = a.received

@@ -255,7 +255,7 @@ class Endpoint(ABC):
             await sessions.take_turn(session)
             session = sessions.find(token, self.kind, owner)
         if session is not None:
-            self._count_comeback(connection, session, session.generation - 1)
+            self._count_comeback(connection, session, session.generations.latest - 1)
             return session, False
         if await _has_hung_up(connection):
             raise Unavailable("You have closed this connection.")
@@ -263,7 +263,7 @@ class Endpoint(ABC):
         keeps, address = self.keeps_first_token, connection.charged_to
         session = await sessions.resume(token, self.kind, owner, received, offsets, address, keeps_first_token=keeps)
         if session is not None:  # it has moved here, which began its next generation
-            self._count_comeback(connection, session, session.generation - 2)
+            self._count_comeback(connection, session, session.generations.latest - 2)
         return session, session is not None
 
     def _count_comeback(self, connection: Connection, session: Session, earlier: int) -> None:

@@ -129,7 +129,7 @@ async def _claim(
     memberships: dict[RoomId, Membership] = {}
     for name, member, incarnation, presence in rooms:
         room, member_id = RoomId(name), PeerId(member) if session.kind is Kind.PEER else UserId(member)
-        epoch, verified = session.generation, session.identity.startswith(VERIFIED)
+        epoch, verified = session.generations.latest, session.identity.startswith(VERIFIED)
         with suppress(SignalingError):
             membership = node.claimed(room, session.kind, member_id, Incarnation(incarnation), epoch, verified=verified)
             membership.presence = presence

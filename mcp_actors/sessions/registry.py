@@ -98,7 +98,7 @@ class Sessions:
 
     def token(self, session: Session) -> str:
         """Return the token with which the client resumes the session; empty if sessions cannot be resumed."""
-        return self._tokens.seal(session.id, session.generation) if self._limits.window else ""
+        return self._tokens.seal(session.id, session.generations.latest) if self._limits.window else ""
 
     def is_token_of(self, token: str, session: Session) -> bool:
         """Whether a token was given to the client of this session, on any of its connections."""
@@ -129,7 +129,7 @@ class Sessions:
         task = self._migrations.get(opened.session)
         if task is None:
             here = self.by_id.get(opened.session)
-            if here is not None and here.state in RESUMABLE and opened.generation <= here.generation:
+            if here is not None and here.state in RESUMABLE and opened.generation <= here.generations.latest:
                 return None
             asked_at = 0.0 if keeps_first_token else _loop_time()
             migrating = self._migrate_in(opened, kind, identity, received, offsets, charged_to, asked_at)
@@ -159,7 +159,7 @@ class Sessions:
             return None
         if session.state is State.REVOKED:
             raise refusal(session.rooms.last_removal or Removal(LeaveReason.KICKED)).final()
-        is_good = session.state in RESUMABLE and session.oldest <= opened.generation <= session.generation
+        is_good = session.state in RESUMABLE and session.generations.accepts(opened.generation)
         return session if is_good else None
 
     async def _migrate_in(
@@ -185,8 +185,8 @@ class Sessions:
             received, offsets = received + UNREACHED, {}
         buffer, unknown = MigrationBuffer(), received + self._limits.max_frames
         session = Session(self, self._limits, kind, identity, token.session, migration=buffer, charged_to=charged_to)
-        session.generation, session.oldest, session.epoch = acquired.generation, acquired.oldest, acquired.epoch
-        session.asked_at = asked_at
+        session.generations.latest, session.generations.oldest = acquired.generation, acquired.oldest
+        session.epoch, session.asked_at = acquired.epoch, asked_at
         session.rooms.removed.update(acquired.out)
         self.by_id[session.id] = session
         try:
@@ -235,7 +235,7 @@ class Sessions:
             case State.ENDED:
                 self._forget(session)
             case State.REVOKED if self._limits.window:
-                session.oldest = 0  # every token is answered with the reason
+                session.generations.oldest = 0  # every token is answered with the reason
                 self.changed(session)
                 self._revoked[session] = None
                 self._start_timer(session, self._limits.window, self._forget, session)
@@ -326,8 +326,8 @@ def _record(session: Session) -> SessionRecord:
     owner, out = f"{session.kind}:{session.identity}", dict(session.rooms.removed)
     return SessionRecord(
         session.id,
-        session.generation,
-        session.oldest,
+        session.generations.latest,
+        session.generations.oldest,
         owner,
         rooms,
         out=out,

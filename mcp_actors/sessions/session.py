@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mcp_actors.protocol.codec import error_message
@@ -10,6 +9,7 @@ from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.events import Kind, LeaveReason
 from mcp_actors.protocol.outgoing import Dialect, Outgoing, Relayed
 from mcp_actors.sessions.confinement import confine, forbidden, origin
+from mcp_actors.sessions.generations import Generations
 from mcp_actors.sessions.greeting import Greeting, Greetings, charge_join, join_reply
 from mcp_actors.sessions.kept import Kept
 from mcp_actors.sessions.memberships import Memberships
@@ -67,17 +67,16 @@ class SessionOwner(Protocol):
 class Session:
     """The `ClientPort` of one client; see `State` for what becomes of the messages that rooms send to it.
 
-    A session begins with a `connection`, or with a `migration` from another node. `generation` counts its connections,
-    each of which gets a resume token; `oldest` is the first whose token is accepted, as later tokens may not have
-    reached the client. `epoch` counts the nodes that had it before. `asked_at` is when the client last asked for it.
-    `cutovers` is set while it migrates out: the rooms that have moved, and whether everything that other nodes sent
-    here has arrived. `late` is set if it went on without a handover.
+    A session begins with a `connection`, or with a `migration` from another node. `epoch` counts the nodes that had it
+    before. `asked_at` is when the client last asked for it. `cutovers` is set while it migrates out: the rooms that
+    have moved, and whether everything that other nodes sent here has arrived. `late` is set if it went on without a
+    handover.
     """
 
     __slots__ = (
-        *("_acknowledge_above", "_connection", "_dialect", "_greetings", "_has_unused_token", "_is_numbered", "_owner"),
-        *("asked_at", "congested", "cutovers", "detached", "ended", "epoch", "generation", "id", "identity", "kept"),
-        *("_token_sent_in", "_traffic", "kind", "late", "migration", "oldest", "replay", "rooms", "state"),
+        *("_acknowledge_above", "_connection", "_dialect", "_greetings", "_is_numbered", "_owner", "_traffic"),
+        *("asked_at", "congested", "cutovers", "detached", "ended", "epoch", "generations", "id", "identity", "kept"),
+        *("kind", "late", "migration", "replay", "rooms", "state"),
     )
 
     def __init__(
@@ -94,10 +93,10 @@ class Session:
         self.id = session_id
         self.kind = kind
         self.identity = identity
-        self.generation = self.oldest = 1
+        self.generations = Generations(is_reserved=migration is not None)
         self.epoch, self.asked_at = 0, 0.0
         self.state = State.ATTACHED if migration is None else State.MIGRATING_IN
-        self.detached = self._has_unused_token = migration is not None
+        self.detached = migration is not None
         self.ended = self.congested = False
         self.rooms = Memberships(limits.max_rooms)
         self.replay = ReplayBuffer(limits.max_frames, limits.max_bytes)
@@ -110,7 +109,6 @@ class Session:
         self._connection = connection
         self._greetings = Greetings()
         self._is_numbered = limits.window > 0
-        self._token_sent_in: float = 0
         self._acknowledge_above = ACKNOWLEDGE_EVERY
         self.kept = Kept(self, owner.memory, charged_to if connection is None else connection.charged_to)
 
@@ -159,23 +157,19 @@ class Session:
         self.replay.acknowledge(received)
         self.kept.count()
         self._acknowledge_above = ACKNOWLEDGE_EVERY
-        if self.oldest < self.generation and received >= self._token_sent_in:
-            self.oldest = self.generation
+        if self.generations.acknowledge(received):
             self._owner.changed(self)
 
     def token_sent(self) -> None:
         """Note that the last message tells the client its latest resume token."""
-        self._token_sent_in = self.replay.last
+        self.generations.token_sent(self.replay.last)
 
     def attach(self, connection: ClientConnection, received: int, address: str = "") -> bool:
         """Continue on another connection, whose client has the messages up to a number; whether it gets all others.
 
         `address`: that of the client, if it is for bans.
         """
-        if not self._has_unused_token:
-            self.generation += 1
-        self._has_unused_token = False
-        self._token_sent_in = inf  # no message has told it yet
+        self.generations.begin()
         old, self._connection = self._connection, connection
         self._transition(State.ATTACHED)
         self.kept.move(connection.charged_to)

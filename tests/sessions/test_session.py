@@ -553,9 +553,9 @@ async def test_the_first_connection_after_a_migration_does_not_use_up_its_token(
     session = migrating()
     activate(session, SessionState(0, []))
     session.attach(FakeConnection(), 0)
-    assert session.generation == 3
+    assert session.generations.latest == 3
     session.attach(FakeConnection(), 0)
-    assert session.generation == 4
+    assert session.generations.latest == 4
 
 
 async def test_messages_of_the_previous_node_count_towards_the_limits() -> None:

@@ -166,5 +166,5 @@ def migrating(**limits: Any) -> Session:
     """A session that comes from another node, where its client had two connections."""
     bounds = SessionLimits(**(LIMITS | limits))
     session = Session(registry(**limits), bounds, Kind.PEER, "", new_session_id(), migration=MigrationBuffer())
-    session.generation = session.oldest = 3
+    session.generations.latest = session.generations.oldest = 3
     return session
