@@ -35,13 +35,13 @@ class Dialect(ABC):
     def opening(self, room: str, member: str) -> list[bytes]:
         """Return the messages to send when the connection opens."""
 
-    @abstractmethod
     def signal(self, kind: str, room: str, sender: int, target: str) -> Template:
-        """Return a candidate, offer or answer for the member `target`."""
+        """Return a candidate, offer or answer for the member `target`. Raises TypeError if the protocol has none."""
+        raise TypeError(f"{type(self).__name__} has no messages for one member")
 
     def broadcast(self, room: str, sender: int) -> Template:
-        """Return a message for all others in the room."""
-        raise NotImplementedError
+        """Return a message for all others in the room. Raises TypeError if the protocol has none."""
+        raise TypeError(f"{type(self).__name__} has no messages for all members")
 
     def reply(self, frame: bytes, room: str, member: str) -> bytes | None:
         """Return the protocol's answer to a frame that is not a relayed message, or None."""
@@ -89,10 +89,6 @@ class Users(Dialect):
         """See `Dialect`."""
         connect = {"type": "connect", "payload": {"user_id": member}}
         return [_text(connect), _text({"type": "join-room", "room": room, "payload": {}})]
-
-    def signal(self, kind: str, room: str, sender: int, target: str) -> Template:
-        """Not supported."""
-        raise NotImplementedError
 
     def broadcast(self, room: str, sender: int) -> Template:
         """See `Dialect`."""

@@ -36,3 +36,10 @@ def test_the_loud_peers_mask_their_frames(length: int, head: int) -> None:
     frame = masked(b"x" * length)
     assert len(frame) == head + length
     assert frame[1] & 0x80
+
+
+def test_a_dialect_says_what_its_protocol_has_not() -> None:
+    with pytest.raises(TypeError, match="Users has no messages for one member"):
+        DIALECTS["users"].signal("offer", "room-000001", 7, "peer-000002")
+    with pytest.raises(TypeError, match="Peers has no messages for all members"):
+        DIALECTS["peers"].broadcast("room-000001", 7)

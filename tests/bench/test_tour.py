@@ -24,10 +24,10 @@ class Recorded(Scenario):
         self.order: list[str] = []
 
     def plan(self, server: Server, variant: str, options: Options) -> Plan:
-        raise NotImplementedError
+        raise AssertionError("measure() asks for no plan")
 
     async def load(self, plan: Plan) -> Outcome:
-        raise NotImplementedError
+        raise AssertionError("measure() loads nothing")
 
     def measure(self, contender: Contender, variant: str, options: Options) -> Outcome:
         self.order.append(contender.name)

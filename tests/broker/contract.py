@@ -170,11 +170,7 @@ def summary(events: list[Event]) -> list[tuple[str, Incarnation]]:
 
 
 class RecordedBroker:
-    """A contract over a broker, which a subclass provides."""
-
-    @pytest.fixture
-    def broker(self) -> Broker:
-        raise NotImplementedError("a subclass provides the broker")
+    """A contract over a broker, which a subclass provides as the fixture `broker`."""
 
     @pytest.fixture
     def recorder(self, broker: Broker) -> Recorder:
