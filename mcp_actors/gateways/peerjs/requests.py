@@ -7,9 +7,8 @@ from typing import ClassVar
 import msgspec
 from msgspec import Raw, Struct
 
-from mcp_actors.protocol.errors import BadMessage, MessageTooBig
+from mcp_actors.gateways.decoding import GatewayDecoder
 from mcp_actors.protocol.identifiers import PeerId
-from mcp_actors.protocol.surrogates import replace_lone_surrogates
 
 
 class Message(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -38,37 +37,20 @@ class _Any(Struct):
 Request = Message | Rewritten
 
 
-class Decoder:
-    """Decodes and validates messages of up to `max_bytes`. The payload is checked to be JSON, and not decoded."""
+class Decoder(GatewayDecoder[Request]):
+    """Decodes and validates messages. The payload is checked to be JSON, and not decoded."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        super().__init__(max_bytes)
         self._decode = msgspec.json.Decoder(Message).decode
         self._decode_any = msgspec.json.Decoder(_Any).decode
 
-    def decode(self, frame: bytes) -> Request:
-        """Decode one message. Raises `BadMessage` and `MessageTooBig`."""
-        if len(frame) > self._max_bytes:
-            text = f"The message has {len(frame)} bytes; {self._max_bytes} are allowed."
-            raise MessageTooBig(text, limit=self._max_bytes)
-        try:
-            return self._decode(frame)
-        except msgspec.ValidationError:
-            return self._decode_unusual(frame)
-        except msgspec.DecodeError as error:
-            whole = replace_lone_surrogates(frame)
-            if whole == frame:
-                raise BadMessage(f"The message is not JSON: {error}.") from None
-            return self._decode_unusual(whole)
-        except RecursionError:
-            raise BadMessage("The message is nested too deeply.") from None
+    def _decode_usual(self, frame: bytes) -> Request:
+        return self._decode(frame)
 
     def _decode_unusual(self, frame: bytes) -> Request:
         """Leave out unknown fields, and replace halves of surrogate pairs, as the text is passed on."""
-        try:
-            found = self._decode_any(frame)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise BadMessage(f"The message is wrong: {error}.") from None
+        found = self._decode_any(frame)
         message = Message(found.type, found.dst, found.payload)
         return Rewritten(message, _text(message))
 

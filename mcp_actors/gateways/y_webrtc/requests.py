@@ -1,4 +1,4 @@
-"""What clients of y-webrtc and of trystero send."""
+"""The requests of clients of y-webrtc and of trystero."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from mcp_actors.protocol.errors import BadMessage, MessageTooBig
-from mcp_actors.protocol.surrogates import replace_lone_surrogates
+from mcp_actors.gateways.decoding import GatewayDecoder
+from mcp_actors.protocol.errors import BadMessage
 
 _NAME = re.compile(r"[!#-\[\]-~]{1,128}", re.ASCII)
 """Names that are written in JSON as they are; a client with another one has none."""
@@ -88,38 +88,21 @@ class _Message(Struct):
     payload: Raw | UnsetType = UNSET
 
 
-class Decoder:
-    """Decodes and validates messages of up to `max_bytes`. Payloads are checked to be JSON, and not decoded."""
+class Decoder(GatewayDecoder[Request]):
+    """Decodes and validates messages. Payloads are checked to be JSON, and not decoded."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        super().__init__(max_bytes)
         self._decode_publish = msgspec.json.Decoder(_Publish).decode
         self._decode_message = msgspec.json.Decoder(_Message).decode
         self._decode_signal = msgspec.json.Decoder(_Signal).decode
 
-    def decode(self, frame: bytes) -> Request:
-        """Decode one message. Raises `BadMessage` and `MessageTooBig`."""
-        if len(frame) > self._max_bytes:
-            text = f"The message has {len(frame)} bytes; {self._max_bytes} are allowed."
-            raise MessageTooBig(text, limit=self._max_bytes)
-        try:
-            found = self._decode_publish(frame)
-        except msgspec.ValidationError:
-            return self._decode_other(frame)
-        except msgspec.DecodeError as error:
-            whole = replace_lone_surrogates(frame)
-            if whole == frame:
-                raise BadMessage(f"The message is not JSON: {error}.") from None
-            return self._decode_other(whole)
-        except RecursionError:
-            raise BadMessage("The message is nested too deeply.") from None
+    def _decode_usual(self, frame: bytes) -> Request:
+        found = self._decode_publish(frame)
         return _publish(found.topic, found.data, frame[frame.index(b"{") + 1 :])
 
-    def _decode_other(self, frame: bytes) -> Request:
-        try:
-            message = self._decode_message(frame)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise BadMessage(f"The message is wrong: {error}.") from None
+    def _decode_unusual(self, frame: bytes) -> Request:
+        message = self._decode_message(frame)
         match message.type:
             case "subscribe":
                 return Subscribe(_topics(message))
@@ -145,7 +128,7 @@ class Decoder:
         raise BadMessage("The message is wrong: `data` is missing.", field="data")
 
     def _signal(self, data: Raw) -> _Signal | str:
-        """Whom a publication is from and for, if that can be read."""
+        """The sender and the receiver of a publication, if they can be read."""
         try:
             return self._decode_signal(data)
         except msgspec.DecodeError:

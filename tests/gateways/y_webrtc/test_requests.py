@@ -1,16 +1,13 @@
-"""What clients of y-webrtc and trystero send, and what is refused."""
+"""The requests of clients of y-webrtc and trystero, and refusals."""
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mcp_actors.gateways.y_webrtc.requests import Decoder, Ping, Post, Publish, Request, Subscribe, Unknown, Unsubscribe
-from mcp_actors.protocol.errors import BadMessage, MessageTooBig
+from mcp_actors.protocol.errors import BadMessage
 
 DECODE = Decoder(1000).decode
 SIGNAL = {"type": "signal", "to": "bob", "from": "ada", "token": 1.5, "signal": {"type": "offer", "sdp": 'v=0 "é"'}}
@@ -72,10 +69,6 @@ def test_halves_of_surrogate_pairs_are_replaced() -> None:
 @pytest.mark.parametrize(
     "frame",
     [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
         b'"publish"',
         b"{}",
         b'{"topic":"a"}',
@@ -98,14 +91,3 @@ def test_halves_of_surrogate_pairs_are_replaced() -> None:
 def test_a_malformed_message_is_an_error_that_says_so(frame: bytes) -> None:
     with pytest.raises(BadMessage, match=r"^The message is "):
         DECODE(frame)
-
-
-def test_a_message_that_is_too_long_is_refused() -> None:
-    with pytest.raises(MessageTooBig, match="1001 bytes; 1000 are allowed"):
-        DECODE(b" " * 1001)
-
-
-@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
-def test_any_bytes_are_a_message_or_an_error(frame: bytes) -> None:
-    with suppress(BadMessage):
-        assert isinstance(DECODE(frame), Request)
