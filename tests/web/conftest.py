@@ -15,6 +15,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from bench.engine import Engine
 from bench.ports import free_ports
+from mcp_actors.auth.secret import make
 from tests.support.server import Process
 from tests.web.pages import DEADLINE
 
@@ -151,6 +152,24 @@ def redis_url() -> Iterator[str]:
     """A Redis that several server processes share."""
     with Engine() as engine:
         yield engine.url
+
+
+@pytest.fixture
+def shared(gateway: dict[str, str], redis_url: str, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The settings of processes that share rooms. The module's `gateway` has those of each process."""
+    prefix = f"{request.module.__name__}-{abs(hash(request.node.name))}"
+    return {**gateway, "REDIS_URL": redis_url, "MCP_ACTORS_REDIS_PREFIX": prefix, "MCP_ACTORS_SECRET_KEY": make()}
+
+
+@pytest.fixture(params=[1, 2], ids=["one process", "two processes"])
+def ports(request: pytest.FixtureRequest, gateway: dict[str, str], tmp_path: Path) -> Iterator[list[int]]:
+    """The ports of two clients' servers, which are the same if there is one process."""
+    with ExitStack() as running:
+        if request.param == 1:
+            yield [running.enter_context(serving(tmp_path, gateway))] * 2
+        else:
+            settings = request.getfixturevalue("shared")
+            yield [running.enter_context(serving(tmp_path, settings)) for _ in range(2)]
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from bench.peers import npm
-from mcp_actors.auth.secret import make
 from tests.support.peerjs import expect_npm
 from tests.support.server import Process
 from tests.web.conftest import serving
@@ -17,7 +15,6 @@ from tests.web.network_path import NetworkPath
 from tests.web.pages import DEADLINE, PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from playwright.sync_api import Page
@@ -83,21 +80,8 @@ def script() -> str:
 
 
 @pytest.fixture
-def shared(redis_url: str, request: pytest.FixtureRequest) -> dict[str, str]:
-    """The settings of processes that share rooms."""
-    name = f"peerjs-{abs(hash(request.node.name))}"
-    return {**GATEWAY, "REDIS_URL": redis_url, "MCP_ACTORS_REDIS_PREFIX": name, "MCP_ACTORS_SECRET_KEY": make()}
-
-
-@pytest.fixture(params=[1, 2], ids=["one process", "two processes"])
-def ports(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[int]]:
-    """The ports of two clients' servers; with one process they are the same."""
-    with ExitStack() as running:
-        if request.param == 1:
-            yield [running.enter_context(serving(tmp_path, GATEWAY))] * 2
-        else:
-            settings = request.getfixturevalue("shared")
-            yield [running.enter_context(serving(tmp_path, settings)) for _ in range(2)]
+def gateway() -> dict[str, str]:
+    return GATEWAY
 
 
 class Pages:

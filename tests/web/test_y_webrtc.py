@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -11,7 +10,6 @@ import pytest
 from playwright.sync_api import expect
 
 from bench.peers import npm
-from mcp_actors.auth.secret import make
 from tests.support.peerjs import expect_npm
 from tests.support.server import Process
 from tests.support.tokens import REQUIRED, token
@@ -21,7 +19,6 @@ from tests.web.network_path import NetworkPath
 from tests.web.pages import DEADLINE, PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from playwright.sync_api import Page, WebSocket
@@ -86,21 +83,8 @@ def _packages() -> None:
 
 
 @pytest.fixture
-def shared(redis_url: str, request: pytest.FixtureRequest) -> dict[str, str]:
-    """The settings of processes that share rooms."""
-    name = f"y-webrtc-{abs(hash(request.node.name))}"
-    return {**GATEWAY, "REDIS_URL": redis_url, "MCP_ACTORS_REDIS_PREFIX": name, "MCP_ACTORS_SECRET_KEY": make()}
-
-
-@pytest.fixture(params=[1, 2], ids=["one process", "two processes"])
-def ports(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[int]]:
-    """The ports of two clients' servers; with one process they are the same."""
-    with ExitStack() as running:
-        if request.param == 1:
-            yield [running.enter_context(serving(tmp_path, GATEWAY))] * 2
-        else:
-            settings = request.getfixturevalue("shared")
-            yield [running.enter_context(serving(tmp_path, settings)) for _ in range(2)]
+def gateway() -> dict[str, str]:
+    return GATEWAY
 
 
 class Pages:
