@@ -21,7 +21,14 @@ from mcp_actors.settings import DEFAULTS, PREFIX
 
 TEXT = (Path(protocol.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
 LIMITS = Limits(message_bytes=65_536, metadata_bytes=1024, id_length=128)
-ENDPOINTS = {"Authentication": "both", "Peers:": "peer", "Users:": "user", "Heartbeat": "both", "Moderation": "both"}
+ENDPOINTS = {
+    "Authentication": "both",
+    "Peers:": "peer",
+    "Pairs": "peer",
+    "Users:": "user",
+    "Heartbeat": "both",
+    "Moderation": "both",
+}
 """The endpoint that a section is about, by the first word of its heading."""
 
 DECODERS: dict[str, Any] = {"peer": peer_decoder(LIMITS), "user": user_decoder(LIMITS), "both": peer_decoder(LIMITS)}
