@@ -17,8 +17,8 @@ LOOK_EVERY = 0.5
 GROWTH = 4 * 2**20
 """Bytes by which the process may grow before its free pages are returned."""
 
-PART = 8
-"""A process may grow by this part of its least size (1/8) if that is more than `GROWTH`."""
+PART = 16
+"""A process may grow by this part of its least size (1/16) if that is more than `GROWTH`."""
 
 STATM = Path("/proc/self/statm")
 
