@@ -12,6 +12,7 @@ import stat
 import sys
 from contextlib import suppress
 from http import HTTPStatus
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -209,8 +210,9 @@ class StdioProxy:
 
     async def _reconnect(self) -> WebSocketClientConnection:
         """Connect again, and begin as the host has. Raises `ProxyError` if the server refuses that."""
-        for attempt in range(1_000_000):
-            await asyncio.sleep(RETRY_DELAYS[min(attempt, len(RETRY_DELAYS) - 1)])
+        delays = chain(RETRY_DELAYS, repeat(RETRY_DELAYS[-1]))
+        while True:
+            await asyncio.sleep(next(delays))
             try:
                 socket = await self._connect()
             except Refused:
@@ -219,7 +221,6 @@ class StdioProxy:
                 continue
             if await self._begin_again(socket):
                 return socket
-        raise AssertionError
 
     async def _begin_again(self, socket: WebSocketClientConnection) -> bool:
         """Repeat how the host has begun, and drop the answer, which it has; False if the connection is lost again."""
