@@ -5,23 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import AsyncExitStack
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from mcp_actors import __version__
-from mcp_actors.adapters.admin.api import api_pages
-from mcp_actors.adapters.http.admin_policy import AdminPolicy
-from mcp_actors.adapters.http.console import FOLDER, console_pages
-from mcp_actors.adapters.http.endpoint_route import EndpointRoute
-from mcp_actors.adapters.http.metrics_page import MetricsPage
 from mcp_actors.adapters.http.origin_policy import OriginPolicy
-from mcp_actors.adapters.http.pages import AbsentPage, FilePage, HealthPage, ReadyPage
-from mcp_actors.adapters.http.proxy_headers import TrustedProxies
 from mcp_actors.adapters.http.readiness import Readiness
-from mcp_actors.adapters.http.site import BodyLimits, Site
-from mcp_actors.adapters.http.static_files import read_files
-from mcp_actors.admin_parts import admin_parts
 from mcp_actors.auth.authentication import Authentication
 from mcp_actors.auth.authorization import Authorizer
 from mcp_actors.auth.expiry import Expiry
@@ -38,41 +26,37 @@ from mcp_actors.connection.counters import ConnectionCounters
 from mcp_actors.connection.drain import drain
 from mcp_actors.connection.revocation_sweep import RevocationSweep
 from mcp_actors.counters.loop_lag import LoopLag
-from mcp_actors.endpoints.messaging import MessagingEndpoint
-from mcp_actors.endpoints.signaling import SignalingEndpoint
-from mcp_actors.gateway_setup import Parts, announced_gateways, gateway_routes
 from mcp_actors.heap import GrowthWatch, release_free_pages
-from mcp_actors.limits import connection_bounds, ip_limits, message_limits
+from mcp_actors.limits import connection_bounds, ip_limits
 from mcp_actors.loopback import is_loopback
-from mcp_actors.mcp_setup import ABSENT, mcp_application, mcp_routes
+from mcp_actors.mcp_setup import mcp_application
 from mcp_actors.memory_budget import MemoryBudget
 from mcp_actors.metrics.scrape import Scrapes
 from mcp_actors.node_parts import make_node
-from mcp_actors.protocol.codec import peer_decoder, user_decoder
 from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.sessions import SessionLimits, Sessions
+from mcp_actors.site_setup import (
+    SiteParts,
+    admin_site,
+    client_site,
+    longest_message,
+    operators_beside_clients,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mcp_actors.adapters.http.site import Route
-    from mcp_actors.adapters.mcp.http_page import McpPage
+    from mcp_actors.adapters.http.admin_policy import AdminPolicy
     from mcp_actors.auth.authorization import Authorize
     from mcp_actors.auth.grants import Grant
+    from mcp_actors.mcp_parts import AgentRoutes
     from mcp_actors.metrics.siblings import Siblings
     from mcp_actors.node import Node
-    from mcp_actors.settings import ConnectionSettings, HttpSettings, Settings
+    from mcp_actors.settings import ConnectionSettings, Settings
     from mcp_actors.webhooks.reports import Reports
 
 CLOSING_TIMEOUT = 1.0
 """How long clients have to answer the close frame when the node stops."""
-
-READ_LIMIT = 4
-"""A message up to so many times the limit is read and answered with an error; a longer one closes with 1009."""
-
-
-WEB = Path(str(files("mcp_actors") / "web"))
-"""The files of the demo page, and those of the console in a folder."""
 
 
 class StartError(Exception):
@@ -113,21 +97,37 @@ class App:
             self.node.broker.revocations.table.revokes_all_of,
         )
         self.node.broker.revocations.watch(self._sweep.start)
-        self.policy = origin_policy(settings)
+        self.policy = _origin_policy(settings)
         self.counters = ConnectionCounters()
         self.access_log = AccessLog(enabled=settings.server.access_log)
         self.loop_lag = LoopLag()
         self.metrics = Scrapes(self, siblings)
         self.environment = _environment(settings, self)
+        ice_servers = _ice_servers(settings)
         self.mcp = mcp_application(
-            *(settings, self.node, self.sessions, self.environment, self.authorizer, self.readiness),
-            ice_servers(settings),
+            *(settings, self.node, self.sessions, self.environment, self.authorizer, self.readiness), ice_servers
         )
-        self.mcp_page: McpPage | None = None
-        self.admin_site = _admin_site(settings, self) if has_admin_port else None
-        self.site = _site(settings, self)
+        operators = operators_beside_clients(settings, self.authentication, self.policy)
+        agents = self._agent_routes(settings, None if has_admin_port else operators)
+        self.mcp_page = None if agents is None else agents.page
+        parts = SiteParts(
+            *(self.node, self.sessions, self.environment, self.readiness, self.policy, self.authorizer),
+            ice_servers,
+            self.metrics.scrape,
+            agents,
+        )
+        self.admin_site = admin_site(settings, parts) if has_admin_port else None
+        self.site = client_site(settings, parts, operators, has_admin_port=has_admin_port)
         self.reports = None if report is None else report(self.node)
         self._background = BackgroundTasks()
+
+    def _agent_routes(self, settings: Settings, operators: AdminPolicy | None) -> AgentRoutes | None:
+        if self.mcp is None:
+            return None
+        from mcp_actors.mcp_parts import mcp_routes  # noqa: PLC0415 - imported only where agents are served
+
+        limit = longest_message(settings)
+        return mcp_routes(settings, self.mcp, self.environment, self.policy, self.authorizer, operators, limit)
 
     def _is_revoked(self, grant: Grant) -> bool:
         return self.node.broker.revocations.table.revokes(grant.sub, grant.token_id, grant.issued)
@@ -238,105 +238,16 @@ def _authorizer(authorize: Authorize, settings: Settings, is_revoked: Callable[[
     )
 
 
-def ice_servers(settings: Settings) -> IceServerSource:
-    """The ICE servers that peers are told."""
+def _ice_servers(settings: Settings) -> IceServerSource:
     turn = settings.turn
     return IceServerSource(
         settings.rooms.ice_servers, TurnServers(turn.urls, turn.secret[0], turn.ttl) if turn.urls else None
     )
 
 
-def banner(settings: HttpSettings) -> str:
-    """The value of the header `Server`; empty for none."""
-    return f"mcp_actors/{__version__}" if settings.server_banner else ""
-
-
-def terms(settings: Settings) -> dict[str, Any]:
-    """The fields of `joined` and `connected` that tell a client how to use its connection."""
-    found: dict[str, Any] = {"max_message_bytes": settings.connections.max_message_bytes}
-    interval, window = settings.connections.ping_interval, settings.sessions.resume_window
-    if not interval:
-        return found
-    # A client notices the loss of its connection after two intervals, and needs the rest of the window to resume.
-    return found | {"ping_interval": round(min(interval, window / 3), 3) if window else interval}
-
-
-def origin_policy(settings: Settings) -> OriginPolicy:
-    """The Host and Origin rules."""
+def _origin_policy(settings: Settings) -> OriginPolicy:
     http = settings.http
     return OriginPolicy(http.allowed_hosts, http.cors_allowed_origins, loopback=is_loopback(settings.server.host))
-
-
-def _site(settings: Settings, app: App) -> Site:
-    """The endpoints and pages for clients; and those for operators, unless they have a port of their own."""
-    http = settings.http
-    may_be_proxied = bool(http.allowed_hosts or http.cors_allowed_origins or http.trusted_proxies)
-    local = is_loopback(settings.server.host) and not may_be_proxied  # a proxy would not work with such settings
-    policy = AdminPolicy(_token_verifier(app), app.policy, trusts_this_machine=local)
-    gateways = announced_gateways(settings.gateways)
-    pages = {path: file.with_gateways(gateways) for path, file in read_files(WEB).items()}
-    found = {path: file for path, file in pages.items() if not path.startswith(f"{FOLDER}/")}
-    return Site(
-        TrustedProxies(http.trusted_proxies, http.proxy_header),
-        app.addresses,
-        {
-            **{path: FilePage(app.policy, file) for path, file in found.items()},
-            **_endpoints(settings, app, policy),
-            **_probes(app, policy),
-            **(operator_pages(settings, app, policy) if app.admin_site is None else {}),
-        },
-        FilePage(app.policy, None),
-        banner=banner(http),
-        max_url_bytes=http.max_url_bytes,
-        bodies=BodyLimits(http.max_request_bytes, http.request_timeout),
-    )
-
-
-def _admin_site(settings: Settings, app: App) -> Site:
-    """The pages for operators and probes, and nothing else."""
-    http = settings.http
-    hosts = OriginPolicy(http.allowed_hosts, (), loopback=is_loopback(settings.server.admin_host))
-    policy = AdminPolicy(_token_verifier(app), hosts, trusts_this_machine=True, has_own_port=True)
-    return Site(
-        TrustedProxies(http.trusted_proxies, http.proxy_header),
-        app.addresses,
-        {**_probes(app, policy), **operator_pages(settings, app, policy)},
-        FilePage(hosts, None),
-        banner=banner(http),
-        max_url_bytes=http.max_url_bytes,
-        bodies=BodyLimits(http.max_request_bytes, http.request_timeout),
-    )
-
-
-def _probes(app: App, policy: AdminPolicy) -> dict[str, Route]:
-    """The pages that load balancers and supervisors ask for, on both ports."""
-    return {"/healthz": HealthPage(app.node.broker, app.readiness, policy), "/readyz": ReadyPage(app.readiness)}
-
-
-def operator_pages(settings: Settings, app: App, policy: AdminPolicy) -> dict[str, Route]:
-    """The pages for operators by their paths: on the admin port if there is one, otherwise on that of clients.
-
-    To add one, derive it from `adapters.http.page.Page` and list it here. It gets the parts that it needs, such as
-    `app.node`, and `policy`, the rules of the port that it is on. A page that shows figures begins with
-    `policy.check_observer(request)`, one that changes something with `policy.check_operator(request)`, which returns
-    who it is; both raise `Denied`, which `denied` turns into a response. A page may respond later: `respond` may be
-    `async`. A path such as `/rooms/{room}` is a pattern, whose variable parts are in `request.parameters`;
-    `takes_body = True` gives a page the body of its requests.
-    """
-    parts = admin_parts(settings, app.node, app.sessions, app.connections, app.readiness)
-    metrics = MetricsPage(app.metrics.scrape, policy)
-    return {**api_pages(parts, policy), "/metrics": metrics, **_console(settings, app, policy)}
-
-
-def _console(settings: Settings, app: App, policy: AdminPolicy) -> dict[str, Route]:
-    public = policy.has_own_port or settings.http.console
-    return {**console_pages(read_files(WEB / FOLDER[1:]), policy, FilePage(app.policy, None), public=public)}
-
-
-def _token_verifier(app: App) -> Callable[[str], Grant] | None:
-    """The check of the tokens of operators: that of clients."""
-    authentication = app.authentication
-    return None if authentication is None else lambda token: authentication.check(token, None)
 
 
 def _environment(settings: Settings, app: App) -> Environment:
@@ -351,47 +262,3 @@ def _environment(settings: Settings, app: App) -> Environment:
         counters=app.counters,
         access_log=app.access_log,
     )
-
-
-def _endpoints(settings: Settings, app: App, policy: AdminPolicy) -> dict[str, Route]:
-    http, environment, limits = settings.http, app.environment, message_limits(settings)
-    read_limit = READ_LIMIT * limits.message_bytes
-
-    def route(endpoint: type[SignalingEndpoint | MessagingEndpoint], decode: Callable[[bytes], Any]) -> EndpointRoute:
-        serving = endpoint(
-            app.node,
-            app.sessions,
-            app.connections,
-            app.authentication,
-            decode,
-            ice_servers=ice_servers(settings),
-            version=__version__,
-            terms=terms(settings),
-            ban_addresses=settings.rooms.ban_addresses,
-            authorizer=app.authorizer,
-            expiry=environment.expiry,
-        )
-        return EndpointRoute(
-            environment,
-            serving,
-            app.policy,
-            max_message=read_limit,
-            refuse_with_close=http.refuse_with_close,
-            kind="peer" if endpoint is SignalingEndpoint else "user",
-            authorizer=app.authorizer,
-        )
-
-    signaling = route(SignalingEndpoint, peer_decoder(limits).decode)
-    messaging = route(MessagingEndpoint, user_decoder(limits).decode)
-    found: dict[str, Route] = {"/mcp": AbsentPage(ABSENT)}
-    if app.mcp is not None:
-        operators = None if app.admin_site is not None else policy
-        agents = mcp_routes(settings, app.mcp, environment, app.policy, app.authorizer, operators, read_limit)
-        app.mcp_page = found["/mcp"] = agents.page
-        messaging.by_subprotocol[agents.subprotocol] = agents.websocket
-    return {
-        **dict.fromkeys(("/ws/signaling", "/ws/signaling/"), signaling),
-        **dict.fromkeys(("/ws/mcp", "/ws/mcp/"), messaging),
-        **gateway_routes(settings, Parts(app.node, environment, app.policy, app.authorizer, read_limit)),
-        **found,
-    }

@@ -10,8 +10,6 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 
 from mcp_actors import __version__, heap
-from mcp_actors.app import terms
-from mcp_actors.environment import load
 from tests.support.client import DEADLINE, Closed
 from tests.support.loop import until
 from tests.support.server import Server
@@ -37,19 +35,6 @@ async def test_both_endpoints_are_served_and_closed_with_1001(tmp_path: Path) ->
     assert len(server.app.connections) == 0
     with pytest.raises(OSError, match=r"\[Errno"):
         await server.peer()
-
-
-@pytest.mark.parametrize(
-    ("ping_interval", "resume_window", "told"),
-    [(20, 30, 10.0), (5, 30, 5.0), (20, 10, 3.333), (20, 0, 20.0), (0, 30, None)],
-)
-def test_two_silent_intervals_leave_time_to_resume(
-    tmp_path: Path, ping_interval: float, resume_window: float, told: float | None
-) -> None:
-    settings = load(
-        overrides={"ping_interval": ping_interval, "resume_window": resume_window}, environ={}, directory=tmp_path
-    )
-    assert terms(settings).get("ping_interval") == told
 
 
 async def test_a_single_process_does_not_drain(tmp_path: Path) -> None:

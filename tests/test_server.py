@@ -14,7 +14,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 
 from bench.ports import free_ports
-from mcp_actors import app
+from mcp_actors import site_setup
 from mcp_actors.adapters.http.admin_policy import Denied, denied
 from mcp_actors.adapters.http.exchange import Request, Response
 from mcp_actors.adapters.http.page import Page
@@ -172,7 +172,7 @@ class Figures(Page):
 
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "operator_pages", lambda _settings, _app, policy: {"/figures": Figures(policy)})
+    monkeypatch.setattr(site_setup, "operator_pages", lambda _settings, _app, policy: {"/figures": Figures(policy)})
 
 
 @pytest.mark.usefixtures("figures")

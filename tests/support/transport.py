@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-from mcp_actors.app import terms
 from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.connection.connection import Connection, Environment
 from mcp_actors.connection.connections import Connections
@@ -19,6 +18,7 @@ from mcp_actors.protocol.codec import Limits, peer_decoder, user_decoder
 from mcp_actors.protocol.errors import CloseCode
 from mcp_actors.protocol.identifiers import NodeId
 from mcp_actors.sessions import SessionLimits, Sessions
+from mcp_actors.site_setup import terms
 from mcp_actors.ws.socket_state import SocketState
 from tests.support.client import Client, Closed
 from tests.support.loop import until
