@@ -10,6 +10,7 @@ from mcp_actors.actors.directory import Directory
 from mcp_actors.actors.loop import ActorDeadError
 from mcp_actors.actors.mail import Broadcast, Call, ClientPort, Mail, Publication, Signal
 from mcp_actors.actors.room import RoomActor
+from mcp_actors.counters.pairs import PairCounters
 from mcp_actors.counters.traffic import Traffic
 from mcp_actors.protocol import handover
 from mcp_actors.protocol.errors import NotInRoom, Unavailable
@@ -58,6 +59,8 @@ class Node:
         self.traffic = Traffic()
         """The messages of this process."""
         self.counters = RoomCounters()
+        self.pairs = PairCounters()
+        """What peers of this process report about their connections to others."""
         self._directory = Directory(
             broker,
             capacity=room_capacity,

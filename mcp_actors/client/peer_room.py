@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mcp_actors.client.errors import SignalingError, connection_lost
 from mcp_actors.client.events import Event, IceServersRenewed, Json, Offer, PeerLeft
 from mcp_actors.client.renewal import Renewal
+from mcp_actors.client.requests import given
 from mcp_actors.client.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcp_actors.client.errors import SignalingError
     from mcp_actors.client.link import Link
 
 
@@ -66,6 +67,18 @@ class PeerRoom(Room):
         self._keep_ice_servers(given)
         self._events.put(IceServersRenewed(ice_servers=self.ice_servers))
         return self.ice_servers
+
+    async def report(self, pair: str, *, milliseconds: int, reason: str | None = None) -> None:
+        """Tell the server's metrics how a connection to a peer fares: "connected", "healed" or "failed" for a `reason`.
+
+        `milliseconds`: how long that took. It is sent on the present connection or not at all. Raises SignalingError,
+        of a server that does not know reports with the code "bad-message".
+        """
+        link = self._connection.link
+        if link is None:
+            raise connection_lost()
+        payload = given({"pair": pair, "milliseconds": milliseconds, "reason": reason})
+        await self._connection.ask(link, "report", self.name, payload)
 
     def welcome(self, link: Link, payload: Json) -> None:
         """Begin with the roster and the ICE servers."""

@@ -13,6 +13,8 @@ from mcp_actors.protocol.errors import Unavailable
 from mcp_actors.protocol.events import Kind
 from mcp_actors.protocol.identifiers import PeerId, shown
 from mcp_actors.protocol.messages import (
+    Ack,
+    AckPayload,
     Answer,
     IceCandidate,
     IceServers,
@@ -21,6 +23,7 @@ from mcp_actors.protocol.messages import (
     Leave,
     Offer,
     RenewIceServers,
+    Report,
     Signal,
     Targeted,
 )
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from mcp_actors.auth.grants import Grant
     from mcp_actors.auth.ice_servers import IceServerList
     from mcp_actors.connection.connection import Connection, Handler
+    from mcp_actors.node import Membership
     from mcp_actors.protocol.identifiers import RoomId
     from mcp_actors.protocol.messages import Request
     from mcp_actors.sessions import Greeting, Session
@@ -50,6 +54,7 @@ class SignalingEndpoint(Endpoint):
             Join: self._join,
             Leave: self._leave,
             RenewIceServers: self._renew_ice_servers,
+            Report: self._count_report,
         }
 
     def _relay(self, connection: Connection, request: Targeted, frame: bytes) -> None:
@@ -68,13 +73,25 @@ class SignalingEndpoint(Endpoint):
         connection.run(session.leave(request.room, request.id), request)
 
     def _renew_ice_servers(self, connection: Connection, request: RenewIceServers, _frame: bytes) -> None:
-        room, session = request.room, self._session(connection, request.room)
-        membership = session.rooms.membership(room)
-        if room in session.rooms.joining:  # which may be refused
-            raise Unavailable(f"You are still joining room {shown(room)}; `joined` has its ICE servers.")
-        ice = self._ice_servers_of(connection, room, membership.member_id)
+        room = request.room
+        ice = self._ice_servers_of(connection, room, self._joined(connection, room).member_id)
         payload = IceServersPayload(list(ice.servers), ice.expire_in)
         connection.say(IceServers(room=room, id=UNSET if request.id is None else request.id, payload=payload))
+
+    def _count_report(self, connection: Connection, request: Report, _frame: bytes) -> None:
+        room, report = request.room, request.payload
+        self._joined(connection, room)
+        self._node.pairs.count(report.pair, report.reason, report.milliseconds / 1000)
+        if request.id is not None:
+            connection.say(Ack(room=room, id=request.id, payload=AckPayload("counted")))
+
+    def _joined(self, connection: Connection, room: RoomId) -> Membership:
+        """Return the membership in a room whose join is done. Raises `NotInRoom` and `Unavailable`."""
+        session = self._session(connection, room)
+        membership = session.rooms.membership(room)
+        if room in session.rooms.joining:  # which may be refused
+            raise Unavailable(f"You are still joining room {shown(room)}; wait for `joined`.")
+        return membership
 
     def _ice_servers_of(self, connection: Connection, room: RoomId, peer: str) -> IceServerList:
         """Return the ICE servers for a peer. One that may not signal has no use for credentials."""

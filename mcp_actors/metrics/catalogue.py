@@ -94,6 +94,21 @@ _ALL = (
         "Members that left by reason, as clients are told; moved: to another process.",
         ("kind", "reason"),
     ),
+    # pairs
+    Metric(
+        "pair_reports_total",
+        "counter",
+        "Connections between peers, as both of their clients report them: connected, healed (connected again after a "
+        "break) or failed, with the reason; none: the pair did not fail.",
+        ("outcome", "reason"),
+    ),
+    Metric(
+        "pair_report_seconds",
+        "histogram",
+        "How long it took until a pair was connected or healed, or its user was told that it failed; a report counts "
+        "an hour at most.",
+        ("outcome",),
+    ),
     # sessions
     Metric(
         "sessions",

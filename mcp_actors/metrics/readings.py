@@ -13,6 +13,7 @@ from mcp_actors.counters.agents import CallOutcome
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import Kind, LeaveReason
 from mcp_actors.protocol.messages import Message, PeerRequest, ServerMessage, Targeted, UserRequest
+from mcp_actors.protocol.pairs import PairFailure, PairOutcome
 from mcp_actors.sessions import Resumption
 from mcp_actors.sessions.state import TRANSITIONS
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mcp_actors.counters.agents import AgentCounters
     from mcp_actors.counters.histogram import Histogram
     from mcp_actors.counters.loop_lag import LoopLag
+    from mcp_actors.counters.pairs import PairCounters
     from mcp_actors.memory_budget import MemoryBudget
     from mcp_actors.node import Node
     from mcp_actors.sessions import Sessions
@@ -118,6 +120,7 @@ def read(sources: Sources) -> list[Reading]:
         *_connections(sources),
         *_messages(sources),
         *_rooms(sources),
+        *_pairs(sources.node.pairs),
         *_sessions(sources),
         *_authorizations(sources.authorizer),
         *_agents(sources.mcp),
@@ -173,6 +176,13 @@ def _rooms(sources: Sources) -> Iterator[Reading]:
     for kind in Kind:
         for reason in (*LeaveReason, None):
             yield Reading("leaves_total", counters.leaves.get((kind, reason), 0), (kind, reason or "moved"))
+
+
+def _pairs(counters: PairCounters) -> Iterator[Reading]:
+    for outcome, seconds in counters.seconds.items():
+        for reason in PairFailure if outcome is PairOutcome.FAILED else (None,):
+            yield Reading("pair_reports_total", counters.reports.get((outcome, reason), 0), (outcome, reason or "none"))
+        yield Reading("pair_report_seconds", Buckets.of(seconds), (outcome,))
 
 
 def _sessions(sources: Sources) -> Iterator[Reading]:

@@ -16,6 +16,7 @@ from mcp_actors.protocol.errors import BadMessage, MessageTooBig, SignalingError
 from mcp_actors.protocol.identifiers import RoomId, id_problem
 from mcp_actors.protocol.messages import Message, PeerRequest, ServerMessage, Targeted, UserRequest
 from mcp_actors.protocol.outgoing import Relayed
+from mcp_actors.protocol.pairs import PairFailure, PairOutcome
 from mcp_actors.protocol.subject import subject
 from mcp_actors.protocol.surrogates import MARK, replace_lone_surrogates
 
@@ -34,9 +35,11 @@ _EXPECTED = {
     "payload.answer.type": "answer or pranswer",
     "payload.candidate": 'a candidate object, or null or "" to end the candidates',
     "payload.metadata": "an object",
+    "payload.milliseconds": "an integer, at least 0",
     "negotiation": "the number the server gave an offer",
     "again": "true or false",
 }
+_CHOICES = {"payload.pair": tuple(PairOutcome), "payload.reason": tuple(PairFailure)}
 _INTEGER_AS_FLOAT = re.compile(r"Expected `int\b.*got `float`")
 _QUOTE = ord('"')
 _UNCHECKED = frozenset({wire.IceCandidate, wire.Signal})
@@ -108,7 +111,7 @@ class Decoder(Generic[T]):
             return None, self._explain(str(error))
         return None, BadMessage(f"The message is not JSON: {error}.")
 
-    def _check(self, message: PeerRequest | UserRequest) -> SignalingError | None:
+    def _check(self, message: PeerRequest | UserRequest) -> SignalingError | None:  # noqa: C901 - a case for each type
         """Check the rest. Ids in relayed messages need no check: only ids of members are ever found."""
         match message:
             case wire.Offer():
@@ -130,6 +133,8 @@ class Decoder(Generic[T]):
                 return self._id_problem("room", message.room)
             case wire.Update():
                 return self._metadata_problem(message.payload.metadata)
+            case wire.Report():
+                return _reason_problem(message.payload)
             case wire.Kick() | wire.Unban() | wire.CloseRoom():
                 return self._moderation_problem(message.payload)
         return None
@@ -202,6 +207,8 @@ class Decoder(Generic[T]):
             return BadMessage(f"`type` is not one this endpoint knows: {kinds}.", field="type")
         if not path:
             return BadMessage("The message must be a JSON object.")
+        if path in _CHOICES and problem.startswith("Invalid enum value"):
+            return BadMessage(f"`{path}` must be one of: {', '.join(_CHOICES[path])}.", field=path)
         if path in _EXPECTED:
             return BadMessage(f"`{path}` must be {_EXPECTED[path]}.", field=path)
         return BadMessage(f"`{_short(path)}` is wrong: {_short(problem, 120)}.", field=_short(path))
@@ -238,6 +245,17 @@ def _text_problem(field: str, raw: Raw) -> BadMessage | None:
     if memoryview(raw)[0] == _QUOTE:
         return None
     return BadMessage(f"`{field}` must be a string.", field=field)
+
+
+def _reason_problem(report: wire.ReportPayload) -> BadMessage | None:
+    field, failed = "payload.reason", report.pair is PairOutcome.FAILED
+    if failed is (report.reason is not None):
+        return None
+    if failed:
+        text = f"`{field}` is missing: a failed pair has one of {', '.join(PairFailure)}."
+    else:
+        text = f"`{field}` is only for failed pairs; leave it out of one that is {report.pair}."
+    return BadMessage(text, field=field)
 
 
 def _deeper(value: Any, levels: int) -> bool:

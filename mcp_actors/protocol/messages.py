@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import MAX_REQUEST_ID_LENGTH, PeerId, RequestId, RoomId, UserId
+from mcp_actors.protocol.pairs import PairFailure, PairOutcome
 
 ClientRequestId = (
     Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Annotated[str, Meta(max_length=MAX_REQUEST_ID_LENGTH)]
@@ -27,6 +28,8 @@ MAX_OFFSETS, MAX_OFFSET_LENGTH = 256, 64
 Offset = Annotated[str, Meta(max_length=MAX_OFFSET_LENGTH)]
 Offsets = Annotated[dict[RoomId, Offset | None], Meta(max_length=MAX_OFFSETS)]
 """The last stream offset (`at`) that a client received in each room."""
+
+Milliseconds = Annotated[int, Meta(ge=0, le=2**53)]
 
 Delivery = Annotated[int, Meta(ge=0, le=2**53)]
 """The delivery number of a session's message, from 1; 0 before the first."""
@@ -192,6 +195,20 @@ class RenewIceServers(RoomRequest, frozen=True, tag="ice-servers"):
     payload: Empty | None = None
 
 
+class ReportPayload(Struct, frozen=True):
+    """`milliseconds`: how long it took until the outcome. A pair that failed has a `reason`, others have none."""
+
+    pair: PairOutcome
+    milliseconds: Milliseconds
+    reason: PairFailure | None = None
+
+
+class Report(RoomRequest, frozen=True, tag="report"):
+    """Tells the server how a connection to another peer fares, for its metrics."""
+
+    payload: ReportPayload
+
+
 class TargetedPayload(Struct, frozen=True, kw_only=True):
     target_peer_id: PeerId
 
@@ -254,7 +271,17 @@ class Signal(RelayedRequest, frozen=True, tag="signal"):
 
 Targeted = Offer | Answer | IceCandidate | Signal
 PeerRequest = (
-    Authenticate | Ping | Join | Leave | Offer | Answer | IceCandidate | Signal | RenewIceServers | OrderedRequest
+    Authenticate
+    | Ping
+    | Join
+    | Leave
+    | Offer
+    | Answer
+    | IceCandidate
+    | Signal
+    | RenewIceServers
+    | Report
+    | OrderedRequest
 )
 
 
@@ -566,9 +593,12 @@ class Unbanned(RoomReply, frozen=True, tag="unbanned"):
 
 
 class AckPayload(Struct, frozen=True, omit_defaults=True):
-    """`queued`: the target is detached and receives it when it is attached. `negotiation`: the number of an offer."""
+    """`queued`: the target is detached and receives it when it is attached. `negotiation`: the number of an offer.
 
-    status: Literal["delivered", "queued"]
+    `counted`: the server has counted a report.
+    """
+
+    status: Literal["delivered", "queued", "counted"]
     negotiation: int | UnsetType = UNSET
 
 

@@ -68,6 +68,28 @@ async def test_ice_servers_are_renewed_when_asked_for(server: Server) -> None:
         assert await anext(room) == IceServersRenewed(ice_servers=renewed)
 
 
+async def test_reports_reach_the_metrics_of_the_server(server: Server) -> None:
+    async with connect(server.url("")) as client:
+        room = await client.join("r", "a")
+        await room.report("connected", milliseconds=120)
+        await room.report("failed", milliseconds=4000, reason="no-turn")
+        with pytest.raises(SignalingError, match=r"`payload\.pair` must be one of: connected, healed, failed\."):
+            await room.report("lost", milliseconds=1)
+    assert server.app.node.pairs.reports == {("connected", None): 1, ("failed", "no-turn"): 1}
+
+
+async def test_a_report_is_not_sent_later() -> None:
+    async with ScriptedServer() as server, connect(server.url) as client:
+        room = await client.join("r", "a")
+        server.answers["report"] = "ack", {"status": "counted"}
+        await room.report("connected", milliseconds=5)
+        assert (await server.request("report"))["payload"] == {"pair": "connected", "milliseconds": 5}
+        await room.leave()
+        await client.close()
+        with pytest.raises(SignalingError, match="connection-lost"):
+            await room.report("healed", milliseconds=1)
+
+
 async def test_ice_servers_are_renewed_before_they_end() -> None:
     async with ScriptedServer() as server, connect(server.url) as client:
         server.answers["ice-servers"] = "ice-servers", {"ice_servers": [{"urls": "turn:new.example.org"}]}

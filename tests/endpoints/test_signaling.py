@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcp_actors.auth.turn import TurnServers, turn_user
+from mcp_actors.protocol.pairs import PairFailure, PairOutcome
 from tests.support.tokens import REQUIRED, bearer
 
 if TYPE_CHECKING:
@@ -264,3 +265,50 @@ async def test_requests_for_ice_servers_are_limited_as_messages_are(server: Serv
     while (reply := await a.hear())["type"] == "ice-servers":
         continue
     assert reply["payload"]["code"] == "rate-limited"
+
+
+async def test_a_report_is_counted_and_answered_and_nobody_else_is_told(server: Server) -> None:
+    a, b = await server.pair()
+    await a.say("report", "r", {"pair": "healed", "milliseconds": 1840}, id=7)
+    assert await a.hear() == {"type": "ack", "room": "r", "id": 7, "payload": {"status": "counted"}}
+    await a.say("report", "r", {"pair": "failed", "reason": "no-turn", "milliseconds": 1})
+    assert await a.drain("r") == await b.drain("r") == []
+    assert server.app.node.pairs.reports == {
+        (PairOutcome.HEALED, None): 1,
+        (PairOutcome.FAILED, PairFailure.NO_TURN): 1,
+    }
+    assert server.app.node.pairs.seconds[PairOutcome.HEALED].sum == 1.84
+
+
+async def test_only_members_of_a_room_report(server: Server) -> None:
+    a, report = await server.peer(), {"pair": "connected", "milliseconds": 1}
+    await a.say("report", "r", report, id=1)
+    await a.expect_error("not-in-room")
+    await a.join("r", "a")
+    await a.say("report", "s", report, id=2)
+    await a.expect_error("not-in-room")
+    assert not server.app.node.pairs.reports
+
+
+@pytest.mark.settings(max_room_members=1)
+async def test_a_peer_reports_nothing_before_its_join_is_done(server: Server) -> None:
+    await (await server.peer()).join("r", "a")
+    b = await server.peer()
+    await b.say("join", "r", {"peer_id": "b"}, id=1)
+    await b.say("report", "r", {"pair": "connected", "milliseconds": 1}, id=2)
+    codes = {message["id"]: message["payload"]["code"] for message in [await b.hear(), await b.hear()]}
+    assert codes.pop(1) == "room-full"
+    assert codes.pop(2) in {"unavailable", "not-in-room"}
+    assert not server.app.node.pairs.reports
+
+
+@pytest.mark.settings(connection_message_rate=5, connection_message_burst=3, max_slowed_seconds=0.2)
+async def test_reports_are_limited_as_messages_are(server: Server) -> None:
+    a = await server.peer()
+    await a.join("r", "a")
+    for number in range(20):  # at this rate, they take four seconds
+        await a.say("report", "r", {"pair": "connected", "milliseconds": 1}, id=number)
+    while (reply := await a.hear())["type"] == "ack":
+        continue
+    assert reply["payload"]["code"] == "rate-limited"
+    assert server.app.node.pairs.reports[PairOutcome.CONNECTED, None] < 20

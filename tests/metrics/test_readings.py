@@ -77,6 +77,18 @@ async def test_a_message_to_many_is_measured_until_the_last_of_them_has_it(serve
     assert found["messages_sent_total", "message"] == 16 * 29
 
 
+async def test_reports_of_pairs_are_counted_by_outcome_and_reason(server: Server) -> None:
+    peer = await server.peer()
+    await peer.join("r", "ana")
+    for report in ({"pair": "connected"}, {"pair": "failed", "reason": "no-turn"}, {"pair": "failed", "reason": "x"}):
+        await peer.say("report", "r", {**report, "milliseconds": 700})
+    await peer.expect_error("bad-message")
+    found = values(server)
+    assert found["pair_reports_total", "connected", "none"] == found["pair_reports_total", "failed", "no-turn"] == 1
+    assert sum(value for (name, *_), value in found.items() if name == "pair_reports_total") == 2
+    assert observed(found["pair_report_seconds", "failed"]) == 1
+
+
 async def test_errors_count_by_code_and_unknown_messages_as_other(server: Server) -> None:
     peer = await server.peer()
     await peer.say("nonsense", "r")

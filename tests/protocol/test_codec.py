@@ -28,6 +28,7 @@ from mcp_actors.protocol.codec import (
 from mcp_actors.protocol.errors import BadMessage, ErrorCode, Internal, MessageTooBig, SignalingError, Unavailable
 from mcp_actors.protocol.events import LeaveReason
 from mcp_actors.protocol.identifiers import PeerId, RoomId, UserId, id_problem
+from mcp_actors.protocol.pairs import PairFailure, PairOutcome
 
 LIMITS = Limits(message_bytes=16_384, metadata_bytes=1024, id_length=128)
 HUGE = Limits(message_bytes=10_000_000, metadata_bytes=1024, id_length=128)
@@ -79,6 +80,9 @@ PEER_MESSAGES: list[dict[str, Any]] = [
     {"type": "signal", "room": "room123", "payload": {"target_peer_id": "p", "data": None}},
     {"type": "ice-servers", "room": "room123", "payload": {}},
     {"type": "ice-servers", "room": "room123"},
+    {"type": "report", "room": "room123", "payload": {"pair": "connected", "milliseconds": 0}},
+    {"type": "report", "room": "room123", "payload": {"pair": "healed", "milliseconds": 2**53, "reason": None}},
+    {"type": "report", "room": "room123", "payload": {"pair": "failed", "milliseconds": 9, "reason": "no-turn"}},
 ]
 USER_MESSAGES: list[dict[str, Any]] = [
     {"type": "connect", "payload": {"user_id": "user123"}},
@@ -221,6 +225,7 @@ def test_a_signal_names_its_target() -> None:
             "join",
             "leave",
             "ice-servers",
+            "report",
         }:
             assert _decode("peer", message).payload.target_peer_id == "p"
 
@@ -333,6 +338,7 @@ REQUIRED = [
     ("ice-candidate", "payload.candidate"),
     ("signal", "room"), ("signal", "payload"), ("signal", "payload.target_peer_id"), ("signal", "payload.data"),
     ("ice-servers", "room"),
+    ("report", "room"), ("report", "payload"), ("report", "payload.pair"), ("report", "payload.milliseconds"),
     ("authenticate", "payload"), ("authenticate", "payload.token"),
     ("join-room", "room"), ("leave-room", "room"),
     ("kick", "room"), ("kick", "payload"), ("lock", "room"), ("unlock", "room"), ("close-room", "room"),
@@ -383,6 +389,9 @@ WRONG: list[tuple[str, str, list[Any]]] = [
     ("authenticate", "payload.token", NOT_TEXT),
     ("join-room", "room", ["", " r", "r ", "r\n", "r" * 129]),
     ("message", "payload.content", [None]),
+    ("report", "payload.pair", [*NOT_TEXT, "", "broken", "Failed"]),
+    ("report", "payload.milliseconds", [True, None, -1, 1.5, "1", [], {}, 2**53 + 1]),
+    ("report", "payload.reason", [5, True, 1.5, [], {}, "", "bad-luck", "no-turn"]),
 ]
 
 
@@ -415,6 +424,33 @@ def test_a_wrong_field_is_named(kind: str, field: str, value: object) -> None:
 def test_an_error_says_what_a_field_must_be(kind: str, field: str, expected: str) -> None:
     endpoint, message = _named(kind)
     assert str(_refusal(endpoint, _with(message, 5, *field.split(".")))) == f"`{field}` must be {expected}."
+
+
+@pytest.mark.parametrize("outcome", ["connected", "healed"])
+@pytest.mark.parametrize("reason", PairFailure)
+def test_only_a_failed_pair_has_a_reason(outcome: str, reason: str) -> None:
+    report = {"type": "report", "room": "r", "payload": {"pair": outcome, "milliseconds": 1, "reason": reason}}
+    error = _refusal("peer", report)
+    assert error.details == {"field": "payload.reason"}
+    assert str(error) == f"`payload.reason` is only for failed pairs; leave it out of one that is {outcome}."
+    payload = _decode("peer", _with(report, "failed", "payload", "pair")).payload
+    assert (payload.pair, payload.reason) == (PairOutcome.FAILED, PairFailure(reason))
+
+
+@pytest.mark.parametrize("payload", [{"pair": "failed"}, {"pair": "failed", "reason": None}])
+def test_a_failed_pair_must_have_a_reason(payload: dict[str, Any]) -> None:
+    error = _refusal("peer", {"type": "report", "room": "r", "payload": {"milliseconds": 1, **payload}})
+    assert error.details == {"field": "payload.reason"}
+    assert str(error).startswith("`payload.reason` is missing: a failed pair has one of no-candidates, no-turn, ")
+
+
+def test_a_report_with_an_unknown_word_is_told_the_known_ones() -> None:
+    report = {"type": "report", "room": "r", "payload": {"pair": "broken", "milliseconds": 1}}
+    assert str(_refusal("peer", report)) == "`payload.pair` must be one of: connected, healed, failed."
+    report["payload"] = {"pair": "healed", "milliseconds": -1}
+    assert str(_refusal("peer", report)) == "`payload.milliseconds` must be an integer, at least 0."
+    report["payload"] = {"pair": "failed", "milliseconds": 1, "reason": "bad-luck"}
+    assert str(_refusal("peer", report)).startswith("`payload.reason` must be one of: no-candidates, no-turn, ")
 
 
 @pytest.mark.parametrize("kind", ["kick", "unban"])
@@ -956,6 +992,7 @@ SERVER_MESSAGES: list[wire.ServerMessage] = [
     wire.Ack(room=ROOM, payload=wire.AckPayload("delivered")),
     wire.Ack(room=ROOM, payload=wire.AckPayload("delivered", 3)),
     wire.Ack(room=ROOM, payload=wire.AckPayload("queued")),
+    wire.Ack(room=ROOM, payload=wire.AckPayload("counted")),
     wire.Reconnect(payload=wire.ReconnectPayload(0)),
     wire.Error(payload=wire.ErrorPayload(ErrorCode.INTERNAL, "no", retryable=True)),
     wire.Error(room=ROOM, payload=wire.ErrorPayload(ErrorCode.BAD_MESSAGE, "no", retryable=False, details={"a": 1})),

@@ -22,7 +22,7 @@ def _tagged(base: type[Struct]) -> set[type[Struct]]:
 
 
 def test_each_endpoint_knows_the_messages_of_the_protocol() -> None:
-    peer = {"join", "leave", "offer", "answer", "ice-candidate", "signal", "ice-servers"}
+    peer = {"join", "leave", "offer", "answer", "ice-candidate", "signal", "ice-servers", "report"}
     user = {"connect", "join-room", "leave-room", "message"}
     both = {"authenticate", "ping", "update", "kick", "lock", "unlock", "close-room", "list-bans", "unban"}
     assert {_tag(m) for m in get_args(PeerRequest)} == peer | both
