@@ -352,7 +352,7 @@ async def test_a_client_that_is_no_trusted_proxy_cannot_choose_its_address(serve
 async def test_pages_and_probes_are_not_limited(server: Server) -> None:
     await server.peer(**ADA)
     client = AsyncHTTPClient()
-    for path in ("/healthz", "/signaling.js"):
+    for path in ("/healthz", "/client/index.js"):
         assert (await client.fetch(server.url(path, "http"), headers=ADA)).code == 200
     client.close()
 

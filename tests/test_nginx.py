@@ -217,7 +217,7 @@ async def test_a_page_of_the_same_origin_is_served_and_may_connect(
     start_nodes: Callable[..., list[Process]], start_nginx: Callable[[Sequence[Process]], Nginx]
 ) -> None:
     nginx = start_nginx(start_nodes(1))
-    for path in ("/healthz", "/", "/signaling.js"):
+    for path in ("/healthz", "/", "/client/index.js"):
         assert await nginx.status(path) == 200
     peer = await nginx.peer(Origin=f"http://127.0.0.1:{nginx.port}")
     await peer.join("r", "a")

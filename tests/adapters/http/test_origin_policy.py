@@ -162,7 +162,7 @@ async def test_the_handshake_is_refused_with_a_reason(server: Server, path: str)
 
 
 @pytest.mark.settings(allowed_hosts=["127.0.0.1"], cors_allowed_origins=["http://app.example"])
-@pytest.mark.parametrize("path", ["/", "/signaling.js"])
+@pytest.mark.parametrize("path", ["/", "/client/index.js"])
 async def test_plain_http_follows_the_same_rules(server: Server, path: str) -> None:
     client = AsyncHTTPClient()
     for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):

@@ -190,7 +190,7 @@ async def test_a_body_is_not_parsed(server: Server, headers: str, body: bytes, s
 
 async def test_modules_are_served_as_javascript_and_nothing_outside_the_page_is_served(server: Server) -> None:
     client = AsyncHTTPClient()
-    module = await client.fetch(server.url("/signaling.js", "http"))
+    module = await client.fetch(server.url("/client/index.js", "http"))
     assert "javascript" in module.headers["Content-Type"]
     for path in ("/nothing.js", "/../config.py", "/%2e%2e/config.py", "/..%2fconfig.py", "/%00", "/a%00b"):
         response = await client.fetch(server.url(path, "http"), raise_error=False)
