@@ -77,6 +77,11 @@ export class BaseRoom extends TypedEventTarget {
     this.#owner = owner;
   }
 
+  /** The connection on which the room was joined. @internal */
+  get owner() {
+    return this.#owner;
+  }
+
   /** The peers of the room by their ids, in the order of joining; without this one. @returns {ReadonlyMap<string, Peer>} */
   get peers() {
     return this.#peers;

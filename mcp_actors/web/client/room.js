@@ -5,6 +5,7 @@ import {emit} from "./events.js";
 import {Renewal} from "./renewal.js";
 
 /** @import {CommonEvents, Ended} from "./base-room.js" */
+/** @import {Connection} from "./connection.js" */
 /** @import {Link} from "./link.js" */
 /** @import {Delivery, Message, Payload, Peer} from "./messages.js" */
 
@@ -48,6 +49,11 @@ export class Room extends BaseRoom {
   /** By peer, that of the offer our candidates belong to; unknown until our offer is acknowledged. @type {Map<string, {negotiation?: number}>} */
   #current = new Map();
   #renewal = new Renewal(() => this.renewIceServers());
+
+  /** The connection on which the room was joined. */
+  get connection() {
+    return /** @type {Connection} */ (this.owner);
+  }
 
   /** This client's id. */
   get peerId() {

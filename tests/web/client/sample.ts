@@ -1,6 +1,8 @@
 // An application in strict TypeScript: it joins, hears typed events, and leaves. tests/web/client/test_package.py runs it.
 import {Connection, SignalingError, UserConnection} from "mcp-actors";
 import type {Ended, Peer, Room, RoomEvents, Token} from "mcp-actors";
+import {Call} from "mcp-actors/call";
+import type {Pair, Reason} from "mcp-actors/call";
 
 const [url = ""] = (globalThis as unknown as {process: {argv: string[]}}).process.argv.slice(2);
 const token: Token = async () => "unused";
@@ -41,6 +43,23 @@ ada.close();
 grace.close();
 user.close();
 states.push(ada.state);
+
+/** Not called, as Node has no WebRTC. */
+export function begin(room: Room, camera: MediaStreamTrack): Call {
+  const call = new Call(room, {video: camera, audio: null, channels: {chat: {ordered: false}}});
+  const why: Partial<Record<Reason, string>> = {"no-turn": "There is no relay."};
+  call.addEventListener("pair-added", ({detail: pair}) => console.log(pair.peerId, pair.stream, pair.screen?.id));
+  call.addEventListener("pair-failed", ({detail: {pair, reason}}) => console.log(pair.member?.metadata, why[reason]));
+  call.addEventListener("pair-healed", ({detail: {milliseconds}}) => console.log(milliseconds / 1000));
+  call.addEventListener("message", ({detail: {label, data}}) => console.log(label, typeof data === "string" ? data : data.byteLength));
+  const others: Pair[] = [...call.pairs.values()];
+  // @ts-expect-error: of the package itself
+  others[0]?.close();
+  // @ts-expect-error: there is no such kind
+  call.replaceTrack("camera", null);
+  console.log(call.send("chat", new Uint8Array(1), "ada"));
+  return call;
+}
 
 // @ts-expect-error: there is no such event
 adas.addEventListener("peer-jioned", () => {});

@@ -1,0 +1,390 @@
+/** This peer and another one of the room: their connection, its state, and what heals it. */
+
+import {Channels} from "./channels.js";
+import {diagnose, dtlsHasEnded, isTurnRefusal} from "./diagnosis.js";
+import {Healing} from "./healing.js";
+import {Negotiation} from "./negotiation.js";
+import {PairHeartbeat} from "./pair-heartbeat.js";
+import {PairState} from "./pair-state.js";
+import {isRelayed} from "./pair-stats.js";
+import {announcesHeartbeat, cannotRestart, hasDataChannels} from "./sdp.js";
+import {ReceivedTracks} from "./tracks.js";
+
+/** @import {ChannelPlan, Data, ReceivedData} from "./channels.js" */
+/** @import {Reason} from "./diagnosis.js" */
+/** @import {Peer, Report, Room} from "./index.js" */
+/** @import {Description, Problem} from "./negotiation.js" */
+/** @import {LocalTracks} from "./tracks.js" */
+
+// Durations are in milliseconds.
+const RESTART_WAITS = 1500; // after a description was set: ICE is checking
+const QUEUED = 10_000; // how long a peer counts as away because a message waits for it
+const FOREIGN_HEALS = 5000; // how long a polite peer without the heartbeat is left to heal
+const FIRST_RETRY = 5000; // after a pair that never was connected has failed
+const AFTER_CLOSE = 300; // an offer may be on its way from the side that has closed the connection
+const MIN_ASK = 1000; // between attempts that the other side asks for
+
+/**
+ * @typedef {object} CallContext what a pair needs of its call
+ * @property {Room} room
+ * @property {LocalTracks} tracks
+ * @property {ChannelPlan[]} plans
+ * @property {() => RTCPeerConnection} newConnection
+ * @property {() => boolean} isSignaling whether the connection to the server is in use
+ * @property {() => void} hurrySignaling
+ * @property {() => Promise<void>} renewIceServers settled soon, whether they came or not
+ * @property {(pair: Pair) => void} changed
+ * @property {(pair: Pair, reason: Reason) => void} failed
+ * @property {(pair: Pair, milliseconds: number) => void} healed
+ * @property {(pair: Pair, label: string, data: ReceivedData) => void} message
+ * @property {(pair: Pair) => void} removed
+ * @property {(report: Report) => void} report
+ */
+
+export class Pair {
+  #call;
+  #order;
+  #state;
+  #healing;
+  #negotiation;
+  /** @type {PairHeartbeat | null} */
+  #heartbeat = null;
+  /** @type {Channels | null} */
+  #channels = null;
+  /** @type {ReceivedTracks | null} */
+  #received = null;
+  #announced = false;
+  #cannotRestart = false;
+  #restartIgnored = false;
+  #turnRefused = false;
+  #relayed = false;
+  #negotiatedAt = -Infinity;
+  #attemptedAt = -Infinity;
+  #queuedUntil = -Infinity;
+  #closed = false;
+
+  /**
+   * @param {CallContext} call
+   * @param {Peer} member
+   * @internal
+   */
+  constructor(call, member) {
+    this.#call = call;
+    this.#order = member.order;
+    /** @readonly */
+    this.peerId = member.peerId;
+    /** Why the server has refused a description of this side or of the other; `message` is absent if of the other. @type {Problem | null} */
+    this.problem = null;
+    this.#state = new PairState(() => this.#overdue());
+    this.#healing = new Healing({
+      readiness: () => this.#readiness(),
+      role: () => this.#role(),
+      mustReplace: () => this.#mustReplace(),
+      restart: () => void this.#restart(),
+      replace: () => this.#replace(),
+      ask: (replace) => void this.#ask(replace),
+    });
+    this.#negotiation = new Negotiation({
+      peerId: this.peerId,
+      signals: call.room,
+      isPolite: () => this.polite,
+      open: () => this.#open(),
+      attach: (pc, offer) => this.#attach(pc, offer),
+      onProblem: (problem) => this.#refused(problem),
+      onQueued: () => this.#queued(),
+      onNegotiated: (description, restartIgnored) => this.#negotiated(description, restartIgnored),
+    });
+  }
+
+  /** The peer as the room knows it; undefined if it is not in the room any more, although its media may still flow. */
+  get member() {
+    return this.#call.room.peers.get(this.peerId);
+  }
+
+  /** "failed": it has not been connected for five seconds, for `reason`. It may be connected later. */
+  get state() {
+    return this.#state.value;
+  }
+
+  /** Why it is not connected, if `state` is "failed". */
+  get reason() {
+    return this.#state.reason;
+  }
+
+  /** Whether the signaling connection of the other peer is lost, although its media may still flow. */
+  get away() {
+    return this.member?.presence !== "here" || performance.now() < this.#queuedUntil;
+  }
+
+  /** Whether this side makes offers, restarts ICE and yields when both sides offer. */
+  get polite() {
+    return this.#call.room.order > this.#order;
+  }
+
+  /** Replaced when one of the two sides starts over. */
+  get pc() {
+    return this.#negotiation.pc;
+  }
+
+  /** The audio and video that arrive. */
+  get stream() {
+    return /** @type {ReceivedTracks} */ (this.#received).stream;
+  }
+
+  /** The screen that the other peer shares, or null. */
+  get screen() {
+    return /** @type {ReceivedTracks} */ (this.#received).screen;
+  }
+
+  /**
+   * The peer is in the room: now, or again, or this client is.
+   * @param {Peer} member
+   * @param {boolean} unnoticed messages to this side were lost without the peer knowing, so that it will not start over
+   * @internal
+   */
+  meet({order}, unnoticed = false) {
+    this.#order = order;
+    this.#queuedUntil = -Infinity;
+    this.#negotiation.rejoined();
+    if (this.state === "connected") return;
+    if (this.#negotiation.begun && !this.#negotiation.unanswered) this.#healing.hurry();
+    else if (this.polite || unnoticed) this.#negotiation.offer();
+  }
+
+  /** The peer has left the room without saying so, and may come back. @internal */
+  miss() {
+    if (this.state !== "connected" && this.#heartbeat?.closed) this.#call.removed(this);
+    else this.#call.changed(this);
+  }
+
+  /**
+   * @param {"offer" | "answer" | "ice-candidate"} kind
+   * @param {RTCSessionDescriptionInit & RTCIceCandidateInit | null} value
+   * @param {number} [negotiation]
+   * @internal
+   */
+  receive(kind, value, negotiation) {
+    this.#queuedUntil = -Infinity;
+    this.#negotiation.receive(kind, value, negotiation);
+  }
+
+  /**
+   * @param {Problem} problem of a description of the other side
+   * @internal
+   */
+  hearOfProblem(problem) {
+    this.#refused(problem);
+  }
+
+  /**
+   * The other side asks this one to heal the pair.
+   * @param {boolean} replace
+   * @internal
+   */
+  hearOfBreak(replace) {
+    this.#queuedUntil = -Infinity;
+    const isLate = replace && !this.#negotiation.begun; // it was not there yet when this side offered
+    if (!this.polite || performance.now() - this.#attemptedAt < MIN_ASK) return;
+    if (this.#negotiation.unanswered && !isLate) return;
+    if (isLate) this.#replace();
+    else if (this.state !== "connected") this.#healing.hurry(replace);
+    else if (replace || this.#mustReplace()) this.#replace();
+    else void this.#restart();
+  }
+
+  /** Attempts to heal now, or finds out soon whether that is necessary. @internal */
+  check() {
+    if (this.state === "connected") this.#heartbeat?.probe();
+    else this.#healing.hurry();
+  }
+
+  /**
+   * Uses other ICE servers from the next restart of ICE on.
+   * @param {RTCIceServer[]} iceServers
+   * @internal
+   */
+  async useIceServers(iceServers) {
+    const {pc} = this;
+    pc.setConfiguration({...pc.getConfiguration(), iceServers});
+    if (!this.polite || this.#cannotRestart || !(await isRelayed(pc))) return;
+    if (pc === this.pc && this.state === "connected" && !this.#closed) pc.restartIce();
+  }
+
+  /**
+   * @param {string} label
+   * @param {Data} data
+   * @internal
+   */
+  send(label, data) {
+    return this.#channels?.send(label, data) ?? false;
+  }
+
+  /** @internal */
+  close() {
+    this.#closed = true;
+    this.#state.stop();
+    this.#healing.end();
+    this.#detach();
+    this.#negotiation.close();
+  }
+
+  #detach() {
+    this.#heartbeat?.stop();
+    this.#channels?.stop();
+    this.#heartbeat = null;
+  }
+
+  #open() {
+    this.#detach();
+    const pc = this.#call.newConnection();
+    this.#received = new ReceivedTracks(pc, () => this.#call.changed(this));
+    this.#channels = new Channels(pc, (label, data) => this.#call.message(this, label, data), () => this.#announced);
+    this.#turnRefused = this.#restartIgnored = false;
+    pc.onconnectionstatechange = () => pc === this.pc && this.#connectionChanged(pc);
+    pc.onicecandidateerror = (error) => void (this.#turnRefused ||= isTurnRefusal(error));
+    if (this.#state.breakOff(performance.now())) this.#healing.begin(RESTART_WAITS);
+    return pc;
+  }
+
+  /**
+   * @param {RTCPeerConnection} pc
+   * @param {Description | null} offer
+   */
+  #attach(pc, offer) {
+    if (offer === null || hasDataChannels(offer)) {
+      this.#heartbeat = new PairHeartbeat(pc, {
+        isAnnounced: () => this.#announced,
+        onHeard: () => pc.connectionState === "connected" && this.#connected(),
+        onSilent: (since) => this.#broken(since),
+        onClosed: () => this.#broken(performance.now(), AFTER_CLOSE),
+      });
+      this.#channels?.create(pc, this.#call.plans, offer === null);
+    }
+    this.#call.tracks.attach(pc, offer === null);
+    this.#call.changed(this);
+  }
+
+  /** @param {RTCPeerConnection} pc */
+  #connectionChanged({connectionState}) {
+    if (connectionState === "connected") {
+      if (this.#connected()) this.#heartbeat?.expect();
+    } else if (connectionState === "disconnected" || connectionState === "failed") {
+      this.#broken(performance.now());
+      if (connectionState === "failed") this.#healing.begin(); // also if it never was connected
+    }
+  }
+
+  #connected() {
+    const connected = this.#state.connect();
+    if (!connected) return false;
+    const {outcome, milliseconds} = connected;
+    this.#healing.end();
+    this.problem = null;
+    void this.#noteRelay();
+    this.#call.changed(this);
+    if (outcome === "healed") this.#call.healed(this, milliseconds);
+    this.#call.report({pair: outcome, milliseconds});
+    return true;
+  }
+
+  async #noteRelay() {
+    this.#relayed = await isRelayed(this.pc);
+  }
+
+  /**
+   * @param {number} since
+   * @param {number} [pause] before the first attempt
+   */
+  #broken(since, pause = 0) {
+    if (this.#closed) return;
+    if (this.#heartbeat?.closed && !this.member) return this.#call.removed(this);
+    if (!this.#state.breakOff(since)) return;
+    this.#call.hurrySignaling(); // it may be as dead
+    this.#healing.begin(pause);
+    this.#call.changed(this);
+  }
+
+  /** @param {Problem | null} problem */
+  #refused(problem) {
+    if (this.problem === problem) return;
+    this.problem = problem;
+    this.#call.changed(this);
+    if (problem) this.#explain();
+  }
+
+  #queued() {
+    this.#queuedUntil = performance.now() + QUEUED;
+    this.#call.changed(this);
+  }
+
+  /**
+   * @param {Description} description of the other side, as it came: browsers keep only the lines that they know
+   * @param {boolean} restartIgnored
+   */
+  #negotiated(description, restartIgnored) {
+    this.#announced = announcesHeartbeat(description);
+    this.#cannotRestart = cannotRestart(description);
+    this.#restartIgnored = restartIgnored;
+    this.#negotiatedAt = performance.now();
+    this.#received?.update();
+    if (restartIgnored && this.state !== "connected") this.#healing.hurry(true);
+  }
+
+  #overdue() {
+    this.#explain();
+    if (this.member) this.#healing.begin(this.#turnRefused ? 0 : FIRST_RETRY);
+    else this.#call.removed(this);
+  }
+
+  /** Tells why the pair is not connected, unless that was told. */
+  #explain() {
+    const refused = this.problem !== null;
+    const {wasConnected, since} = this.#state;
+    const gone = this.#call.isSignaling() && (this.away || !this.#negotiation.begun || this.#negotiation.unanswered);
+    const reason = diagnose(this.pc, {refused, gone, turnRefused: this.#turnRefused, wasConnected});
+    const told = this.#state.fail(reason);
+    if (!told) return;
+    this.#call.changed(this);
+    this.#call.failed(this, reason);
+    if (told === "failed") this.#call.report({pair: "failed", reason, milliseconds: Math.round(performance.now() - since)});
+  }
+
+  #readiness() {
+    if (!this.#call.isSignaling()) this.#call.hurrySignaling();
+    if (!this.#call.isSignaling() || this.away) return "blocked";
+    if (this.#negotiation.unanswered) return "unanswered";
+    return performance.now() - this.#negotiatedAt < RESTART_WAITS ? "blocked" : "ready";
+  }
+
+  #role() {
+    if (this.state === "failed") this.#explain();
+    if (this.polite) return "offer";
+    if (this.#announced) return "ask";
+    return this.#negotiation.begun && performance.now() - this.#state.since > FOREIGN_HEALS ? "offer" : "wait";
+  }
+
+  #mustReplace() {
+    return this.#cannotRestart || this.#restartIgnored || this.#heartbeat?.closed === true || dtlsHasEnded(this.pc);
+  }
+
+  async #restart() {
+    const {pc} = this;
+    this.#attemptedAt = performance.now();
+    if (this.#relayed || this.#turnRefused) await this.#call.renewIceServers();
+    this.#turnRefused = false;
+    if (pc === this.pc && !this.#closed) pc.restartIce();
+  }
+
+  #replace() {
+    this.#attemptedAt = performance.now();
+    if (this.#relayed || this.#turnRefused) void this.#call.renewIceServers();
+    this.#negotiation.offer();
+  }
+
+  /** @param {boolean} replace */
+  async #ask(replace) {
+    if (this.#relayed || this.#turnRefused) void this.#call.renewIceServers();
+    const delivery = await this.#call.room.signal(this.peerId, {callHeal: {replace}}).catch(() => null);
+    if (delivery?.status === "queued" && !this.#closed) this.#queued();
+  }
+}

@@ -1,0 +1,104 @@
+"""Why pairs of the client package are not connected: each reason is produced, and told within seconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mcp_actors.auth.secret import make
+from tests.support.coturn import Coturn
+from tests.web.call.pages import PAIR, a_room, open_call, open_pair, told, wait_for_state
+from tests.web.call.udp_path import UdpPath
+from tests.web.conftest import serving
+from tests.web.peer import connected as raw_peer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+    from tests.web.conftest import Watch
+    from tests.web.pages import OpenPage
+
+OTHER_FINGERPRINT = """
+const {setRemoteDescription} = RTCPeerConnection.prototype;
+RTCPeerConnection.prototype.setRemoteDescription = function ({type, sdp}) {
+  return setRemoteDescription.call(this, {type, sdp: sdp.replace(/^(a=fingerprint:sha-256 )..:/m, "$1" + "00:")});
+};
+"""
+
+
+def reason(page: Page) -> str:
+    """Wait until the page is told that its pair has failed, and return why."""
+    page.wait_for_function("() => told.some(({type}) => type === 'pair-failed')")
+    event = told(page, "pair-failed")[-1]
+    assert event["state"] == "failed"
+    assert event["reason"] == page.evaluate(f"{PAIR}.reason")
+    why: str = event["reason"]
+    assert page.evaluate("reports.filter(({pair}) => pair === 'failed').length") == 1
+    return why
+
+
+def test_both_sides_are_told_why_they_are_not_connected(
+    open_page: OpenPage, hiding_chromium: Browser, site: str
+) -> None:
+    """Several pairs at once, as it takes seconds."""
+    hiding = open_pair(open_page, browser=hiding_chromium)
+    distrustful = open_pair(open_page, init_script=OTHER_FINGERPRINT)
+    room = a_room()
+    open_to_all = open_call(open_page, room, "ada")
+    relayed = open_call(open_page, room, "grace", rtcConfiguration={"iceTransportPolicy": "relay"})
+    room = a_room()
+    with raw_peer(int(site.rpartition(":")[2])) as peer:
+        peer.join(room, "ada")
+        waiting = open_call(open_page, room, "grace")
+        peer.expect("offer")
+        assert [reason(page) for page in hiding] == ["no-turn"] * 2
+        assert [reason(page) for page in distrustful] == ["dtls-failed"] * 2
+        assert [reason(page) for page in (open_to_all, relayed)] == ["no-turn", "no-candidates"]
+        assert reason(waiting) == "peer-gone"
+
+
+def test_a_pair_with_a_relay_is_told_whether_the_relay_or_the_path_is_to_blame(
+    open_page: OpenPage, tmp_path: Path, watch: Watch
+) -> None:
+    """Wrong credentials, and a path that carries nothing: it is connected when that is mended."""
+    with Coturn(tmp_path, make()) as relay, UdpPath() as path:
+        wrong = {"urls": relay.url, "username": "9999999999:ada", "credential": "wrong"}
+        refused = open_pair(open_page, rtcConfiguration={"iceTransportPolicy": "relay", "iceServers": [wrong]})
+        turn = {"MCP_ACTORS_TURN_URLS": relay.url, "MCP_ACTORS_TURN_SECRET": relay.secret}
+        with serving(tmp_path, turn) as port:
+            watch.hosts.add(f"127.0.0.1:{port}")
+            watch.server_may_be_away = True
+            path.cut()
+            cut_off = open_pair(open_page, path.over, site=f"http://127.0.0.1:{port}")
+            assert [reason(page) for page in cut_off] == ["checks-failed"] * 2
+            assert [reason(page) for page in refused] == ["turn-refused"] * 2
+            path.mend()
+            wait_for_state("connected", *cut_off)
+
+
+@pytest.mark.parametrize("polite", [True, False], ids=["offer", "answer"])
+def test_the_server_refuses_a_description_that_is_too_big(
+    open_page: OpenPage, watch: Watch, tmp_path: Path, polite: bool
+) -> None:
+    """Both pages are told, and the other one has been told by the first."""
+    long = """
+    const {get} = Object.getOwnPropertyDescriptor(RTCPeerConnection.prototype, "localDescription");
+    Object.defineProperty(RTCPeerConnection.prototype, "localDescription", {
+      get() {
+        const description = get.call(this);
+        return description && {type: description.type, sdp: description.sdp + "a=x:" + "x".repeat(9000) + "\\r\\n"};
+      },
+    });
+    """
+    with serving(tmp_path, {"MCP_ACTORS_MAX_MESSAGE_BYTES": "8192"}) as port:
+        watch.hosts.add(f"127.0.0.1:{port}")
+        watch.server_may_be_away = True
+        room, site = a_room(), f"http://127.0.0.1:{port}"
+        ada = open_call(open_page, room, "ada", site=site, init_script="" if polite else long)
+        grace = open_call(open_page, room, "grace", site=site, init_script=long if polite else "")
+        for page in (ada, grace):
+            assert reason(page) == "refused-by-server"
+            assert page.evaluate(f"{PAIR}.problem.code") == "message-too-big"
