@@ -1,4 +1,4 @@
-"""The command line: `serve`, `token`, `secret`, `settings` and `mcp`."""
+"""The command line: `serve`, `token`, `secret`, `settings`, `watch`, `probe` and `mcp`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from mcp_actors.adapters.tornado.http_server import allow_many_files
 from mcp_actors.app import StartError
 from mcp_actors.auth import secret
 from mcp_actors.auth.grants import DEFAULT_PERMISSIONS, Permission
+from mcp_actors.client_commands import SERVER, add_probe, add_watch
 from mcp_actors.environment import load
 from mcp_actors.listening import Place, adopt, most_open
 from mcp_actors.protocol.identifiers import id_problem
@@ -53,6 +54,9 @@ Examples:
   mcp-actors token --sub alice --room 'team-*' --ttl 1h
                                         print an access token for a server with MCP_ACTORS_AUTH=required
   mcp-actors settings                   print every setting at its default, with an explanation
+  mcp-actors watch team-1               show who comes and goes in a room of a running server
+  mcp-actors probe http://localhost:8000
+                                        say what works of a server, from here: the first thing to try when it does not
   mcp-actors mcp http://localhost:8000  let an agent in whose host starts a command (Model Context Protocol over stdio)
 
 Every setting is an environment variable MCP_ACTORS_<NAME>, or a line of `.env` in the working directory or of the
@@ -60,9 +64,6 @@ settings file. {protocol} documents the protocol.
 """
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
-
-SERVER = "http://localhost:8000"
-"""The server that `mcp` connects to."""
 
 MAX_TTL = 366 * 86_400
 """The longest lifetime of a token in seconds, and of a revocation."""
@@ -102,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_mcp(
         commands.add_parser("mcp", help="carry the Model Context Protocol from standard input to a running server")
     )
+    add_watch(commands.add_parser("watch", help="show what happens in a room of a running server"))
+    add_probe(commands.add_parser("probe", help="check a running server and its TURN servers from here"))
     commands.add_parser("settings", help="print and explain every setting").set_defaults(command=_explain_settings)
     return parser
 

@@ -49,7 +49,7 @@ from mcp_actors.client.user_room import UserRoom
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mcp_actors.client.token_source import Token
 
@@ -98,17 +98,19 @@ def connect(
     headers: Mapping[str, str] | None = None,
     connect_timeout: float = CONNECT_TIMEOUT,
     max_events: int = MAX_EVENTS,
+    on_state: Callable[[State], object] = lambda _: None,
 ) -> PeerClient:
     """Make a client for peers, to be used with `async with`.
 
-    `url`: of the server, or of its endpoint if the path is not /ws/signaling/; it begins with ws:, wss:, http: or
-    https:. `token`: an access token, or a function that returns one, as a coroutine or not; it is called for each
-    connection, and before a token expires. `ssl`: in place of the system's certificates. `headers`: of the handshake,
-    such as cookies. `connect_timeout`: seconds for which entering and `join` wait for a connection. `max_events`: how
-    many events of a room wait to be read; beyond that they are dropped, which the event EventsDropped tells.
+    `url`: of the server, with the prefix of its paths if it has one, or of its endpoint; it begins with ws:, wss:,
+    http: or https:. `token`: an access token, or a function that returns one, as a coroutine or not; it is called for
+    each connection, and before a token expires. `ssl`: in place of the system's certificates. `headers`: of the
+    handshake, such as cookies. `connect_timeout`: seconds for which entering and `join` wait for a connection.
+    `max_events`: how many events of a room wait to be read; beyond that they are dropped, which the event EventsDropped
+    tells. `on_state` is called with each new state of the connection.
     """
     address = Address(url=endpoint_url(url, "/ws/signaling/"), ssl=ssl, headers=headers or {})
-    return PeerClient(address, token, connect_timeout=connect_timeout, max_events=max_events)
+    return PeerClient(address, token, connect_timeout=connect_timeout, max_events=max_events, on_state=on_state)
 
 
 def connect_user(
@@ -120,7 +122,10 @@ def connect_user(
     headers: Mapping[str, str] | None = None,
     connect_timeout: float = CONNECT_TIMEOUT,
     max_events: int = MAX_EVENTS,
+    on_state: Callable[[State], object] = lambda _: None,
 ) -> UserClient:
     """Make a client for users, as `connect` does for peers. Without `user_id` the token says who the user is."""
     address = Address(url=endpoint_url(url, "/ws/mcp/"), ssl=ssl, headers=headers or {})
-    return UserClient(address, user_id, token, connect_timeout=connect_timeout, max_events=max_events)
+    return UserClient(
+        address, user_id, token, connect_timeout=connect_timeout, max_events=max_events, on_state=on_state
+    )

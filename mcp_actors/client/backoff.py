@@ -25,7 +25,11 @@ class Backoff:
         """Return the seconds to wait for the next attempt. The first one after a reset waits at most `at_once`."""
         delay = random.uniform(0, at_once) if self._attempts == 0 else self._exponential()  # noqa: S311 - jitter
         self._attempts += 1
-        return max(0.0, self._not_before - now) + delay
+        return self.least(now) + delay
+
+    def least(self, now: float) -> float:
+        """Return the seconds for which the server wants to hear nothing."""
+        return max(0.0, self._not_before - now)
 
     def _exponential(self) -> float:
         most = min(self._most, self._first * 2.0 ** min(self._attempts - 1, 16))

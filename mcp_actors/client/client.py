@@ -49,8 +49,9 @@ class Client(ABC, Generic[RoomT]):
         *,
         connect_timeout: float = CONNECT_TIMEOUT,
         max_events: int = MAX_EVENTS,
+        on_state: Callable[[State], object] = lambda _: None,
     ) -> None:
-        self._connection = Connection(address, TokenSource(token), self)
+        self._connection = Connection(address, TokenSource(token), self, on_state)
         self._has_token = token is not None
         self._timeout, self._max_events = connect_timeout, max_events
         self._rooms: dict[str, RoomT] = {}
@@ -87,6 +88,10 @@ class Client(ABC, Generic[RoomT]):
         """Leave all rooms and close the connection, for good."""
         await self._connection.close()
         await asyncio.gather(*self._leaving)
+
+    def reconnect(self) -> None:
+        """Continue on another connection now, as after a change of networks, which systems notice late."""
+        self._connection.reconnect()
 
     async def authenticate(self) -> None:
         """Send a new token now, not only before the old one expires. Raises SignalingError."""

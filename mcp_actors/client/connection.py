@@ -68,9 +68,11 @@ class Rooms(Protocol):
 class Connection:
     """Keeps one link in use, from `start()` to `close()` or until the server closes it for good."""
 
-    def __init__(self, address: Address, tokens: TokenSource, rooms: Rooms) -> None:
+    def __init__(
+        self, address: Address, tokens: TokenSource, rooms: Rooms, on_state: Callable[[State], object] = lambda _: None
+    ) -> None:
         self.state = State.CONNECTING
-        self._address, self._tokens, self._rooms = address, tokens, rooms
+        self._address, self._tokens, self._rooms, self._on_state = address, tokens, rooms, on_state
         self._requests = Requests()
         self._session = Session()
         self._seen = Seen()
@@ -87,6 +89,8 @@ class Connection:
         self._failure: SignalingError | None = None
         """Why there is no connection yet."""
         self._backoff = Backoff(FIRST_DELAY, MAX_DELAY)
+        self._hurry = asyncio.Event()
+        """Set when the next attempt must not wait."""
         self._task: asyncio.Task[None] | None = None
         self._renewals: set[asyncio.Task[None]] = set()
 
@@ -98,6 +102,12 @@ class Connection:
     def start(self) -> None:
         """Connect, and stay connected."""
         self._task = asyncio.create_task(self._run())
+
+    def reconnect(self) -> None:
+        """Continue on another connection now, without waiting for the next attempt or for signs of a loss."""
+        self._hurry.set()
+        if link := self.link:
+            link.abort()
 
     async def ready(self, patience: float) -> Link:
         """Wait at most `patience` seconds for a link on which a room can be joined. Raises SignalingError."""
@@ -170,7 +180,7 @@ class Connection:
 
     async def _connect(self) -> Link:
         while True:
-            await asyncio.sleep(self._backoff.next(Link.now(), MAX_FIRST_DELAY * (self.state == State.RECONNECTING)))
+            await self._pause(self._backoff.next(Link.now(), MAX_FIRST_DELAY * (self.state == State.RECONNECTING)))
             try:
                 return await self._attempt()
             except SignalingError as error:
@@ -178,6 +188,13 @@ class Connection:
                     raise
                 self._failure = error
                 self._note_limit(error)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait for the next attempt, or only as long as the server wants."""
+        await _first(asyncio.sleep(seconds), self._hurry.wait())
+        if self._hurry.is_set():
+            self._hurry.clear()
+            await asyncio.sleep(self._backoff.least(Link.now()))
 
     async def _attempt(self) -> Link:
         link = Link(await dial(self._address, await self._tokens.get()), self._session, self._received)
@@ -203,7 +220,7 @@ class Connection:
     def _use(self, link: Link) -> None:
         """Use a link that is restored. Requests that may not have arrived are sent again, if the session goes on."""
         self._link, self._session = link, link.session
-        self.state = State.OPEN
+        self._enter(State.OPEN)
         self._failure = None
         for request in self._requests.held():
             if link.complete or request.after is link:
@@ -248,13 +265,14 @@ class Connection:
         if link and link.now() - link.opened_at > STABLE_AFTER:
             self._backoff.reset()
         if loss.code in IN_NO_ROOM:
-            self.state, self._session = State.IDLE, Session()
+            self._session = Session()
             self._wanted.clear()
+            self._enter(State.IDLE)
             return
         self._failure = self._error_of(loss, link.complaint if link else "")
         if not self._failure.retryable:
             raise self._failure
-        self.state = State.RECONNECTING
+        self._enter(State.RECONNECTING)
 
     def _release(self, link: Link, loss: Loss) -> None:
         """Hold the requests of a link until the session goes on; fail those that must not be sent again."""
@@ -270,12 +288,18 @@ class Connection:
     def _finish(self, error: SignalingError, *, by_application: bool = False) -> None:
         if self._end:
             return
-        self._end, self._link, self.state = error, None, State.CLOSED
+        self._end, self._link = error, None
+        self._enter(State.CLOSED)
         for renewal in self._renewals:
             renewal.cancel()
         self._requests.fail_all(error)
         self._rooms.end(None if by_application else error)
         self._usable.set()
+
+    def _enter(self, state: State) -> None:
+        if state != self.state:
+            self.state = state
+            self._on_state(state)
 
     def _error_of(self, loss: Loss, complaint: str) -> SignalingError:
         """The error for a loss. `complaint`: what the server has said last on this connection, if anything."""

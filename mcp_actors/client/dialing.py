@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ MAX_MESSAGE_BYTES = 16 * 2**20
 MAX_REASON = 500
 """Characters of a refusal that are shown."""
 
+ENDPOINT = re.compile(r"/ws/[^/]+/*$")
 SCHEMES = {"http": "ws", "https": "wss"}
 RATE_LIMITED, SERVER_ERROR = 429, 500
 
@@ -42,10 +44,14 @@ class Address:
 
 
 def endpoint_url(url: str, path: str) -> str:
-    """The WebSocket URL of an endpoint. `url` may be that of the server alone, and may begin with http: or https:."""
+    """The WebSocket URL of an endpoint, which ends with /ws/ and a name.
+
+    `url` may be that of the server, with the prefix of its paths, and may begin with http: or https:.
+    """
     parts = urlsplit(url)
     scheme = SCHEMES.get(parts.scheme, parts.scheme)
-    return urlunsplit((scheme, parts.netloc, parts.path if parts.path.strip("/") else path, parts.query, ""))
+    found = parts.path if ENDPOINT.search(parts.path) else parts.path.rstrip("/") + path
+    return urlunsplit((scheme, parts.netloc, found, parts.query, ""))
 
 
 async def dial(address: Address, token: str | None) -> ClientConnection:
@@ -76,8 +82,9 @@ def _refused(response: Response) -> SignalingError:
     said = (response.body or b"").decode(errors="replace").strip()[:MAX_REASON]
     text = f"The server refuses the WebSocket with {response.status_code}: {said or response.reason_phrase}"
     if response.status_code != RATE_LIMITED and response.status_code < SERVER_ERROR:
-        return SignalingError(ClientCode.HANDSHAKE_REFUSED, text)
-    return SignalingError(ClientCode.HANDSHAKE_REFUSED, text, retryable=True, details=_retry_after(response))
+        return SignalingError(ClientCode.HANDSHAKE_REFUSED, text, details={"status": response.status_code})
+    details = {"status": response.status_code} | _retry_after(response)
+    return SignalingError(ClientCode.HANDSHAKE_REFUSED, text, retryable=True, details=details)
 
 
 def _retry_after(response: Response) -> dict[str, int]:

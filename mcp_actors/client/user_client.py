@@ -10,6 +10,7 @@ from mcp_actors.client.user_room import UserRoom
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mcp_actors.client.connection import State
     from mcp_actors.client.dialing import Address
     from mcp_actors.client.events import Json
     from mcp_actors.client.link import Link
@@ -27,8 +28,9 @@ class UserClient(Client[UserRoom]):
         *,
         connect_timeout: float = CONNECT_TIMEOUT,
         max_events: int = MAX_EVENTS,
+        on_state: Callable[[State], object] = lambda _: None,
     ) -> None:
-        super().__init__(address, token, connect_timeout=connect_timeout, max_events=max_events)
+        super().__init__(address, token, connect_timeout=connect_timeout, max_events=max_events, on_state=on_state)
         self._identity = {} if user_id is None else {"user_id": user_id}
         self.user_id = user_id or ""
 

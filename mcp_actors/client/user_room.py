@@ -19,8 +19,6 @@ class UserRoom(Room):
 
     JOIN, LEAVE = "join-room", "leave-room"
 
-    user_id: str
-
     async def send(self, content: object) -> None:
         """Send any JSON but null to all other users, and to this user's other connections. Raises SignalingError."""
         await self.request("message", {"content": content})

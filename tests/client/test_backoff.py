@@ -26,3 +26,10 @@ def test_what_the_server_wants_comes_on_top() -> None:
     backoff.wait_until(5)
     assert backoff.next(7) == 3
     assert backoff.next(11) <= 0.5
+
+
+def test_an_attempt_in_a_hurry_waits_only_as_long_as_the_server_wants() -> None:
+    backoff = Backoff(0.5, 4)
+    assert backoff.least(7) == 0
+    backoff.wait_until(10)
+    assert (backoff.least(7), backoff.least(11)) == (3, 0)

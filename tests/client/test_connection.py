@@ -77,6 +77,23 @@ async def test_a_server_that_starts_later_is_found(path: NetworkPath) -> None:
     await client.close()
 
 
+async def test_states_are_told_and_a_client_in_a_hurry_does_not_wait(server: Server, path: NetworkPath) -> None:
+    states: list[State] = []
+    async with connect(url(path), on_state=states.append) as client, connect(server.url("")) as other:
+        a, b = await client.join("r", "a"), await other.join("r", "b")
+        path.freeze()  # which neither end notices before the heartbeat
+        client.reconnect()
+        await until(lambda: states == [State.OPEN, State.RECONNECTING, State.OPEN], "another connection")
+        assert await b.signal("a", 1) == "delivered"
+        assert [await anext(a) for _ in range(2)][1] == Signal(sender="b", data=1)
+        path.cut()
+        await until(lambda: states[3:] == [State.RECONNECTING], "the loss")
+        path.mend()
+        client.reconnect()
+        await until(lambda: states[3:] == [State.RECONNECTING, State.OPEN], "a third connection")
+    assert states[-1] == State.CLOSED
+
+
 async def test_a_refused_handshake_is_reported_at_once_with_the_reason(server: Server) -> None:
     error = await failure(connect(server.url(""), headers={"Origin": "https://example.org"}))
     assert (error.code, error.retryable) == ("handshake-refused", False)

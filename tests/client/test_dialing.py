@@ -15,6 +15,8 @@ from mcp_actors.client.dialing import Address, dial, endpoint_url
         ("http://localhost:8000/", "ws://localhost:8000/ws/x/"),
         ("https://example.org?a=b", "wss://example.org/ws/x/?a=b"),
         ("wss://example.org/signal/ws/x/", "wss://example.org/signal/ws/x/"),
+        ("wss://example.org/ws/other", "wss://example.org/ws/other"),
+        ("https://example.org/signal/", "wss://example.org/signal/ws/x/"),
     ],
 )
 def test_the_address_of_the_server_is_enough(url: str, endpoint: str) -> None:
