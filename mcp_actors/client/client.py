@@ -96,7 +96,7 @@ class Client(ABC, Generic[RoomT]):
     async def authenticate(self) -> None:
         """Send a new token now, not only before the old one expires. Raises SignalingError."""
         if link := self._connection.link:
-            await self._connection.authenticate(link)
+            await self._connection.authentication.authenticate(link)
 
     async def leave(self, room: Room) -> None:
         """Leave a room. If there is no connection, the server is told on the next."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
+from mcp_actors.client.authentication import Authentication
 from mcp_actors.client.backoff import Backoff
 from mcp_actors.client.dialing import dial
 from mcp_actors.client.errors import ClientCode, SignalingError, closed, connection_lost, outcome_unknown
@@ -92,7 +93,7 @@ class Connection:
         self._hurry = asyncio.Event()
         """Set when the next attempt must not wait."""
         self._task: asyncio.Task[None] | None = None
-        self._renewals: set[asyncio.Task[None]] = set()
+        self.authentication = Authentication(tokens, self.ask)
 
     @property
     def link(self) -> Link | None:
@@ -290,8 +291,7 @@ class Connection:
             return
         self._end, self._link = error, None
         self._enter(State.CLOSED)
-        for renewal in self._renewals:
-            renewal.cancel()
+        self.authentication.stop()
         self._requests.fail_all(error)
         self._rooms.end(None if by_application else error)
         self._usable.set()
@@ -341,28 +341,9 @@ class Connection:
             case "reconnect":
                 link.ask_to_move(message["payload"]["after_ms"] / 1000)
             case "token-expiring":
-                self._renew_token(link)
+                self.authentication.renew(link)
             case _:
                 self._rooms.receive(message)
-
-    async def authenticate(self, link: Link) -> None:
-        """Send a new token. Raises SignalingError, also if there is no function that returns one."""
-        if not self._tokens.renewable:
-            raise SignalingError(ClientCode.NO_TOKEN, "There is no function that returns access tokens.")
-        await self.ask(link, "authenticate", None, {"token": await self._tokens.get()})
-
-    def _renew_token(self, link: Link) -> None:
-        if self._tokens.renewable:
-            task = asyncio.create_task(self._try_to_authenticate(link))
-            self._renewals.add(task)
-            task.add_done_callback(self._renewals.discard)
-
-    async def _try_to_authenticate(self, link: Link) -> None:
-        """Without a new token the server closes the connection, and the next one needs one."""
-        try:
-            await self.authenticate(link)
-        except SignalingError as error:
-            logger.warning("The access token was not renewed: %s", error)
 
 
 async def _first(*awaitables: Awaitable[Any]) -> None:
