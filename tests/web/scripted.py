@@ -18,7 +18,7 @@ class ScriptedServer:
         self.sockets: list[WebSocketRoute] = []
         self.requests: list[dict[str, Any]] = []
         self.greeting: list[dict[str, Any]] = []
-        """The messages that answer a `join`; `joined` gets the id of the request."""
+        """The messages that answer a `join` of room r; `joined` gets the id of the request."""
         self.close_with: tuple[int, str] | None = None
         """The code and the reason with which each new connection is closed."""
         self.pings = 0
@@ -40,10 +40,10 @@ class ScriptedServer:
         if request["type"] == "ping":
             self.pings += 1
             if self.answers_pings:
-                self.sockets[-1].send('{"type":"pong"}')
+                self.sockets[-1].send(json.dumps(request | {"type": "pong"}))
             return
         self.requests.append(request)
-        if request["type"] == "join":
+        if request["type"] == "join" and request["room"] == "r":
             for answer in self.greeting:
                 self.send(**({"id": request["id"]} if answer["type"] == "joined" else {}) | answer)
 

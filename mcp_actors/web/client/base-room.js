@@ -55,6 +55,8 @@ const wireTarget = (target) => {
 export class BaseRoom extends TypedEventTarget {
   /** @type {Map<string, Peer>} */
   #peers = new Map();
+  /** @type {Record<string, unknown>} */
+  #metadata = {};
   #locked = false;
   #joined = false;
   #ended = false;
@@ -99,7 +101,7 @@ export class BaseRoom extends TypedEventTarget {
 
   /** This client's, as the server has it. @returns {Record<string, unknown>} */
   get metadata() {
-    return /** @type {Record<string, unknown>} */ (this.payload["metadata"] ?? {});
+    return this.#metadata;
   }
 
   /**
@@ -108,7 +110,7 @@ export class BaseRoom extends TypedEventTarget {
    */
   async update(metadata) {
     await this.request("update", {metadata});
-    this.payload["metadata"] = metadata;
+    this.payload["metadata"] = this.#metadata = metadata;
   }
 
   /** Leaves the room; the others are told at once. A room that has ended is left already. */
@@ -235,7 +237,7 @@ export class BaseRoom extends TypedEventTarget {
     this.#locked = locked;
     this.#peers.clear();
     for (const peer of peers) {
-      if (peer.peer_id === peer_id) this.payload["metadata"] = peer.metadata;
+      if (peer.peer_id === peer_id) this.#metadata = peer.metadata ?? {};
       else this.#peers.set(peer.peer_id, peerOf(peer));
     }
   }

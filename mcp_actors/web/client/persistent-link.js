@@ -130,10 +130,12 @@ export class PersistentLink {
    */
   async request(type, room, payload, {negotiation, resend = true} = {}) {
     const {link} = this;
-    if (!link && !(resend && this.#canHold())) throw connectionLost();
+    const newest = this.#next ?? this.#link;
+    const after = newest?.resumed === undefined ? null : newest; // it has said whether the session goes on
+    if (!link && !after && !(resend && this.#canHold())) throw connectionLost();
     const request = this.#requests.add(type, room, payload, {negotiation, resend});
     if (link) this.#requests.send(request, link);
-    else if (this.#newest?.resumed !== undefined) request.after = this.#newest;
+    else request.after = after;
     return request.promise;
   }
 
@@ -147,10 +149,6 @@ export class PersistentLink {
   close() {
     this.#end = closed(NORMAL, CLOSED_HERE);
     if (this.state !== "closed") this.#finish(NORMAL, CLOSED_HERE);
-  }
-
-  get #newest() {
-    return this.#next ?? this.#link;
   }
 
   #canHold() {

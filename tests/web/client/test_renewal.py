@@ -1,4 +1,4 @@
-"""The browser client renews ICE servers before their credentials end, message by message, against a scripted server."""
+"""The client renews ICE servers before their credentials end, message by message, against a scripted server."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 JOIN = """
 async () => {
-  const {Signaling} = await import("/signaling.js");
-  globalThis.signaling = new Signaling(`ws://${location.host}/ws/scripted/`);
+  const {Connection} = await import("/client/index.js");
+  globalThis.connection = new Connection(`ws://${location.host}/ws/scripted/`);
   globalThis.renewed = [];
   globalThis.signals = 0;
-  signaling.addEventListener("signal", () => (signals += 1));
-  signaling.addEventListener("ice-servers", ({detail}) => renewed.push(detail.ice_servers[0].urls));
-  await signaling.join("r", "me");
+  globalThis.room = await connection.join("r", {peerId: "me"});
+  room.addEventListener("signal", () => (signals += 1));
+  room.addEventListener("ice-servers", ({detail}) => renewed.push(detail.iceServers[0].urls));
 }
 """
 SLEEP = """
@@ -65,7 +65,7 @@ def kinds(server: ScriptedServer) -> list[str]:
 def pass_time(page: Page, seconds: float) -> None:
     """Let time pass, and what it causes reach the server."""
     page.clock.fast_forward(int(seconds * 1000))
-    page.evaluate("void signaling.signal('you', 0).catch(() => {})")
+    page.evaluate("void room.signal('you', 0).catch(() => {})")
 
 
 def wait_for_signals(page: Page, server: ScriptedServer, count: int) -> None:
@@ -139,21 +139,20 @@ def test_after_sleep_they_are_renewed_within_half_a_minute_on_a_connection_that_
 
 
 def leave(page: Page, server: ScriptedServer) -> None:
-    page.evaluate("void signaling.leave()")
+    page.evaluate("void room.leave()")
     wait_until(page, lambda: kinds(server) == ["join", "leave"], "the leave")
     server.send(id=server.requests[-1]["id"], type="left", payload={"peer_id": "me"})
 
 
 def be_kicked(page: Page, server: ScriptedServer) -> None:
     server.send(type="kicked", payload={"peer_id": "me"})
-    page.wait_for_function("() => signaling.room === null")
+    page.wait_for_function("() => !room.joined")
 
 
 def be_refused_elsewhere(page: Page, server: ScriptedServer) -> None:
+    leave(page, server)
     server.greeting = []
-    page.evaluate("void signaling.join('elsewhere', 'me').catch(() => {})")
-    wait_until(page, lambda: kinds(server)[-1] == "leave", "the leave")
-    server.send(id=server.requests[-1]["id"], type="left", payload={"peer_id": "me"})
+    page.evaluate("void connection.join('elsewhere', {peerId: 'me'}).catch(() => {})")
     wait_until(page, lambda: kinds(server)[-1] == "join", "the join")
     error = {"code": "room-full", "message": "Full.", "retryable": False}
     server.send(room="elsewhere", id=server.requests[-1]["id"], type="error", payload=error)
@@ -166,7 +165,7 @@ def test_a_client_that_is_in_no_room_asks_for_none(
     depart(page, server)
     page.clock.fast_forward(10 * HOUR * 1000)
     server.greeting = [joined(2, "token")]
-    page.evaluate("signaling.join('r', 'me').then(() => undefined)")
+    page.evaluate("connection.join('r', {peerId: 'me'}).then((joined) => { globalThis.room = joined; })")
     pass_time(page, 10 * HOUR)
     wait_for_signals(page, server, 1)
     assert "ice-servers" not in kinds(server)
@@ -181,6 +180,6 @@ def test_credentials_that_begin_to_end_with_a_reconnect_are_renewed_too(
     server.sockets[-1].close(code=4002)
     page.clock.run_for(1000)
     wait_until(page, lambda: kinds(server) == ["join", "join"], "the second join")
-    page.wait_for_function("() => signaling.state === 'open'")
+    page.wait_for_function("() => connection.state === 'open'")
     pass_time(page, PART)
     wait_until(page, lambda: "ice-servers" in kinds(server), "the request")

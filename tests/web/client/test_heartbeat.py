@@ -1,4 +1,4 @@
-"""The heartbeat of the browser client: a connection that is lost without a sign, and timers that fire late."""
+"""The heartbeat of the client: a connection that is lost without a sign, and timers that fire late."""
 
 from __future__ import annotations
 
@@ -26,27 +26,34 @@ SETTINGS = {"MCP_ACTORS_PING_INTERVAL": str(INTERVAL)}
 
 CREATE = """
 async () => {
-  const {Signaling} = await import("/signaling.js");
-  const url = `ws://${location.host}/ws/signaling/`;
-  Object.assign(globalThis, {log: [], sender: new Signaling(url), listener: new Signaling(url)});
-  for (const type of ["reconnecting", "rejoined", "close", "signal", "open"]) {
-    listener.addEventListener(type, ({detail}) => log.push(detail?.data ?? type));
-  }
+  const {Connection} = await import("/client/index.js");
+  const rooms = {};
+  const [sender, listener] = [new Connection(location.origin), new Connection(location.origin)];
+  Object.assign(globalThis, {log: [], rooms, sender, listener});
+  for (const type of ["reconnecting", "close", "open"]) listener.addEventListener(type, () => log.push(type));
 }
 """
-JOIN_AS_LISTENER = "() => listener.join('r', 'listener').then(({order}) => order)"
-JOIN_AS_SENDER = "() => sender.join('r', 'sender').then(({order}) => order)"
+JOIN_AS_LISTENER = """
+async () => {
+  rooms.listener = await listener.join("r", {peerId: "listener"});
+  for (const type of ["rejoined", "signal"]) {
+    rooms.listener.addEventListener(type, ({detail}) => log.push(detail.data ?? type));
+  }
+  return rooms.listener.order;
+}
+"""
+JOIN_AS_SENDER = "async () => (rooms.sender = await sender.join('r', {peerId: 'sender'})).order"
 SEND_WHILE_STOPPED = """
 () => {
   globalThis.fate = "pending";
-  sender.signal("listener", 1).then(({status}) => (fate = status), ({code}) => (fate = code));
+  rooms.sender.signal("listener", 1).then(({status}) => (fate = status), ({code}) => (fate = code));
 }
 """
-SEND = "(data) => sender.signal('listener', data).then(({status}) => status)"
+SEND = "(data) => rooms.sender.signal('listener', data).then(({status}) => status)"
 
 JOIN = """
 async () => {
-  const {Signaling} = await import("/signaling.js");
+  const {Connection} = await import("/client/index.js");
   globalThis.WebSocket = class extends WebSocket {
     send(text) {
       super.send(text);
@@ -55,14 +62,14 @@ async () => {
       globalThis.block = 0;
     }
   };
-  Object.assign(globalThis, {log: [], times: [], signaling: new Signaling(`ws://${location.host}/ws/scripted/`)});
-  for (const type of ["reconnecting", "rejoined", "close", "signal"]) {
-    signaling.addEventListener(type, ({detail}) => {
-      log.push(detail?.data ?? type);
-      times.push(performance.now());
-    });
-  }
-  await signaling.join("r", "me");
+  Object.assign(globalThis, {log: [], times: [], connection: new Connection(`ws://${location.host}/ws/scripted/`)});
+  const note = ({type, detail}) => {
+    log.push(detail?.data ?? type);
+    times.push(performance.now());
+  };
+  for (const type of ["reconnecting", "close"]) connection.addEventListener(type, note);
+  const room = await connection.join("r", {peerId: "me"});
+  for (const type of ["rejoined", "signal"]) room.addEventListener(type, note);
 }
 """
 
@@ -146,7 +153,7 @@ def test_a_connection_without_an_answer_to_a_ping_is_given_up_after_two_interval
     server.send(**signalled(2))
     page.wait_for_function("() => log.includes('reconnecting')")
     server.answers_pings = True
-    page.wait_for_function("() => signaling.state === 'open'")
+    page.wait_for_function("() => connection.state === 'open'")
     assert page.evaluate("log") == [2, "reconnecting"]
     assert page.evaluate("(times[1] - times[0]) / 1000") >= 1.99 * INTERVAL
 
@@ -158,5 +165,5 @@ def test_a_timer_that_fires_late_does_not_end_a_connection_that_works(scripted: 
     page.wait_for_function("() => globalThis.block === 0")
     so_far = server.pings
     wait_until(page, lambda: server.pings >= so_far + 2, "more pings")
-    assert page.evaluate("[signaling.state, ...log]") == ["open"]
+    assert page.evaluate("[connection.state, ...log]") == ["open"]
     assert len(server.sockets) == 1

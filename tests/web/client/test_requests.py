@@ -1,4 +1,4 @@
-"""What the browser client says about the fate of a request: delivered, refused, not sent, or unknown."""
+"""What the client says about the fate of a request: delivered, refused, not sent, or unknown."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LIMIT = 65_536
 
 JOIN = """
 async () => {
-  const {Signaling} = await import("/signaling.js");
-  globalThis.signaling = new Signaling(`ws://${location.host}/ws/scripted/`);
+  const {Connection} = await import("/client/index.js");
+  globalThis.connection = new Connection(`ws://${location.host}/ws/scripted/`);
   globalThis.fates = {};
-  globalThis.say = (name, data) => signaling.signal("you", data ?? name).then(
+  globalThis.say = (name, data) => room.signal("you", data ?? name).then(
     ({status}) => (fates[name] = status),
     ({code, details}) => (fates[name] = [code, details?.limit ?? null]),
   );
-  await signaling.join("r", "me");
+  globalThis.room = await connection.join("r", {peerId: "me"});
 }
 """
 ACK = {"type": "ack", "payload": {"status": "delivered"}}
@@ -90,7 +90,7 @@ def test_the_message_for_which_the_server_closes_with_1009_is_not_sent_again(
 
 def test_a_message_that_may_have_arrived_is_never_called_not_sent(scripted: tuple[Page, ScriptedServer]) -> None:
     page, server = scripted
-    page.evaluate("() => { signaling.addEventListener('reconnecting', () => say('held')); say('sent'); }")
+    page.evaluate("() => { connection.addEventListener('reconnecting', () => say('held')); say('sent'); }")
     wait_until(page, lambda: len(signals(server)) == 1, "the message")
     server.greeting = [joined(1, "token of another session", resumed=False)]
     server.sockets[0].close(code=4000)
@@ -103,7 +103,7 @@ def test_what_is_sent_while_reconnecting_is_pending_and_sent_when_the_session_is
 ) -> None:
     page, server = scripted
     server.greeting = [joined(2, "token 2", resumed=True, complete=True)]
-    page.evaluate("() => { signaling.addEventListener('reconnecting', () => say('held')); }")
+    page.evaluate("() => { connection.addEventListener('reconnecting', () => say('held')); }")
     server.sockets[0].close(code=4000)
     wait_until(page, lambda: len(signals(server)) == 1, "the message")
     assert page.evaluate("fates") == {}

@@ -1,4 +1,4 @@
-"""The browser client of the signaling server, message by message, against a scripted server."""
+"""The client resumes, moves and renews its token, message by message, against a scripted server."""
 
 from __future__ import annotations
 
@@ -22,29 +22,33 @@ ACK = {"type": "ack", "payload": {"status": "delivered"}}
 
 JOIN = """
 async () => {
-  const {Signaling} = await import("/signaling.js");
-  globalThis.signaling = new Signaling(`ws://${location.host}/ws/scripted/`);
+  const {Connection} = await import("/client/index.js");
   globalThis.log = [];
-  for (const type of ["open", "rejoined", "peer-joined", "close", "signal"]) {
-    signaling.addEventListener(type, ({detail}) => log.push([type, detail?.data ?? detail?.code ?? null]));
-  }
-  await signaling.join("r", "me");
+  const hear = (target, ...types) => {
+    for (const type of types) {
+      target.addEventListener(type, ({detail}) => log.push([type, detail?.data ?? detail?.code ?? null]));
+    }
+  };
+  globalThis.connection = new Connection(`ws://${location.host}/ws/scripted/`);
+  hear(connection, "open", "close");
+  globalThis.room = await connection.join("r", {peerId: "me"});
+  hear(room, "rejoined", "peer-joined", "signal");
 }
 """
 SEND_THREE = """
 () => {
   for (const data of ["one", "two", "three"]) {
-    signaling.signal("you", data).then(({status}) => log.push([data, status]), ({code}) => log.push([data, code]));
+    room.signal("you", data).then(({status}) => log.push([data, status]), ({code}) => log.push([data, code]));
   }
 }
 """
-SEND_FOUR = "() => { signaling.signal('you', 'four').then(({status}) => log.push(['four', status])); }"
+SEND_FOUR = "() => { room.signal('you', 'four').then(({status}) => log.push(['four', status])); }"
 JOIN_ANOTHER_ROOM = """
-() => { globalThis.elsewhere = signaling.join("elsewhere", "me").then(({order}) => order); }
+() => { globalThis.elsewhere = connection.join("elsewhere", {peerId: "me"}).then(({order}) => order); }
 """
 JOIN_WITH_TOKENS = """
 async () => {
-  const {Signaling} = await import("/signaling.js");
+  const {Connection} = await import("/client/index.js");
   Object.assign(globalThis, {fetched: 0, failing: false, stalling: false, offered: [], log: []});
   globalThis.WebSocket = class extends WebSocket {
     constructor(url, protocols) {
@@ -55,14 +59,13 @@ async () => {
   const token = async () => {
     fetched++;
     if (failing) throw new Error("no token");
-    if (stalling) await new Promise(() => {});
+    if (stalling) await new Promise((resolve) => (globalThis.give = resolve));
     return `number-${fetched}`;
   };
-  globalThis.signaling = new Signaling(`ws://${location.host}/ws/scripted/`, {token});
-  for (const type of ["reconnecting", "close", "signal"]) {
-    signaling.addEventListener(type, ({detail}) => log.push(detail?.data ?? type));
-  }
-  await signaling.join("r", "me");
+  globalThis.connection = new Connection(`ws://${location.host}/ws/scripted/`, {token});
+  for (const type of ["reconnecting", "close"]) connection.addEventListener(type, () => log.push(type));
+  globalThis.room = await connection.join("r", {peerId: "me"});
+  room.addEventListener("signal", ({detail}) => log.push(detail.data));
 }
 """
 
@@ -134,7 +137,7 @@ def test_each_message_is_handled_once_and_unanswered_requests_are_sent_again(
 
 def test_requests_of_moderators_are_sent_again(scripted: tuple[Page, ScriptedServer]) -> None:
     page, server = scripted
-    page.evaluate("() => { signaling.request('kick', signaling.room, {peer_id: 'you'}); }")
+    page.evaluate("() => { room.kick('you'); }")
 
     def kicks() -> list[dict[str, Any]]:
         return [message for message in server.requests if message["type"] == "kick"]
@@ -151,19 +154,33 @@ def test_requests_of_moderators_are_sent_again(scripted: tuple[Page, ScriptedSer
     ("call", "request_type", "payload", "reply", "result"),
     [
         ("update({name: 'Ada'})", "update", {"metadata": {"name": "Ada"}}, {"metadata": {"name": "Ada"}}, None),
-        ("kick('you')", "kick", {"peer_id": "you"}, {"peer_id": "you"}, {"peer_id": "you"}),
+        ("kick('you')", "kick", {"peer_id": "you"}, {"peer_id": "you"}, None),
+        ("kick({userId: 'u'})", "kick", {"user_id": "u"}, {"user_id": "u"}, None),
         (
             "kick('you', {banSeconds: 60, reason: 'spam', message: 'Bye.'})",
             "kick",
             {"peer_id": "you", "ban_seconds": 60, "reason": "spam", "message": "Bye."},
             {},
-            {},
+            None,
         ),
-        ("closeRoom({message: 'Time is up.'})", "close-room", {"message": "Time is up."}, {}, {}),
-        ("lock()", "lock", {}, {}, {}),
-        ("unlock()", "unlock", {}, {}, {}),
-        ("listBans()", "list-bans", {}, {"bans": [{"peer_id": "you"}]}, [{"peer_id": "you"}]),
-        ("unban('you')", "unban", {"peer_id": "you"}, {}, {}),
+        ("close({message: 'Time is up.'})", "close-room", {"message": "Time is up."}, {}, None),
+        ("lock()", "lock", {}, {}, None),
+        ("unlock()", "unlock", {}, {}, None),
+        (
+            "bans()",
+            "list-bans",
+            {},
+            {"bans": [{"peer_id": "you", "expires_in": 60, "by": "mo", "address": False}]},
+            [{"peerId": "you", "expiresIn": 60, "by": "mo", "address": False}],
+        ),
+        ("unban('you')", "unban", {"peer_id": "you"}, {}, None),
+        (
+            "report({pair: 'failed', reason: 'no-turn', milliseconds: 7})",
+            "report",
+            {"pair": "failed", "reason": "no-turn", "milliseconds": 7},
+            {},
+            None,
+        ),
     ],
 )
 def test_a_method_sends_its_request_and_returns_the_reply(
@@ -176,7 +193,7 @@ def test_a_method_sends_its_request_and_returns_the_reply(
 ) -> None:
     page, server = scripted
     so_far = len(server.requests)
-    page.evaluate(f"() => {{ globalThis.result = signaling.{call}; }}")
+    page.evaluate(f"() => {{ globalThis.result = room.{call}; }}")
     request = server.wait_for_requests(page, so_far + 1)[-1]
     assert (request["type"], request["room"], request["payload"]) == (request_type, "r", payload)
     server.send(type="reply", id=request["id"], delivery=6, payload=reply)
@@ -185,15 +202,18 @@ def test_a_method_sends_its_request_and_returns_the_reply(
 
 def test_changed_metadata_is_reported_and_kept_for_the_next_join(scripted: tuple[Page, ScriptedServer]) -> None:
     page, server = scripted
-    page.evaluate("signaling.addEventListener('peer-updated', ({detail}) => log.push(detail))")
-    update = {"peer_id": "you", "metadata": {"hand": True}}
-    server.send(delivery=6, type="peer-updated", payload=update)
-    page.wait_for_function("() => log.length")
-    assert page.evaluate("log") == [update]
-    page.evaluate("() => { globalThis.result = signaling.update({name: 'Ada'}); }")
+    page.evaluate("room.addEventListener('peer-updated', ({detail}) => log.push({...detail}))")
+    server.send(delivery=6, type="peer-joined", payload={"peer_id": "you", "order": 2})
+    server.send(delivery=7, type="peer-updated", payload={"peer_id": "you", "metadata": {"hand": True}})
+    page.wait_for_function("() => log.length === 2")
+    updated = {"peerId": "you", "order": 2, "metadata": {"hand": True}, "presence": "here", "verified": False}
+    assert page.evaluate("log[1]") == updated
+    assert page.evaluate("[...room.peers.values()]") == [updated]
+    page.evaluate("() => { globalThis.result = room.update({name: 'Ada'}); }")
     wait_until(page, lambda: server.requests[-1]["type"] == "update", "the request")
-    server.send(type="updated", id=server.requests[-1]["id"], delivery=7, payload={})
+    server.send(type="updated", id=server.requests[-1]["id"], delivery=8, payload={})
     page.evaluate("result")
+    assert page.evaluate("room.metadata") == {"name": "Ada"}
     server.sockets[-1].close(code=4000)
     wait_until(page, lambda: server.requests[-1]["type"] == "join", "the next join")
     assert server.requests[-1]["payload"]["metadata"] == {"name": "Ada"}
@@ -210,11 +230,12 @@ def test_a_removed_client_is_told_the_reason(
     scripted: tuple[Page, ScriptedServer], event: str, payload: dict[str, Any]
 ) -> None:
     page, server = scripted
-    page.evaluate(f"signaling.addEventListener('{event}', ({{detail}}) => log.push(detail))")
+    page.evaluate("room.addEventListener('ended', ({detail}) => log.push(detail))")
     server.send(delivery=6, type=event, payload=payload)
     page.wait_for_function("() => log.length")
-    assert page.evaluate("log") == [payload]
-    assert page.evaluate("signaling.room") is None
+    assert page.evaluate("log") == [{"code": event, "reason": payload["reason"], "message": payload["message"]}]
+    assert page.evaluate("[room.joined, connection.rooms.size]") == [False, 0]
+    assert page.evaluate("room.signal('you', 1).catch(({code}) => code)") == "left"
 
 
 @pytest.mark.parametrize(
@@ -234,9 +255,28 @@ def test_after_missed_messages_the_roster_is_reported_and_nothing_is_sent_again(
     page.wait_for_function("() => log.length >= 5")
     assert [message["type"] for message in server.requests[so_far:]] == ["join"]
     log = page.evaluate("log")
-    assert [entry for entry in log if entry[0] in ("open", "rejoined")] == [["open", None], ["rejoined", None]]
+    assert [entry for entry in log if entry[0] in ("open", "rejoined")] == [["rejoined", None], ["open", None]]
     assert [entry for entry in log if entry[0] in ("two", "three")] == [[data, "unknown"] for data in ("two", "three")]
     assert log[-1] == ["signal", greeting["delivery"] + 1]
+
+
+@pytest.mark.parametrize("token", ["token 2", None], ids=["with-sessions", "without-sessions"])
+def test_what_is_sent_on_hearing_rejoined_is_sent_when_all_rooms_are_joined(
+    scripted: tuple[Page, ScriptedServer], token: str | None
+) -> None:
+    page, server = scripted
+    page.evaluate("room.addEventListener('rejoined', () => room.signal('you', 'again').catch(log.push))")
+    fields = {} if token is None else {"resume": token}
+    welcome = joined(1, "")
+    welcome["payload"] = {**{name: value for name, value in welcome["payload"].items() if name != "resume"}, **fields}
+    server.greeting = [welcome]
+    so_far = len(server.requests)
+    server.sockets[-1].close(code=4000)
+    sent = server.wait_for_requests(page, so_far + 2)[so_far:]
+    assert [(message["type"], message["payload"].get("data")) for message in sent] == [
+        ("join", None),
+        ("signal", "again"),
+    ]
 
 
 def test_a_replaced_client_does_not_reconnect(scripted: tuple[Page, ScriptedServer]) -> None:
@@ -244,7 +284,7 @@ def test_a_replaced_client_does_not_reconnect(scripted: tuple[Page, ScriptedServ
     server.sockets[-1].close(code=4501)
     page.wait_for_function("() => log.length >= 3")
     assert page.evaluate("log") == [["close", 4501], ["two", "closed"], ["three", "closed"]]
-    assert page.evaluate("signaling.state") == "closed"
+    assert page.evaluate("[connection.state, room.joined]") == ["closed", False]
     assert len(server.sockets) == 1
 
 
@@ -264,13 +304,13 @@ def test_a_sender_is_verified_if_the_server_says_so_and_not_by_its_own_word(
 ) -> None:
     page, server = scripted
     page.evaluate(
-        "() => { globalThis.details = []; signaling.addEventListener('signal', ({detail}) => details.push(detail)); }"
+        "() => { globalThis.details = []; room.addEventListener('signal', ({detail}) => details.push(detail)); }"
     )
     server.send(**signalled(6), verified=True)
     server.send(**signalled(7) | {"payload": {"data": 7, "verified": True, "sender": "they"}})
     page.wait_for_function("() => details.length >= 2")
     told = [(one["sender"], one.get("verified")) for one in page.evaluate("details")]
-    assert told == [("you", True), ("you", None)]
+    assert told == [("you", True), ("you", False)]
 
 
 def test_the_stream_positions_are_sent_when_a_session_is_resumed(scripted: tuple[Page, ScriptedServer]) -> None:
@@ -334,7 +374,7 @@ def test_the_old_connection_is_used_until_the_new_one_takes_over(
     assert entries(*page.evaluate("log")) == entries(
         *(["signal", number] for number in (6, 7, 12)), *([data, "delivered"] for data in ("two", "three", "four"))
     )
-    assert page.evaluate("signaling.state") == "open"
+    assert page.evaluate("connection.state") == "open"
 
 
 def test_the_old_connection_is_kept_while_a_new_one_fails(scripted: tuple[Page, ScriptedServer]) -> None:
@@ -348,7 +388,7 @@ def test_the_old_connection_is_kept_while_a_new_one_fails(scripted: tuple[Page, 
     page.wait_for_function("() => log.length >= 1")
     retried = server.wait_for_requests(page, so_far + 2)[-1]
     assert retried["payload"] == {"peer_id": "me", "resume": "token 1", "received": 6, "at": {}}
-    assert page.evaluate("[signaling.state, ...log]") == ["open", ["signal", 6]]
+    assert page.evaluate("[connection.state, ...log]") == ["open", ["signal", 6]]
     assert len(server.sockets) == 3
 
 
@@ -366,19 +406,25 @@ def test_if_the_old_connection_is_lost_first_the_client_reconnects_at_once(
     wait_until(page, lambda: len(server.sockets) == 3, "the third connection")
 
 
+def answer_the_join_of_another_room(page: Page, server: ScriptedServer, delivery: int) -> None:
+    wait_until(page, lambda: server.requests[-1]["room"] == "elsewhere", "the join")
+    send_on(server.sockets[-1], **joined(delivery, "token"), room="elsewhere", id=server.requests[-1]["id"])
+
+
 def test_another_room_is_joined_on_a_new_connection_when_the_process_is_stopping(
     scripted: tuple[Page, ScriptedServer],
 ) -> None:
     """The stopping process would refuse the join."""
     page, server = scripted
     ask_to_reconnect(server.sockets[0], NEVER)
-    server.greeting = [joined(1, "token of another session", resumed=False)]
+    server.greeting = [joined(6, "token 2", resumed=True, complete=True)]
     page.evaluate(JOIN_ANOTHER_ROOM)
-    wait_until(page, lambda: server.requests[-1]["type"] == "leave", "the leave")
-    send_on(server.sockets[0], delivery=6, id=server.requests[-1]["id"], type="left", payload={"peer_id": "me"})
+    answer_the_join_of_another_room(page, server, 7)
     assert page.evaluate("elsewhere") == 1
     assert len(server.sockets) == 2
-    assert server.requests[-1]["payload"] == {"peer_id": "me"}
+    resumed, other = [request for request in server.requests if request["type"] == "join"][1:]
+    assert (resumed["room"], resumed["payload"]["resume"]) == ("r", "token 1")
+    assert (other["room"], other["payload"]) == ("elsewhere", {"peer_id": "me"})
 
 
 def test_the_old_connection_is_used_until_a_token_for_the_new_one_is_fetched(
@@ -401,18 +447,17 @@ def test_the_old_connection_is_used_until_a_token_for_the_new_one_is_fetched(
     assert page.evaluate("offered") == [subprotocols(1), subprotocols(page.evaluate("fetched"))]
 
 
-def test_another_room_is_joined_while_a_token_for_the_new_connection_is_being_fetched(
+def test_another_room_is_joined_once_the_token_for_the_new_connection_has_come(
     tokens: tuple[Page, ScriptedServer],
 ) -> None:
     page, server = tokens
     page.evaluate("stalling = true")
     ask_to_reconnect(server.sockets[0], 0)
     page.wait_for_function("() => fetched >= 2")
-    server.greeting = [joined(1, "resume another", resumed=False)]
-    page.evaluate("stalling = false")
+    server.greeting = [joined(2, "resume 2", resumed=True, complete=True)]
     page.evaluate(JOIN_ANOTHER_ROOM)
-    wait_until(page, lambda: server.requests[-1]["type"] == "leave", "the leave")
-    server.send(id=server.requests[-1]["id"], delivery=2, type="left", payload={"peer_id": "me"})
+    page.evaluate("() => { stalling = false; give(); }")
+    answer_the_join_of_another_room(page, server, 3)
     assert page.evaluate("elsewhere") == 1
     assert len(server.sockets) == 2
     assert page.evaluate("offered.at(-1)") == subprotocols(page.evaluate("fetched"))
