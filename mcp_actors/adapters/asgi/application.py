@@ -15,7 +15,7 @@ from mcp_actors.adapters.asgi.interface import Headers, encoded
 from mcp_actors.adapters.asgi.streamed import run_streamed
 from mcp_actors.adapters.asgi.transport import AsgiTransport
 from mcp_actors.adapters.http.endpoint_route import EndpointRoute, find_token
-from mcp_actors.adapters.http.exchange import HEADERS, NONE, Request, Response, Streamed, text
+from mcp_actors.adapters.http.exchange import HEADERS, NONE, Request, Response, Streamed, no_websocket, text
 from mcp_actors.adapters.http.mount import below, to_folder
 from mcp_actors.adapters.http.page import Page, is_given_body, too_long
 from mcp_actors.adapters.http.refusal import Refusal
@@ -170,8 +170,8 @@ def _response(route: Any, request: Request) -> Response | Streamed | Awaitable[R
     refusal = route.refusal(request.headers, request.address)
     if refusal is None:
         route.no_handshake(400, NO_HANDSHAKE, request.address)
-        return text(400, NO_HANDSHAKE, Upgrade="websocket")
-    return text(refusal.status, refusal.reason, **refusal.headers)
+        return no_websocket(400, NO_HANDSHAKE, Upgrade="websocket")
+    return no_websocket(refusal.status, refusal.reason, **refusal.headers)
 
 
 def _take_query(scope: Scope) -> bytes:

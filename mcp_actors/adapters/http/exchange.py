@@ -36,6 +36,8 @@ talks to no other server, and cannot be framed."""
 TEXT_HEADERS = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
 """Headers of every error."""
 
+SEEN_TO_COME = {"Cross-Origin-Resource-Policy": "cross-origin"}
+"""Of a refused WebSocket: a page of another origin can tell it from a dead network, as `fetch` does not fail."""
 
 NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -82,6 +84,11 @@ JSON = "application/json"
 def media_type(headers: Mapping[str, str]) -> str:
     """Return the media type of a body, in lower case and without parameters; empty if it is not said."""
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def no_websocket(status: int, reason: str, **headers: str) -> Response:
+    """Return a response that refuses a WebSocket. Pages of other origins may see that it came, and nothing in it."""
+    return text(status, reason, **{**SEEN_TO_COME, **headers})
 
 
 def text(status: int, reason: str, **headers: str) -> Response:

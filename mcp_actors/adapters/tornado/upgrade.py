@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from tornado.iostream import SSLIOStream, StreamClosedError
 from tornado.util import _websocket_mask  # a C function; see FrameLoops.unmask
 
-from mcp_actors.adapters.http.exchange import text
+from mcp_actors.adapters.http.exchange import no_websocket
 from mcp_actors.adapters.http.refusal import Refusal
 from mcp_actors.adapters.tornado.refusal import client_closed, close_frame
 from mcp_actors.adapters.tornado.safe_handler import SafeHandler
@@ -85,7 +85,7 @@ class UpgradeHandler(SafeHandler):
         if self.refuse_with_close and self.is_handshake:
             self._refused = refusal
         else:
-            self.respond(text(refusal.status, refusal.reason, **refusal.headers))
+            self.respond(no_websocket(refusal.status, refusal.reason, **refusal.headers))
 
     def select_subprotocol(self, offered: list[str]) -> str | None:
         """Choose one of the subprotocols that the client offers, or none."""
@@ -128,7 +128,7 @@ class UpgradeHandler(SafeHandler):
         self.set_header("Sec-WebSocket-Version", VERSION)
         self.set_header("Upgrade", "websocket")
         self.set_header("Connection", "Upgrade")
-        self.respond(text(*problem))
+        self.respond(no_websocket(*problem))
 
     async def _close_at_once(self, refusal: Refusal) -> None:
         """Send the answer and a close frame together, and hang up when the client has answered, or after a time.
