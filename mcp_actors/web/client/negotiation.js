@@ -42,6 +42,7 @@ export class Negotiation {
   #attached = false;
   #offering = false;
   #ignoring = false;
+  #offeredAt = Infinity;
   #closed = false;
   /** @type {Received[]} */
   #heldCandidates = [];
@@ -60,6 +61,11 @@ export class Negotiation {
   /** Whether an offer of this side has no answer yet. */
   get unanswered() {
     return this.#offering || this.pc.signalingState === "have-local-offer";
+  }
+
+  /** For how many milliseconds an offer of this side has had no answer. */
+  get unansweredFor() {
+    return this.unanswered ? performance.now() - this.#offeredAt : 0;
   }
 
   /** Whether the other side has described itself on this connection. */
@@ -127,6 +133,7 @@ export class Negotiation {
   async #negotiate(pc) {
     try {
       this.#offering = true;
+      this.#offeredAt = performance.now();
       await pc.setLocalDescription();
       if (pc === this.pc) void this.#describe(pc.localDescription?.type === "answer" ? "answer" : "offer");
     } catch (error) {

@@ -23,6 +23,7 @@ const FOREIGN_HEALS = 5000; // how long a polite peer without the heartbeat is l
 const FIRST_RETRY = 5000; // after a pair that never was connected has failed
 const AFTER_CLOSE = 300; // an offer may be on its way from the side that has closed the connection
 const MIN_ASK = 1000; // between attempts that the other side asks for
+const ANSWERS_WITHIN = 2000; // otherwise the other peer seems to be gone
 
 /**
  * @typedef {object} CallContext what a pair needs of its call
@@ -340,7 +341,8 @@ export class Pair {
   #explain() {
     const refused = this.problem !== null;
     const {wasConnected, since} = this.#state;
-    const gone = this.#call.isSignaling() && (this.away || !this.#negotiation.begun || this.#negotiation.unanswered);
+    const {begun, unansweredFor} = this.#negotiation;
+    const gone = this.#call.isSignaling() && (this.away || !begun || unansweredFor > ANSWERS_WITHIN);
     const reason = diagnose(this.pc, {refused, gone, turnRefused: this.#turnRefused, wasConnected});
     const told = this.#state.fail(reason);
     if (!told) return;
