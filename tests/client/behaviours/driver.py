@@ -1,15 +1,15 @@
 """What the clients in Python and JavaScript have in common, as commands and events.
 
-A driver carries out commands: a name and arguments, which are JSON. It returns JSON, or raises `Refused`. The names are those
-of the JavaScript API, and so are the names and the `detail` of events.
+A driver carries out commands: a name and arguments, which are JSON. It returns JSON, or raises `Refused`. The names are
+those of the JavaScript API, and so are the names and the `detail` of events.
 
 | command | arguments | result |
 |---|---|---|
-| `connect` | `client`, `url`, `tokens` (one for each time that one is asked for, the last again), `connectTimeout` (ms), `user` | `null` |
+| `connect` | `client`, `url`, `tokens` (one after the other, the last again), `connectTimeout` (ms) | `null` |
 | `connect-user` | the same, and `userId` | `null` |
 | `close`, `reconnect` | `client` | `null` |
 | `join` | `client`, `room`, `peerId`, `metadata`, `presence` | that of `room` |
-| `room` | `client`, `room` | `{peerId, order, locked, joined, peers: {id: metadata}, away: [id], iceServers}`; of users `{userId, users}` |
+| `room` | `client`, `room` | `locked`, `joined`, `peers` (metadata by id), `away`, `order`, `iceServers`, `users` ... |
 | `offer`, `answer`, `candidate`, `signal` | `client`, `room`, `to`, `value`, `negotiation` | `{status}` |
 | `send`, `update` | `client`, `room`, `value` | `null` |
 | `leave`, `lock`, `unlock`, `renew-ice-servers` | `client`, `room` | `null` |

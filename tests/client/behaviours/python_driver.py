@@ -106,7 +106,7 @@ class PythonDriver:
         view = self._rooms[client, room]
         common = {"locked": view.locked, "joined": view.joined}
         if isinstance(view, UserRoom):
-            return common | {"userId": view.user_id, "users": list(view.users), "peers": _metadata(view, None)}
+            return common | {"users": list(view.users), "peers": _metadata(view, None)}
         return common | {
             "peerId": view.peer_id,
             "order": view.order,
@@ -178,7 +178,7 @@ def _named(event: Event) -> tuple[str, Any]:
     kind = type(event).__name__
     name = NAMES.get(kind) or re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind).lower()
     fields = msgspec.structs.asdict(event)
-    return name, {_camel(field): value for field, value in fields.items() if value is not None}
+    return name, {_camel(field): value for field, value in fields.items()}
 
 
 def _camel(name: str) -> str:
