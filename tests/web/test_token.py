@@ -7,20 +7,16 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.support.server import Process
 from tests.support.tokens import REQUIRED, token
 from tests.web.conftest import serving
 from tests.web.network_path import NetworkPath
-from tests.web.pages import DEADLINE, PLAIN, RECORD, STATES, frames_decoded, id_of
+from tests.web.pages import RECORD, STATES, frames_decoded, id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-    from playwright.sync_api import Browser, Page
 
     from tests.web.conftest import Watch
     from tests.web.pages import OpenPage
@@ -29,57 +25,6 @@ LIFETIME = 8
 """Seconds until a token expires, where a test waits for that."""
 
 SETTINGS = {f"MCP_ACTORS_{name.upper()}": value for name, value in REQUIRED.items()}
-
-CONNECT = """
-async ({fixed, refuse}) => {
-  const {Signaling} = await import("/signaling.js");
-  globalThis.happened = [];
-  globalThis.fetched = 0;
-  const next = async () => {
-    if (globalThis.fetched++ > 0 && refuse && happened.length === 0) throw new Error("no token");
-    return await nextToken();
-  };
-  const url = location.origin.replace("http", "ws") + "/ws/signaling/";
-  globalThis.signaling = new Signaling(url, {token: fixed ? await nextToken() : next});
-  for (const type of ["reconnecting", "rejoined", "close"]) {
-    signaling.addEventListener(type, ({detail}) => happened.push([type, detail.code ?? 0]));
-  }
-  return await signaling.join("r", "alice");
-}
-"""
-
-
-@pytest.fixture
-def page(tmp_path: Path, chromium: Browser) -> Iterator[Page]:
-    """A page of a server that requires tokens, with a function `nextToken` that returns one."""
-    with serving(tmp_path, SETTINGS | {"MCP_ACTORS_AUTH_LEEWAY": "0"}) as port:
-        context = chromium.new_context()
-        context.set_default_timeout(DEADLINE * 1000)
-        page = context.new_page()
-        page.expose_function("nextToken", lambda: token("alice", ttl=LIFETIME))
-        page.goto(f"http://127.0.0.1:{port}{PLAIN}")
-        yield page
-        context.close()
-
-
-def test_a_function_that_returns_tokens_keeps_the_connection(page: Page) -> None:
-    joined = page.evaluate(CONNECT, {"fixed": False, "refuse": False})
-    assert joined["peer_id"] == "alice"
-    page.wait_for_function("() => fetched >= 3")  # one for the connection, then one in half of the time of the last
-    assert page.evaluate("happened") == []
-    assert page.evaluate("signaling.state") == "open"
-
-
-def test_a_fixed_token_ends_the_connection_for_good(page: Page) -> None:
-    page.evaluate(CONNECT, {"fixed": True, "refuse": False})
-    page.wait_for_function("() => happened.length")
-    assert page.evaluate("happened") == [["close", 4503]]
-
-
-def test_a_function_that_fails_for_a_while_resumes_the_session_later(page: Page) -> None:
-    page.evaluate(CONNECT, {"fixed": False, "refuse": True})
-    page.wait_for_function("() => happened.length && signaling.state === 'open'")
-    assert page.evaluate("happened") == [["reconnecting", 4503]]
 
 
 def page_of(port: int, sub: str, room: str, **claims: Any) -> str:

@@ -1,6 +1,6 @@
 /** The pauses between attempts. */
 
-import {SignalingError} from "./errors.js";
+/** @import {SignalingError} from "./errors.js" */
 
 /**
  * @param {number} milliseconds
@@ -27,10 +27,10 @@ export class Backoff {
 
   /**
    * The server may want to hear nothing for a while.
-   * @param {unknown} error
+   * @param {unknown} error perhaps a SignalingError
    */
   rest(error) {
-    const milliseconds = error instanceof SignalingError && error.details?.["retry_after_ms"];
+    const milliseconds = /** @type {SignalingError | null} */ (error)?.details?.["retry_after_ms"];
     if (typeof milliseconds === "number") this.#notBefore = Math.max(this.#notBefore, Date.now() + milliseconds);
   }
 

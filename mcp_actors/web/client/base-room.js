@@ -143,11 +143,13 @@ export class BaseRoom extends TypedEventTarget {
   /** Refuses all joins from now on, except those of moderators. */
   async lock() {
     await this.request("lock");
+    this.#setLocked(true);
   }
 
   /** Allows joins again. */
   async unlock() {
     await this.request("unlock");
+    this.#setLocked(false);
   }
 
   /**
@@ -242,6 +244,11 @@ export class BaseRoom extends TypedEventTarget {
     }
   }
 
+  /** @param {boolean} locked */
+  #setLocked(locked) {
+    if (locked !== this.#locked) emit(this, "lock-changed", {locked: (this.#locked = locked)});
+  }
+
   /**
    * @param {Message} message
    * @param {Payload} payload
@@ -266,8 +273,7 @@ export class BaseRoom extends TypedEventTarget {
         return;
       case "room-locked":
       case "room-unlocked":
-        this.#locked = type === "room-locked";
-        return emit(this, "lock-changed", {locked: this.#locked});
+        return this.#setLocked(type === "room-locked");
       case "announcement":
         return emit(this, type, {content: payload.content});
       case "kicked":

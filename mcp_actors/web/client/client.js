@@ -37,6 +37,13 @@ const MAX_DELAY = 5_000;
  * @property {SignalingError} error
  */
 
+/**
+ * What a kind of client does on a new link: it begins without rooms; or resumes the session and its rooms, or joins them again.
+ * @typedef {object} Kind
+ * @property {(link: Link) => Promise<unknown>} begin
+ * @property {(link: Link, rooms: BaseRoom<object>[]) => Promise<unknown>} resume
+ */
+
 /** @param {BaseRoom<object>} room */
 const claimOf = (room) => JSON.stringify([room.name, room.payload["peer_id"]]);
 
@@ -154,27 +161,6 @@ export class Client extends TypedEventTarget {
   }
 
   /**
-   * Begins on a new link without rooms.
-   * @param {Link} _link
-   * @returns {Promise<unknown>}
-   * @internal
-   */
-  begin(_link) {
-    return Promise.resolve();
-  }
-
-  /**
-   * Resumes the session and its rooms, or joins them again.
-   * @param {Link} _link
-   * @param {BaseRoom<object>[]} _rooms
-   * @returns {Promise<unknown>}
-   * @internal
-   */
-  resume(_link, _rooms) {
-    return Promise.resolve();
-  }
-
-  /**
    * Joins a room.
    * @param {RoomType} room
    * @param {AbortSignal} [signal]
@@ -262,12 +248,13 @@ export class Client extends TypedEventTarget {
   async #restore(link) {
     const rooms = [...this.#rooms.values()].filter((room) => room.joined);
     const left = [...this.#left];
+    const kind = /** @type {Kind} */ (/** @type {unknown} */ (this)); // that of the subclass
     for (const room of rooms) this.#claims.add(claimOf(room));
     if (rooms.length || left.length) {
-      await this.resume(link, rooms.length ? rooms : left.slice(0, 1)); // a room can be left only where the session goes on
+      await kind.resume(link, rooms.length ? rooms : left.slice(0, 1)); // a room can be left only where the session goes on
     } else {
       link.restartSession();
-      await this.begin(link);
+      await kind.begin(link);
     }
     if (link.resumed || !rooms.length) for (const room of left) await this.#askToLeave(link, room);
     this.#left = this.#left.filter((room) => !left.includes(room));

@@ -45,7 +45,6 @@ export class Connection extends Client {
   /**
    * Sees that the server lets this client in.
    * @param {Link} link
-   * @override
    * @internal
    */
   begin(link) {
@@ -55,7 +54,6 @@ export class Connection extends Client {
   /**
    * @param {Link} link
    * @param {BaseRoom<object>[]} rooms
-   * @override
    * @internal
    */
   async resume(link, rooms) {

@@ -62,7 +62,7 @@ export const noReply = (type) => `There is no reply to ${type}, which may have a
  * @param {boolean} [retryable]
  */
 export const closed = (code, reason, retryable = false) =>
-  new SignalingError("closed", `The connection is closed: ${reason || "no reason given"} (${code}).`, {
+  new SignalingError("closed", `The connection is closed: ${reason || "no reason"} (${code}).`, {
     retryable,
     details: {code, reason},
   });

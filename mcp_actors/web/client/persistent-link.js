@@ -200,7 +200,7 @@ export class PersistentLink {
         if (error instanceof SignalingError) return this.#lost(LOST, error.message, error);
         // The browser refuses the address or the token, and would do so again.
         const text = messageOf(error);
-        return this.#finish(LOST, text, new SignalingError("unreachable", `There can be no connection: ${text}`));
+        return this.#finish(LOST, text, new SignalingError("unreachable", text));
       },
     );
   }
@@ -242,9 +242,9 @@ export class PersistentLink {
       await this.#owner.restore(link);
     } catch (error) {
       if (!this.#uses(link) || !link.isOpen) return; // its loss is handled elsewhere
-      const refusal = error instanceof SignalingError ? error : new SignalingError("failed", messageOf(error));
+      const refusal = /** @type {SignalingError} */ (error);
       link.close(TO_RECONNECT);
-      if (link === this.#next || refusal.retryable) return this.#linkLost(link, LOST, refusal.message);
+      if (link === this.#next || refusal.retryable) return this.#linkLost(link, LOST, "");
       return this.#finish(FIRST_FINAL, refusal.code, refusal);
     }
     if (this.#uses(link) && link.isOpen) this.#restored(link);

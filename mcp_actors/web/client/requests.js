@@ -44,7 +44,7 @@ const sizeOf = (text, limit = 0) => (text.length * 3 > limit ? new TextEncoder()
  * @param {number} [limit]
  */
 const tooBig = (type, text, limit) =>
-  new SignalingError("message-too-big", `The ${type} has ${sizeOf(text)} bytes; the server allows ${limit ?? "fewer"}.`, {
+  new SignalingError("message-too-big", `The ${type} has ${sizeOf(text)} bytes, too many for the server.`, {
     details: {limit},
   });
 

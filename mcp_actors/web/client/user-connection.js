@@ -42,7 +42,6 @@ export class UserConnection extends Client {
   /**
    * Says who this user is.
    * @param {Link} link
-   * @override
    * @internal
    */
   begin(link) {
@@ -52,7 +51,6 @@ export class UserConnection extends Client {
   /**
    * @param {Link} link
    * @param {BaseRoom<object>[]} rooms
-   * @override
    * @internal
    */
   async resume(link, rooms) {

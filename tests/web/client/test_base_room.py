@@ -34,7 +34,7 @@ async (token) => {
   hear(bob, "peer-left", "lock-changed", "rejoined", "ended");
   const {locked} = bob;
   await mo.lock();
-  return locked;
+  return [locked, mo.locked];
 }
 """
 CLOSED = "() => happened.some(([type]) => type === 'close')"
@@ -56,7 +56,7 @@ def page(tmp_path: Path, chromium: Browser) -> Iterator[Page]:
     ("call", "reason", "code"), [("kick('bob')", "kicked", 4504), ("close()", "room-closed", 4505)]
 )
 def test_a_removed_peer_is_told_and_does_not_reconnect(page: Page, call: str, reason: str, code: int) -> None:
-    assert page.evaluate(JOIN, token("mo", can=["signal", "moderate"])) is False
+    assert page.evaluate(JOIN, token("mo", can=["signal", "moderate"])) == [False, True]
     page.evaluate(f"mo.{call}")
     page.wait_for_function(CLOSED)
     assert page.evaluate("happened") == [["lock-changed", True], ["ended", reason], ["close", code]]
