@@ -1,23 +1,21 @@
 const options = new URLSearchParams(location.search);
 const server = options.get("server") ?? "http://localhost:8000";
-const {Signaling} = await import(`${server}/signaling.js`);
-const {Call} = await import(`${server}/call.js`);
+const {Connection} = await import(`${server}/client/index.js`);
+const {Call} = await import(`${server}/client/call.js`);
 
 const CHUNK = 65_536; // bytes of one message; every browser accepts as many
 const MAX_BUFFERED = 1_048_576; // bytes that wait for the network; further ones stay in the file
 
-const call = new Call(new Signaling(`${server.replace("http", "ws")}/ws/signaling/`));
-call.tracks = {}; // neither audio nor video
+const call = new Call(await new Connection(server).join(options.get("room") ?? "files"));
 const connections = new WeakSet();
-const connected = () => [...call.peers.values()].filter(({state}) => state === "connected");
+const connected = () => [...call.pairs.values()].filter(({state}) => state === "connected");
 
-/** The first channel makes the connection, and each file has one of its own. A peer that starts over has a new connection. */
-function watch({detail: {pc, polite}}) {
+/** Each file has a channel of its own. A pair that starts over has a new connection. */
+function watch({detail: {pc}}) {
   document.querySelector("#connected").value = connected().length;
   if (connections.has(pc)) return;
   connections.add(pc);
   pc.addEventListener("datachannel", ({channel}) => channel.protocol === "file" && receive(channel));
-  if (polite) pc.createDataChannel("connect");
 }
 
 async function send(pc, file) {
@@ -65,8 +63,7 @@ const happens = (target, type) =>
     target.addEventListener("close", () => reject(new Error("The connection is lost.")), {once: true});
   });
 
-for (const type of ["peer-added", "peer-changed", "peer-removed"]) call.addEventListener(type, watch);
+for (const type of ["pair-added", "pair-changed", "pair-removed"]) call.addEventListener(type, watch);
 document.querySelector("input").addEventListener("change", ({target: {files}}) => {
   for (const {pc} of connected()) for (const file of files) send(pc, file).catch((error) => say(`${file.name}: ${error.message}`));
 });
-await call.join(options.get("room") ?? "files", crypto.randomUUID());

@@ -2,14 +2,13 @@ import {connect} from "./connect.js";
 
 const options = new URLSearchParams(location.search);
 const server = options.get("server") ?? "http://localhost:8000";
-const {Signaling} = await import(`${server}/signaling.js`);
-const signaling = new Signaling(`${server.replace("http", "ws")}/ws/signaling/`);
+const {Connection} = await import(`${server}/client/index.js`);
 
 const say = (text) => document.querySelector("ul").append(Object.assign(document.createElement("li"), {textContent: text}));
 const show = (srcObject) =>
   document.body.append(Object.assign(document.createElement("video"), {srcObject, autoplay: true, muted: true}));
 
-const peers = await connect(signaling, options.get("room") ?? "room", {trickle: options.get("trickle") !== "off"}, (peer) => {
+const peers = await connect(new Connection(server), options.get("room") ?? "room", {trickle: options.get("trickle") !== "off"}, (peer) => {
   peer.on("connect", () => say("connected"));
   peer.on("data", (data) => say(`they: ${data}`));
   peer.on("stream", show);

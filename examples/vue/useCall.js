@@ -4,32 +4,33 @@ import {onScopeDispose, ref, shallowRef, toValue, watch} from "vue";
  * Takes part in the call of a room for as long as the component is there. `room` and `tracks`, {audio, video}, may be refs.
  * Returns refs: the others, as {id, name, state, stream}, and the error that keeps this page out, or null.
  */
-export function useCall({Signaling, Call}, url, room, name, tracks) {
+export function useCall({Connection, Call}, server, room, name, tracks) {
   const peers = shallowRef([]);
   const error = ref(null);
+  let connection = null;
   let call = null;
 
   function leave() {
-    const left = call;
-    call = null;
+    connection?.close(); // leaves the room, and the call with it; the others are told at once
+    connection = call = null;
     peers.value = [];
-    left?.leave().catch(() => {}).finally(() => left.signaling.close()); // the others are told at once
   }
 
   async function join() {
     leave();
-    const joining = (call = new Call(new Signaling(url)));
-    Object.assign(call.tracks, toValue(tracks));
-    const update = () => {
-      if (joining !== call) return;
-      peers.value = [...call.peers.values()].map(({id, metadata, state, stream}) => ({id, name: metadata.name, state, stream}));
-    };
-    for (const type of ["peer-added", "peer-changed", "peer-removed"]) call.addEventListener(type, update);
+    const joining = (connection = new Connection(server));
     try {
-      await call.join(toValue(room), crypto.randomUUID(), {name});
+      const joined = await joining.join(toValue(room), {metadata: {name}});
+      if (joining !== connection) return;
+      const made = (call = new Call(joined, toValue(tracks)));
+      const update = () => {
+        if (made !== call) return;
+        peers.value = [...call.pairs.values()].map(({peerId, member, state, stream}) => ({id: peerId, name: member?.metadata.name, state, stream}));
+      };
+      for (const type of ["pair-added", "pair-changed", "pair-removed"]) call.addEventListener(type, update);
       error.value = null;
     } catch (reason) {
-      if (joining === call) error.value = reason;
+      if (joining === connection) error.value = reason;
     }
   }
 

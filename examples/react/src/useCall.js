@@ -1,6 +1,6 @@
+import {Connection} from "mcp-actors";
+import {Call} from "mcp-actors/call";
 import {useEffect, useRef, useState} from "react";
-import {Call} from "./client/call.js";
-import {Signaling} from "./client/signaling.js";
 
 /**
  * Takes part in the call of a room for as long as the component is there. `tracks`, {audio, video}, may change.
@@ -13,23 +13,30 @@ export function useCall(server, room, name, tracks) {
   latest.current.tracks = tracks;
 
   useEffect(() => {
-    const signaling = new Signaling(`${server.replace("http", "ws")}/ws/signaling/`);
-    const call = (latest.current.call = new Call(signaling));
-    Object.assign(call.tracks, latest.current.tracks);
+    const connection = new Connection(server);
     let gone = false;
-    const update = () =>
-      gone || setPeers([...call.peers.values()].map(({id, metadata, state, stream}) => ({id, name: metadata.name, state, stream})));
-    for (const type of ["peer-added", "peer-changed", "peer-removed"]) call.addEventListener(type, update);
-    call.join(room, crypto.randomUUID(), {name}).then(() => setError(null), (reason) => gone || setError(reason));
+
+    async function join() {
+      const joined = await connection.join(room, {metadata: {name}});
+      if (gone) return;
+      const call = (latest.current.call = new Call(joined, latest.current.tracks));
+      const update = () =>
+        gone || setPeers([...call.pairs.values()].map(({peerId, member, state, stream}) => ({id: peerId, name: member?.metadata.name, state, stream})));
+      for (const type of ["pair-added", "pair-changed", "pair-removed"]) call.addEventListener(type, update);
+      setError(null);
+    }
+
+    join().catch((reason) => gone || setError(reason));
     return () => {
       gone = true;
+      latest.current.call = null;
       setPeers([]);
-      call.leave().catch(() => {}).finally(() => signaling.close()); // the others are told at once
+      connection.close(); // leaves the room, and the call with it; the others are told at once
     };
   }, [server, room, name]);
 
   useEffect(() => {
-    for (const [kind, track] of Object.entries(tracks)) latest.current.call.replaceTrack(kind, track);
+    for (const [kind, track] of Object.entries(tracks)) latest.current.call?.replaceTrack(kind, track);
   }, [tracks]);
 
   return {peers, error};
