@@ -158,10 +158,10 @@ export class Call extends TypedEventTarget {
     room.addEventListener("ice-servers", () => this.#useIceServers(), options);
     room.addEventListener("peer-joined", ({detail}) => this.#meet(detail), options);
     room.addEventListener("peer-left", ({detail: {peerId, reason}}) => this.#left(peerId, LEFT_ON_PURPOSE.has(reason)), options);
-    for (const type of /** @type {const} */ (["peer-updated", "peer-away"])) {
-      room.addEventListener(type, ({detail: {peerId}}) => this.#changed(peerId), options);
+    room.addEventListener("peer-updated", ({detail: {peerId}}) => this.#updated(peerId), options);
+    for (const type of /** @type {const} */ (["peer-away", "peer-back"])) {
+      room.addEventListener(type, ({detail: {peerId}}) => this.#pairs.get(peerId)?.noticePresence(), options);
     }
-    room.addEventListener("peer-back", ({detail: {peerId}}) => this.#back(peerId), options);
     room.addEventListener("signal", ({detail: {sender, data}}) => this.#signaled(sender, data), options);
     room.addEventListener("offer", ({detail}) => this.#receive("offer", detail, detail.offer), options);
     room.addEventListener("answer", ({detail}) => this.#receive("answer", detail, detail.answer), options);
@@ -212,15 +212,9 @@ export class Call extends TypedEventTarget {
   }
 
   /** @param {string} peerId */
-  #changed(peerId) {
+  #updated(peerId) {
     const pair = this.#pairs.get(peerId);
     if (pair) this.#emit("pair-changed", pair, pair);
-  }
-
-  /** @param {string} peerId */
-  #back(peerId) {
-    this.#changed(peerId);
-    this.#pairs.get(peerId)?.check();
   }
 
   /** @param {string} sender @param {unknown} data */

@@ -1,13 +1,14 @@
 /** This peer and another one of the room: their connection, its state, and what heals it. */
 
 import {Channels} from "./channels.js";
-import {diagnose, dtlsHasEnded, isTurnRefusal} from "./diagnosis.js";
-import {Healing} from "./healing.js";
+import {diagnose, isTurnRefusal} from "./diagnosis.js";
 import {Negotiation} from "./negotiation.js";
+import {OtherSide} from "./other-side.js";
+import {PairHealer} from "./pair-healer.js";
 import {PairHeartbeat} from "./pair-heartbeat.js";
 import {PairState} from "./pair-state.js";
 import {isRelayed} from "./pair-stats.js";
-import {announcesHeartbeat, cannotRestart, hasDataChannels} from "./sdp.js";
+import {hasDataChannels} from "./sdp.js";
 import {ReceivedTracks} from "./tracks.js";
 
 /** @import {ChannelPlan, Data, ReceivedData} from "./channels.js" */
@@ -17,12 +18,8 @@ import {ReceivedTracks} from "./tracks.js";
 /** @import {LocalTracks} from "./tracks.js" */
 
 // Durations are in milliseconds.
-const RESTART_WAITS = 1500; // after a description was set: ICE is checking
-const QUEUED = 10_000; // how long a peer counts as away because a message waits for it
-const FOREIGN_HEALS = 5000; // how long a polite peer without the heartbeat is left to heal
 const FIRST_RETRY = 5000; // after a pair that never was connected has failed
 const AFTER_CLOSE = 300; // an offer may be on its way from the side that has closed the connection
-const MIN_ASK = 1000; // between attempts that the other side asks for
 const ANSWERS_WITHIN = 2000; // otherwise the other peer seems to be gone
 
 /**
@@ -46,22 +43,17 @@ export class Pair {
   #call;
   #order;
   #state;
-  #healing;
+  #healer;
   #negotiation;
+  #other = new OtherSide();
   /** @type {PairHeartbeat | null} */
   #heartbeat = null;
   /** @type {Channels | null} */
   #channels = null;
   /** @type {ReceivedTracks | null} */
   #received = null;
-  #announced = false;
-  #cannotRestart = false;
-  #restartIgnored = false;
   #turnRefused = false;
   #relayed = false;
-  #negotiatedAt = -Infinity;
-  #attemptedAt = -Infinity;
-  #queuedUntil = -Infinity;
   #closed = false;
 
   /**
@@ -77,14 +69,6 @@ export class Pair {
     /** Why the server has refused a description of this side or of the other; `message` is absent if of the other. @type {Problem | null} */
     this.problem = null;
     this.#state = new PairState(() => this.#overdue());
-    this.#healing = new Healing({
-      readiness: () => this.#readiness(),
-      role: () => this.#role(),
-      mustReplace: () => this.#mustReplace(),
-      restart: () => void this.#restart(),
-      replace: () => this.#replace(),
-      ask: (replace) => void this.#ask(replace),
-    });
     this.#negotiation = new Negotiation({
       peerId: this.peerId,
       signals: call.room,
@@ -94,6 +78,19 @@ export class Pair {
       onProblem: (problem) => this.#refused(problem),
       onQueued: () => this.#queued(),
       onNegotiated: (description, restartIgnored) => this.#negotiated(description, restartIgnored),
+    });
+    this.#healer = new PairHealer({
+      call,
+      peerId: this.peerId,
+      state: this.#state,
+      negotiation: this.#negotiation,
+      other: this.#other,
+      isPolite: () => this.polite,
+      isAway: () => this.away,
+      needsRelay: () => this.#relayed || this.#turnRefused,
+      channelsAreClosed: () => this.#heartbeat?.closed === true,
+      onAttempt: () => this.state === "failed" && this.#explain(),
+      onQueued: () => this.#queued(),
     });
   }
 
@@ -114,7 +111,7 @@ export class Pair {
 
   /** Whether the signaling connection of the other peer is lost, although its media may still flow. */
   get away() {
-    return this.member?.presence !== "here" || performance.now() < this.#queuedUntil;
+    return this.#other.isAway(this.member);
   }
 
   /** Whether this side makes offers, restarts ICE and yields when both sides offer. */
@@ -144,12 +141,20 @@ export class Pair {
    * @internal
    */
   meet({order}, unnoticed = false) {
+    if (order !== this.#order) this.#other.cannotRestart = false; // it may be another program
     this.#order = order;
-    this.#queuedUntil = -Infinity;
+    this.#other.forget();
     this.#negotiation.rejoined();
     if (this.state === "connected") return;
-    if (this.#negotiation.begun && !this.#negotiation.unanswered) this.#healing.hurry();
+    if (this.#negotiation.begun && !this.#negotiation.unanswered) this.#healer.hurry();
     else if (this.polite || unnoticed) this.#negotiation.offer();
+  }
+
+  /** The room says anew whether the peer is there. @internal */
+  noticePresence() {
+    this.#other.forget();
+    this.#call.changed(this);
+    if (!this.away && this.state !== "connected") this.#healer.hurry();
   }
 
   /** The peer has left the room without saying so, and may come back. @internal */
@@ -165,7 +170,7 @@ export class Pair {
    * @internal
    */
   receive(kind, value, negotiation) {
-    this.#queuedUntil = -Infinity;
+    this.#other.hear();
     this.#negotiation.receive(kind, value, negotiation);
   }
 
@@ -183,20 +188,14 @@ export class Pair {
    * @internal
    */
   hearOfBreak(replace) {
-    this.#queuedUntil = -Infinity;
-    const isLate = replace && !this.#negotiation.begun; // it was not there yet when this side offered
-    if (!this.polite || performance.now() - this.#attemptedAt < MIN_ASK) return;
-    if (this.#negotiation.unanswered && !isLate) return;
-    if (isLate) this.#replace();
-    else if (this.state !== "connected") this.#healing.hurry(replace);
-    else if (replace || this.#mustReplace()) this.#replace();
-    else void this.#restart();
+    this.#other.hear();
+    this.#healer.obey(replace);
   }
 
   /** Attempts to heal now, or finds out soon whether that is necessary. @internal */
   check() {
     if (this.state === "connected") this.#heartbeat?.probe();
-    else this.#healing.hurry();
+    else this.#healer.hurry();
   }
 
   /**
@@ -207,7 +206,7 @@ export class Pair {
   async useIceServers(iceServers) {
     const {pc} = this;
     pc.setConfiguration({...pc.getConfiguration(), iceServers});
-    if (!this.polite || this.#cannotRestart || !(await isRelayed(pc))) return;
+    if (!this.polite || this.#other.cannotRestart || !(await isRelayed(pc))) return;
     if (pc === this.pc && this.state === "connected" && !this.#closed) pc.restartIce();
   }
 
@@ -224,7 +223,7 @@ export class Pair {
   close() {
     this.#closed = true;
     this.#state.stop();
-    this.#healing.end();
+    this.#healer.close();
     this.#detach();
     this.#negotiation.close();
   }
@@ -239,11 +238,11 @@ export class Pair {
     this.#detach();
     const pc = this.#call.newConnection();
     this.#received = new ReceivedTracks(pc, () => this.#call.changed(this));
-    this.#channels = new Channels(pc, (label, data) => this.#call.message(this, label, data), () => this.#announced);
-    this.#turnRefused = this.#restartIgnored = false;
+    this.#channels = new Channels(pc, (label, data) => this.#call.message(this, label, data), () => this.#other.isCall);
+    this.#turnRefused = false;
     pc.onconnectionstatechange = () => pc === this.pc && this.#connectionChanged(pc);
     pc.onicecandidateerror = (error) => void (this.#turnRefused ||= isTurnRefusal(error));
-    if (this.#state.breakOff(performance.now())) this.#healing.begin(RESTART_WAITS);
+    if (this.#state.breakOff(performance.now())) this.#healer.beginLater();
     return pc;
   }
 
@@ -254,7 +253,7 @@ export class Pair {
   #attach(pc, offer) {
     if (offer === null || hasDataChannels(offer)) {
       this.#heartbeat = new PairHeartbeat(pc, {
-        isAnnounced: () => this.#announced,
+        isAnnounced: () => this.#other.isCall,
         onHeard: () => pc.connectionState === "connected" && this.#connected(),
         onSilent: (since) => this.#broken(since),
         onClosed: () => this.#broken(performance.now(), AFTER_CLOSE),
@@ -271,7 +270,7 @@ export class Pair {
       if (this.#connected()) this.#heartbeat?.expect();
     } else if (connectionState === "disconnected" || connectionState === "failed") {
       this.#broken(performance.now());
-      if (connectionState === "failed") this.#healing.begin(); // also if it never was connected
+      if (connectionState === "failed") this.#healer.begin(); // also if it never was connected
     }
   }
 
@@ -279,7 +278,7 @@ export class Pair {
     const connected = this.#state.connect();
     if (!connected) return false;
     const {outcome, milliseconds} = connected;
-    this.#healing.end();
+    this.#healer.end();
     this.problem = null;
     void this.#noteRelay();
     this.#call.changed(this);
@@ -301,7 +300,7 @@ export class Pair {
     if (this.#heartbeat?.closed && !this.member) return this.#call.removed(this);
     if (!this.#state.breakOff(since)) return;
     this.#call.hurrySignaling(); // it may be as dead
-    this.#healing.begin(pause);
+    this.#healer.begin(pause);
     this.#call.changed(this);
   }
 
@@ -314,26 +313,23 @@ export class Pair {
   }
 
   #queued() {
-    this.#queuedUntil = performance.now() + QUEUED;
+    this.#other.queue();
     this.#call.changed(this);
   }
 
   /**
-   * @param {Description} description of the other side, as it came: browsers keep only the lines that they know
+   * @param {Description} description
    * @param {boolean} restartIgnored
    */
   #negotiated(description, restartIgnored) {
-    this.#announced = announcesHeartbeat(description);
-    this.#cannotRestart = cannotRestart(description);
-    this.#restartIgnored = restartIgnored;
-    this.#negotiatedAt = performance.now();
+    this.#other.describe(description, restartIgnored);
     this.#received?.update();
-    if (restartIgnored && this.state !== "connected") this.#healing.hurry(true);
+    if (restartIgnored && this.state !== "connected") this.#healer.hurry(true);
   }
 
   #overdue() {
     this.#explain();
-    if (this.member) this.#healing.begin(this.#turnRefused ? 0 : FIRST_RETRY);
+    if (this.member) this.#healer.begin(this.#turnRefused ? 0 : FIRST_RETRY);
     else this.#call.removed(this);
   }
 
@@ -349,44 +345,5 @@ export class Pair {
     this.#call.changed(this);
     this.#call.failed(this, reason);
     if (told === "failed") this.#call.report({pair: "failed", reason, milliseconds: Math.round(performance.now() - since)});
-  }
-
-  #readiness() {
-    if (!this.#call.isSignaling()) this.#call.hurrySignaling();
-    if (!this.#call.isSignaling() || this.away) return "blocked";
-    if (this.#negotiation.unanswered) return "unanswered";
-    return performance.now() - this.#negotiatedAt < RESTART_WAITS ? "blocked" : "ready";
-  }
-
-  #role() {
-    if (this.state === "failed") this.#explain();
-    if (this.polite) return "offer";
-    if (this.#announced) return "ask";
-    return this.#negotiation.begun && performance.now() - this.#state.since > FOREIGN_HEALS ? "offer" : "wait";
-  }
-
-  #mustReplace() {
-    return this.#cannotRestart || this.#restartIgnored || this.#heartbeat?.closed === true || dtlsHasEnded(this.pc);
-  }
-
-  async #restart() {
-    const {pc} = this;
-    this.#attemptedAt = performance.now();
-    if (this.#relayed || this.#turnRefused) await this.#call.renewIceServers();
-    this.#turnRefused = false;
-    if (pc === this.pc && !this.#closed) pc.restartIce();
-  }
-
-  #replace() {
-    this.#attemptedAt = performance.now();
-    if (this.#relayed || this.#turnRefused) void this.#call.renewIceServers();
-    this.#negotiation.offer();
-  }
-
-  /** @param {boolean} replace */
-  async #ask(replace) {
-    if (this.#relayed || this.#turnRefused) void this.#call.renewIceServers();
-    const delivery = await this.#call.room.signal(this.peerId, {callHeal: {replace}}).catch(() => null);
-    if (delivery?.status === "queued" && !this.#closed) this.#queued();
   }
 }
