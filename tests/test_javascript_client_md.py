@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +15,7 @@ from tests.support.js_client import CLIENT, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.support.server import Server
 
@@ -76,7 +76,7 @@ def test_all_programs_fit_the_types(project: Path) -> None:
     (project / "node_modules" / "mcp-actors").unlink()
     js_client.run(["tsc"], js_client.copy_client(project))
     (project / "client").rename(project / "node_modules" / "mcp-actors")
-    for number, program in enumerate((PEER, CALL)):
+    for number, program in enumerate((PEER, CALL, USER)):
         (project / f"program{number}.js").write_text(program)
     (project / "tsconfig.json").write_text(json.dumps({"compilerOptions": OPTIONS, "include": ["program*.js"]}))
     js_client.run(["tsc"], project)
