@@ -167,3 +167,39 @@ def test_a_timer_that_fires_late_does_not_end_a_connection_that_works(scripted: 
     wait_until(page, lambda: server.pings >= so_far + 2, "more pings")
     assert page.evaluate("[connection.state, ...log]") == ["open"]
     assert len(server.sockets) == 1
+
+
+@pytest.mark.parametrize("sign", ["dispatchEvent(new Event('pageshow'))", "connection.reconnect()"])
+def test_a_connection_that_is_doubted_is_given_up_soon_if_it_does_not_answer(open_page: OpenPage, sign: str) -> None:
+    """After sleep a dead connection may look open; its heartbeat would take minutes."""
+    server = ScriptedServer()
+    server.greeting = [joined(1, "token 1", resumed=False, ping_interval=600)]
+    page = open_page(PLAIN, websockets=server.over)
+    page.evaluate(JOIN)
+    server.greeting = [joined(2, "token 2", resumed=True, complete=True, ping_interval=600)]
+    server.answers_pings = False
+    page.evaluate(sign)
+    page.wait_for_function("() => log.includes('reconnecting')")
+    page.wait_for_function("() => connection.state === 'open'")
+    assert len(server.sockets) == 2
+
+
+def test_a_pause_before_reconnecting_is_ended_by_reconnect(open_page: OpenPage) -> None:
+    server = ScriptedServer()
+    server.greeting = [joined(1, "token 1", resumed=False)]
+    page = open_page(PLAIN, websockets=server.over)
+    page.evaluate(JOIN)
+    page.clock.install()
+    server.close_with = 4000, "not now"
+    server.sockets[-1].close(code=4000)
+
+    def pauses_for_long() -> bool:
+        page.clock.run_for(1000)
+        return len(server.sockets) > 5
+
+    wait_until(page, pauses_for_long, "a long pause")
+    server.greeting, server.close_with = [joined(2, "token 2", resumed=True, complete=True)], None
+    page.clock.pause_at(page.evaluate("new Date(Date.now() + 1000).toISOString()"))
+    page.wait_for_function("() => connection.state === 'reconnecting'", polling=50)
+    page.evaluate("connection.reconnect()")
+    wait_until(page, lambda: page.evaluate("connection.state === 'open'"), "the connection")
