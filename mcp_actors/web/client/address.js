@@ -40,20 +40,17 @@ async function statusOf(url) {
  * @returns {Promise<SignalingError>} retryable, if another attempt may succeed
  */
 export async function whyUnreachable(url) {
-  if (globalThis.navigator?.onLine === false) return unreachable("This device is offline.");
   const address = new URL(url.replace(/^ws/, "http"));
   const status = await statusOf(address);
   const {origin, pathname} = address;
   if (status === undefined) {
-    return unreachable(`No server answers at ${origin}, or this page may not connect to it.`);
+    const text = `No server answers at ${origin}, or this page may not connect to it.`;
+    return new SignalingError("unreachable", text, {retryable: true});
   }
   const causes = "the origin of this page, too many connections, or the path";
   const text = `The server refuses the WebSocket. Its log says why: ${causes} ${origin}${pathname}.`;
   return new SignalingError("handshake-refused", text, {retryable: !REFUSALS.includes(status), details: {status}});
 }
-
-/** @param {string} text */
-const unreachable = (text) => new SignalingError("unreachable", text, {retryable: true});
 
 /**
  * The error for connections that the server closes again and again.

@@ -22,6 +22,7 @@ const TOO_BIG = 1009;
 const FIRST_FINAL = 4500; // do not reconnect after this close code and higher ones
 const REPLACED = 4501;
 const TOKEN_EXPIRED = 4503;
+const IN_NO_ROOM = [4504, 4505, 4510]; // a join that the server has not seen opens another connection
 
 /** @typedef {"connecting" | "open" | "reconnecting" | "closed"} State */
 
@@ -421,9 +422,10 @@ export class PersistentLink {
     this.state = "closed";
     this.#session = new Session();
     for (const link of links) link?.close(NORMAL);
-    this.#requests.failAll(error);
+    const isIdle = IN_NO_ROOM.includes(code);
+    this.#requests.failAll(isIdle ? undefined : error);
     this.#settle().reject(error);
-    this.#owner.closed(error);
+    if (!isIdle) this.#owner.closed(error);
     this.#owner.tell("close", {code, reason});
   }
 }

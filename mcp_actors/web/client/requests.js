@@ -133,7 +133,7 @@ export class Requests {
     return [...this.#requests.values()].filter((request) => request.link === link);
   }
 
-  /** @param {unknown} error */
+  /** @param {unknown} [error] */
   failAll(error) {
     for (const request of this.#requests.values()) this.fail(request, error);
   }

@@ -61,3 +61,18 @@ def test_a_removed_peer_is_told_and_does_not_reconnect(page: Page, call: str, re
     page.wait_for_function(CLOSED)
     assert page.evaluate("happened") == [["lock-changed", True], ["ended", reason], ["close", code]]
     assert page.evaluate("[connection.state, bob.joined]") == ["closed", False]
+
+
+def test_a_removed_peer_may_join_another_room_at_once(page: Page) -> None:
+    """The server closes the connection of a client that is in no room, whatever that has just sent."""
+    page.evaluate(JOIN, token("mo", can=["signal", "moderate"]))
+    page.evaluate(
+        """() => {
+          globalThis.elsewhere = new Promise((resolve, reject) => {
+            bob.addEventListener("ended", () => connection.join("elsewhere").then(({name}) => resolve(name), reject));
+          });
+        }"""
+    )
+    page.evaluate("mo.kick('bob')")
+    assert page.evaluate("elsewhere") == "elsewhere"
+    assert page.evaluate("[connection.state, [...connection.rooms.keys()]]") == ["open", ["elsewhere"]]
