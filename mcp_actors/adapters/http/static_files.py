@@ -15,6 +15,9 @@ INDEX = "index.html"
 """The file that is served for the path of its folder, too."""
 
 
+TOOLS = "node_modules"
+"""The folder in which npm installs what builds the declarations of the JavaScript client."""
+
 NO_GATEWAYS = b'<p id="gateways" class="gateways" hidden></p>'
 """Where the demo page names the gateways."""
 
@@ -43,10 +46,16 @@ class StaticFile(NamedTuple):
 
 
 def read_files(directory: Path) -> dict[str, StaticFile]:
-    """Read a directory and its folders. The keys are paths of URLs, such as `/app.js`, and `/` for `index.html`."""
+    """Read a directory and its folders. The keys are paths of URLs, such as `/app.js`, and `/` for `index.html`.
+
+    Tools that npm has installed in a folder are left out.
+    """
     found: dict[str, StaticFile] = {}
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
-        name = f"/{path.relative_to(directory).as_posix()}"
+        relative = path.relative_to(directory)
+        if TOOLS in relative.parts:
+            continue
+        name = f"/{relative.as_posix()}"
         found[name] = _read(path)
         if path.name == INDEX:
             found[name.removesuffix(INDEX)] = found[name]

@@ -53,6 +53,10 @@ const wireTarget = (target) => {
  * @extends {TypedEventTarget<Events>}
  */
 export class BaseRoom extends TypedEventTarget {
+  /** @readonly */
+  name;
+  /** @internal */
+  payload;
   /** @type {Map<string, Peer>} */
   #peers = new Map();
   /** @type {Record<string, unknown>} */
@@ -72,9 +76,7 @@ export class BaseRoom extends TypedEventTarget {
    */
   constructor(name, payload, owner) {
     super();
-    /** @readonly */
     this.name = name;
-    /** @internal */
     this.payload = payload;
     this.#owner = owner;
   }

@@ -36,6 +36,13 @@ def test_files_are_found_by_the_path_of_their_url(tmp_path: Path) -> None:
     assert all(file.etag.startswith('"') and file.etag.endswith('"') for file in found.values())
 
 
+def test_what_npm_has_installed_is_not_served(tmp_path: Path) -> None:
+    (tmp_path / "client" / "node_modules" / "typescript").mkdir(parents=True)
+    (tmp_path / "client" / "node_modules" / "typescript" / "tsc.js").write_bytes(b"tsc")
+    (tmp_path / "client" / "index.js").write_bytes(b"index")
+    assert list(read_files(tmp_path)) == ["/client/index.js"]
+
+
 def test_the_demo_page_tells_of_gateways_and_other_files_stay(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_bytes(b"<body>" + NO_GATEWAYS + b"</body>")
     (tmp_path / "app.js").write_bytes(b"// nothing")
