@@ -9,5 +9,7 @@ export function onWake(woken, signal) {
   const {navigator, document} = /** @type {{navigator?: {connection?: EventTarget}, document?: Document}} */ (globalThis);
   /** @type {[EventTarget | undefined, string][]} */
   const heard = [[globalThis, "online"], [globalThis, "pageshow"], [navigator?.connection, "change"], [document, "visibilitychange"]];
-  for (const [target, type] of heard) target?.addEventListener?.(type, () => document?.hidden || woken(), {signal});
+  for (const [target, type] of heard) {
+    target?.addEventListener?.(type, () => (target === document && document?.hidden) || woken(), {signal});
+  }
 }

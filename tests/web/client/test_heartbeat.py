@@ -169,7 +169,15 @@ def test_a_timer_that_fires_late_does_not_end_a_connection_that_works(scripted: 
     assert len(server.sockets) == 1
 
 
-@pytest.mark.parametrize("sign", ["dispatchEvent(new Event('pageshow'))", "connection.reconnect()"])
+HIDDEN = "Object.defineProperty(document, 'hidden', {get: () => true})"
+SIGNS = {
+    "the page is shown": "document.dispatchEvent(new Event('visibilitychange'))",
+    "a hidden page is online": f"{HIDDEN}; dispatchEvent(new Event('online'))",
+    "the application says so": "connection.reconnect()",
+}
+
+
+@pytest.mark.parametrize("sign", SIGNS.values(), ids=SIGNS)
 def test_a_connection_that_is_doubted_is_given_up_soon_if_it_does_not_answer(open_page: OpenPage, sign: str) -> None:
     """After sleep a dead connection may look open; its heartbeat would take minutes."""
     server = ScriptedServer()
