@@ -82,7 +82,8 @@ export class Negotiation {
   /** Numbers of offers start again with each join; an offer without an answer was lost, or its answer was. */
   rejoined() {
     this.#offers = {last: 0, applied: 0};
-    if (this.begun && this.pc.signalingState === "have-local-offer") void this.#describe("offer");
+    if (!this.begun && this.#attached && !this.#its.isPolite()) this.#reopen(); // else the other's offer would be ignored
+    else if (this.begun && this.pc.signalingState === "have-local-offer") void this.#describe("offer");
   }
 
   /**

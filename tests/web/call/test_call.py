@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.web.call.pages import PAIR, a_room, open_call, open_pair, say, told, wait_for_state, wait_to_hear
-from tests.web.pages import Tap
+from tests.web.pages import PLAIN, Tap
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -163,6 +163,25 @@ def test_a_call_that_begins_late_is_offered_again_what_it_has_missed(open_page: 
         }"""
     )
     wait_for_state("connected", late, other)
+
+
+def test_a_peer_that_comes_again_before_it_has_answered_is_not_waited_for(open_page: OpenPage) -> None:
+    """The offer went to the page that is gone; the one that has come under the same id makes its own."""
+    room = a_room()
+    gone = open_page(PLAIN)
+    gone.evaluate(
+        """async (room) => {
+          const {Connection} = await import("/client/index.js");
+          await new Connection(location.origin).join(room, {peerId: "grace"});
+        }""",
+        room,
+    )
+    ada = open_call(open_page, room, "ada", **CHAT)
+    ada.wait_for_function(f"() => {PAIR}?.pc.signalingState === 'have-local-offer'")
+    gone.goto("about:blank")
+    ada.wait_for_function(f"() => {PAIR}?.member === undefined")
+    grace = open_call(open_page, room, "grace", **CHAT)
+    wait_for_state("connected", ada, grace)
 
 
 def test_a_call_leaves_nothing_behind_when_it_is_closed(open_page: OpenPage) -> None:
