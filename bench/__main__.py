@@ -13,6 +13,7 @@ from bench.attack import command as attack_command
 from bench.chaos import command as chaos_command
 from bench.checkout import Checkout, CheckoutError, checked_out, find_checkout
 from bench.goals import judge
+from bench.heal import command as heal_command
 from bench.peers import OURS, OURS_SPANNING, PEERS, SPANNING
 from bench.results import Results
 from bench.runner import more_files
@@ -54,7 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _measure(contenders, _options(chosen, named), chosen)
 
 
-OTHERS = {"chaos": chaos_command.chaos, "soak": soak_command.soak, "attack": attack_command.attack}
+OTHERS = {
+    "chaos": chaos_command.chaos,
+    "soak": soak_command.soak,
+    "attack": attack_command.attack,
+    "heal": heal_command.heal,
+}
 
 
 def _micro(chosen: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench import cluster_command
 from bench.attack import command as attack_command
 from bench.chaos import command as chaos_command
+from bench.heal import command as heal_command
 from bench.peers import PEERS, SPANNING
 from bench.scenarios import SCENARIOS
 from bench.soak import command as soak_command
@@ -33,6 +34,7 @@ examples:
   python -m bench chaos --against control            ... and that a relay on pub/sub, as a control, loses messages
   python -m bench soak                               all faults in turn for ten minutes, watching memory
   python -m bench attack                             many kinds of hostile clients beside calls that must go on
+  python -m bench heal                               break the connections of eight browsers, which must heal
   python -m bench cluster                            start three processes to try out in a browser
   python -m bench all --quick                        every scenario in a few minutes, to see that all of them work
   python -m bench all --against all --check          every scenario with every contender; fails if a goal is missed
@@ -87,6 +89,8 @@ def argument_parser() -> argparse.ArgumentParser:
     soak_command.add_arguments(_command(commands, "soak", text))
     text = "Attack a server and check the latency of other clients, and its memory."
     attack_command.add_arguments(_command(commands, "attack", text))
+    text = "Break the connections of a mesh of browsers and measure how long they take to heal."
+    heal_command.add_arguments(_command(commands, "heal", text))
     text = "Start several processes that share a Redis server, to try in a browser."
     cluster_command.add_arguments(_command(commands, "cluster", text))
     return parser
