@@ -101,7 +101,8 @@ export class Call extends TypedEventTarget {
    * @param {MediaStreamTrack | null} track
    */
   async replaceTrack(kind, track) {
-    await this.#tracks.replace(kind, track, [...this.#pairs.values()].map(({pc}) => pc));
+    this.#tracks.replace(kind, track);
+    await Promise.all([...this.#pairs.values()].map((pair) => pair.updateTrack(kind)));
   }
 
   /**

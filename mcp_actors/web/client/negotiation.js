@@ -75,7 +75,7 @@ export class Negotiation {
 
   /** Makes an offer, on a new RTCPeerConnection if this one was used before. */
   offer() {
-    if (this.#attached) this.#reopen();
+    if (this.#attached || this.#isOver) this.#reopen();
     this.#attach(null);
   }
 
@@ -97,6 +97,19 @@ export class Negotiation {
     if (kind !== "ice-candidate") this.#its.onProblem(null);
     if (kind === "offer" && negotiation) offers.last = Math.max(offers.last, negotiation);
     this.#enqueue({kind, value, negotiation, offers, pc: this.pc});
+    if (this.#isOver) this.#replace(); // what is waited for would never end
+  }
+
+  /**
+   * Waits for an operation of the current RTCPeerConnection, unless that is replaced or closed meanwhile.
+   * @param {Promise<void>} operation
+   */
+  async finish(operation) {
+    try {
+      await this.#unlessReplaced(operation);
+    } catch (error) {
+      if (error !== REPLACED && !this.#isOver) throw error;
+    }
   }
 
   close() {
@@ -104,6 +117,11 @@ export class Negotiation {
     this.#heldCandidates = [];
     this.#replace();
     this.pc.close();
+  }
+
+  /** Whether the application has closed the connection. */
+  get #isOver() {
+    return this.pc.signalingState === "closed";
   }
 
   #open() {
@@ -179,7 +197,7 @@ export class Negotiation {
     if (description.type === "offer" && negotiation && negotiation < offers.last) return; // a newer one is in the queue
     if (description.type === "answer" && previous !== this.pc) return; // to an offer of a replaced connection
     const session = sessionOf(description);
-    if (this.#session !== undefined && session !== this.#session) {
+    if (this.#isOver || (this.#session !== undefined && session !== this.#session)) {
       // The peer has started over, so must we. An answer means that it no longer knew the connection of our offer.
       this.#reopen();
       if (description.type === "answer") return this.#attach(null);

@@ -98,6 +98,7 @@ export class PairHeartbeat {
   }
 
   #tick() {
+    if (this.closed) return this.#close(); // by this side, without an event
     const now = performance.now();
     if (this.#timer && now - this.#due > LATE) this.#afterDelay(now);
     clearTimeout(this.#timer);

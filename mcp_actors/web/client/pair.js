@@ -15,7 +15,7 @@ import {ReceivedTracks} from "./tracks.js";
 /** @import {Reason} from "./diagnosis.js" */
 /** @import {Peer, Report, Room} from "./index.js" */
 /** @import {Description, Problem} from "./negotiation.js" */
-/** @import {LocalTracks} from "./tracks.js" */
+/** @import {Kind, LocalTracks} from "./tracks.js" */
 
 // Durations are in milliseconds.
 const FIRST_RETRY = 5000; // after a pair that never was connected has failed
@@ -208,6 +208,15 @@ export class Pair {
     pc.setConfiguration({...pc.getConfiguration(), iceServers});
     if (!this.polite || this.#other.cannotRestart || !(await isRelayed(pc))) return;
     if (pc === this.pc && this.state === "connected" && !this.#closed) pc.restartIce();
+  }
+
+  /**
+   * Sends the track of a kind that the call has now.
+   * @param {Kind} kind
+   * @internal
+   */
+  updateTrack(kind) {
+    return this.#negotiation.finish(this.#call.tracks.update(this.pc, kind));
   }
 
   /**

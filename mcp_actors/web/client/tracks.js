@@ -2,8 +2,17 @@
 
 /** @typedef {"audio" | "video" | "screen"} Kind */
 
-/** @param {RTCPeerConnection} pc @param {string} kind @returns {RTCRtpTransceiver[]} */
-const transceiversOf = (pc, kind) => pc.getTransceivers().filter(({receiver}) => receiver.track.kind === kind);
+/** Where a transceiver stands in descriptions: behind all others until it is negotiated. @param {RTCRtpTransceiver} transceiver */
+const place = ({mid}) => (mid === null ? Infinity : Number(mid) || 0);
+
+/**
+ * The transceivers of a kind. Both sides have them in the same order; the first one is the microphone's, or the camera's.
+ * @param {RTCPeerConnection} pc
+ * @param {string} kind
+ * @returns {RTCRtpTransceiver[]}
+ */
+const transceiversOf = (pc, kind) =>
+  pc.getTransceivers().filter(({receiver}) => receiver.track.kind === kind).sort((one, other) => place(one) - place(other));
 
 /** @param {RTCRtpTransceiver} transceiver @param {boolean} sends */
 function turn(transceiver, sends) {
@@ -31,21 +40,34 @@ export class LocalTracks {
   /** Adds the tracks to a connection before this side's first offer or answer. @param {RTCPeerConnection} pc @param {boolean} offers */
   attach(pc, offers) {
     this.#attached.add(pc);
-    for (const kind of /** @type {const} */ (["audio", "video"])) if (this.#tracks[kind] !== undefined) this.#send(pc, kind, offers);
-    if (this.#tracks.screen) void this.#sendScreen(pc);
+    const kinds = /** @type {const} */ (["audio", "video"]).filter((kind) => this.#tracks[kind] !== undefined);
+    const sent = [...kinds.map((kind) => this.#send(pc, kind, offers)), this.#sendScreen(pc)];
+    Promise.all(sent).catch(() => {}); // closed meanwhile
   }
 
-  /** Sends another track of this kind on these connections, or none. @param {Kind} kind @param {MediaStreamTrack | null} track @param {RTCPeerConnection[]} pcs */
-  async replace(kind, track, pcs) {
+  /**
+   * Keeps the track of a kind; `update` sends it.
+   * @param {Kind} kind
+   * @param {MediaStreamTrack | null} track
+   */
+  replace(kind, track) {
     this.#tracks[kind] = track;
-    const attached = pcs.filter((pc) => this.#attached.has(pc) && pc.signalingState !== "closed");
-    await Promise.all(attached.map((pc) => (kind === "screen" ? this.#sendScreen(pc) : this.#send(pc, kind, track !== null))));
+  }
+
+  /**
+   * Sends the track of a kind on a connection, unless it has none yet.
+   * @param {RTCPeerConnection} pc
+   * @param {Kind} kind
+   */
+  async update(pc, kind) {
+    if (!this.#attached.has(pc) || pc.signalingState === "closed") return;
+    await (kind === "screen" ? this.#sendScreen(pc) : this.#send(pc, kind, false));
   }
 
   /** @param {RTCPeerConnection} pc @param {"audio" | "video"} kind @param {boolean} adds whether to add what is missing */
   async #send(pc, kind, adds) {
     const track = this.#tracks[kind] ?? null;
-    const transceiver = transceiversOf(pc, kind).find((one) => one !== this.#screens.get(pc));
+    const [transceiver] = transceiversOf(pc, kind);
     if (transceiver) {
       transceiver.sender.setStreams?.(this.#camera);
       turn(transceiver, true);
@@ -63,6 +85,7 @@ export class LocalTracks {
       turn(transceiver, track !== null);
       await transceiver.sender.replaceTrack(track);
     } else if (track) {
+      if (transceiversOf(pc, "video").length === 0) pc.addTransceiver("video", {direction: "inactive"}); // the camera's place
       this.#screens.set(pc, pc.addTransceiver(track, {direction: "sendonly", streams: [this.#display]}));
     }
   }
