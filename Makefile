@@ -7,7 +7,7 @@ WITH_ASYNCIO := adapters/asgi adapters/http adapters/tornado connection endpoint
 # The tests start Python a thousand times, which would compile all modules each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup serve cluster test check pins chart audit format bench simulate clean
+.PHONY: help setup serve cluster test check pins chart audit format screenshots bench simulate clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ chart: .venv/dev  ## render deploy/helm to deploy/kubernetes
 
 audit: .venv/audit  ## ask PyPI for known vulnerabilities of the dependencies
 	$(BIN)/pip-audit --strict --progress-spinner off .
+
+screenshots: .venv/dev  ## take pictures of the demo page in all its states, in build/screenshots (or OUT=...)
+	$(BIN)/python -m tests.web.screenshots $(or $(OUT),build/screenshots) $(STATES)
 
 bench: .venv/bench  ## a short tour of the bench suite; python -m bench --help shows all of it
 	$(BIN)/python -m bench all --quick --against tornado,ws

@@ -139,6 +139,7 @@ class HttpSettings(Struct, frozen=True):
     server_banner: bool = False
     echo: bool = False
     console: bool = False
+    demo: bool = True
     request_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     max_request_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 16_384
     max_url_bytes: Annotated[int, Meta(ge=64, le=1_048_576)] = 8192

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcp_actors import __version__
 from mcp_actors.adapters.admin.api import api_pages
 from mcp_actors.adapters.http.admin_policy import AdminPolicy
-from mcp_actors.adapters.http.console import FOLDER, console_pages
 from mcp_actors.adapters.http.endpoint_route import EndpointRoute
 from mcp_actors.adapters.http.metrics_page import MetricsPage
 from mcp_actors.adapters.http.origin_policy import OriginPolicy
 from mcp_actors.adapters.http.pages import AbsentPage, FilePage, HealthPage, ReadyPage
 from mcp_actors.adapters.http.proxy_headers import TrustedProxies
 from mcp_actors.adapters.http.site import BodyLimits, Site
-from mcp_actors.adapters.http.static_files import read_files
 from mcp_actors.admin_parts import admin_parts
 from mcp_actors.endpoints.messaging import MessagingEndpoint
 from mcp_actors.endpoints.signaling import SignalingEndpoint
-from mcp_actors.gateway_setup import Parts, announced_gateways, gateway_routes
+from mcp_actors.gateway_setup import Parts, gateway_routes
 from mcp_actors.limits import message_limits
 from mcp_actors.loopback import is_loopback
 from mcp_actors.mcp_setup import ABSENT
 from mcp_actors.protocol.codec import peer_decoder, user_decoder
+from mcp_actors.web_pages import client_pages, operator_console
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,9 +38,6 @@ if TYPE_CHECKING:
     from mcp_actors.node import Node
     from mcp_actors.sessions import Sessions
     from mcp_actors.settings import HttpSettings, Settings
-
-WEB = Path(str(files("mcp_actors") / "web"))
-"""The files of the demo page, and those of the console in a folder."""
 
 READ_LIMIT = 4
 """A message up to so many times the limit is read and answered with an error; a longer one closes with 1009."""
@@ -76,14 +70,11 @@ def operators_beside_clients(
 def client_site(settings: Settings, parts: SiteParts, operators: AdminPolicy, *, has_admin_port: bool) -> Site:
     """The endpoints and pages for clients; and those for operators, unless they have a port of their own."""
     http = settings.http
-    gateways = announced_gateways(settings.gateways)
-    pages = {path: file.with_gateways(gateways) for path, file in read_files(WEB).items()}
-    found = {path: file for path, file in pages.items() if not path.startswith(f"{FOLDER}/")}
     return Site(
         TrustedProxies(http.trusted_proxies, http.proxy_header),
         parts.environment.addresses,
         {
-            **{path: FilePage(parts.policy, file) for path, file in found.items()},
+            **client_pages(settings, parts.policy),
             **_endpoints(settings, parts),
             **_probes(parts, operators),
             **({} if has_admin_port else operator_pages(settings, parts, operators)),
@@ -130,12 +121,7 @@ def operator_pages(settings: Settings, parts: SiteParts, policy: AdminPolicy) ->
     """
     shown = admin_parts(settings, parts.node, parts.sessions, parts.environment.connections, parts.readiness)
     metrics = MetricsPage(parts.scrape, policy)
-    return {**api_pages(shown, policy), "/metrics": metrics, **_console(settings, parts, policy)}
-
-
-def _console(settings: Settings, parts: SiteParts, policy: AdminPolicy) -> dict[str, Route]:
-    public = policy.has_own_port or settings.http.console
-    return {**console_pages(read_files(WEB / FOLDER[1:]), policy, FilePage(parts.policy, None), public=public)}
+    return {**api_pages(shown, policy), "/metrics": metrics, **operator_console(settings, policy, parts.policy)}
 
 
 def _token_verifier(authentication: Authentication | None) -> Callable[[str], Grant] | None:

@@ -103,7 +103,7 @@ async def test_it_serves_the_demo_page_and_its_modules_and_peers_join(
     program: str, tmp_path: Path, stack: ExitStack
 ) -> None:
     server = stack.enter_context(Installed([program], tmp_path, "serve", "--port", "0")).wait_until_serving()
-    for name in ("", "app.js", "client/index.js", "style.css"):
+    for name in ("", "demo/app.js", "demo/call.css", "client/index.js"):
         assert await asyncio.to_thread(read, server.port, name)
     peer = await Client.open(f"ws://localhost:{server.port}/ws/signaling/")
     await peer.join("r", "a")

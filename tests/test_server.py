@@ -188,7 +188,9 @@ async def test_pages_for_operators_are_on_the_admin_port_alone(tmp_path: Path) -
         ]
         assert ["broker" in one for one in health] == [True, False]
         assert [(await ask(port, "/readyz")).code for port in (server.admin_port, server.port)] == [200, 200]
-        assert [(await ask(server.admin_port, path)).code for path in ("/", "/ws/signaling/", "/app.js")] == [404] * 3
+        assert [(await ask(server.admin_port, path)).code for path in ("/", "/ws/signaling/", "/demo/app.js")] == [
+            404
+        ] * 3
         assert (await ask(server.admin_port, "/figures", Host="rebound.example")).code == 403
     finally:
         await server.stop()

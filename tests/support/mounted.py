@@ -23,7 +23,7 @@ async def fetch(url: str) -> tuple[int, bytes]:
 
 async def assert_serves(serving: Any) -> None:
     """The page with its files, health and both endpoints are served below the prefix."""
-    for path in ("/", "/app.js", "/readyz"):
+    for path in ("/", "/demo/app.js", "/readyz"):
         assert (await fetch(serving.url(path, "http")))[0] == 200
     assert (await fetch(serving.url("/nothing", "http"))) == (404, b"404: Not Found\n")
     a, b, user = await serving.peer(), await serving.peer(), await serving.user()

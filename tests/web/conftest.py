@@ -17,7 +17,7 @@ from bench.engine import Engine
 from bench.ports import free_ports
 from mcp_actors.auth.secret import make
 from tests.support.server import Process
-from tests.web.pages import DEADLINE
+from tests.web.pages import DEADLINE, join
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -101,7 +101,7 @@ def _uses_a_browser(item: pytest.Item) -> bool:
     return "playwright" in getattr(item, "fixturenames", ())
 
 
-def _find_chromium() -> str:
+def find_chromium() -> str:
     for name in BROWSERS:
         if path := shutil.which(name):
             return path
@@ -182,7 +182,7 @@ def playwright() -> Iterator[Playwright]:
 @pytest.fixture(scope="session")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
     """A browser with a fake camera and microphone that need no permission."""
-    browser = playwright.chromium.launch(executable_path=_find_chromium(), args=[*FLAGS, *FAKE_CAMERA])
+    browser = playwright.chromium.launch(executable_path=find_chromium(), args=[*FLAGS, *FAKE_CAMERA])
     yield browser
     browser.close()
 
@@ -190,7 +190,7 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
 @pytest.fixture
 def hiding_chromium(playwright: Playwright) -> Iterator[Browser]:
     """A browser without a camera: it hides its addresses behind mDNS names, which cannot be resolved here."""
-    browser = playwright.chromium.launch(executable_path=_find_chromium(), args=FLAGS)
+    browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
     yield browser
     browser.close()
 
@@ -203,7 +203,10 @@ def watch(site: str) -> Watch:
 
 @pytest.fixture
 def open_page(chromium: Browser, site: str, watch: Watch) -> Iterator[OpenPage]:
-    """Open a page of the site in a browser context of its own; no page may have reported an error at the end."""
+    """Open a page of the site in a browser context of its own; no page may have reported an error at the end.
+
+    The demo page joins the room in its address, with camera and microphone, unless `joins` is false.
+    """
     contexts: list[BrowserContext] = []
 
     def open_it(
@@ -211,6 +214,8 @@ def open_page(chromium: Browser, site: str, watch: Watch) -> Iterator[OpenPage]:
         init_script: str | None = None,
         websockets: Callable[[Page], None] | None = None,
         browser: Browser = chromium,
+        *,
+        joins: bool = True,
     ) -> Page:
         context = browser.new_context()
         contexts.append(context)
@@ -223,6 +228,8 @@ def open_page(chromium: Browser, site: str, watch: Watch) -> Iterator[OpenPage]:
             watch.sockets_are_routed = True
             websockets(page)
         page.goto(urljoin(site, path))
+        if joins and page.locator("#join-button").count():
+            join(page)
         return page
 
     yield open_it

@@ -15,7 +15,7 @@ DEADLINE = 60.0
 """Seconds that a test waits for anything: enough for a busy machine."""
 
 PLAIN = "/favicon.svg"
-"""The path of a page without scripts, for tests that bring a client of their own: the demo page would begin a call."""
+"""The path of a page without scripts, for tests that bring a client of their own."""
 
 OpenPage = Callable[..., Page]
 
@@ -25,8 +25,8 @@ async ({peerId, over, deadline}) => {
   const end = performance.now() + deadline;
   let frames = -1;
   while (performance.now() < end) {
-    const peer = globalThis.mcpActors?.call.peers.get(peerId);
-    for (const entry of (await peer?.pc.getStats())?.values() ?? []) {
+    const pair = globalThis.mcpActors?.parts().call?.pairs.get(peerId);
+    for (const entry of (await pair?.pc.getStats())?.values() ?? []) {
       if (entry.type === "inbound-rtp" && entry.kind === "video") frames = entry.framesDecoded;
     }
     if (frames > over) return frames;
@@ -45,41 +45,57 @@ RTCPeerConnection.prototype.restartIce = function () { globalThis.restarts++; re
 RECORD = """
 () => {
   Object.assign(globalThis, {happened: [], received: [], transitions: [], pause: null});
-  const {signaling, chat, call} = mcpActors;
-  for (const type of ["rejoined", "peer-joined", "peer-left", "close"]) {
-    signaling.addEventListener(type, () => happened.push(type));
+  const {connection, users, room, userRoom, call} = mcpActors.parts();
+  for (const type of ["rejoined", "peer-joined", "peer-left", "ended"]) {
+    room.addEventListener(type, () => happened.push(type));
   }
-  for (const type of ["rejoined", "user-joined", "user-left", "close"]) {
-    chat.addEventListener(type, () => happened.push(`chat ${type}`));
+  for (const type of ["rejoined", "user-joined", "user-left", "ended"]) {
+    userRoom.addEventListener(type, () => happened.push(`chat ${type}`));
   }
-  for (const connection of [signaling, chat]) {
+  for (const one of [connection, users]) {
     for (const type of ["reconnecting", "open", "close"]) {
-      connection.addEventListener(type, () => transitions.push(type));
+      one.addEventListener(type, () => transitions.push(type));
     }
   }
-  signaling.addEventListener("reconnecting", ({detail}) => (globalThis.pause = detail));
-  signaling.addEventListener("signal", ({detail: {data}}) => data?.profile ?? received.push(data));
-  chat.addEventListener("message", ({detail: {content}}) => received.push(content));
-  globalThis.descriptions = () => [...call.peers.values()].map(({pc}) => pc.localDescription.sdp).join();
-  globalThis.connectionsBefore = [...call.peers.values()].map(({pc}) => pc);
+  connection.addEventListener("reconnecting", ({detail}) => (globalThis.pause = detail));
+  room.addEventListener("signal", ({detail: {data}}) => data?.callHeal ?? received.push(data));
+  userRoom.addEventListener("message", ({detail: {content}}) => received.push(content));
+  globalThis.descriptions = () => [...call.pairs.values()].map(({pc}) => pc.localDescription.sdp).join();
+  globalThis.connectionsBefore = [...call.pairs.values()].map(({pc}) => pc);
   globalThis.descriptionsBefore = descriptions();
 }
 """
 CALL_IS_UNCHANGED = """
 () => descriptions() === descriptionsBefore && restarts === 0
-  && [...mcpActors.call.peers.values()].every(({pc}, index) => pc === connectionsBefore[index])
+  && [...mcpActors.parts().call.pairs.values()].every(({pc}, index) => pc === connectionsBefore[index])
 """
-SIGNAL = "([id, data]) => mcpActors.signaling.signal(id, data)"
-SIGNAL_LATER = "([id, data]) => { globalThis.later = mcpActors.signaling.signal(id, data); }"
-SAY = "content => mcpActors.chat.say(content)"
-STATES = "[mcpActors.signaling.state, mcpActors.chat.state].join()"
-PEERS_PRESENT = "others => [...mcpActors.call.peers.values()].filter(({away}) => !away).length === others"
-RESTART_ICE = "[...mcpActors.call.peers.values()][0].pc.restartIce()"
+SIGNAL = "([id, data]) => mcpActors.parts().room.signal(id, data)"
+SIGNAL_LATER = "([id, data]) => { globalThis.later = mcpActors.parts().room.signal(id, data); }"
+SAY = "content => mcpActors.parts().userRoom.send(content)"
+STATES = "[mcpActors.parts().connection?.state, mcpActors.parts().users?.state].join()"
+PAIRS = "[...mcpActors.parts().call.pairs.values()]"
+PEERS_PRESENT = f"others => {PAIRS}.filter(({{away}}) => !away).length === others"
+RESTART_ICE = f"{PAIRS}[0].pc.restartIce()"
 
 
 def a_room() -> str:
     """The path of a room that no other test uses."""
     return f"/?room=test-{uuid4().hex}"
+
+
+def join(page: Page) -> None:
+    """Join from the first screen of the demo page, with camera and microphone if there are any."""
+    page.locator("#preview-camera").click()
+    page.locator("#preview-microphone").click()
+    page.locator("#join-button").click()
+
+
+def rename(page: Page, name: str) -> None:
+    """Enter another name during the call."""
+    page.locator("#show-people").click()
+    page.locator("#new-name").fill(name)
+    page.locator("#new-name").press("Enter")
+    page.locator("#show-chat").click()
 
 
 def id_of(page: Page) -> str:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from tests.web.pages import DEADLINE
 
@@ -39,7 +40,8 @@ class Peer:
 
 
 @contextmanager
-def connected(port: int) -> Iterator[Peer]:
-    """A peer of a server on this machine."""
-    with connect(f"ws://127.0.0.1:{port}/ws/signaling/", proxy=None) as socket:
+def connected(port: int, token: str = "") -> Iterator[Peer]:
+    """A peer of a server on this machine, with an access token if one is given."""
+    offered = [Subprotocol("mcp-actors"), Subprotocol(f"mcp-actors.token.{token}")] if token else None
+    with connect(f"ws://127.0.0.1:{port}/ws/signaling/", subprotocols=offered, proxy=None) as socket:
         yield Peer(socket)

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from tests.support.server import END_DEADLINE
 from tests.web.conftest import serving
-from tests.web.pages import id_of
+from tests.web.pages import id_of, rename
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,8 +42,7 @@ def test_a_person_and_an_agent_talk_in_one_room(open_page: OpenPage, watch: Watc
         watch.hosts.add(f"127.0.0.1:{port}")
         ada = open_page(f"{site}/?room=team")
         expect(ada.locator("#chat-log .notice", has_text="You are in room")).to_have_count(1)
-        ada.get_by_label("Your name").fill("Ada")
-        ada.get_by_label("Your name").press("Enter")
+        rename(ada, "Ada")
         with agent(f"{site}/mcp", "team", "helper") as helper:
             expect(ada.locator("#chat-log .notice").last).to_have_text("helper joined as an agent.")
             eve = open_page(f"{site}/?room=team")

@@ -21,7 +21,7 @@ LIMITS = {
 }
 FLOOD = """
 () => {
-  const signals = Array.from({length: 300}, () => mcpActors.signaling.signal("nobody", 0).catch(({code}) => code));
+  const signals = Array.from({length: 300}, () => mcpActors.parts().room.signal("nobody", 0).catch(({code}) => code));
   globalThis.flooded = Promise.all(signals);
 }
 """

@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from bench.ports import free_ports
 from tests.support.asgi_process import AsgiProcess
 from tests.web.conftest import Watch
-from tests.web.pages import DEADLINE, assert_media_flows
+from tests.web.pages import DEADLINE, assert_media_flows, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +41,9 @@ http {{
     }}
   }}
 }}
+"""
+LISTEN = """
+mcpActors.parts().room.addEventListener("announcement", ({detail}) => { globalThis.said = detail.content.text; })
 """
 
 
@@ -82,6 +85,7 @@ def logged_in(chromium: Browser, watch: Watch, portal: str, user: str, password:
     page.locator("[name=password]").fill(password)
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("link", name="Call team-1").click()
+    join(page)
     expect(page.locator("#status-text")).to_have_text("Connected")
     return page
 
@@ -90,14 +94,11 @@ def test_two_who_have_logged_in_see_each_other(chromium: Browser, portal: str) -
     watch = Watch({urlsplit(portal).netloc})
     alice = logged_in(chromium, watch, portal, "alice", "wonderland")
     assert urlsplit(alice.url).path == "/portal/signal/"
-    listen = (
-        "mcpActors.signaling.addEventListener('announcement', ({detail}) => { globalThis.said = detail.content.text; })"
-    )
-    alice.evaluate(listen)
+    alice.evaluate(LISTEN)
     bob = logged_in(chromium, watch, portal, "bob", "builder")
     assert_media_flows(alice, bob)
     alice.wait_for_function("globalThis.said === 'bob is here'")
-    assert alice.evaluate("mcpActors.call.peers.get('bob').metadata.name") == "Bob"
+    assert alice.evaluate("mcpActors.parts().room.peers.get('bob').metadata.name") == "Bob"
     for page in (alice, bob):
         page.context.close()
     assert watch.complaints == []

@@ -15,6 +15,7 @@ from tests.web.network_path import NetworkPath
 from tests.web.pages import (
     CALL_IS_UNCHANGED,
     COUNT_RESTARTS,
+    PAIRS,
     PEERS_PRESENT,
     RECORD,
     RESTART_ICE,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from tests.web.conftest import Watch
     from tests.web.pages import OpenPage
 
-PC = "[...mcpActors.call.peers.values()][0].pc"
+PC = f"{PAIRS}[0].pc"
 SETTLED = f"() => {PC}.connectionState === 'connected' && {PC}.signalingState === 'stable'"
 ICE_GENERATION = f"/a=ice-ufrag:\\S+/.exec({PC}.currentRemoteDescription.sdp)[0]"
 STOP_LONG_TIMERS = """
@@ -116,7 +117,7 @@ def test_an_ice_restart_while_signaling_is_lost_succeeds_later(open_page: OpenPa
         page.wait_for_function(SETTLED)
     generation = cut_off.evaluate(ICE_GENERATION)
     path.cut()
-    cut_off.wait_for_function("() => mcpActors.signaling.state === 'reconnecting'")
+    cut_off.wait_for_function("() => mcpActors.parts().connection.state === 'reconnecting'")
     cut_off.evaluate(RESTART_ICE)
     cut_off.wait_for_function(f"() => {PC}.signalingState === 'have-local-offer'")
     path.mend()
@@ -135,7 +136,7 @@ def test_a_page_reconnects_at_once_when_the_browser_is_online_again(open_page: O
     page.wait_for_function("() => pause?.attempt >= 4")
     path.mend()
     page.evaluate("dispatchEvent(new Event('online'))")
-    page.wait_for_function("() => mcpActors.signaling.state === 'open'")
+    page.wait_for_function("() => mcpActors.parts().connection.state === 'open'")
 
 
 def test_a_killed_and_restarted_server_does_not_end_the_call(open_page: OpenPage, watch: Watch, tmp_path: Path) -> None:

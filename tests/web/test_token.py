@@ -47,9 +47,10 @@ def test_the_demo_page_takes_the_token_out_of_its_address(open_page: OpenPage, w
         ada.reload()
         assert frames_decoded(ada, "Zoë ✓") > 0
         assert id_of(ada) == "ada"
+        ada.locator("#leave").click()
         ada.locator("#room-input").fill("staff")
-        ada.locator("#room-go").click()
-        expect(ada.locator("#problem")).to_contain_text("does not let you into room 'staff'")
+        ada.locator("#join-button").click()
+        expect(ada.locator("#join-problem")).to_have_text("Your access token does not let you into the room “staff”.")
         for page in pages:
             page.goto("about:blank")
 
@@ -58,23 +59,23 @@ def test_the_demo_page_asks_for_a_token_if_one_is_required(open_page: OpenPage, 
     with serving(tmp_path, SETTINGS) as port:
         watch.hosts.add(f"127.0.0.1:{port}")
         page = open_page(f"http://127.0.0.1:{port}/?room=team-1")
-        form, field, problem = (page.locator(name) for name in ("#token-form", "#token-input", "#problem"))
-        expect(problem).to_contain_text("asks for an access token")
+        field, problem = page.locator("#token-input"), page.locator("#join-problem")
+        expect(problem).to_contain_text("with an access token only")
         expect(field).to_be_focused()
         field.fill("not a token")
         field.press("Enter")
-        expect(problem).to_contain_text("asks for an access token")  # the input is invalid and was not used
-        for refused in ("no.such.token", token("ada", ttl=-60)):
+        expect(problem).to_contain_text("with an access token only")  # the input is invalid and was not used
+        for refused, why in (("no.such.token", "did not accept"), (token("ada", ttl=-60), "has expired")):
             with page.expect_navigation():
                 field.fill(refused)
                 field.press("Enter")
-            expect(problem).to_contain_text("unauthorized")
+            expect(problem).to_contain_text(why)
             expect(field).to_be_visible()
         good = token("ada", rooms=["team-*"])
         field.fill(f" {good} ")
         field.press("Enter")
         expect(page.locator("#status")).to_have_attribute("data-state", "open")
-        expect(form).to_be_hidden()
+        expect(field).to_be_hidden()
         assert id_of(page) == "ada"
         assert urlsplit(page.url).query == "room=team-1"
         assert good not in page.content()
@@ -102,7 +103,7 @@ def test_the_demo_page_asks_for_a_new_token_when_its_own_has_expired(
     with serving(tmp_path, SETTINGS | {"MCP_ACTORS_AUTH_LEEWAY": "0"}) as port:
         watch.hosts.add(f"127.0.0.1:{port}")
         page = open_page(page_of(port, "ada", "team-1", ttl=LIFETIME))
-        expect(page.locator("#problem")).to_contain_text("token-expired")
+        expect(page.locator("#join-problem")).to_contain_text("has expired")
         page.locator("#token-input").fill(token("ada"))
         page.locator("#token-input").press("Enter")
         expect(page.locator("#status")).to_have_attribute("data-state", "open")
@@ -122,18 +123,18 @@ def test_a_page_with_a_token_moves_from_a_process_that_stops_to_another(
         watch.hosts.add(f"127.0.0.1:{path.port}")
         page = open_page(page_of(path.port, "ada", "team-1"))
         expect(page.locator("#status")).to_have_attribute("data-state", "open")
-        page.wait_for_function("() => mcpActors.chat.ready")
+        page.wait_for_function("() => mcpActors.parts().userRoom")
         page.evaluate(RECORD)
         port = staying.wait_until_serving().port
         watch.hosts.add(f"127.0.0.1:{port}")
         other = open_page(page_of(port, "eve", "team-1"))
-        page.wait_for_function("() => mcpActors.call.peers.size")
+        page.wait_for_function("() => mcpActors.parts().call.pairs.size")
         path.lead_to(port)
         stopping.process.send_signal(signal.SIGTERM)
         assert stopping.finish()[0] == 0
         page.wait_for_function(f"() => {STATES} === 'open,open'")
         assert page.evaluate("transitions") == []
-        assert page.evaluate("mcpActors.signaling.signal('eve', 1).then(({status}) => status)") == "delivered"
+        assert page.evaluate("mcpActors.parts().room.signal('eve', 1).then(({status}) => status)") == "delivered"
         for one in (page, other):
             one.goto("about:blank")
         path.cut()

@@ -27,7 +27,7 @@ PAGE_HEADERS = {
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Permissions-Policy": (
         "camera=(self), microphone=(self), clipboard-write=(self), autoplay=(self), "
-        "display-capture=(), geolocation=(), payment=(), usb=(), serial=(), hid=(), midi=()"
+        "display-capture=(self), geolocation=(), payment=(), usb=(), serial=(), hid=(), midi=()"
     ),
 }
 """Headers of the demo page and its files, which replace those above or add to them. The page runs only its own scripts,

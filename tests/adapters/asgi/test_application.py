@@ -92,7 +92,7 @@ async def test_the_prefix_itself_leads_to_its_folder(tmp_path: Path) -> None:
 
 
 async def test_a_percent_sign_that_a_client_encoded_stays_one(tmp_path: Path) -> None:
-    start, _ = await respond(tmp_path, scope_of("/%61pp.js", raw_path=b"/%2561pp.js"))
+    start, _ = await respond(tmp_path, scope_of("/demo/%61pp.js", raw_path=b"/demo/%2561pp.js"))
     assert start["status"] == 404
 
 
@@ -105,7 +105,7 @@ async def test_the_query_is_taken_so_that_the_server_logs_no_token(tmp_path: Pat
 async def test_a_handshake_elsewhere_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REFUSED_TIMEOUT", 0.01)
     extensions: dict[str, Any] = {"websocket.http.response": {}}
-    start, body = await refuse(tmp_path, scope_of("/app.js", "websocket", extensions=extensions))
+    start, body = await refuse(tmp_path, scope_of("/demo/app.js", "websocket", extensions=extensions))
     assert (start["type"], start["status"]) == ("websocket.http.response.start", 404)
     assert body["type"] == "websocket.http.response.body"
 

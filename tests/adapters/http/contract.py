@@ -117,7 +117,8 @@ class HttpContract:
     """The contract of adapters with HTTP."""
 
     @pytest.mark.parametrize(
-        "path", ["/", "/index.html", "/app.js", "/style.css", "/favicon.svg", "//app.js", "/%61pp.js"]
+        "path",
+        ["/", "/index.html", "/demo/app.js", "/demo/call.css", "/favicon.svg", "//demo/app.js", "/demo/%61pp.js"],
     )
     async def test_the_page_and_its_files_have_a_strict_policy(self, server: Serving, path: str) -> None:
         response = await ask(server, path)
@@ -129,12 +130,12 @@ class HttpContract:
         assert int(response.headers["Content-Length"]) == len(response.body)
 
     async def test_a_file_that_the_client_has_is_not_sent_again(self, server: Serving) -> None:
-        first = await ask(server, "/app.js")
+        first = await ask(server, "/demo/app.js")
         for method in ("GET", "HEAD"):
-            again = await ask(server, "/app.js", method, If_None_Match=first.headers["Etag"])
+            again = await ask(server, "/demo/app.js", method, If_None_Match=first.headers["Etag"])
             assert (again.code, again.body) == (304, b"")
             assert again.headers["Etag"] == first.headers["Etag"]
-        head = await ask(server, "/app.js", "HEAD")
+        head = await ask(server, "/demo/app.js", "HEAD")
         assert (head.body, head.headers["Content-Length"]) == (b"", first.headers["Content-Length"])
 
     @pytest.mark.parametrize("path", ["/nothing", "/../app.py", "/%2e%2e/app.py", "/echo", "/ws/other/"])

@@ -90,7 +90,7 @@ async def test_a_wrong_target_is_refused_with_a_clear_error(server: Server, targ
     assert (status, body) == (400, "The target of a request is a path, such as /ws/signaling/, or a whole URL.\n")
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/app.js", "//healthz", "http://localhost/healthz"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/demo/app.js", "//healthz", "http://localhost/healthz"])
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
 async def test_probes_may_use_head_and_http_1_0(server: Server, path: str, version: str) -> None:
     request = f"%s {path} {version}\r\nHost: localhost\r\nConnection: close\r\n\r\n"

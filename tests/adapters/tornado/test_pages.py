@@ -106,7 +106,7 @@ async def test_the_demo_page_is_at_the_root(server: Server, path: str) -> None:
 
 
 async def test_a_file_that_the_client_has_is_not_sent_again(server: Server) -> None:
-    client, url = AsyncHTTPClient(), server.url("/app.js", "http")
+    client, url = AsyncHTTPClient(), server.url("/demo/app.js", "http")
     first = await client.fetch(url)
     etag, modified = first.headers["Etag"], first.headers["Last-Modified"]
     for condition in (
@@ -132,13 +132,13 @@ async def test_a_file_that_the_client_has_is_not_sent_again(server: Server) -> N
 
 
 async def test_a_head_of_a_file_says_how_long_it_is(server: Server) -> None:
-    client, url = AsyncHTTPClient(), server.url("/app.js", "http")
+    client, url = AsyncHTTPClient(), server.url("/demo/app.js", "http")
     told, file = await client.fetch(url, method="HEAD"), await client.fetch(url)
     assert (told.body, told.headers["Content-Length"]) == (b"", str(len(file.body)))
 
 
 async def test_a_path_may_be_percent_encoded(server: Server) -> None:
-    assert (await AsyncHTTPClient().fetch(server.url("/%61pp%2Ejs", "http"))).code == 200
+    assert (await AsyncHTTPClient().fetch(server.url("/demo/%61pp%2Ejs", "http"))).code == 200
 
 
 DEEP = {

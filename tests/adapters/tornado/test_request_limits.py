@@ -285,7 +285,7 @@ async def test_a_connection_that_is_reset_while_it_is_answered_is_freed_without_
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", server.port))
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset when it is closed
-        client.sendall(b"GET /style.css HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 800)
+        client.sendall(b"GET /demo/call.css HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 800)
         await until(lambda: streams and is_writing(streams[0]()), "the answers fill the socket")
         client.close()
         await until(lambda: streams[0]() is None, "the stream is freed")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 GET = "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 EVERY_KIND = {
     "the page": (GET % "/", 200),
-    "a module": (GET % "/app.js", 200),
+    "a module": (GET % "/demo/app.js", 200),
     "health": (GET % "/healthz", 200),
     "readiness": (GET % "/readyz", 200),
     "no such file": (GET % "/nothing", 404),
@@ -79,7 +79,7 @@ async def test_a_banner_is_sent_if_the_operator_wants_one(server: Server, kind: 
     assert headers["server"] == f"mcp_actors/{__version__}"
 
 
-@pytest.mark.parametrize("path", ["/", "/index.html", "/app.js", "/ticker.js", "/style.css", "/favicon.svg"])
+@pytest.mark.parametrize("path", ["/", "/index.html", "/demo/app.js", "/demo/ticker.js", "/demo/call.css"])
 async def test_the_page_and_its_files_have_a_strict_policy(server: Server, path: str) -> None:
     _, headers, _ = await ask(server, GET % path)
     for name, value in PAGE_HEADERS.items():

@@ -14,17 +14,6 @@ export function randomId() {
   return "peer-" + Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** The `sub` of an access token, or undefined. Only the server can verify it. */
-export function subjectOf(token) {
-  try {
-    const bytes = atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
-    const {sub} = JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (byte) => byte.charCodeAt(0))));
-    return typeof sub === "string" ? sub : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
 /** A name of limited length, or the fallback: the value comes from a stranger and may be any JSON. */
 export function cleanName(value, fallback) {
   return typeof value === "string" && value.trim() ? value.trim().slice(0, MAX_NAME_LENGTH) : fallback;
