@@ -28,7 +28,7 @@ async def test_without_the_demo_page_the_root_says_so_and_the_client_is_served(s
     answers = [await ask(server, path) for path in PAGE]
     assert [status for status, _ in answers] == [404] * len(PAGE)
     assert "MCP_ACTORS_DEMO" in answers[0][1]
-    assert (await ask(server, "/call.js"))[0] == 200
+    assert (await ask(server, "/client/index.js"))[0] == 200
 
 
 @pytest.mark.settings(demo=False)
