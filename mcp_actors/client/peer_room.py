@@ -63,10 +63,13 @@ class PeerRoom(Room):
     async def renew_ice_servers(self) -> list[Json]:
         """Ask for ICE servers with new credentials; done before they end, too. Raises SignalingError."""
         link = await self._connection.ready(0)
-        given = await self._connection.ask(link, "ice-servers", self.name, {})
-        self._keep_ice_servers(given)
+        self._keep_ice_servers(await self._connection.ask(link, "ice-servers", self.name, {}))
         self._events.put(IceServersRenewed(ice_servers=self.ice_servers))
         return self.ice_servers
+
+    def offer_number(self, peer_id: str) -> int | None:
+        """The number of the offer that candidates for this peer belong to, whichever side has made it."""
+        return self._current.get(peer_id)
 
     async def report(self, pair: str, *, milliseconds: int, reason: str | None = None) -> None:
         """Tell the server's metrics how a connection to a peer fares: "connected", "healed" or "failed" for a `reason`.

@@ -81,6 +81,11 @@ class Room(ABC):
     async def __aexit__(self, *_: object) -> None:
         await self.leave()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection; requests wait for one otherwise."""
+        return self._connection.link is not None
+
     async def update(self, metadata: Mapping[str, Any]) -> None:
         """Replace the metadata of this client; the others are told. Raises SignalingError."""
         await self.request("update", {"metadata": dict(metadata)})

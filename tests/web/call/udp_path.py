@@ -72,13 +72,16 @@ class UdpPath:
         """Let only ICE through on the ports there are."""
         self._only_ice |= set(self._addresses)
 
-    def _deliver(self, route: WebSocketRoute, frame: str | bytes) -> None:
+    def rewritten(self, frame: str | bytes) -> str:
+        """A message of the server, with the candidates in it at ports of the path."""
         message = json.loads(frame)
-        if self._stopped:
-            return
         if "sender" in message:
             self._rewrite(message["sender"], message["payload"])
-        route.send(json.dumps(message))
+        return json.dumps(message)
+
+    def _deliver(self, route: WebSocketRoute, frame: str | bytes) -> None:
+        if not self._stopped:
+            route.send(self.rewritten(frame))
 
     def _rewrite(self, sender: str, payload: dict[str, Any]) -> None:
         for field in ("offer", "answer"):
