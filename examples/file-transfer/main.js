@@ -15,12 +15,12 @@ function watch({detail: {pc}}) {
   document.querySelector("#connected").value = connected().length;
   if (connections.has(pc)) return;
   connections.add(pc);
-  pc.addEventListener("datachannel", ({channel}) => channel.protocol === "file" && receive(channel));
+  pc.addEventListener("datachannel", ({channel}) => channel.label === "file" && receive(channel));
 }
 
 async function send(pc, file) {
   const {name, size, type} = file;
-  const channel = pc.createDataChannel(JSON.stringify({name, size, type}), {protocol: "file"});
+  const channel = pc.createDataChannel("file", {protocol: JSON.stringify({name, size, type})});
   channel.bufferedAmountLowThreshold = MAX_BUFFERED / 2;
   await happens(channel, "open");
   for (let start = 0; start < size; start += CHUNK) {
@@ -31,7 +31,7 @@ async function send(pc, file) {
 }
 
 function receive(channel) {
-  const {name, size, type} = JSON.parse(channel.label);
+  const {name, size, type} = JSON.parse(channel.protocol);
   const chunks = [];
   let received = 0;
   const line = say("");
