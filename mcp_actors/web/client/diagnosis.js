@@ -33,10 +33,12 @@ const iceIsConnected = ({iceConnectionState: state}) => state === "connected" ||
 export function diagnose(pc, {refused, gone, turnRefused, wasConnected}) {
   if (refused) return "refused-by-server";
   if (gone) return "peer-gone";
-  if (iceIsConnected(pc) || dtlsHasEnded(pc)) return dtlsIsConnected(pc) ? "checks-failed" : "dtls-failed";
   const local = candidateTypes(pc.localDescription);
+  const lacksRelay = turnRefused && !local.has("relay");
+  if (lacksRelay && wasConnected) return "turn-refused"; // ICE may look connected for some seconds more
+  if (iceIsConnected(pc) || dtlsHasEnded(pc)) return dtlsIsConnected(pc) ? "checks-failed" : "dtls-failed";
   const isRelayed = local.has("relay") || candidateTypes(pc.remoteDescription).has("relay");
-  if (turnRefused && !local.has("relay")) return "turn-refused";
+  if (lacksRelay) return "turn-refused";
   if (local.size === 0) return "no-candidates";
   return isRelayed || wasConnected ? "checks-failed" : "no-turn";
 }

@@ -11,6 +11,7 @@ from tests.support.coturn import Coturn
 from tests.web.call.pages import PAIR, a_room, open_call, open_pair, told, wait_for_state
 from tests.web.call.udp_path import UdpPath
 from tests.web.conftest import serving
+from tests.web.pages import PLAIN
 from tests.web.peer import connected as raw_peer
 
 if TYPE_CHECKING:
@@ -77,6 +78,27 @@ def test_a_pair_with_a_relay_is_told_whether_the_relay_or_the_path_is_to_blame(
             assert [reason(page) for page in refused] == ["turn-refused"] * 2
             path.mend()
             wait_for_state("connected", *cut_off)
+
+
+def test_a_pair_that_was_relayed_is_told_that_the_relay_refuses_before_ice_has_noticed(open_page: OpenPage) -> None:
+    """ICE looks connected for some seconds after a relay is gone; a restart has been refused by then."""
+    looking = open_page(PLAIN).evaluate(
+        """async () => {
+          const {diagnose} = await import("/client/diagnosis.js");
+          const pc = new RTCPeerConnection();
+          const connected = Object.create(pc, {
+            connectionState: {value: "connected"},
+            iceConnectionState: {value: "connected"},
+            localDescription: {value: null},
+            remoteDescription: {value: null},
+            sctp: {value: null},
+            getTransceivers: {value: () => []},
+          });
+          const findings = {refused: false, gone: false, wasConnected: true};
+          return [true, false].map((turnRefused) => diagnose(connected, {...findings, turnRefused}));
+        }"""
+    )
+    assert looking == ["turn-refused", "checks-failed"]
 
 
 @pytest.mark.parametrize("polite", [True, False], ids=["offer", "answer"])
