@@ -17,10 +17,14 @@ const AFTER_HEALING = 5000; // SCTP may pause for three seconds after an outage
 const LATE = 1000; // a timer that fires later than this was held up
 const MAX_BUFFERED = 64; // bytes: pings that wait for a path are enough
 
+const PING = "ping"; // also while this side does not know yet whether it hears the other
+const LOST = "lost"; // in its place: this side does not hear the other any more
+
 /**
  * @typedef {object} HeartbeatEvents
  * @property {() => boolean} isAnnounced whether the other side knows the channel
  * @property {() => void} onHeard
+ * @property {() => void} onUnheard the other side is heard, and says that it does not hear this one
  * @property {(since: number) => void} onSilent called once, with the time (of performance.now) since when nothing was heard
  * @property {() => void} onClosed the other side has closed its connection, or SCTP has given up
  */
@@ -49,7 +53,7 @@ export class PairHeartbeat {
       maxRetransmits: 0,
     });
     this.#channel.onopen = () => this.#tick();
-    this.#channel.onmessage = () => this.#hear();
+    this.#channel.onmessage = ({data}) => this.#hear(data === LOST);
     this.#channel.onclose = () => this.#close();
   }
 
@@ -89,12 +93,16 @@ export class PairHeartbeat {
     this.#events.onClosed();
   }
 
-  #hear() {
+  /** @param {boolean} isUnheard */
+  #hear(isUnheard) {
+    const waits = this.#silent || isUnheard; // the other side, to be told that it is heard
     this.#heard = true;
     this.#heardAt = performance.now();
     this.#silent = false;
     this.#bytes = -1;
-    this.#events.onHeard();
+    if (waits) this.#ping(this.#heardAt);
+    if (isUnheard) this.#events.onUnheard();
+    else this.#events.onHeard();
   }
 
   #tick() {
@@ -118,7 +126,7 @@ export class PairHeartbeat {
   #ping(now) {
     this.#pingDue = now + INTERVAL - CHECK / 2;
     if (!this.#events.isAnnounced() || this.#channel.readyState !== "open") return;
-    if (this.#channel.bufferedAmount < MAX_BUFFERED) this.#channel.send("ping");
+    if (this.#channel.bufferedAmount < MAX_BUFFERED) this.#channel.send(this.#silent ? LOST : PING);
   }
 
   /** @param {number} heardAt */
@@ -130,6 +138,7 @@ export class PairHeartbeat {
     this.#bytes = bytes;
     if (now - this.#bytesAt < SILENCE && now - heardAt < MAX_SILENCE) return;
     this.#silent = true;
+    this.#ping(now);
     this.#events.onSilent(heardAt);
   }
 }

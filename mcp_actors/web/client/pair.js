@@ -250,7 +250,7 @@ export class Pair {
     this.#channels = new Channels(pc, (label, data) => this.#call.message(this, label, data), () => this.#other.isCall);
     this.#turnRefused = false;
     pc.onconnectionstatechange = () => pc === this.pc && this.#connectionChanged(pc);
-    pc.onicecandidateerror = (error) => void (this.#turnRefused ||= isTurnRefusal(error));
+    pc.onicecandidateerror = (error) => isTurnRefusal(error) && this.#noteTurnRefusal();
     if (this.#state.breakOff(performance.now())) this.#healer.beginLater();
     return pc;
   }
@@ -264,6 +264,7 @@ export class Pair {
       this.#heartbeat = new PairHeartbeat(pc, {
         isAnnounced: () => this.#other.isCall,
         onHeard: () => pc.connectionState === "connected" && this.#connected(),
+        onUnheard: () => this.#broken(performance.now()),
         onSilent: (since) => this.#broken(since),
         onClosed: () => this.#broken(performance.now(), AFTER_CLOSE),
       });
@@ -294,6 +295,11 @@ export class Pair {
     if (outcome === "healed") this.#call.healed(this, milliseconds);
     this.#call.report({pair: outcome, milliseconds});
     return true;
+  }
+
+  #noteTurnRefusal() {
+    this.#turnRefused = true;
+    if (this.state === "failed") this.#explain();
   }
 
   async #noteRelay() {

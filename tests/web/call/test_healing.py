@@ -120,6 +120,21 @@ def test_a_side_that_hears_nothing_has_the_other_heal_the_pair(open_page: OpenPa
     assert pages[1].evaluate("restarts") >= 1
 
 
+@pytest.mark.parametrize("muted", ["ada", "grace"])
+def test_both_sides_know_of_a_path_that_is_broken_in_one_direction(
+    open_page: OpenPage, path: UdpPath, muted: str
+) -> None:
+    """Also the one that hears everything, whether it is polite or not."""
+    pages = open_pair(open_page, path.over, **CALL)
+    wait_for_state("connected", *pages)
+    assert_data_flows(*pages)
+    path.mute(muted)
+    wait_for_state("failed", *pages)
+    path.mend()
+    wait_for_state("connected", *pages)
+    assert_data_flows(*pages)
+
+
 def test_a_connection_that_one_side_has_lost_is_replaced(open_page: OpenPage) -> None:
     """Whichever side that is."""
     pages = open_pair(open_page, **CALL)

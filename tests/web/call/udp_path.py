@@ -37,6 +37,7 @@ class UdpPath:
         self._wake, self._woken = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._silent: set[Address] = set()
+        self._muted: set[str] = set()
         self._only_ice: set[socket.socket] = set()
         self._cut = False
         self.edit: Callable[[str, str], str] = lambda _sender, sdp: sdp
@@ -62,7 +63,12 @@ class UdpPath:
         """Let everything through."""
         self._cut = False
         self._silent.clear()
+        self._muted.clear()
         self._only_ice.clear()
+
+    def mute(self, peer_id: str) -> None:
+        """Let nothing through that this peer sends."""
+        self._muted.add(peer_id)
 
     def silence(self, peer_id: str) -> None:
         """Let nothing through that this peer sends from the ports that it has now."""
@@ -131,7 +137,8 @@ class UdpPath:
         data, source = port.recvfrom(65536)
         back = self._ports.get(source)
         ice = data[:1] <= bytes([LAST_STUN])
-        lost = self._cut or source in self._silent or (not ice and (port in self._only_ice or back in self._only_ice))
+        silent = source in self._silent or self._owners.get(source) in self._muted
+        lost = self._cut or silent or (not ice and (port in self._only_ice or back in self._only_ice))
         if back is not None and not lost:
             back.sendto(data, self._addresses[port])
 
