@@ -41,10 +41,12 @@ STRICT = {
 }
 """The settings of a server that refuses: those without a token, a fifth member, and offers."""
 
-REFUSE = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', '%s'); };"
+REFUSE = """
+if (navigator.mediaDevices) navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("", "%s"); };
+"""
 # A drawn document in place of a screen.
 SCREEN = """
-navigator.mediaDevices.getDisplayMedia = async () => {
+if (navigator.mediaDevices) navigator.mediaDevices.getDisplayMedia = async () => {
   const canvas = Object.assign(document.createElement("canvas"), {width: 1280, height: 800});
   const context = canvas.getContext("2d");
   const draw = () => {
@@ -120,6 +122,20 @@ class Studio:
         path = NetworkPath(self.port)
         self.stack.callback(path.cut)
         return path
+
+
+PANELS = {"people": "people", "chat": "chat", "locked": "people"}
+"""The panel that a state is about."""
+
+
+def resize(page: Page, size: str, state: str) -> None:
+    """Give the window another size, and let the page arrange itself. The panel that the state is about stays open."""
+    panel = PANELS.get(state)
+    width, height = SIZES[size]
+    page.set_viewport_size({"width": width, "height": height})
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    if panel and not page.locator(f"#{panel}-panel").is_visible():
+        page.locator(f"#show-{panel}").click()
 
 
 def a_room() -> str:
@@ -283,8 +299,21 @@ def reconnecting(studio: Studio) -> Page:
     studio.gather(room, NAMES[1:6])
     page = studio.open(room, port=path.port)
     expect(page.locator("#tiles .tile")).to_have_count(6)
+    if studio.filmed:
+        expect(page.locator("#tiles .tile[data-state=connected].playing")).to_have_count(6)
     path.cut()
     expect(page.locator("#banner")).to_contain_text("Trying again in")
+    return page
+
+
+def away(studio: Studio) -> Page:
+    room, path = a_room(), studio.unreachable_later()
+    studio.gather(room, NAMES[2:5])
+    studio.open(room, port=path.port, name="Grace Hopper")
+    page = studio.open(room)
+    expect(page.locator("#tiles .tile")).to_have_count(5)
+    path.cut()
+    expect(page.locator("#tiles .tile[data-state=away]")).to_be_visible()
     return page
 
 
@@ -323,6 +352,7 @@ DURING: dict[str, Callable[[Studio], Page]] = {
     "removing": removing,
     "shortcuts": shortcuts,
     "reconnecting": reconnecting,
+    "away": away,
     "offer-refused": offer_refused,
 }
 """The states of a call, by their names."""

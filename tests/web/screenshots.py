@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import sync_playwright
 
 from tests.web.conftest import FAKE_CAMERA, FLAGS, find_chromium, serving
-from tests.web.scenes import BEFORE, DURING, OPEN, SIZES, STRICT, Studio
+from tests.web.scenes import BEFORE, DURING, OPEN, SIZES, STRICT, Studio, resize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,16 +64,16 @@ def _take_one(browser: Browser, ports: tuple[int, int], state: str, directory: P
         options = {"viewport": {"width": width, "height": height}, "reduced_motion": "reduce"}
         studio = Studio(browser, *ports, filmed=True, options=options, stack=stack)
         page = SCENES[state](studio)
-        for name in _variants(page):
+        for name in _variants(page, state):
             file = directory / f"{state}-{name}.png"
             page.screenshot(path=file)
             sys.stdout.write(f"{file}\n")
 
 
-def _variants(page: Page) -> Iterator[str]:
+def _variants(page: Page, state: str) -> Iterator[str]:
     """Show the page in each size and scheme in turn, and name it."""
-    for size, (width, height) in SIZES.items():
-        page.set_viewport_size({"width": width, "height": height})
+    for size in SIZES:
+        resize(page, size, state)
         for scheme in SCHEMES:
             page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
             page.wait_for_timeout(SETTLING)

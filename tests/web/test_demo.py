@@ -80,6 +80,7 @@ def test_a_reload_replaces_the_tile_and_video_flows_again(open_page: OpenPage) -
     reloading.reload()
     expect(staying.locator(f".tile[data-peer-id='{before}']")).to_have_count(0)
     assert id_of(reloading) != before
+    expect(reloading.locator("#camera")).to_have_attribute("data-source", "camera")
     assert_everybody_sees_everybody(staying, reloading)
     assert_only_sees(staying, reloading)
 

@@ -21,7 +21,7 @@ const STATES = {
   connected: "",
   healing: "Reconnecting",
   failed: "No connection yet",
-  away: "Away: connection lost",
+  away: "Away",
   refused: "No call",
 };
 
@@ -47,6 +47,12 @@ export function personOf(pair, lastName) {
 
 /** A word or two for the state; empty if all is well. @param {Person} person */
 export const stateOf = ({self, state}) => (self ? "" : (STATES[state] ?? ""));
+
+/** The state where there is room for more. @param {Person} person */
+export function detailOf(person) {
+  if (person.state === "away") return "Away: has lost the connection, and may come back";
+  return stateOf(person) || (person.audible ? "Microphone on" : "Microphone off");
+}
 
 /** @param {Person} person */
 export const labelOf = ({self, name}) => (self ? `${name} (you)` : name);

@@ -2,7 +2,7 @@
 
 import {$, fromTemplate, setText} from "./element.js";
 import {hueOf, initialsOf} from "./names.js";
-import {labelOf, stateOf} from "./person.js";
+import {detailOf, labelOf} from "./person.js";
 
 /** Event "remove" {id, name}: a moderator wants a person out of the room. */
 export class Roster extends EventTarget {
@@ -17,14 +17,14 @@ export class Roster extends EventTarget {
 
   /** @param {import("./person.js").Person} person */
   show(person) {
-    const {id, name, self = false, state, audible} = person;
+    const {id, name, self = false, state} = person;
     const line = this.#lines.get(id) ?? this.#add(id);
     line.dataset.peerId = id;
     line.dataset.state = state;
     line.style.setProperty("--hue", hueOf(id));
     setText(line.querySelector(".avatar"), initialsOf(name));
     setText(line.querySelector(".name"), labelOf(person));
-    setText(line.querySelector(".state"), stateOf(person) || (audible ? "Microphone on" : "Microphone off"));
+    setText(line.querySelector(".state"), detailOf(person));
     const button = line.querySelector(".remove");
     button.hidden = self || !this.#moderates;
     button.setAttribute("aria-label", `Remove ${name}`);
