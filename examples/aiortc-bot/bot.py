@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 
-import numpy as np
 from aiortc import RTCPeerConnection, VideoStreamTrack
 from av import VideoFrame
 
@@ -13,6 +12,7 @@ from mcp_actors.client import connect
 from mcp_actors.client.aiortc import Mesh
 
 WIDTH, HEIGHT = 320, 240
+LINE = bytes(x * 255 // WIDTH for x in range(WIDTH) for _ in "rgb")
 
 
 class Bars(VideoStreamTrack):
@@ -21,9 +21,9 @@ class Bars(VideoStreamTrack):
     async def recv(self) -> VideoFrame:
         """Return the next picture when it is time for it."""
         pts, time_base = await self.next_timestamp()
-        bars = (np.arange(WIDTH) + pts // 1000) % WIDTH * 255 // WIDTH
-        picture = np.repeat(np.tile(bars.astype(np.uint8), (HEIGHT, 1))[:, :, None], 3, axis=2)
-        frame = VideoFrame.from_ndarray(picture, format="rgb24")
+        frame = VideoFrame(WIDTH, HEIGHT, "rgb24")
+        start = 3 * (pts // 1000 % WIDTH)
+        frame.planes[0].update((LINE[start:] + LINE[:start]) * HEIGHT)
         frame.pts, frame.time_base = pts, time_base
         return frame
 

@@ -85,6 +85,7 @@ class Negotiation:
         self._session = new_session()
         self._number = 0
         """The number of the offer whose description is set."""
+        self._describing: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._offered_at: float | None = None
         """When an offer was made that has no answer yet."""
@@ -114,7 +115,7 @@ class Negotiation:
     async def offer(self) -> None:
         """Make an offer, on a connection that was not used yet."""
         self._its.begin(self.connection)
-        await self.connection.setLocalDescription(await self.connection.createOffer())
+        await self._describe(await self.connection.createOffer())
         await self._send_offer()
 
     async def start_over(self) -> None:
@@ -144,6 +145,8 @@ class Negotiation:
     async def close(self) -> None:
         """Close the connection."""
         self._task.cancel()
+        if self._describing:
+            await asyncio.wait([self._describing], timeout=CLOSE_TIMEOUT)
         self._close_later(self.connection)
         await asyncio.wait([self._task, *self._closing], timeout=CLOSE_TIMEOUT)
 
@@ -181,8 +184,13 @@ class Negotiation:
         with_data = has_data_channels(offer["sdp"])
         if with_data:
             self._its.begin(self.connection)
-        await self.connection.setLocalDescription(await self.connection.createAnswer())
+        await self._describe(await self.connection.createAnswer())
         await self._send(lambda description: self._room.answer(self._peer, description, number), with_data)
+
+    async def _describe(self, description: RTCSessionDescription) -> None:
+        """Set the local description. Nothing may cancel that: aioice would not close the sockets that it has opened."""
+        self._describing = asyncio.create_task(self.connection.setLocalDescription(description))
+        await asyncio.shield(self._describing)
 
     def _is_foreign(self, offer: dict[str, Any]) -> bool:
         """Whether the other peer has started over with a new connection."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from mcp_actors.client import Answer, Offer, PeerJoined, connect
 from mcp_actors.client.aiortc import Mesh, PairConnected, negotiation
 from mcp_actors.client.aiortc.session_description import announces_heartbeat, session_of
 from tests.client.aiortc.talker import Talker, description, start, stop
+from tests.support.loop import scheduler
 
 if TYPE_CHECKING:
     from tests.conftest import ExpectedLogs
@@ -90,3 +92,22 @@ async def test_a_flood_of_candidates_is_bounded(
         mesh = asyncio.create_task(Mesh(a, lambda _peer, _connection: None, lambda _: mesh.cancel()).run())
         with pytest.raises(asyncio.CancelledError):
             await mesh
+
+
+def open_files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+async def test_a_mesh_that_ends_while_it_makes_an_offer_leaves_no_sockets(server: Server) -> None:
+    """Whichever turn of the loop that is."""
+    async with connect(server.url("")) as client, connect(server.url("")) as other:
+        before = None
+        for turns in range(12):
+            await client.join(f"r{turns}", "a")
+            mesh = asyncio.create_task(Mesh(await other.join(f"r{turns}", "b"), lambda *_: None).run())
+            await scheduler(turns)
+            mesh.cancel()
+            await asyncio.gather(mesh, return_exceptions=True)
+            await scheduler(10)
+            before = before or open_files()
+            assert open_files() == before, turns
