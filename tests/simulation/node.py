@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-import mcp_actors.app
+from mcp_actors import site_setup, web_pages
 from mcp_actors.app import App, StartError
 from mcp_actors.environment import load
 from tests.simulation.loop import Process
@@ -92,12 +92,12 @@ class SimulatedNode:
             return make
 
         with ExitStack() as stack:
-            for name in ("Environment", "SignalingEndpoint", "MessagingEndpoint"):
-                stack.enter_context(mock.patch.object(mcp_actors.app, name, keep(getattr(mcp_actors.app, name))))
-            stack.enter_context(mock.patch.object(mcp_actors.app, "read_files", return_value={}))
+            for name in ("SignalingEndpoint", "MessagingEndpoint"):
+                stack.enter_context(mock.patch.object(site_setup, name, keep(getattr(site_setup, name))))
+            stack.enter_context(mock.patch.object(web_pages, "read_files", return_value={}))
             app = App(self._settings, report=self._reporting)
+        self._environment = app.environment
         by_kind = {type(one).__name__: one for one in found}
-        self._environment = by_kind["Environment"]
         signaling, messaging = by_kind["SignalingEndpoint"], by_kind["MessagingEndpoint"]
         self._endpoints = {"/ws/signaling/": signaling, "/ws/mcp/": messaging}
         return app
