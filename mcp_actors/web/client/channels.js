@@ -80,7 +80,7 @@ export class Channels {
   }
 
   stop() {
-    for (const {channel} of this.#channels.values()) channel.onmessage = null;
+    for (const {channel} of this.#channels.values()) channel.onmessage = channel.onclose = null;
     this.#channels.clear();
   }
 
@@ -95,6 +95,7 @@ export class Channels {
     const {label} = channel;
     channel.binaryType = "arraybuffer";
     channel.onmessage = ({data}) => this.#onMessage(label, data);
+    channel.onclose = () => this.#channels.get(label)?.channel === channel && this.#channels.delete(label);
     this.#channels.set(label, {channel, agreed});
   }
 }

@@ -127,6 +127,25 @@ def test_data_arrives_by_label_at_everybody_or_at_one_peer(open_page: OpenPage) 
     assert pages[0].evaluate("call.send('unknown', '')") == pages[0].evaluate("call.send('chat', '', 'nobody')") == 0
 
 
+def test_channels_of_a_peer_that_are_closed_make_room_for_others(open_page: OpenPage) -> None:
+    """A page opens more channels than another may have at once, one after the other."""
+    room = a_room()
+    pages = [open_call(open_page, room, name, options={"channels": {"chat": {}}}) for name in ("ada", "grace")]
+    wait_for_state("connected", *pages)
+    pages[0].evaluate(
+        f"""async () => {{
+          for (let number = 0; number < 120; number++) {{
+            const channel = {PAIR}.pc.createDataChannel(`file ${{number}}`);
+            await new Promise((resolve) => (channel.onopen = resolve));
+            channel.send(`content ${{number}}`);
+            channel.close();
+            await new Promise((resolve) => (channel.onclose = resolve));
+          }}
+        }}"""
+    )
+    wait_to_hear(pages[1], "content 119")
+
+
 def test_channels_that_cannot_be_are_refused(open_page: OpenPage) -> None:
     page = open_call(open_page, a_room(), "ada")
     create = """
