@@ -74,7 +74,7 @@ class Report:
     def _summary(self) -> str:
         counts = {one: sum(check.outcome == one for check in self.checks) for one in Outcome}
         words = [f"{count} {outcome}" for outcome, count in counts.items() if count]
-        return f"{len(self.checks)} checks: {', '.join(words)}"
+        return f"{len(self.checks)} check{'s' if len(self.checks) != 1 else ''}: {', '.join(words)}"
 
 
 def _duration(check: Check) -> str:

@@ -41,3 +41,7 @@ def test_json_has_the_same() -> None:
 def test_only_a_failed_check_makes_a_report_fail() -> None:
     assert REPORT.has_failed
     assert not Report("", REPORT.checks[:2]).has_failed
+
+
+def test_a_single_check_is_counted_as_one() -> None:
+    assert Report("", REPORT.checks[:1]).as_text().endswith("\n1 check: 1 ok")
