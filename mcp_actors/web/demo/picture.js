@@ -4,7 +4,7 @@ import {hueOf, initialsOf} from "./names.js";
 
 const WIDTH = 640;
 const HEIGHT = 360;
-const FRAMES_PER_SECOND = 15;
+const FRAMES_PER_SECOND = 5;
 const CALM_FRAMES_PER_SECOND = 1; // for people who want less motion
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
