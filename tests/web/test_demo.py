@@ -111,24 +111,6 @@ def test_a_double_click_on_leave_leaves_and_stops_the_camera(open_page: OpenPage
     assert track.evaluate("track => track.readyState") == "ended"
 
 
-def test_only_pages_of_the_same_room_see_each_other(open_page: OpenPage) -> None:
-    """The room is set by the address, and by the first screen."""
-    here, there = a_room(), a_room()
-    one, two, other = open_page(here), open_page(here), open_page(there)
-    assert_everybody_sees_everybody(one, two)
-    expect(other.locator("#status")).to_have_attribute("data-state", "open")
-    assert_only_sees(one, two)
-    assert_only_sees(other)
-
-    two.get_by_role("button", name="Leave").click()
-    field = two.get_by_label("Room", exact=True)
-    field.fill(there.removeprefix("/?room="))
-    field.press("Enter")
-    assert_everybody_sees_everybody(two, other)
-    assert_only_sees(one)
-    assert two.url.endswith(there)
-
-
 def test_chat_messages_and_names_are_shown_as_text(open_page: OpenPage) -> None:
     """Markup from other people is not interpreted."""
     room, markup = a_room(), "<img src=x onerror=alert(1)><b>bold</b>"

@@ -15,22 +15,18 @@ from tests.web.pages import (
     COUNT_RESTARTS,
     PEERS_PRESENT,
     RECORD,
-    SAY,
     SIGNAL,
     STATES,
     a_room,
     assert_everybody_sees_everybody,
     assert_media_flows,
-    collect_sockets,
     id_of,
-    wait_until,
 )
-from tests.web.scripted import ask_to_reconnect
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from playwright.sync_api import Page, WebSocketRoute
+    from playwright.sync_api import Page
 
     from tests.web.conftest import Watch
     from tests.web.pages import OpenPage
@@ -52,30 +48,6 @@ def assert_nobody_noticed(*pages: Page) -> None:
     for page in pages:
         assert page.evaluate("happened") == page.evaluate("transitions") == []
         assert page.evaluate(CALL_IS_UNCHANGED)
-
-
-def test_a_page_that_is_asked_to_reconnect_keeps_its_call(open_page: OpenPage) -> None:
-    """Messages sent meanwhile arrive once and in order."""
-    sockets: list[WebSocketRoute] = []
-    room = a_room()
-    moving = open_page(room, init_script=COUNT_RESTARTS, websockets=collect_sockets(sockets, "**/ws/*/"))
-    other = open_page(room, init_script=COUNT_RESTARTS)
-    record(moving, other)
-    for turn in range(1, 4):
-        for route in sockets[-2:]:
-            ask_to_reconnect(route, 50)
-        for number in range(10):
-            assert other.evaluate(SIGNAL, [id_of(moving), [turn, number]])["status"] == "delivered"
-            assert moving.evaluate(SIGNAL, [id_of(other), [turn, number]])["status"] == "delivered"
-        wait_until(moving, lambda turn=turn: len(sockets) == 2 + 2 * turn, "two new connections")  # type: ignore[misc]
-        moving.evaluate(SAY, f"turn {turn}")
-        other.wait_for_function("text => received.includes(text)", arg=f"turn {turn}")
-    assert_media_flows(moving, other)
-    for page in (moving, other):
-        assert page.evaluate("received.filter(Array.isArray)") == [
-            [turn, number] for turn in range(1, 4) for number in range(10)
-        ]
-    assert_nobody_noticed(moving, other)
 
 
 def test_a_process_that_stops_hands_its_pages_over_to_another(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 from playwright.sync_api import expect
 
-from tests.support.server import Process
 from tests.support.tokens import REQUIRED, token
 from tests.web.conftest import serving
-from tests.web.network_path import NetworkPath
-from tests.web.pages import RECORD, STATES, frames_decoded, id_of
+from tests.web.pages import frames_decoded, id_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,34 +105,3 @@ def test_the_demo_page_asks_for_a_new_token_when_its_own_has_expired(
         page.locator("#token-input").press("Enter")
         expect(page.locator("#status")).to_have_attribute("data-state", "open")
         page.goto("about:blank")
-
-
-def test_a_page_with_a_token_moves_from_a_process_that_stops_to_another(
-    open_page: OpenPage, watch: Watch, tmp_path: Path, redis_url: str
-) -> None:
-    def start() -> Process:
-        environ = SETTINGS | {"REDIS_URL": redis_url, "MCP_ACTORS_DRAIN_SECONDS": "6"}
-        return Process(tmp_path, "serve", "--host", "127.0.0.1", "--port", "0", **environ)
-
-    watch.server_may_be_away = True
-    with start() as stopping, start() as staying:
-        path = NetworkPath(stopping.wait_until_serving().port)
-        watch.hosts.add(f"127.0.0.1:{path.port}")
-        page = open_page(page_of(path.port, "ada", "team-1"))
-        expect(page.locator("#status")).to_have_attribute("data-state", "open")
-        page.wait_for_function("() => mcpActors.parts().userRoom")
-        page.evaluate(RECORD)
-        port = staying.wait_until_serving().port
-        watch.hosts.add(f"127.0.0.1:{port}")
-        other = open_page(page_of(port, "eve", "team-1"))
-        page.wait_for_function("() => mcpActors.parts().call.pairs.size")
-        path.lead_to(port)
-        stopping.process.send_signal(signal.SIGTERM)
-        assert stopping.finish()[0] == 0
-        page.wait_for_function(f"() => {STATES} === 'open,open'")
-        assert page.evaluate("transitions") == []
-        assert page.evaluate("mcpActors.parts().room.signal('eve', 1).then(({status}) => status)") == "delivered"
-        for one in (page, other):
-            one.goto("about:blank")
-        path.cut()
-        assert staying.stop() == 0
