@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from bench.heal.namespace import Namespace
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""In the order of preference: without windows, Chromium opens a page for a tenth of the CPU."""
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -84,7 +86,7 @@ def missing() -> str | None:
         import playwright  # noqa: F401, PLC0415 - of the extra bench
     except ImportError:
         return "playwright is missing: pip install -e '.[bench]'"
-    return None if find() else "Chromium is missing: apt-get install chromium"
+    return None if find() else "Chromium is missing: apt-get install chromium-headless-shell"
 
 
 def _launch(playwright: Playwright, namespace: Namespace, script: Path) -> Browser:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -14,10 +13,11 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from bench.engine import Engine
+from bench.heal.browser import BROWSERS, find
 from bench.ports import free_ports
 from mcp_actors.auth.secret import make
 from tests.support.server import Process
-from tests.web.pages import DEADLINE, join
+from tests.web.pages import DEADLINE, DEVICES, join
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
 
     from tests.web.pages import OpenPage
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 # No media leaves this machine, and no name is looked up.
 FLAGS = [
@@ -102,9 +100,8 @@ def _uses_a_browser(item: pytest.Item) -> bool:
 
 
 def find_chromium() -> str:
-    for name in BROWSERS:
-        if path := shutil.which(name):
-            return path
+    if path := find():
+        return path
     reason = f"none of {', '.join(BROWSERS)} is installed"
     if os.environ.get("CI"):
         pytest.fail(reason)
@@ -218,6 +215,8 @@ def open_page(chromium: Browser, site: str, watch: Watch) -> Iterator[OpenPage]:
         joins: bool = True,
     ) -> Page:
         context = browser.new_context()
+        if browser is chromium:
+            context.grant_permissions(DEVICES)
         contexts.append(context)
         context.set_default_timeout(DEADLINE * 1000)
         watch.over(context)

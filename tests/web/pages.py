@@ -14,6 +14,9 @@ from playwright.sync_api import Page, WebSocket, WebSocketRoute, expect
 DEADLINE = 60.0
 """Seconds that a test waits for anything: enough for a busy machine."""
 
+DEVICES = ["camera", "microphone"]
+"""The permissions of a page that may use the fake camera: Chromium without windows asks nobody."""
+
 PLAIN = "/favicon.svg"
 """The path of a page without scripts, for tests that bring a client of their own."""
 

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from tests.support.tokens import SECRET, token
 from tests.web.crowd import LONG_NAMES, NAMES, gather
 from tests.web.network_path import NetworkPath
-from tests.web.pages import DEADLINE
+from tests.web.pages import DEADLINE, DEVICES
 from tests.web.peer import connected
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Studio:
         joins: bool = True,
     ) -> Page:
         """Open the page, and join unless `joins` is false."""
-        context = self.stack.enter_context(self.browser.new_context(**self.options))
+        context = self.stack.enter_context(self.browser.new_context(permissions=DEVICES, **self.options))
         context.set_default_timeout(DEADLINE * 1000)
         if script:
             context.add_init_script(script)
@@ -104,7 +104,7 @@ class Studio:
 
     def gather(self, room: str, names: Sequence[str]) -> None:
         """Let people join."""
-        context = self.stack.enter_context(self.browser.new_context())
+        context = self.stack.enter_context(self.browser.new_context(permissions=DEVICES))
         gather(context, f"http://127.0.0.1:{self.port}", room, names, filmed=self.filmed)
 
     def call(self, others: Sequence[str], **options: Any) -> Page:

@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from bench.ports import free_ports
 from tests.support.asgi_process import AsgiProcess
 from tests.web.conftest import Watch
-from tests.web.pages import DEADLINE, assert_media_flows, join
+from tests.web.pages import DEADLINE, DEVICES, assert_media_flows, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def portal(application: AsgiProcess, tmp_path: Path) -> Iterator[str]:
 
 def logged_in(chromium: Browser, watch: Watch, portal: str, user: str, password: str) -> Page:
     """The page with the call of a user in a browser of its own."""
-    context = chromium.new_context()
+    context = chromium.new_context(permissions=DEVICES)
     context.set_default_timeout(DEADLINE * 1000)
     watch.over(context)
     page = context.new_page()
