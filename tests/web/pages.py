@@ -46,7 +46,8 @@ RTCPeerConnection.prototype.restartIce = function () { globalThis.restarts++; re
 # Records from now on: changes of membership (`happened`), received signals and chat messages (`received`), changes of
 # the connections (`transitions`), and the last pause before reconnecting (`pause`).
 RECORD = """
-() => {
+async () => {
+  while (!mcpActors.parts().userRoom) await new Promise((resolve) => setTimeout(resolve, 20));
   Object.assign(globalThis, {happened: [], received: [], transitions: [], pause: null});
   const {connection, users, room, userRoom, call} = mcpActors.parts();
   for (const type of ["rejoined", "peer-joined", "peer-left", "ended"]) {

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import expect
 
 from bench.ports import free_ports
 from tests.support.asgi_process import AsgiProcess
@@ -86,7 +85,7 @@ def logged_in(chromium: Browser, watch: Watch, portal: str, user: str, password:
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("link", name="Call team-1").click()
     join(page)
-    expect(page.locator("#status-text")).to_have_text("Connected")
+    page.wait_for_function("() => mcpActors.parts().room")
     return page
 
 
