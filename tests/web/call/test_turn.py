@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 TTL = 3
 """Seconds that credentials last."""
 
-# Each page counts to the other, and notes what is missing or out of order.
-COUNT = """
+# Notes what is missing or out of order of what the other page counts.
+LISTEN = """
 () => {
-  let count = 0;
   globalThis.wrong = 0;
   globalThis.renewals = 0;
   globalThis.last = 0;
@@ -36,6 +35,11 @@ COUNT = """
     last = Number(data);
   });
   room.addEventListener("ice-servers", () => renewals++);
+}
+"""
+COUNT = """
+() => {
+  let count = 0;
   setInterval(() => (count += call.send("count", String(count + 1))), 50);
 }
 """
@@ -67,6 +71,8 @@ def site(tmp_path: Path, relay: Coturn) -> Iterator[str]:
 def a_call(open_page: OpenPage, **more: Any) -> tuple[Page, Page]:
     """Two pages that count to each other."""
     pages = open_pair(open_page, options={"channels": {"count": {}}}, **more)
+    for page in pages:
+        page.evaluate(LISTEN)
     for page in pages:
         page.evaluate(COUNT)
     for page in pages:
