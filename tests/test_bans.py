@@ -223,7 +223,9 @@ async def test_the_words_of_a_moderator_are_repeated_when_the_member_tries_to_re
     servers: list[Server], request_: str, away: bool
 ) -> None:
     mo = await moderator(servers[0], "r")
+    eve, _ = await guest(servers[1], mo, "eve")
     bob, joined = await guest(servers[1], mo, "bob")
+    await eve.expect("peer-joined", peer_id="bob")
     if away:
         bob.vanish()
         await until(lambda: servers[1].app.sessions.detached, "that the session is detached")
@@ -232,6 +234,7 @@ async def test_the_words_of_a_moderator_are_repeated_when_the_member_tries_to_re
     if not away:
         assert (await bob.expect(code))["payload"].items() >= WORDS.items()
     await answer(mo, 1)
+    await eve.expect("peer-left" if request_ == "kick" else "room-closed")  # its process knows, too
     for server in servers:
         again = await come_back(server, joined, bob.received, "bob")
         assert (await again.expect_error(code))["details"] == WORDS

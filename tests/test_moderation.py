@@ -156,17 +156,19 @@ async def test_a_kick_of_an_unknown_id_is_answered_with_peer_not_found(servers: 
 async def test_a_client_that_was_detached_when_it_was_kicked_cannot_resume(servers: list[Server], at: int) -> None:
     mo = await moderator(servers[0], "r")
     bob, joined = await guest(servers[1], mo, "bob")
+    eve, _ = await guest(servers[1], mo, "eve")
     bob.vanish()
     await until(lambda: servers[1].app.sessions.detached, "that the session is detached")
     await mo.say("kick", "r", {"peer_id": "bob"}, id=1)
-    await mo.expect("peer-left", peer_id="bob", reason="kicked")
+    for witness in (mo, eve):  # both processes know
+        await witness.expect("peer-left", peer_id="bob", reason="kicked")
     await mo.expect("kicked", peer_id="bob")
     for server in (servers[at], servers[1 - at], servers[at]):
         again = await come_back(server, joined, bob.received, "bob")
         await again.expect_error("kicked")
         await again.expect_close(4504)
     newcomer = await servers[at].peer()
-    assert (await newcomer.join("r", "bob"))["order"] == 3
+    assert (await newcomer.join("r", "bob"))["order"] == 4
 
 
 async def test_a_resume_token_from_before_the_kick_is_refused_at_another_process(servers: list[Server]) -> None:
