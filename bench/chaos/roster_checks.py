@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from bench.chaos.record import Arrival, Event, Record, Stay
 
@@ -157,9 +158,10 @@ def ghosts(record: Record) -> Iterator[str]:
 
 def stale(record: Record) -> Iterator[str]:
     """Metadata in a roster that is older than the last update of which its owner was told, once for each roster."""
-    for owner in record.stays:
-        for stay in record.stays:
-            if owner.present and stay.present and stay.room == owner.room and owner.member in stay.metadata:
+    present = [stay for stay in record.stays if stay.present]
+    for owner in present:
+        for stay in present:
+            if stay.room == owner.room and owner.member in stay.metadata:
                 seen = stay.metadata[owner.member]
                 if seen < owner.updated:
                     yield f"{stay} sees update {seen} of {owner.member}, which was told of {owner.updated}"
@@ -170,22 +172,38 @@ def taken(record: Record) -> Iterator[str]:
 
     While Redis is unavailable, a member that leaves is told so before the others are.
     """
+    owners: defaultdict[tuple[str, str], list[Stay]] = defaultdict(list)
+    for stay in record.stays:
+        if not stay.join_error:
+            owners[stay.room, stay.member].append(stay)
+    told = _leaves_told(record)
     for stay in record.stays:
         if stay.join_error == "peer-id-taken":
-            others = [
-                one
-                for one in record.stays
-                if (one.room, one.member) == (stay.room, stay.member) and one is not stay and not one.join_error
-            ]
-            if all(one.left_at is not None and _is_known(record, one, stay.asked_at) for one in others):
+            name = stay.room, stay.member
+            if all(
+                one.left_at is not None and _any_between(told[name], one.ended_at or 0.0, stay.asked_at)
+                for one in owners[name]
+            ):
                 yield f"{stay}, at {stay.asked_at - record.began:.3f} s"
 
 
-def _is_known(record: Record, gone: Stay, by: float) -> bool:
-    """Whether an observer was told by a time that a member left."""
-    since = gone.ended_at or 0.0
-    events = (event for stay in record.observers(gone.room) for event in stay.events)
-    return any(not one.joined and one.peer == gone.member and since <= one.at <= by for one in events)
+def _leaves_told(record: Record) -> defaultdict[tuple[str, str], list[float]]:
+    """When observers were told that a member left, by room and member, in order."""
+    told: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for room in record.rooms():
+        for observer in record.observers(room):
+            for event in observer.events:
+                if not event.joined:
+                    told[room, event.peer].append(event.at)
+    for times in told.values():
+        times.sort()
+    return told
+
+
+def _any_between(times: Sequence[float], since: float, until: float) -> bool:
+    """Whether one of these times, which are in order, is in this span."""
+    index = bisect_left(times, since)
+    return index < len(times) and times[index] <= until
 
 
 def late(record: Record) -> Iterator[str]:
