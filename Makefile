@@ -7,7 +7,7 @@ WITH_ASYNCIO := adapters/asgi adapters/http adapters/tornado connection endpoint
 # The tests start Python a thousand times, which would compile all modules each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup serve cluster test check pins chart audit format screenshots bench simulate clean
+.PHONY: help setup serve cluster test check docs pins chart audit format screenshots bench simulate clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,10 @@ check: .venv/dev  ## check format, lint, types and import rules
 pins: .venv/pins  ## pin the packages of the container, with their hashes, to the newest that the project accepts
 	echo hatchling | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --custom-compile-command 'make pins' --output-file deploy/requirements.txt pyproject.toml -
+
+docs: .venv/docs  ## build the documentation in build/docs; a warning is an error
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going docs build/docs
+	@echo "Open build/docs/index.html."
 
 chart: .venv/dev  ## render deploy/helm to deploy/kubernetes
 	$(BIN)/python -m tests.support.chart >deploy/kubernetes/mcp-actors.yaml
@@ -79,6 +83,10 @@ clean:  ## remove what the other targets created
 .venv/pins: .venv/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[pins]'
 	@touch $@
+
+.venv/docs: .venv/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@ .venv/run
 
 .venv/bench: .venv/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'

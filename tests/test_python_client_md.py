@@ -1,4 +1,4 @@
-"""The programs in docs/python-client.md run as they stand there."""
+"""The programs in docs/reference/python.md run as they stand there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.support.server import Server
 
-TEXT = (Path(__file__).parent.parent / "docs" / "python-client.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parent.parent / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
 PEER, MESH, USER = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""The TURN server of docs/turn.md: coturn takes the credentials that peers get, until they end."""
+"""The TURN server of docs/guides/turn.md: coturn takes the credentials that peers get, until they end."""
 
 from __future__ import annotations
 
@@ -219,14 +219,14 @@ async def test_a_quota_is_for_one_peer_and_not_for_all_that_claim_its_id(relay: 
 
 
 def test_the_guide_shows_lines_of_the_tested_file() -> None:
-    guide = (coturn.FILE.parents[1] / "docs" / "turn.md").read_text()
+    guide = (coturn.FILE.parents[1] / "docs" / "guides" / "turn.md").read_text()
     shown = guide.split("```\n", 2)[1].replace("<the secret>", "change-me").splitlines()
     assert len(shown) >= 4
     assert set(shown) <= set(coturn.FILE.read_text().splitlines())
 
 
 def test_every_link_and_setting_of_the_guide_exists() -> None:
-    file = coturn.FILE.parents[1] / "docs" / "turn.md"
+    file = coturn.FILE.parents[1] / "docs" / "guides" / "turn.md"
     assert set(re.findall(rf"{PREFIX}([A-Z_]+)", file.read_text())) <= {name.upper() for name in DEFAULTS}
     anchors = {
         heading.lower().replace(" ", "-") for heading in re.findall(r"^## (.*)$", file.read_text(), re.MULTILINE)

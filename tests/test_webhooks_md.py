@@ -1,4 +1,4 @@
-"""docs/webhooks.md: its programs verify real deliveries, and its facts are those of the server."""
+"""docs/guides/webhooks.md: its programs verify real deliveries, and its facts are those of the server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.server import Server
 if TYPE_CHECKING:
     from tests.support.client import Client
 
-FILE = Path(__file__).parent.parent / "docs" / "webhooks.md"
+FILE = Path(__file__).parent.parent / "docs" / "guides" / "webhooks.md"
 TEXT = FILE.read_text(encoding="utf-8")
 DEADLINE = 20.0
 PROGRAMS = {"python": sys.executable, "js": "node"}

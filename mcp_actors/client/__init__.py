@@ -1,5 +1,7 @@
 """A client of the signaling server for asyncio; the extra `client` installs what it needs.
 
+For example::
+
     async with connect("ws://localhost:8000") as server:
         room = await server.join("team-1", metadata={"name": "Ada"})
         async for event in room:

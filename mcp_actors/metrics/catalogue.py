@@ -1,4 +1,4 @@
-"""Every metric: its name, type, labels and help. A test holds the table in docs/metrics.md to this one.
+"""Every metric: its name, type, labels and help. A test holds the table in docs/reference/metrics.md to this one.
 
 Labels have few values, which are all listed: no room, no id and no address is a label.
 """

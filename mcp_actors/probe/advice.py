@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mcp_actors.client import SignalingError
 
 TOKEN = "give a token that this server accepts with --token; `mcp-actors token` makes one"  # noqa: S105 - no password
-PROXY = "let the proxy speak HTTP/1.1 and pass on the headers Upgrade and Connection; see docs/deploy.md"
+PROXY = "let the proxy speak HTTP/1.1 and pass on the headers Upgrade and Connection; see docs/guides/deploy.md"
 
 REFUSED = {
     400: PROXY,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NONE = (
     "the server gives no TURN server",
-    "some networks let peers through only with one: set MCP_ACTORS_TURN_URLS; see docs/turn.md",
+    "some networks let peers through only with one: set MCP_ACTORS_TURN_URLS; see docs/guides/turn.md",
 )
 
 REFUSALS = {
@@ -39,7 +39,8 @@ REFUSALS = {
 NOT_RELAYED = "open the relay ports of the TURN server, min-port to max-port, and let it relay to its own address"
 
 UNREACHABLE = (
-    "is the TURN server running, does its name lead to it, and is the port open, for UDP too? See docs/turn.md on ports"
+    "is the TURN server running, does its name lead to it, and is the port open, for UDP too? "
+    "See docs/guides/turn.md on ports"
 )
 
 

@@ -58,7 +58,7 @@ async def test_a_turn_server_that_is_not_there_is_told(tmp_path: Path, monkeypat
     monkeypatch.setattr(ice_server_check, "ATTEMPT_TIMEOUT", 0.1)
     [check] = await found(tmp_path, turn_urls=[f"turn:127.0.0.1:{free_ports()}"], turn_secret=[SECRET])
     assert (check.outcome, check.text) == ("failed", "no answer")
-    assert "docs/turn.md" in check.advice
+    assert "docs/guides/turn.md" in check.advice
 
 
 async def test_a_server_without_turn_is_told_what_that_means(relay: Coturn, tmp_path: Path) -> None:

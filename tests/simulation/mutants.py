@@ -232,7 +232,7 @@ def catch(mutant: Mutant, seeds: Sequence[tuple[int, int]]) -> tuple[int, list[s
 def hunt(names: Sequence[str], budget: int, tell: Callable[[str], None]) -> int:
     """Look for all faults, or those with one of these words in their name; 1 if one is not caught.
 
-    It tells the table in README.md.
+    It tells a table in Markdown.
     """
     missed = 0
     tell("| fault | caught after | by |\n|---|---|---|")

@@ -18,7 +18,7 @@ MANIFESTS = ROOT / "deploy" / "kubernetes" / "mcp-actors.yaml"
 
 HEAD = """\
 # The chart in deploy/helm, as `make chart` renders it with its values, for clusters without Helm. Change the image, the
-# host name and the addresses of proxies, make the Secret, and apply the file; docs/deploy.md says how.
+# host name and the addresses of proxies, make the Secret, and apply the file; docs/guides/deploy.md says how.
 """
 
 

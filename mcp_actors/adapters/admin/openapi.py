@@ -30,7 +30,7 @@ ERRORS = {
 }
 """The responses that every operation may give."""
 
-DESCRIPTION = "See docs/admin-api.md. Errors have a `code` for programs and a `message` for people."
+DESCRIPTION = "See docs/reference/admin-api.md. Errors have a `code` for programs and a `message` for people."
 
 
 def document(operations: Mapping[str, Mapping[str, Operation]], version: str, *, id_length: int) -> dict[str, Any]:

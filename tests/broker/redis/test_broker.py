@@ -971,8 +971,8 @@ async def _start_error(url: str, **how: object) -> str:
 
 
 def _documented_acl() -> list[str]:
-    """The command of README.md that creates a user."""
-    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    """The command of docs/guides/scaling.md that creates a user."""
+    text = (Path(__file__).parents[3] / "docs" / "guides" / "scaling.md").read_text(encoding="utf-8")
     match = re.search(r"redis-cli (ACL SETUSER (?:.*\\\n)+.*)", text)
     assert match is not None
     return shlex.split(match[1].replace("\\\n", " "))

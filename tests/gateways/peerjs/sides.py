@@ -1,4 +1,4 @@
-"""One of two servers that are compared: what its clients hear, in the words of the table in docs/peerjs.md."""
+"""One of two servers that are compared: what its clients hear, in the words of the table in docs/guides/peerjs.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gateway beside the npm package `peer`: what each says in each case is what the table in docs/peerjs.md says."""
+"""The gateway beside the npm package `peer`: both say what the table in docs/guides/peerjs.md says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.settings(gateways="peerjs", peerjs_path=PATH, cors_allowed_origins=PAGE)
 
-DOCS = Path(__file__).parents[3] / "docs" / "peerjs.md"
+DOCS = Path(__file__).parents[3] / "docs" / "guides" / "peerjs.md"
 ROW = re.compile(r"^\| (.+?) \| (.+?) \| (.+?) \| (same|better|different)(?:: (.+?))? \|$", re.MULTILINE)
 CASE_NUMBERS = count()
 

@@ -1,4 +1,4 @@
-"""The gateway beside the npm package's own server: what each does in each case is what docs/y-webrtc.md says."""
+"""The gateway beside the npm package's own server: what each does in each case is what docs/guides/y-webrtc.md says."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.settings(gateways="y-webrtc")
 
-DOCS = Path(__file__).parents[3] / "docs" / "y-webrtc.md"
+DOCS = Path(__file__).parents[3] / "docs" / "guides" / "y-webrtc.md"
 ROW = re.compile(r"^\| (.+?) \| (.+?) \| (.+?) \| (same|better|different)(?:: (.+?))? \|$", re.MULTILINE)
 ROWS = {name: rest for name, *rest in ROW.findall(DOCS.read_text(encoding="utf-8"))}
 NAMES = ("ada", "bob", "eve")
