@@ -6,33 +6,41 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import urllib.request
-from contextlib import ExitStack
 from pathlib import Path
 from threading import Timer
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import pytest
-from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from bench.engine import Engine
 from bench.ports import free_ports
 from mcp_actors.auth.secret import make
 from mcp_actors.settings import DEFAULTS
-from tests.support.client import Client, Closed
-from tests.support.server import Process
+from tests.proxies.clients import (
+    DEADLINE,
+    NODES,
+    asked_to_reconnect,
+    find,
+    first_lost,
+    from_address,
+    joined_pair,
+    opened,
+    replaced,
+    talk,
+)
+from tests.support.client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import ExitStack
     from types import TracebackType
 
-FILE = Path(__file__).parent.parent / "settings" / "nginx.conf"
-DEADLINE = 30.0
-NODES = 3
+    from tests.support.server import Process
+
+FILE = Path(__file__).parents[2] / "settings" / "nginx.conf"
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -96,46 +104,9 @@ class Nginx:
         self.process.communicate(timeout=DEADLINE)
 
 
-def replaced(text: str, old: str, new: str) -> str:
-    assert text.count(old) == 1, f"{old!r} is in the file once"
-    return text.replace(old, new)
-
-
 @pytest.fixture(scope="session")
 def binary() -> str:
-    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-    if found is None:
-        why = "nginx is not installed: apt-get install nginx, or your system's way to it"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
-    return found
-
-
-@pytest.fixture(scope="module")
-def redis_url() -> Iterator[str]:
-    with Engine() as engine:
-        yield engine.url
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    """Ends what a test starts, last first."""
-    with ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-def start_nodes(stack: ExitStack, tmp_path: Path) -> Callable[..., list[Process]]:
-    """Start nodes, each as a process of its own."""
-
-    def start(count: int, host: str = "127.0.0.1", **environ: str) -> list[Process]:
-        arguments = ("--host", host, "--port", "0")
-        environ = {"MCP_ACTORS_LOG_LEVEL": "debug", "MCP_ACTORS_ALLOWED_HOSTS": "127.0.0.1"} | environ
-        nodes = [stack.enter_context(Process(tmp_path, *arguments, **environ)) for _ in range(count)]
-        return [node.wait_until_serving() for node in nodes]
-
-    return start
+    return find("nginx")
 
 
 @pytest.fixture
@@ -147,29 +118,6 @@ def start_nginx(stack: ExitStack, tmp_path: Path, binary: str) -> Callable[..., 
         return stack.enter_context(Nginx(binary, tmp_path, [*places] * (NODES // len(nodes))))
 
     return start
-
-
-def opened(node: Process) -> int:
-    """How many connections a node had; it is stopped to tell."""
-    node.process.send_signal(signal.SIGTERM)
-    _, _, err = node.finish()
-    return sum(json.loads(line)["event"] == "opened" for line in err.splitlines())
-
-
-async def talk(one: Client, other: Client) -> None:
-    """An offer one way and an answer the other, as peers `0` and `1` of room `r`."""
-    offer, answer = ({"type": kind, "sdp": f"v=0 {kind} {'x' * 3000}"} for kind in ("offer", "answer"))
-    await one.say("offer", "r", {"target_peer_id": "1", "offer": offer})
-    assert (await other.expect("offer", offer=offer))["sender"] == "0"
-    await other.say("answer", "r", {"target_peer_id": "0", "answer": answer})
-    assert (await one.expect("answer", answer=answer))["sender"] == "1"
-
-
-async def joined_pair(peers: Sequence[Client]) -> list[Any]:
-    """The first two join room `r` as `0` and `1`; what each was told."""
-    answers = [await peer.join("r", str(index)) for index, peer in enumerate(peers[:2])]
-    await peers[0].expect("peer-joined", peer_id="1")
-    return answers
 
 
 async def test_peers_talk_through_it_both_ways(
@@ -251,7 +199,7 @@ async def test_a_node_that_drains_is_routed_around(
     for index, peer in enumerate(before):
         await peer.join("r", f"before {index}")
     nodes[0].process.send_signal(signal.SIGTERM)
-    asked = [asyncio.ensure_future(_reconnect(peer)) for peer in before]
+    asked = [asyncio.ensure_future(asked_to_reconnect(peer)) for peer in before]
     await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED, timeout=DEADLINE)
     assert sum(task.done() for task in asked) == 1
     after = [await nginx.peer() for _ in range(3 * NODES)]
@@ -261,22 +209,6 @@ async def test_a_node_that_drains_is_routed_around(
         await peer.close()
     await asyncio.gather(*asked, return_exceptions=True)
     assert await asyncio.to_thread(nodes[0].process.wait, DEADLINE) == 0
-
-
-async def _reconnect(peer: Client) -> None:
-    """Read until the server asks to reconnect."""
-    while (await peer.hear())["type"] != "reconnect":
-        pass
-
-
-async def first_lost(peers: Sequence[Client]) -> bool:
-    """Whether one of the connections ends, the others being silent."""
-    hearing = [asyncio.ensure_future(peer.hear_text()) for peer in peers]
-    done, others = await asyncio.wait(hearing, return_when=asyncio.FIRST_COMPLETED)
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    return [type(task.exception()) for task in done] == [Closed]
 
 
 async def test_a_node_that_stops_says_so_to_its_clients(
@@ -289,23 +221,15 @@ async def test_a_node_that_stops_says_so_to_its_clients(
     await peer.end()
 
 
-async def from_address(nginx: Nginx, address: str) -> Client:
-    """A peer that comes from another address of this machine, and says that it comes from elsewhere."""
-    async with asyncio.timeout(DEADLINE):
-        headers = {"X-Forwarded-For": "192.0.2.1", "X-Real-IP": "192.0.2.2"}
-        url = f"ws://127.0.0.1:{nginx.port}/ws/signaling/"
-        return Client(await connect(url, additional_headers=headers, proxy=None, local_addr=(address, 0)))
-
-
 async def test_a_node_that_trusts_it_limits_and_logs_clients_by_their_own_address(
     start_nodes: Callable[..., list[Process]], start_nginx: Callable[[Sequence[Process]], Nginx]
 ) -> None:
     limits = {"MCP_ACTORS_TRUSTED_PROXIES": "127.0.0.1", "MCP_ACTORS_MAX_ADDRESS_CONNECTIONS": "1"}
     (node,) = start_nodes(1, **limits)
     nginx = start_nginx([node])
-    peers = [await from_address(nginx, address) for address in ("127.0.0.2", "127.0.0.3")]
+    peers = [await from_address(nginx.port, address) for address in ("127.0.0.2", "127.0.0.3")]
     with pytest.raises(InvalidStatus) as refused:
-        await from_address(nginx, "127.0.0.2")
+        await from_address(nginx.port, "127.0.0.2")
     assert refused.value.response.status_code == 429
     for peer in peers:
         await peer.end()
@@ -323,9 +247,9 @@ async def test_a_node_at_a_unix_socket_serves_its_clients_by_their_own_address(
     nodes = start_nodes(1, place, **limits)
     nginx = start_nginx(nodes, [place])
     assert await nginx.status("/") == 200
-    peers = [await from_address(nginx, address) for address in ("127.0.0.2", "127.0.0.3")]
+    peers = [await from_address(nginx.port, address) for address in ("127.0.0.2", "127.0.0.3")]
     with pytest.raises(InvalidStatus) as refused:
-        await from_address(nginx, "127.0.0.2")
+        await from_address(nginx.port, "127.0.0.2")
     assert refused.value.response.status_code == 429
     await joined_pair(peers)
     await talk(*peers)

@@ -1,0 +1,86 @@
+"""Clients of nodes behind a proxy, and what the nodes say of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.support.client import Client, Closed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.support.server import Process
+
+DEADLINE = 30.0
+NODES = 3
+
+
+def find(program: str) -> str:
+    """The path of a proxy; the test is skipped if it is not installed, except in CI."""
+    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if found is None:
+        why = f"{program} is not installed: apt-get install {program}, or your system's way to it"
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
+    return found
+
+
+def replaced(text: str, old: str, new: str) -> str:
+    assert text.count(old) == 1, f"{old!r} is in the file once"
+    return text.replace(old, new)
+
+
+def opened(node: Process) -> int:
+    """How many connections a node had; it is stopped to tell."""
+    node.process.send_signal(signal.SIGTERM)
+    _, _, err = node.finish()
+    return sum(json.loads(line)["event"] == "opened" for line in err.splitlines())
+
+
+async def talk(one: Client, other: Client) -> None:
+    """An offer one way and an answer the other, as peers `0` and `1` of room `r`."""
+    offer, answer = ({"type": kind, "sdp": f"v=0 {kind} {'x' * 3000}"} for kind in ("offer", "answer"))
+    await one.say("offer", "r", {"target_peer_id": "1", "offer": offer})
+    assert (await other.expect("offer", offer=offer))["sender"] == "0"
+    await other.say("answer", "r", {"target_peer_id": "0", "answer": answer})
+    assert (await one.expect("answer", answer=answer))["sender"] == "1"
+
+
+async def joined_pair(peers: Sequence[Client]) -> list[Any]:
+    """The first two join room `r` as `0` and `1`; what each was told."""
+    answers = [await peer.join("r", str(index)) for index, peer in enumerate(peers[:2])]
+    await peers[0].expect("peer-joined", peer_id="1")
+    return answers
+
+
+async def asked_to_reconnect(peer: Client) -> None:
+    """Read until the server asks to reconnect."""
+    while (await peer.hear())["type"] != "reconnect":
+        pass
+
+
+async def first_lost(peers: Sequence[Client]) -> bool:
+    """Whether one of the connections ends, the others being silent."""
+    hearing = [asyncio.ensure_future(peer.hear_text()) for peer in peers]
+    done, others = await asyncio.wait(hearing, return_when=asyncio.FIRST_COMPLETED)
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    return [type(task.exception()) for task in done] == [Closed]
+
+
+async def from_address(port: int, address: str) -> Client:
+    """A peer that comes from another address of this machine, and says that it comes from elsewhere."""
+    async with asyncio.timeout(DEADLINE):
+        headers = {"X-Forwarded-For": "192.0.2.1", "X-Real-IP": "192.0.2.2"}
+        url = f"ws://127.0.0.1:{port}/ws/signaling/"
+        return Client(await connect(url, additional_headers=headers, proxy=None, local_addr=(address, 0)))
