@@ -20,6 +20,9 @@ PAGES = {
 }
 """Pages whose text is that of a file outside docs/, which readers of the repository look for there."""
 
+GENERATED = ("llms.txt", "schema.json")
+"""Files that the build makes."""
+
 _LINK = re.compile(r"(?<!!)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<path>[^)#\s:]*)(?P<anchor>#[^)\s]*)?\)")
 
 
@@ -45,6 +48,8 @@ def localize(text: str, file: Path, page: str) -> str:
         label, path, anchor = link["text"], link["path"], link["anchor"] or ""
         if not path:
             return link[0]
+        if path in GENERATED:
+            return f'<a href="{path}">{label}</a>'
         target = Path(os.path.normpath(file.parent / path))
         name = _page_of(target)
         if name is not None:

@@ -12,7 +12,7 @@ from tests.docs.pages import ROOT, markdown_files
 if TYPE_CHECKING:
     from pathlib import Path
 
-GENERATED = {"docs/index.md": {"llms.txt"}}
+GENERATED = {"docs/index.md": {"llms.txt"}, "docs/reference/schema.md": {"schema.json"}}
 """Links to what only the site has."""
 
 FILES = {file.relative_to(ROOT).as_posix(): file for file in markdown_files()}

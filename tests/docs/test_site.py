@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mcp_actors.protocol.schema import schema
 from mcp_actors.settings import DEFAULTS, PREFIX
 from tests.docs.pages import DOCS, ROOT
 
@@ -67,6 +69,11 @@ def test_every_setting_has_an_entry_with_its_default(site: Path) -> None:
         entry = text.split(f"\n### `{PREFIX}{field.upper()}`\n", 1)[1].split("\n##", 1)[0]
         assert "default " in entry, field
         assert "Explained with" in entry or len(entry.split()) > 8, field
+
+
+def test_the_schema_can_be_downloaded(site: Path) -> None:
+    assert json.loads((site / "reference" / "schema.json").read_text("utf-8")) == schema()
+    assert 'href="schema.json"' in (site / "reference" / "schema.html").read_text("utf-8")
 
 
 def test_every_command_has_its_help(site: Path) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.web.pages import OpenPage
 
 CALL_PAGE = DOCS / "quickstart" / "call.md"
+PROTOCOL = ROOT / "mcp_actors" / "protocol" / "PROTOCOL.md"
 SERVE_FILES = next(line for line in commands(CALL_PAGE) if "http.server" in line)
 
 
@@ -49,6 +50,22 @@ def test_visitors_of_the_page_of_the_quickstart_see_each_other(served: Example, 
         page.wait_for_function("() => document.querySelector('video').videoWidth > 0")
     pages[0].close()
     expect(pages[1].locator("#state")).to_have_text("In a call with 0: ")
+
+
+def test_visitors_of_the_minimal_client_of_the_protocol_see_each_other(served: Example, open_page: OpenPage) -> None:
+    program = next(block.text for block in blocks(PROTOCOL) if block.language == "js")
+    here = program.replace("ws://localhost:8000", served.server.replace("http", "ws"))
+    address = write(served, f'<body></body><script type="module">{here}</script>')
+    pages = []
+    for number in range(3):
+        pages.append(open_page(address))
+        for page in pages:
+            expect(page.locator("video")).to_have_count(number)
+    for page in pages:
+        page.wait_for_function("() => [...document.querySelectorAll('video')].every((one) => one.videoWidth > 0)")
+    pages[0].close()
+    for page in pages[1:]:
+        expect(page.locator("video")).to_have_count(1)
 
 
 def test_the_client_in_the_readme_says_hello(served: Example, open_page: OpenPage) -> None:
