@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 DEADLINE = 300
 
-pytestmark = pytest.mark.xdist_group("site")  # built once
-
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
