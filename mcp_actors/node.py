@@ -13,7 +13,7 @@ from mcp_actors.actors.room import RoomActor
 from mcp_actors.counters.pairs import PairCounters
 from mcp_actors.counters.traffic import Traffic
 from mcp_actors.protocol import handover
-from mcp_actors.protocol.errors import NotInRoom, Unavailable
+from mcp_actors.protocol.errors import NotInRoom, SignalingError, Unavailable
 from mcp_actors.protocol.events import Kind, LeaveReason, Member
 from mcp_actors.protocol.identifiers import SERVER, Incarnation, NodeId, PeerId, RequestId, RoomId, UserId, shown
 
@@ -199,7 +199,16 @@ class Membership:
         Messages may be sent right behind. Raises `PeerIdTaken`, `RoomFull` and `RoomLocked`, too.
         """
         self.presence = presence
-        return self._ask(RoomActor.enter, self._member, port, presence, moderator)
+        return self._entered(self._ask(RoomActor.enter, self._member, port, presence, moderator))
+
+    async def _entered(self, answer: Awaitable[None]) -> None:
+        try:
+            await answer
+        except SignalingError:
+            self._call(RoomActor.forget, self._member.incarnation)  # behind what the client has sent until now
+            raise
+        finally:
+            del answer
 
     def come_back(self) -> Awaitable[None]:
         """Send the port another welcome, for a client that has reconnected."""

@@ -96,6 +96,25 @@ async def test_a_refused_join_raises_its_reason() -> None:
         await enter(node, "cem")
 
 
+async def test_what_was_sent_behind_a_refused_join_is_answered_until_its_sender_knows() -> None:
+    node = make_node()
+    await enter(node, "ana")
+    client = RecordingClient()
+    other = node.membership(ROOM, Kind.PEER, PeerId("ana"), session="s")
+    entering = asyncio.ensure_future(other.enter(client))
+    sent = 0
+    while not entering.done():
+        sent += 1
+        other.relay(*signal("ana", sent))
+        await asyncio.sleep(0)
+    with pytest.raises(PeerIdTaken):
+        await entering
+    await until(lambda: len(client.messages) == sent, "all answers")
+    assert [(one["payload"]["code"], one["id"]) for one in client.messages] == [
+        ("not-in-room", number) for number in range(1, sent + 1)
+    ]
+
+
 async def test_a_membership_in_one_room_too_many_is_unavailable() -> None:
     node = make_node(max_rooms=1)
     await enter(node, "ana")

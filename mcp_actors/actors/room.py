@@ -156,6 +156,10 @@ class RoomActor(LoopActor):
         self._broker.join(self._room.id, member, self._room.capacity, moderator=moderator)
         return reply
 
+    def forget(self, incarnation: Incarnation) -> None:
+        """Let go of a member whose join was refused; until now, what it had sent behind the join was answered."""
+        self._performer.ports.pop(incarnation, None)
+
     def leave(
         self, incarnation: Incarnation, reason: LeaveReason, request_id: RequestId | None = None, replied: bool = False
     ) -> LoopFuture[None] | None:

@@ -210,7 +210,7 @@ class Room:
         if leave is not None:
             error = NotInRoom("You are not in this room: your join was refused.")
             effects.append(Done(leave.reply, error if leave.replied else None))
-        return [*effects, Drop(incarnation)]
+        return effects
 
     def _left(self, event: events.MemberLeft) -> list[Effect]:
         incarnation, reason = event.incarnation, event.reason

@@ -350,6 +350,7 @@ async def test_a_bug_closes_the_members_of_its_room_only(by: str) -> None:
     (eve,) = await house.peers("eve", room=OTHER_ROOM)
     with pytest.raises(PeerIdTaken):
         await rival.entered
+    await rival.ask(RoomActor.forget)
     await gone.leave()
     bug = await house.enter(Kind.PEER, "bug", client=Bug())
     if by == "message":
