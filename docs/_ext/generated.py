@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cli_page
+import conformance_page
 import msgspec
 import settings_page
 
@@ -15,7 +16,7 @@ from mcp_actors.protocol.schema import schema
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-PARTS = {"settings": settings_page.markdown, "cli": cli_page.markdown}
+PARTS = {"settings": settings_page.markdown, "cli": cli_page.markdown, "conformance": conformance_page.markdown}
 MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mcp_actors.conformance.registry import ordered
 from mcp_actors.protocol.schema import schema
 from mcp_actors.settings import DEFAULTS, PREFIX
 from tests.docs.pages import DOCS, ROOT
@@ -72,6 +73,11 @@ def test_every_setting_has_an_entry_with_its_default(site: Path) -> None:
 def test_the_schema_can_be_downloaded(site: Path) -> None:
     assert json.loads((site / "reference" / "schema.json").read_text("utf-8")) == schema()
     assert 'href="schema.json"' in (site / "reference" / "schema.html").read_text("utf-8")
+
+
+def test_every_requirement_is_listed(site: Path) -> None:
+    text = (site / "reference" / "conformance.md").read_text("utf-8")
+    assert all(f"| `{one.id}` | {one.text} |" in text for one in ordered())
 
 
 def test_every_command_has_its_help(site: Path) -> None:
