@@ -6,7 +6,8 @@ did not acknowledge keep their place and are written again, also those that it r
 frames that it acknowledged lately are kept, to be written again if it comes back without them.
 
 Frames for different inboxes keep their order while the memory of Redis is full: the earlier messages of a client must
-be written before its session is handed over.
+be written before its session is handed over. As Redis may refuse an entry and accept the next, if memory is freed in
+between, a handover is in a later batch than these messages.
 """
 
 from __future__ import annotations
@@ -131,6 +132,9 @@ class _Selection:
         return True
 
     def _take_frame(self, queued: QueuedFrame) -> bool:
+        if queued.frame.kind == "handover" and self._has_messages_elsewhere(queued):
+            self.full = True
+            return False
         entry = self._entries.get(queued.inbox)
         if entry is None:
             entry = self._entries[queued.inbox] = _Entry([queued], len(queued.packed), set())
@@ -140,6 +144,11 @@ class _Selection:
             return entry.take(queued)
         self.full = True
         return False
+
+    def _has_messages_elsewhere(self, handover: QueuedFrame) -> bool:
+        """Whether earlier messages of a member that is handed over are in entries for other inboxes."""
+        others = [entry for inbox, entry in self._entries.items() if inbox != handover.inbox]
+        return any(one.frame.source == handover.frame.target for entry in others for one in entry.frames)
 
     def _append(self, content: Call | list[QueuedFrame]) -> None:
         self.contents.append(content)

@@ -384,6 +384,28 @@ def test_frames_for_all_inboxes_keep_their_order_while_the_memory_is_full() -> N
     assert (queue.frames, queue.refusal) == (0, "")
 
 
+def test_a_session_is_not_handed_over_while_redis_refuses_its_messages_and_has_memory_again_at_once() -> None:
+    queue, handover = _queue(), Frame(ROOM, "node", "a", 1, "handover", 0, b"")
+    _put(queue, X, 1, 2)
+    queue.put(Y, handover)
+    _put(queue, Y, 3)
+    assert _settle(queue, OutOfMemoryError("OOM")) == [(X, [1, 2])]
+    assert queue.retry_held(RETRY_REFUSED) == []
+    assert _settle(queue, OutOfMemoryError("OOM"), now=RETRY_REFUSED) == [(X, [1, 2])]
+    assert queue.retry_held(2 * RETRY_REFUSED) == []
+    assert _settle(queue, OK, now=2 * RETRY_REFUSED) == [(X, [1, 2])]
+    written = queue.take()
+    assert [frame for command in written.commands for frame in decode_frames(command[-1])] == [handover, _frame(3)]
+
+
+def test_a_handover_travels_with_the_messages_of_others_and_those_for_the_same_node() -> None:
+    queue = _queue()
+    queue.put(X, _frame(1, source="other"))
+    _put(queue, Y, 2)
+    queue.put(Y, Frame(ROOM, "node", "a", 1, "handover", 0, b""))
+    assert _written(queue.take()) == [(X, [1]), (Y, [2, 1])]
+
+
 def test_refused_frames_whose_inbox_is_gone_are_returned_in_time() -> None:
     queue = _queue()
     _put(queue, X, 1)
