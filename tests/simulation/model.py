@@ -221,10 +221,11 @@ class Model:
         if known is not None and known[1] != epoch:
             raise Refused(f"the owners of {member} before epoch {epoch} were fenced, but it is at {known}")
 
-    def left(self, room: str, member: str) -> None:
-        """A member left."""
+    def left(self, room: str, member: str, *, node_lost: bool = False) -> None:
+        """A member left, or its node was declared dead, which may not have heard that it joined, and repeats that."""
         self._places.pop((room, member), None)
-        self._gone[room, member] = None
+        if not node_lost:
+            self._gone[room, member] = None
 
     def heard_of_fence(self, process: str, room: str, member: str, epoch: int) -> None:
         """A process of a node learned that what a member's nodes before an epoch send is stale."""

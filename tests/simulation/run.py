@@ -33,6 +33,9 @@ SECRET = "a secret of the simulation, of 32 bytes or more"  # noqa: S105 - of no
 PING = 3.0
 """Seconds between the pings of the nodes, so that a dead connection is noticed within a run."""
 
+ROOM_LOST = "closed with 4001"
+"""How a connection ends whose node was declared dead while it lived."""
+
 EVENTS = b"mcp-actors:{0}:events"
 """Where events wait for the receiver of webhooks."""
 
@@ -173,9 +176,13 @@ async def _settle(world: World) -> None:
 
 
 def _judge_now(world: World) -> None:
-    """Judge while the members are there: also those that are, although they were struck, unless Redis lost data."""
+    """Judge while the members are there: also those that are, although they were struck, unless Redis lost data.
+
+    Of those that were told 4001 the others were told that they left, even if another node has taken them over since.
+    """
     for stay in world.record.stays:
-        if stay.present and not world.record.data_lost:
+        told = any(link.closed.startswith(ROOM_LOST) for link in stay.links)
+        if stay.present and not told and not world.record.data_lost:
             stay.struck_at = None
     world.breaches = judge.breaches(world.record)
     world.judged = sum(1 for _ in expected(world.record))

@@ -15,7 +15,7 @@ from mcp_actors.broker.redis import entries, scripts
 from mcp_actors.broker.redis.bucket import Bucket
 from mcp_actors.broker.redis.frames import FrameReceiver
 from mcp_actors.broker.redis.sequence_tracker import SequenceTracker
-from mcp_actors.protocol.events import Member, OwnerFenced, RemoteBroadcast, RemoteSignal
+from mcp_actors.protocol.events import LeaveReason, Member, OwnerFenced, RemoteBroadcast, RemoteSignal
 from tests.simulation.model import Acquired, Model, Record, Refused
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ class Trace:
                 case entries.OwnerFenced():
                     self._tell(self._model.owner_fenced, found.room, change.incarnation, change.epoch)
                 case entries.Left():
-                    self._model.left(found.room, change.incarnation)
+                    node_lost = change.reason is LeaveReason.NODE_LOST
+                    self._model.left(found.room, change.incarnation, node_lost=node_lost)
 
     def _emitted(self, room: str, event: Event) -> None:
         """A node told its room something."""

@@ -348,7 +348,7 @@ class World:
 
     def fenced(self, node: int) -> None:
         """Note that a node was declared dead while it lived: its members are out of their rooms (4001)."""
-        if self.loop.now > self._hindered_until.get(node, 0.0):
+        if not self._slow and self.loop.now > self._hindered_until.get(node, 0.0):
             self.unfounded.append(f"node {node} was fenced at {self.loop.now - self.record.began:.3f} s")
         for stay in self.record.stays:
             gone = stay.ended_at is not None and stay.ended_at < self.loop.now - self.plan.window
