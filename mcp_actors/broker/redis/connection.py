@@ -204,8 +204,8 @@ class RedisConnection:
     def close(self) -> None:
         """Close the connection at once: with TLS, waiting for the goodbye of a dead server would take long.
 
-        Bytes that the kernel has not sent yet are dropped. Else they would arrive when the network works again, and a
-        join would be carried out after the leave that followed it over the next connection.
+        Bytes that the kernel has not sent yet are dropped. Else they would arrive when the network works again; see
+        `FormerConnections` for those that it has sent.
         """
         self._closed = True
         connection = self._connection

@@ -33,6 +33,7 @@ from mcp_actors.broker.redis.connection import (
     Unusable,
     words,
 )
+from mcp_actors.broker.redis.former_connections import FormerConnections
 from mcp_actors.broker.redis.inbox import BEGINNING, InboxReader
 from mcp_actors.broker.redis.log_limit import LogLimit
 from mcp_actors.broker.redis.reaper import Reaper
@@ -100,6 +101,7 @@ class Link:
         self._settings = settings
         self._on_node_reaped = on_node_reaped
         self._connections: tuple[RedisConnection, RedisConnection] | None = None
+        self._former = FormerConnections()
         self._run_id = self._data = ""
         self._fenced = False
         self._lost_at = self._judges_from = 0.0
@@ -213,14 +215,16 @@ class Link:
             writer.close()
             raise
         self._connections = (writer, reader)
-        for connection in self._connections:  # Redis may refuse it; see `ConnectedNodes`
-            await connection.send([("CLIENT", "SETNAME", f"{PREFIX}{self._node}")])
+        hello = [("CLIENT", "SETNAME", f"{PREFIX}{self._node}"), ("CLIENT", "ID")]  # Redis may refuse both
+        numbers = [(await connection.send(hello))[1] for connection in self._connections]
         server = await identify(writer, self._keys.pattern)
         known = server.run_id == self._checked
         await prepare(writer, self._keys.scratch(self._node), self._keys.pattern, known=known)
         self._checked = server.run_id
         if (await identify(reader, self._keys.pattern)).run_id != server.run_id:
             raise LinkLost(f"{reader} restarted just now")
+        await self._former.end(writer, server.run_id)
+        self._former.add(server.run_id, numbers)
         self._attached(server, await self._register(writer, server.run_id))
         return server
 

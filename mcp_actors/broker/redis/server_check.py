@@ -65,8 +65,10 @@ ARGUMENTS: dict[str, tuple[str | int, ...]] = {
 PERMISSIONS = ("info", "role", "select", "cluster|slots", "script|load", "evalsha", "time", "xread", *ARGUMENTS)
 """The permissions that a user of this server needs, as an ACL writes them."""
 
-ADVISED = ("client|list", "client|setname")
-"""Permissions without which sessions wait longer for a node that was killed; see `ConnectedNodes`."""
+ADVISED = ("client|id", "client|kill", "client|list", "client|setname")
+"""Permissions without which sessions wait longer for a node that was killed (see `ConnectedNodes`), and requests may be
+carried out late (see `FormerConnections`).
+"""
 
 
 def acl(user: str, pattern: str) -> str:

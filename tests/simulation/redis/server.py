@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -57,6 +58,8 @@ class RedisServer:
         self.scripts = shared_scripts()
         self.scripts.flush()
         self.clients: dict[_Client, None] = {}
+        self.numbers = count(1)
+        """The numbers of the connections."""
         self.calls = 0
         self.on_script: Callable[[bytes, list[bytes], list[bytes], Any], None] = lambda *_: None
         """Called with the digest, keys, arguments and reply of each script that was run."""
@@ -94,11 +97,25 @@ class RedisServer:
                 return [b"master", 0, []]
             case "SELECT" | "AUTH":
                 return OK
-            case "CLIENT" if arguments[0].upper() == b"LIST":
-                return b"".join(b"id=%d name=%s\n" % (n, one.name) for n, one in enumerate(self.clients))
+            case "CLIENT":
+                return self._about_clients(arguments)
         if self.full and name in commands.DENIED_WHEN_FULL:
             raise CommandError(commands.OUT_OF_MEMORY)
         return commands.call(self.keyspace, name, arguments)
+
+    def _about_clients(self, arguments: list[bytes]) -> Any:
+        if arguments[0].upper() == b"LIST":
+            return b"".join(b"id=%d name=%s\n" % (one.number, one.name) for one in self.clients)
+        if arguments[0].upper() == b"KILL":
+            return self._end_client(int(arguments[2]))
+        raise CommandError("ERR unknown subcommand of CLIENT")
+
+    def _end_client(self, number: int) -> int:
+        """Read nothing more from a connection; return how many there were."""
+        found = [one for one in self.clients if one.number == number]
+        for client in found:
+            client.end()
+        return len(found)
 
     def wake(self) -> None:
         """Answer the clients that wait for what was just written."""
@@ -117,6 +134,7 @@ class _Client:
 
     def __init__(self, server: RedisServer, end: End) -> None:
         self.name = b""
+        self.number = next(server.numbers)
         self.blocked: Unblock | None = None
         self._server = server
         self._end = end
@@ -130,6 +148,13 @@ class _Client:
         while (request := self._reader.gets()) is not False:
             self._waiting.append(request)
         self._go_on()
+
+    def end(self) -> None:
+        """Read nothing more, and close the connection."""
+        end, self._end.receiver = self._end, None
+        self.ended(None)
+        self._waiting.clear()
+        end.close()
 
     def ended(self, _error: Exception | None) -> None:
         """See `Receiver`."""
@@ -156,6 +181,9 @@ class _Client:
             if name == "CLIENT" and arguments[0].upper() == b"SETNAME":
                 self.name = arguments[1]
                 self._answer(OK)
+                return
+            if name == "CLIENT" and arguments[0].upper() == b"ID" and "client" not in self._server.refused:
+                self._answer(self.number)
                 return
             reply = self._server.execute(name, arguments)
         except CommandError as error:
