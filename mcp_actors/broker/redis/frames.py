@@ -137,10 +137,10 @@ class FrameReceiver:
 
     def _handover(self, room: Room, frame: Frame) -> None:
         target = Incarnation(frame.target)
-        if room.replica.sequences.arrived(frame.source, target, frame.number) is Arrival.AGAIN:
-            self._counters.duplicates += 1
-        elif room.replica.local.epoch(target) != frame.number:  # read again, from when the member was here before
+        if room.replica.local.epoch(target) != frame.number:  # read again, from when the member was here before
             self._counters.stale += 1
+        elif room.replica.sequences.arrived(frame.source, target, frame.number) is Arrival.AGAIN:
+            self._counters.duplicates += 1
         else:
             self._emit(room.id, events.HandedOver(target, frame.body, NodeId(frame.source)))
 

@@ -96,6 +96,15 @@ def test_frames_for_a_member_from_before_this_node_had_the_room_are_returned(hom
     assert returned == [(7, b"0"), (8, b"0"), (9, b"3")]
 
 
+def test_a_handover_that_is_read_again_lets_no_frames_in_that_are_read_again_behind_it(home: BucketHarness) -> None:
+    home.changed(11, CIA)
+    home.bucket.receive([Frame(ROOM, B, CIA.incarnation, 1, "handover", 0, b"from an earlier stay here")])
+    home.frame(1, BEN, CIA, "signal", 9)
+    assert home.news() == [MemberJoined(11, CIA)]
+    returned = [(frame.delivery_id, frame.body) for frame in frames_by_inbox(home.written())[KEYS.inbox(B)]]
+    assert returned == [(9, b"3")]
+
+
 def test_frames_for_a_member_that_left_reach_the_other_users(home: BucketHarness) -> None:
     eve = user("eve")
     home.bucket.open_room(ROOM).join(eve, 10)
