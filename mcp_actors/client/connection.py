@@ -113,7 +113,7 @@ class Connection:
     async def ready(self, patience: float) -> Link:
         """Wait at most `patience` seconds for a link on which a room can be joined. Raises SignalingError."""
         self._wanted.set()
-        if self._link:
+        if self._link and self._link.asked_to_move.done():  # it lets nobody join; otherwise a later move takes its time
             self._link.hurry.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcp_actors.client import (
+    Announcement,
     Kicked,
     PeerClient,
     PeerJoined,
@@ -24,6 +25,7 @@ from mcp_actors.client import (
     connection,
 )
 from tests.client.conftest import url
+from tests.client.scripted import ScriptedServer
 from tests.support.loop import until
 from tests.support.server import Process, Server
 from tests.support.tokens import OPTIONAL, REQUIRED, SECRET, token
@@ -228,6 +230,21 @@ async def test_a_call_goes_on_when_its_process_is_killed(tmp_path: Path, engine:
             assert (a.order, list(a.peers)) == (order, ["a", "b"])
             assert await a.signal("b", "still here") == "delivered"
         path.cut()
+
+
+async def test_a_client_that_has_joined_two_rooms_moves_no_earlier_than_it_is_asked_to() -> None:
+    async with ScriptedServer() as server, connect(server.url) as client:
+        for name in ("another", "r"):
+            room = await client.join(name, "a")
+        await server.send(type="reconnect", payload={"after_ms": 600_000})
+        for number in range(10):
+            await server.send(type="announcement", payload={"content": number})
+            assert await anext(room) == Announcement(content=number)
+            sending = asyncio.create_task(room.signal("b", number))
+            request = await server.request("signal")
+            await server.send(type="ack", id=request["id"], payload={"status": "delivered"})
+            assert await sending == "delivered"
+        assert len(server.sockets) == 1
 
 
 async def test_too_large_a_request_fails_alone(server: Server) -> None:
