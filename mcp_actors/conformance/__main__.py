@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import asdict
 
 from mcp_actors.conformance import checks  # noqa: F401 - they register themselves
+from mcp_actors.conformance.clients.__main__ import main as client_main
 from mcp_actors.conformance.runner import Outcome, Verdict, chosen, judge
 from mcp_actors.conformance.target import Target
 
@@ -17,8 +18,11 @@ SHOWN_LINES = 12
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Judge a server; return the exit status."""
-    options = parser().parse_args(arguments)
+    """Judge a server, or after the word `client` a client; return the exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["client"]:
+        return client_main(given[1:])
+    options = parser().parse_args(given)
     requirements = chosen(options.only)
     if not requirements:
         sys.stderr.write(f"No requirement is called {' or '.join(options.only)}.\n")
