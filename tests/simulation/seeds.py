@@ -7,7 +7,7 @@ FIRST = (
 
 SECOND = (66, 145, 337, 1016, 2032, 2049, 2096, 3149, 699938330)
 
-THIRD = (13, 23001, 23017, 23101, 23113)
+THIRD = (13, 44, 23001, 23017, 23101, 23113)
 
 KEPT = (*((seed, 1) for seed in FIRST), *((seed, 2) for seed in SECOND), *((seed, 3) for seed in THIRD))
 """Each with its era; see `plan.ERAS`."""
@@ -15,10 +15,10 @@ KEPT = (*((seed, 1) for seed in FIRST), *((seed, 2) for seed in SECOND), *((seed
 REPORTED = ((151, 2), (20016, 2), (23010, 3), (23109, 3))
 """Those that once failed with a receiver of webhooks, which changes the course of a run."""
 
-OPEN = ((44, 3),)
+OPEN = ((500002, 3),)
 """Seeds that fail, each with its era: what they find is not fixed yet.
 
-Four outages, one soon after the other, with lost data: members that resume have another order than before.
+Several outages with lost data, one soon after the other: a member that moves is told twice that a peer has left.
 """
 
 FIXED = tuple((seed, 3) for seed in (1, 7, 12, 22))

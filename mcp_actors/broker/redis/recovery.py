@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from mcp_actors.broker.redis.connection import Reply
     from mcp_actors.broker.redis.keys import Keys
+    from mcp_actors.broker.redis.replica import Replica
+    from mcp_actors.protocol.events import Member
     from mcp_actors.protocol.identifiers import NodeId, RoomId
 
 
@@ -43,3 +45,9 @@ class Recovery:
 
     def _told(self, _reply: Reply) -> None:
         self._rooms = None
+
+
+def departed_before(replica: Replica, run_id: str) -> list[Member]:
+    """The members that moved away, of which only this node may know, as Redis may have lost that before this run."""
+    is_same = replica.run_id in ("", run_id)
+    return [] if is_same else [replica.members[one] for one in replica.departing if one in replica.members]

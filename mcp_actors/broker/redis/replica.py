@@ -30,12 +30,10 @@ from mcp_actors.broker.redis.sequence_tracker import SequenceTracker
 from mcp_actors.protocol import events
 from mcp_actors.protocol.events import (
     BY_MODERATORS,
-    NO_NOTICE,
     ClaimRefused,
     Event,
     LeaveReason,
     MemberMoved,
-    MemberUpdated,
     Notice,
     Removal,
     at_offset,
@@ -177,6 +175,8 @@ class Replica:
 
     def _compare(self, member: Member) -> list[Event]:
         """Take over what a snapshot, or the announcement of its node, says of a known member."""
+        if _has_joined_anew(self, member):
+            return self.remove(member.incarnation, LeaveReason.DISCONNECTED) + self.add(member)
         self._confirm(member)
         told = self._move(member.incarnation, member.node, member.epoch)
         if self.members.get(member.incarnation, member).updated != member.updated:
@@ -272,9 +272,9 @@ class Replica:
         metadata = unpack_metadata(update.metadata)
         if not self.table.update(update.kind, update.id, metadata, update.updated):
             return []
-        return [MemberUpdated(self.version or 0, update.kind, update.id, metadata, update.by)]
+        return [events.MemberUpdated(self.version or 0, update.kind, update.id, metadata, update.by)]
 
-    def remove(self, incarnation: Incarnation, reason: LeaveReason, notice: Notice = NO_NOTICE) -> list[Event]:
+    def remove(self, incarnation: Incarnation, reason: LeaveReason, notice: Notice = events.NO_NOTICE) -> list[Event]:
         """A member left."""
         member = self.table.remove(incarnation)
         if member is None:
@@ -386,14 +386,15 @@ def _fence_owner(replica: Replica, incarnation: Incarnation, epoch: int) -> list
     return [events.OwnerFenced(replica.version or 0, incarnation, epoch)]
 
 
+def _has_joined_anew(replica: Replica, member: Member) -> bool:
+    """Whether a member of another node has another order now: Redis lost its join, and its node repeated that."""
+    known = replica.members.get(member.incarnation)
+    is_other = known is not None and known.order != member.order and replica.node not in (known.node, member.node)
+    return is_other and member.incarnation not in replica.local and member.incarnation not in replica.departing
+
+
 def _close(replica: Replica, by: Incarnation, notice: Notice) -> list[Event]:
     members = list(replica.members)
     left = [event for one in members for event in replica.remove(one, LeaveReason.ROOM_CLOSED, notice)]
     refused = [event for event in left if isinstance(event, ClaimRefused)]
     return [*refused, events.RoomClosed(replica.version or 0, by, notice)]
-
-
-def departed_before(replica: Replica, run_id: str) -> list[Member]:
-    """The members that moved away, of which only this node may know, as Redis may have lost that before this run."""
-    is_same = replica.run_id in ("", run_id)
-    return [] if is_same else [replica.members[one] for one in replica.departing if one in replica.members]

@@ -8,7 +8,8 @@ from msgspec import structs
 
 from mcp_actors.broker.redis import scripts
 from mcp_actors.broker.redis.entries import StoredMember, field_of, pack, pack_notice, unpack_notice
-from mcp_actors.broker.redis.replica import RESYNC, Replica, departed_before
+from mcp_actors.broker.redis.recovery import departed_before
+from mcp_actors.broker.redis.replica import RESYNC, Replica
 from mcp_actors.broker.redis.requests import MODERATION, Operation, Request
 from mcp_actors.protocol.errors import ErrorCode
 from mcp_actors.protocol.events import (
@@ -187,14 +188,9 @@ class Room:
                 if member.epoch and incarnation not in self._local
             }
             kicked = [{"incarnation": one, "notice": pack_notice(notice)} for one, notice in replica.kicked.items()]
-            what = (
-                pack(announced),
-                pack(elsewhere),
-                pack(kicked),
-                max(KEPT_OUT_MS, settings.window_ms),
-                settings.lease_ms,
-            )
-            return scripts.RESYNC, [replica.next_token(), replica.lock, *what]
+            what = [pack(announced), pack(elsewhere), pack(kicked)]
+            times = [max(KEPT_OUT_MS, settings.window_ms), settings.lease_ms]
+            return scripts.RESYNC, [replica.next_token(), replica.lock, *what, *times]
         if request.operation is Operation.EXPIRE:
             gone = [replica.members[one] for one in request.members if one in replica.members]
             members = [StoredMember.of(one) for one in gone]

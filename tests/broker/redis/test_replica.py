@@ -173,6 +173,15 @@ def test_an_own_member_with_another_order_has_to_join_again(room: RoomHarness) -
     assert next_request(room, LEAVE).arguments[1] == ANA.incarnation
 
 
+def test_the_others_learn_that_a_member_whose_join_redis_lost_has_joined_anew(room: RoomHarness) -> None:
+    anew = structs.replace(BEN, order=BEN.order + 40)
+    assert changes(room, 11, anew) == [
+        MemberLeft(11, BEN.incarnation, LeaveReason.DISCONNECTED),
+        MemberJoined(11, anew),
+    ]
+    assert room.replica.members[BEN.incarnation].order == anew.order
+
+
 def test_a_move_does_not_wait_for_silent_nodes(room: RoomHarness) -> None:
     assert changes(room, 11, Moved(ANA.incarnation, B, 1, (A,))) == [
         MemberMoved(11, ANA.incarnation, A, B, 1, (B,)),
