@@ -5,63 +5,71 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp_actors.client import PeerClient, PeerRoom, Signal, SignalingError, State, connect
 
-tasks: set[asyncio.Task[None]] = set()
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-def tell(event: str, **fields: Any) -> None:
-    print(json.dumps({"event": event, **fields}), flush=True)  # noqa: T201 - the protocol of adapters
+class PythonAdapter:
+    """Carries out commands; `hear` is called with each event."""
 
+    def __init__(self, hear: Callable[[dict[str, Any]], None]) -> None:
+        self._hear = hear
+        self._client: PeerClient | None = None
+        self._rooms: dict[str, PeerRoom] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
-def told(state: State) -> None:
-    if state is State.CLOSED:
-        tell("closed")
+    async def tell(self, command: dict[str, Any]) -> None:
+        self._tasks.add(asyncio.create_task(self._carry_out(**command)))
+        await asyncio.sleep(0)  # the client is made before it is told to join
 
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._client:
+            await self._client.close()
 
-class Adapter:
-    def __init__(self) -> None:
-        self.client: PeerClient
-        self.rooms: dict[str, PeerRoom] = {}
-
-    async def connect(self, url: str, tokens: list[str]) -> None:
-        token = (lambda: tokens.pop(0) if len(tokens) > 1 else tokens[0]) if tokens else None
-        self.client = connect(url, token=token, on_state=told)
-        await self.client.__aenter__()
-
-    async def join(self, room: str, peer_id: str) -> None:
-        self.rooms[room] = await self.client.join(room, peer_id)
-        tell("joined", room=room)
-        async for event in self.rooms[room]:
-            if isinstance(event, Signal):
-                tell("message", room=room, sender=event.sender, data=event.data)
-
-    async def send(self, room: str, to: str, data: Any) -> None:
-        await self.rooms[room].signal(to, data)
-
-    async def close(self) -> None:
-        await self.client.close()
-
-    async def carry_out(self, command: str, **arguments: Any) -> None:
+    async def _carry_out(self, command: str, **arguments: Any) -> None:
         try:
-            await getattr(self, command)(**arguments)
+            await getattr(self, f"_{command}")(**arguments)
         except SignalingError as error:
-            tell("error", code=error.code, message=error.message)
+            self._hear({"event": "error", "code": error.code, "message": error.message})
+
+    async def _connect(self, url: str, tokens: list[str]) -> None:
+        token = (lambda: tokens.pop(0) if len(tokens) > 1 else tokens[0]) if tokens else None
+        self._client = connect(url, token=token, on_state=self._told)
+        await self._client.__aenter__()
+
+    def _told(self, state: State) -> None:
+        if state is State.CLOSED:
+            self._hear({"event": "closed"})
+
+    async def _join(self, room: str, peer_id: str) -> None:
+        assert self._client
+        self._rooms[room] = await self._client.join(room, peer_id)
+        self._hear({"event": "joined", "room": room})
+        async for event in self._rooms[room]:
+            if isinstance(event, Signal):
+                self._hear({"event": "message", "room": room, "data": event.data})
+
+    async def _send(self, room: str, to: str, data: Any) -> None:
+        await self._rooms[room].signal(to, data)
+
+    async def _close(self) -> None:
+        assert self._client
+        await self._client.close()
 
 
 async def main() -> None:
-    adapter = Adapter()
+    adapter = PythonAdapter(lambda event: print(json.dumps(event), flush=True))  # noqa: T201 - the protocol of adapters
     while line := await asyncio.to_thread(sys.stdin.readline):
-        request = json.loads(line)
-        task = asyncio.create_task(adapter.carry_out(**request))
-        tasks.add(task)
-        if request["command"] == "connect":
-            await asyncio.sleep(0)
-    for task in tasks:
-        task.cancel()
-    await adapter.client.close()
+        await adapter.tell(json.loads(line))
+    await adapter.end()
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())
