@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.web.call.pages import PAIR, a_room, open_call, open_pair, say, told, wait_for_state, wait_to_hear
-from tests.web.pages import PLAIN, Tap
+from tests.web.pages import COUNT_RESTARTS, PLAIN, Tap
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -204,6 +204,26 @@ def test_a_peer_that_comes_again_before_it_has_answered_is_not_waited_for(open_p
     ada.wait_for_function(f"() => {PAIR}?.member === undefined")
     grace = open_call(open_page, room, "grace", **CHAT)
     wait_for_state("connected", ada, grace)
+
+
+def test_offers_that_both_sides_make_before_the_last_are_answered_settle(open_page: OpenPage) -> None:
+    """Each page restarts ICE again and again, and shares a picture meanwhile: offers collide, and answers come late."""
+    pages = open_pair(open_page, options={"channels": {"chat": {}}}, init_script=COUNT_RESTARTS)
+    wait_for_state("connected", *pages)
+    for number in range(20):
+        for page in pages:
+            page.evaluate(f"() => {{ {PAIR}.pc.restartIce(); }}")
+            if number == 10:
+                page.evaluate(SHARE)
+    for page, other in (pages, pages[::-1]):
+        page.wait_for_function(
+            f"() => {PAIR}.pc.signalingState === 'stable' && {PAIR}.pc.connectionState === 'connected'"
+        )
+        wait_for_screen(page, True)
+        assert page.evaluate(FLOWS, "screen") == 160
+        page.wait_for_function("() => call.send('chat', 'settled') === 1")
+        wait_to_hear(other, "settled")
+        assert page.evaluate("restarts") >= 20
 
 
 def test_a_call_leaves_nothing_behind_when_it_is_closed(open_page: OpenPage) -> None:
