@@ -9,7 +9,7 @@ from mcp_actors.actors.counters import RoomCounters
 from mcp_actors.actors.directory import Directory
 from mcp_actors.actors.loop import ActorDeadError
 from mcp_actors.actors.mail import Broadcast, Call, ClientPort, Mail, Publication, Signal
-from mcp_actors.actors.room import RoomActor
+from mcp_actors.actors.room import RoomActor, forget
 from mcp_actors.counters.pairs import PairCounters
 from mcp_actors.counters.traffic import Traffic
 from mcp_actors.protocol import handover
@@ -205,7 +205,7 @@ class Membership:
         try:
             await answer
         except SignalingError:
-            self._call(RoomActor.forget, self._member.incarnation)  # behind what the client has sent until now
+            self._call(forget, self._member.incarnation)  # behind what the client has sent until now
             raise
         finally:
             del answer

@@ -156,10 +156,6 @@ class RoomActor(LoopActor):
         self._broker.join(self._room.id, member, self._room.capacity, moderator=moderator)
         return reply
 
-    def forget(self, incarnation: Incarnation) -> None:
-        """Let go of a member whose join was refused; until now, what it had sent behind the join was answered."""
-        self._performer.ports.pop(incarnation, None)
-
     def leave(
         self, incarnation: Incarnation, reason: LeaveReason, request_id: RequestId | None = None, replied: bool = False
     ) -> LoopFuture[None] | None:
@@ -239,6 +235,11 @@ class RoomActor(LoopActor):
         """Give a claimed member what its old node may not have delivered."""
         self._perform(self._room.handovers.recover(incarnation, found.events, found.answered, arrived=found.known))
         self._perform(self._room.handovers.recover_receipts(incarnation, found.receipts, whole=found.whole))
+
+
+def forget(actor: RoomActor, incarnation: Incarnation) -> None:
+    """Let go of a member whose join was refused; until now, what it had sent behind the join was answered."""
+    actor._performer.ports.pop(incarnation, None)
 
 
 def _expire(actor: RoomActor, sender: PeerId, target: PeerId, batch: int) -> None:

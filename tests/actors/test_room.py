@@ -9,7 +9,7 @@ from pykka import ActorDeadError
 
 from mcp_actors.actors.directory import Directory
 from mcp_actors.actors.mail import Broadcast, Call, Signal
-from mcp_actors.actors.room import RoomActor
+from mcp_actors.actors.room import RoomActor, forget
 from mcp_actors.broker import Recovered
 from mcp_actors.broker.memory import MemoryBroker
 from mcp_actors.protocol import handover
@@ -350,7 +350,7 @@ async def test_a_bug_closes_the_members_of_its_room_only(by: str) -> None:
     (eve,) = await house.peers("eve", room=OTHER_ROOM)
     with pytest.raises(PeerIdTaken):
         await rival.entered
-    await rival.ask(RoomActor.forget)
+    await rival.ask(forget)
     await gone.leave()
     bug = await house.enter(Kind.PEER, "bug", client=Bug())
     if by == "message":
