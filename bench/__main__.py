@@ -7,7 +7,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from bench import cluster_command, machine, plots, report
+from bench import capacity_command, cluster_command, machine, plots, report
 from bench.arguments import ROUNDS, ROUNDS_WITH_CHECKOUT, argument_parser
 from bench.attack import command as attack_command
 from bench.chaos import command as chaos_command
@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 OTHERS = {
+    "capacity": capacity_command.capacity,
     "chaos": chaos_command.chaos,
     "soak": soak_command.soak,
     "attack": attack_command.attack,

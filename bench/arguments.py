@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import cluster_command
+from bench import capacity_command, cluster_command
 from bench.attack import command as attack_command
 from bench.chaos import command as chaos_command
 from bench.heal import command as heal_command
@@ -35,6 +35,7 @@ examples:
   python -m bench soak                               all faults in turn for ten minutes, watching memory
   python -m bench attack                             many kinds of hostile clients beside calls that must go on
   python -m bench heal                               break the connections of eight browsers, which must heal
+  python -m bench capacity --members 8               processes and Redis servers for up to ten million connections
   python -m bench cluster                            start three processes to try out in a browser
   python -m bench all --quick                        every scenario in a few minutes, to see that all of them work
   python -m bench all --against all --check          every scenario with every contender; fails if a goal is missed
@@ -91,6 +92,8 @@ def argument_parser() -> argparse.ArgumentParser:
     attack_command.add_arguments(_command(commands, "attack", text))
     text = "Break the connections of a mesh of browsers and measure how long they take to heal."
     heal_command.add_arguments(_command(commands, "heal", text))
+    text = "Calculate how many processes and Redis servers a number of connections needs, from earlier results."
+    capacity_command.add_arguments(_command(commands, "capacity", text))
     text = "Start several processes that share a Redis server, to try in a browser."
     cluster_command.add_arguments(_command(commands, "cluster", text))
     return parser
