@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,10 @@ FLAGS = [
 BLANK = "/favicon.svg"
 """The path of a page without scripts."""
 
+ATTEMPTS = 5
+NETWORK_CHANGED = ("ERR_NETWORK_CHANGED", "Failed to fetch dynamically imported module")
+"""What Chromium says of requests that it ends because the addresses of its network have changed."""
+
 SCRIPT = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
 
 
@@ -44,10 +49,24 @@ class Page:
         self._page = self._browser.new_page()
 
     def join(self, url: str, room: str, *, relayed: bool) -> None:
-        """Open the server's site, and join a room; if `relayed`, to connect over coturn only."""
-        self._page.goto(url + BLANK)
-        self._page.evaluate(f"{SCRIPT}\n;null")  # else the value of its last line would be called
-        self._page.evaluate("given => bench.join(given)", {"room": room, "peer": name(self.number), "relayed": relayed})
+        """Open the server's site, and join a room; if `relayed`, to connect over coturn only.
+
+        A request fails while an address of a network that was just made gets ready, so it is tried again.
+        """
+        from playwright.sync_api import Error  # noqa: PLC0415 - of the extra bench
+
+        given = {"room": room, "peer": name(self.number), "relayed": relayed}
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._page.goto(url + BLANK)
+                self._page.evaluate(f"{SCRIPT}\n;null")  # else the value of its last line would be called
+                self._page.evaluate("given => bench.join(given)", given)
+            except Error as error:
+                if attempt == ATTEMPTS or not any(text in str(error) for text in NETWORK_CHANGED):
+                    raise
+                time.sleep(1.0)
+            else:
+                return
 
     def dial(self, other: int) -> None:
         """Begin a plain pair with another page anew."""
