@@ -148,6 +148,7 @@ def node(tmp_path: Path, engine: Engine, prefix: str) -> Iterator[Process]:
         "MCP_ACTORS_REDIS_PREFIX": prefix,
         "MCP_ACTORS_SECRET_KEY": make(),
         "MCP_ACTORS_DRAIN_SECONDS": "0",
+        "MCP_ACTORS_WORKER_TIMEOUT": "0",  # else one that a test stops is replaced after a while
         "TMPDIR": str(tmp_path),
     }
     with Process(tmp_path, "--port", "0", "--processes", "3", **environ) as process:
