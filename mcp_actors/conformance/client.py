@@ -21,7 +21,7 @@ _ABSENT = object()
 
 
 class Failed(Exception):
-    """The server does not do what a requirement says; the text says what was expected, and what came."""
+    """A requirement is not kept; the text says what was expected, and what came instead."""
 
 
 class Client:

@@ -12,7 +12,7 @@ from mcp_actors.conformance.client import Failed
 from mcp_actors.conformance.registry import Requirement, ordered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from mcp_actors.conformance.target import Target
 
@@ -43,10 +43,9 @@ class Verdict:
     transcript: list[list[str]] = field(default_factory=list)
 
 
-def chosen(only: Iterable[str]) -> list[Requirement]:
-    """The requirements with these ids, or prefixes of ids such as JOIN; all of them if there are none."""
-    prefixes = tuple(only)
-    return [one for one in ordered() if not prefixes or one.id in prefixes or one.id.startswith(prefixes)]
+def chosen(only: Collection[str]) -> list[Requirement]:
+    """The requirements with these ids, or subjects of ids such as JOIN; all of them if there are none."""
+    return [one for one in ordered() if not only or one.id in only or one.id.partition("-")[0] in only]
 
 
 async def judge(target: Target, requirements: Iterable[Requirement]) -> list[Verdict]:

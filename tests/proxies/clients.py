@@ -7,10 +7,12 @@ import json
 import os
 import shutil
 import signal
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from tests.support.client import Client, Closed
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from tests.support.server import Process
 
+ADDRESSES = ("127.0.0.2", "127.0.0.3")
 DEADLINE = 30.0
 NODES = 3
 
@@ -84,3 +87,25 @@ async def from_address(port: int, address: str) -> Client:
         headers = {"X-Forwarded-For": "192.0.2.1", "X-Real-IP": "192.0.2.2"}
         url = f"ws://127.0.0.1:{port}/ws/signaling/"
         return Client(await connect(url, additional_headers=headers, proxy=None, local_addr=(address, 0)))
+
+
+LIMITED = {"MCP_ACTORS_MAX_ADDRESS_CONNECTIONS": "1"}
+"""Settings of a node that lets each address have one connection."""
+
+
+async def limited_pair(port: int) -> list[Client]:
+    """Two clients of a `LIMITED` node from addresses of their own; a further one from one of these is refused."""
+    peers = [await from_address(port, address) for address in ADDRESSES]
+    with pytest.raises(InvalidStatus) as refused:
+        await from_address(port, ADDRESSES[0])
+    assert refused.value.response.status_code == HTTPStatus.TOO_MANY_REQUESTS
+    return peers
+
+
+async def told_by(node: Process) -> list[dict[str, Any]]:
+    """The log of a node that has had a `limited_pair`, which names their addresses; the node is stopped."""
+    node.process.send_signal(signal.SIGTERM)
+    _, _, err = await asyncio.to_thread(node.finish)
+    told = [json.loads(line) for line in err.splitlines()]
+    assert [line["address"] for line in told if line["event"] == "opened"] == list(ADDRESSES)
+    return told

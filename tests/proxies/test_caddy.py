@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import subprocess
 import time
@@ -13,19 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pytest
-from websockets.exceptions import InvalidStatus
 
 from bench.ports import free_ports
 from mcp_actors.auth.secret import make
 from tests.proxies.clients import (
     DEADLINE,
+    LIMITED,
     NODES,
     asked_to_reconnect,
     find,
-    from_address,
     joined_pair,
+    limited_pair,
     replaced,
     talk,
+    told_by,
 )
 from tests.support.client import Client
 
@@ -104,19 +104,13 @@ async def test_peers_of_different_nodes_talk_through_it(
 async def test_a_node_that_trusts_it_limits_and_logs_clients_by_their_own_address(
     start_nodes: Callable[..., list[Process]], start_caddy: Callable[[Sequence[Process]], Caddy]
 ) -> None:
-    limits = {"MCP_ACTORS_TRUSTED_PROXIES": "127.0.0.1", "MCP_ACTORS_MAX_ADDRESS_CONNECTIONS": "1"}
+    limits = {"MCP_ACTORS_TRUSTED_PROXIES": "127.0.0.1"} | LIMITED
     (node,) = start_nodes(1, **limits)
     caddy = start_caddy([node])
-    peers = [await from_address(caddy.port, address) for address in ("127.0.0.2", "127.0.0.3")]
-    with pytest.raises(InvalidStatus) as refused:
-        await from_address(caddy.port, "127.0.0.2")
-    assert refused.value.response.status_code == 429
+    peers = await limited_pair(caddy.port)
     for peer in peers:
         await peer.end()
-    node.process.send_signal(signal.SIGTERM)
-    _, _, err = await asyncio.to_thread(node.finish)
-    told = [json.loads(line) for line in err.splitlines()]
-    assert [line["address"] for line in told if line["event"] == "opened"] == ["127.0.0.2", "127.0.0.3"]
+    await told_by(node)
 
 
 async def test_a_node_that_was_killed_is_routed_around(

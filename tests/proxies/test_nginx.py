@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import signal
@@ -14,22 +13,23 @@ from threading import Timer
 from typing import TYPE_CHECKING, Self
 
 import pytest
-from websockets.exceptions import InvalidStatus
 
 from bench.ports import free_ports
 from mcp_actors.auth.secret import make
 from mcp_actors.settings import DEFAULTS
 from tests.proxies.clients import (
     DEADLINE,
+    LIMITED,
     NODES,
     asked_to_reconnect,
     find,
     first_lost,
-    from_address,
     joined_pair,
+    limited_pair,
     opened,
     replaced,
     talk,
+    told_by,
 )
 from tests.support.client import Client
 
@@ -224,41 +224,29 @@ async def test_a_node_that_stops_says_so_to_its_clients(
 async def test_a_node_that_trusts_it_limits_and_logs_clients_by_their_own_address(
     start_nodes: Callable[..., list[Process]], start_nginx: Callable[[Sequence[Process]], Nginx]
 ) -> None:
-    limits = {"MCP_ACTORS_TRUSTED_PROXIES": "127.0.0.1", "MCP_ACTORS_MAX_ADDRESS_CONNECTIONS": "1"}
+    limits = {"MCP_ACTORS_TRUSTED_PROXIES": "127.0.0.1"} | LIMITED
     (node,) = start_nodes(1, **limits)
     nginx = start_nginx([node])
-    peers = [await from_address(nginx.port, address) for address in ("127.0.0.2", "127.0.0.3")]
-    with pytest.raises(InvalidStatus) as refused:
-        await from_address(nginx.port, "127.0.0.2")
-    assert refused.value.response.status_code == 429
+    peers = await limited_pair(nginx.port)
     for peer in peers:
         await peer.end()
-    node.process.send_signal(signal.SIGTERM)
-    _, _, err = await asyncio.to_thread(node.finish)
-    told = [json.loads(line) for line in err.splitlines()]
-    assert [line["address"] for line in told if line["event"] == "opened"] == ["127.0.0.2", "127.0.0.3"]
+    await told_by(node)
 
 
 async def test_a_node_at_a_unix_socket_serves_its_clients_by_their_own_address(
     start_nodes: Callable[..., list[Process]], start_nginx: Callable[..., Nginx], tmp_path: Path
 ) -> None:
     place = f"unix:{tmp_path}/signaling.sock"
-    limits = {"MCP_ACTORS_TRUSTED_PROXIES": "unix:", "MCP_ACTORS_MAX_ADDRESS_CONNECTIONS": "1"}
+    limits = {"MCP_ACTORS_TRUSTED_PROXIES": "unix:"} | LIMITED
     nodes = start_nodes(1, place, **limits)
     nginx = start_nginx(nodes, [place])
     assert await nginx.status("/") == 200
-    peers = [await from_address(nginx.port, address) for address in ("127.0.0.2", "127.0.0.3")]
-    with pytest.raises(InvalidStatus) as refused:
-        await from_address(nginx.port, "127.0.0.2")
-    assert refused.value.response.status_code == 429
+    peers = await limited_pair(nginx.port)
     await joined_pair(peers)
     await talk(*peers)
     for peer in peers:
         await peer.end()
-    nodes[0].process.send_signal(signal.SIGTERM)
-    _, _, err = await asyncio.to_thread(nodes[0].finish)
-    told = [json.loads(line) for line in err.splitlines()]
-    assert [line["address"] for line in told if line["event"] == "opened"] == ["127.0.0.2", "127.0.0.3"]
+    told = await told_by(nodes[0])
     assert not [line for line in told if line["level"] == "warning"]
 
 

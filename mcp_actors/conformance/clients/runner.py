@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+from mcp_actors.conformance.client import Failed
 from mcp_actors.conformance.clients.scene import scene
-from mcp_actors.conformance.clients.server import PATIENCE, Failed
+from mcp_actors.conformance.clients.server import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

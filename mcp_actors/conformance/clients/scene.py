@@ -8,8 +8,9 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from mcp_actors.conformance.client import Failed
 from mcp_actors.conformance.clients.adapter import Adapter
-from mcp_actors.conformance.clients.server import PATIENCE, Connection, Failed, ScriptedServer
+from mcp_actors.conformance.clients.server import PATIENCE, Connection, ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from mcp_actors.conformance.client import Failed
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from http import HTTPStatus
@@ -22,10 +24,6 @@ PATIENCE = 15.0
 """Seconds for which a check waits for what a client must do."""
 
 PROTOCOL = "mcp-actors"
-
-
-class Failed(Exception):
-    """The client does not do what a requirement says; the text says what was expected, and what it did."""
 
 
 class Connection:

@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
+from mcp_actors.conformance.client import Failed
 from mcp_actors.conformance.clients.scene import scene
-from mcp_actors.conformance.clients.server import Failed
 from tests.conformance.clients.faulty_client import FaultyClient
 
 

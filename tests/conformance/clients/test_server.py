@@ -10,7 +10,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from mcp_actors.conformance.clients.server import Failed, ScriptedServer
+from mcp_actors.conformance.client import Failed
+from mcp_actors.conformance.clients.server import ScriptedServer
 
 
 async def test_handshakes_are_refused_as_often_as_a_check_wants() -> None:

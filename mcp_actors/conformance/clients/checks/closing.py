@@ -7,9 +7,9 @@ import itertools
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from mcp_actors.conformance.client import Failed
 from mcp_actors.conformance.clients.checks.resuming import QUIET
 from mcp_actors.conformance.clients.registry import requirement
-from mcp_actors.conformance.clients.server import Failed
 
 if TYPE_CHECKING:
     from mcp_actors.conformance.clients.scene import Scene

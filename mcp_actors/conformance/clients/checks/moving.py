@@ -6,10 +6,10 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from mcp_actors.conformance.client import Failed
 from mcp_actors.conformance.clients.checks.resuming import expect_field
 from mcp_actors.conformance.clients.registry import requirement
 from mcp_actors.conformance.clients.scene import ADA, BOB, RESUME, ROOM, roster
-from mcp_actors.conformance.clients.server import Failed
 
 if TYPE_CHECKING:
     from mcp_actors.conformance.clients.scene import Scene

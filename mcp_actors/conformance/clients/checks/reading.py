@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mcp_actors.conformance.client import Failed
 from mcp_actors.conformance.clients.registry import requirement
 from mcp_actors.conformance.clients.scene import ADA, BOB, ROOM, roster
-from mcp_actors.conformance.clients.server import Failed
 
 if TYPE_CHECKING:
     from mcp_actors.conformance.clients.scene import Scene

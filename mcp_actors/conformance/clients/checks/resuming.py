@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from mcp_actors.conformance.client import Failed
 from mcp_actors.conformance.clients.registry import requirement
 from mcp_actors.conformance.clients.scene import BOB, RESUME, ROOM
-from mcp_actors.conformance.clients.server import Failed
 
 if TYPE_CHECKING:
     from mcp_actors.conformance.clients.scene import Scene

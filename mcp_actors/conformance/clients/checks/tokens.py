@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from mcp_actors.conformance.client import Failed
 from mcp_actors.conformance.clients.checks.resuming import QUIET
 from mcp_actors.conformance.clients.registry import requirement
 from mcp_actors.conformance.clients.scene import ADA
-from mcp_actors.conformance.clients.server import Failed
 
 if TYPE_CHECKING:
     from mcp_actors.conformance.clients.scene import Scene
