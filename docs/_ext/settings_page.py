@@ -21,7 +21,7 @@ _KINDS = {bool: "true or false", int: "integer", float: "number", str: "text"}
 
 
 class Explained(NamedTuple):
-    """What the file says of settings that stand together: their names, its text, and the values in the file."""
+    """Settings that stand together in the file: their names, and its text about them."""
 
     names: tuple[str, ...]
     text: str

@@ -22,7 +22,7 @@ LONGEST = 30.0
 
 
 class Outcome(StrEnum):
-    """What became of a check."""
+    """The result of a check."""
 
     KEPT = "kept"
     BROKEN = "BROKEN"

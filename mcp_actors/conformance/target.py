@@ -37,7 +37,7 @@ class Target:
 
     @property
     def has(self) -> set[str]:
-        """What checks may need."""
+        """The needs of checks that this server meets."""
         return {name for name, given in (("tokens", self.secret), ("another process", self.other)) if given}
 
     async def peer(self, token: str = "", *, other: bool = False) -> Client:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 Message = dict[str, Any]
 Received = Callable[[Message], "Sequence[Message]"]
-"""What a client receives in place of a message of the server."""
+"""Gives the messages that a client receives in place of one of the server."""
 
 Sent = Callable[[str | bytes], str | bytes | None]
-"""What the server receives in place of a frame of a client; None: nothing."""
+"""Gives the frame that the server receives in place of one of a client; None if there is none."""
 
 PATIENCE = 2.0
 """Seconds for which checks of mutants wait: shorter than usual, as many of them wait in vain."""

@@ -1,4 +1,4 @@
-"""What the client of checks says of a server that does something else."""
+"""The client of checks explains how a server differs from what was expected."""
 
 from __future__ import annotations
 

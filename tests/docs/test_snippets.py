@@ -30,7 +30,7 @@ WEBHOOK_SECRET = "whsec_" + b64encode(b"s" * 32).decode()
 # Programs that run until they are stopped; tests of their own run them.
 RUNS_ON = ("asyncio.run(", "serve_forever(")
 GIVEN = "names = ['team-1']\n"
-"""What the code of a page takes for granted."""
+"""Names that the code of a page takes for granted."""
 
 DJANGO = "import django.conf\ndjango.conf.settings.configure(SECRET_KEY='of this test', ROOT_URLCONF=__name__)\n"
 

@@ -1,4 +1,4 @@
-"""What a check acts with: the client, a server, and what both have done."""
+"""The scene of a check: the client, a server, and a transcript of both."""
 
 from __future__ import annotations
 

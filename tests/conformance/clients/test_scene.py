@@ -1,4 +1,4 @@
-"""What checks wait for, they wait for with a deadline."""
+"""Checks wait with a deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients make of messages, and when they send pings."""
+"""How clients read messages, and when they send pings."""
 
 from __future__ import annotations
 
