@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from math import inf
 from typing import TYPE_CHECKING
 
 from bench.chaos import resume_checks
@@ -22,6 +23,9 @@ LEAST = 50
 LATEST_ACK = 1.0
 """Seconds that an `ack` may take to its sender. A gap that the receiver was told of before that excuses no loss."""
 
+HANDOVER = 1.0
+"""Seconds that a node that was cut off may take to hand over the sessions that have moved."""
+
 
 def lost(record: Record) -> Iterator[str]:
     """Accepted messages between surviving members that did not arrive, without the receiver being told of a gap."""
@@ -31,7 +35,7 @@ def lost(record: Record) -> Iterator[str]:
 
 
 def told(record: Record) -> Iterator[str]:
-    """Messages that did not arrive at receivers that were told of a gap when they resumed; these are no breach."""
+    """Messages that did not arrive without a breach: their receivers were told of a gap, or that their sender left."""
     for text, was_told in _missing(record):
         if was_told:
             yield text
@@ -49,7 +53,26 @@ def _missing(record: Record) -> Iterator[tuple[str, bool]]:
             accepted = sender.acknowledged.get(target, {}).get(number, at)
             text = f"message {number} of {sender} to {receiver}, sent at {at - record.began:.3f} s"
             text += f", accepted after {accepted - at:.3f} s" if accepted > at else ""
-            yield text, any(missed >= max(at, accepted - LATEST_ACK) for missed in receiver.misses)
+            was_told = any(missed >= max(at, accepted - LATEST_ACK) for missed in receiver.misses)
+            yield text, was_told or _left_before_handover(record, sender, receiver, at, accepted)
+
+
+def _left_before_handover(record: Record, sender: Stay, receiver: Stay, at: float, accepted: float) -> bool:
+    """Whether a node that was cut off accepted a message for a session that had moved, and its sender left.
+
+    That node hands the message over when it goes on. By then the receiver may have been told that the sender left.
+    """
+    gone = sender.may_leave_at
+    if gone is None or not _has_moved(receiver, sender.node, accepted):
+        return False
+    cuts = (cut for cut in record.cuts if cut.node == sender.node)
+    return any(at < cut.until and cut.since < accepted and gone < cut.until + HANDOVER for cut in cuts)
+
+
+def _has_moved(stay: Stay, node: int, until: float) -> bool:
+    """Whether a member was at this node before it resumed at another one, until then."""
+    entered = [link.node for link in stay.links if (link.entered_at or inf) < until]
+    return node in entered and entered[-1] != node
 
 
 def expected(record: Record) -> Iterator[tuple[Stay, Stay, str, int]]:

@@ -219,6 +219,15 @@ class Kill:
     members: set[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The time for which a node stood still or was cut off, for less than its lease."""
+
+    node: int
+    since: float
+    until: float
+
+
 @dataclass(slots=True)
 class Sample:
     """Messages so far, and memory in bytes: pid and RSS by node, and the memory used by Redis (0 if unknown)."""
@@ -241,6 +250,7 @@ class Record:
     began: float = 0.0
     stays: list[Stay] = field(default_factory=list)
     kills: list[Kill] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
     announce_within: float | None = None
     data_lost: bool = False
     window: float = 0.0

@@ -91,7 +91,8 @@ def _returns(counted: ResumeCounts) -> str:
     return (
         f"{counted.times} times a session was resumed, {counted.elsewhere} of them on another node in a median of "
         f"{1000 * counted.median:.0f} ms from the reconnect, all within {counted.slowest:.1f} s of the break; "
-        f"{counted.incomplete} with a gap that was reported, of {counted.told} messages; "
+        f"{counted.incomplete} with a gap that was reported; "
+        f"{counted.told} messages were lost in one or with their sender; "
         f"{counted.sent_again} messages were sent again, {counted.dropped} arrived twice and were dropped"
     )
 

@@ -136,7 +136,7 @@ CHECKS: dict[str, Callable[[Record], Iterator[str]]] = {
 class ResumeCounts(Struct, frozen=True):
     """How often members resumed, and at what cost.
 
-    `slowest`: seconds from the break of the connection. `told`: lost messages of which the receiver was told. `median`:
+    `slowest`: seconds from the break of the connection. `told`: lost messages that are no breach. `median`:
     seconds from the new connection to the reply, of the sessions that were resumed on another node.
     """
 

@@ -12,6 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from bench.chaos.member import now
+from bench.chaos.record import Cut
 from bench.engine import Engine
 from bench.engine_sets import ClusterSet, SentinelSet
 
@@ -139,22 +140,25 @@ class World:
 
     async def slow_node(self, node: int, seconds: float) -> None:
         """Freeze a node for less than its lease, while half of its members move to others."""
+        since = now()
         self.cluster.nodes[node].freeze()
         self.note(f"node {node} was frozen")
         await self.move_away(node, seconds)
         self.cluster.nodes[node].unfreeze()
+        self.record.cuts.append(Cut(node, since, now()))
         self.note(f"node {node} continued after {seconds:g} s")
 
     async def part_node(self, node: int, sides: Sequence[Side], ways: Sequence[Way], seconds: float) -> None:
         """Let nothing through between a node and Redis, its clients or both, while half of its members move away."""
         found = {"Redis": self.redis_paths, "clients": self.client_paths}
-        paths = [found[side][node] for side in sides]
+        paths, since = [found[side][node] for side in sides], now()
         for path in paths:
             path.hold(*ways)
         self.note(f"packets between node {node} and {' and '.join(sides)} are dropped, {' and '.join(ways)}")
         await self.move_away(node, seconds)
         for path in paths:
             path.mend()
+        self.record.cuts.append(Cut(node, since, now()))
         self.note(f"packets of node {node} pass again after {seconds:g} s")
 
     async def move_away(self, node: int, seconds: float) -> None:

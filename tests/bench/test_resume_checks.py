@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.chaos.judge import CHECKS, told
-from bench.chaos.record import Event, Link, News, Record, Stay
+from bench.chaos.record import Cut, Event, Link, News, Record, Stay
 from bench.chaos.resume_checks import count
 from bench.chaos.verdict import summarize
 from tests.support.records import breaches, calm, hear, member
@@ -75,6 +75,28 @@ def test_a_message_lost_in_a_reported_gap_but_accepted_long_after_it_is_found(re
     assert breaches(record) == {}, "the ack was on its way"
     acknowledged[8] = BACK + 1.1
     assert breaches(record) == {"lost": 1}
+
+
+def test_a_message_accepted_by_a_node_that_was_cut_off_may_be_lost_if_its_sender_leaves(record: Record) -> None:
+    ada, bob = member(record, "ada"), member(record, "bob")
+    del bob.arrived[30]  # sent at 41 s
+    for one in bob.links:
+        one.node = 1 - one.node
+    record.cuts.append(Cut(ada.node, 40.0, 43.0))
+    assert breaches(record) == {"lost": 1}, "its sender is still there"
+    ada.ended_at = 43.5
+    hear(record, Event(43.6, joined=False, peer="ada"), "o0", "o1", "bob")
+    assert "lost" not in breaches(record)
+    assert "message 31 of ada" in next(told(record))
+    ada.ended_at = 44.1
+    assert "lost" in breaches(record), "its node had handed the message over before"
+    ada.ended_at = 43.5
+    for other in (Cut(bob.node, 40.0, 43.0), Cut(ada.node, 42.0, 43.0), Cut(ada.node, 40.0, 40.9)):
+        record.cuts = [other]
+        assert "lost" in breaches(record), "its node was not cut off"
+    record.cuts = [Cut(ada.node, 40.0, 43.0)]
+    last(record).node = ada.node
+    assert "lost" in breaches(record), "its receiver was there"
 
 
 def test_a_message_lost_after_a_reported_gap_is_found(record: Record) -> None:
