@@ -8,7 +8,7 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from mcp_actors.client import SignalingError, State, connect
+from mcp_actors.client import PeerJoined, SignalingError, State, connect
 from mcp_actors.client.dialing import Address, dial
 from mcp_actors.probe.advice import advice_for
 from mcp_actors.probe.report import Check, failed, ok
@@ -71,6 +71,14 @@ class Peer:
                 if isinstance(event, unwanted):
                     raise Unwanted(event)
         raise TimeoutError
+
+    async def meet(self, other: Peer) -> None:
+        """Wait until this peer, which joined first, is told of the other. Raises TimeoutError.
+
+        The news may come after the reply to the other's join if they are at two processes.
+        """
+        while (await self.next(PeerJoined)).peer_id != other.room.peer_id:
+            pass
 
     async def until(self, state: State) -> None:
         """Wait until the connection has been in a state. Raises TimeoutError."""

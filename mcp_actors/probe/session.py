@@ -24,9 +24,10 @@ NOT_RESUMED = (
 
 
 async def check_latency(one: Peer, other: Peer) -> Check:
-    """Send signals there and back, one after the other."""
+    """Send signals there and back, one after the other. `one` joined before `other`."""
     echo = asyncio.create_task(_echo(other, one))
     try:
+        await one.meet(other)
         times = [await _round_trip(one, other, number) for number in range(ROUND_TRIPS)]
     except SignalingError as error:
         return failed("signaling", str(error), advice_for(error))

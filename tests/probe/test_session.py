@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.chaos.network import Network
 from mcp_actors.client import connect
 from mcp_actors.probe.peer import Peer
 from mcp_actors.probe.session import check_latency, check_resume
+from tests.support.server import Server
 from tests.support.tokens import REQUIRED, token
 
 if TYPE_CHECKING:
-    from tests.support.server import Server
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from bench.engine import Engine
 
 
 async def test_the_median_of_round_trips_is_measured(server: Server) -> None:
@@ -22,6 +30,34 @@ async def test_the_median_of_round_trips_is_measured(server: Server) -> None:
     assert check.outcome == "ok"
     assert check.milliseconds is not None
     assert check.milliseconds > 0
+
+
+async def test_peers_at_two_processes_first_hear_of_each_other(engine: Engine, prefix: str, tmp_path: Path) -> None:
+    with Network(Random(1)) as network:  # noqa: S311 - no secret
+        path = network.path(engine.port)
+        async with (
+            served(tmp_path, path.port, prefix) as far,
+            served(tmp_path, engine.port, prefix) as near,
+            Peer.enter(far, "r") as one,
+        ):
+            path.hold("down")
+            async with Peer.enter(near, "r") as other:
+                checking = asyncio.create_task(check_latency(one, other))
+                await asyncio.sleep(0.1)
+                assert other.room.peer_id not in one.room.peers
+                assert not checking.done()
+                path.mend()
+                check = await checking
+    assert check.outcome == "ok", check
+
+
+@asynccontextmanager
+async def served(folder: Path, redis_port: int, prefix: str) -> AsyncIterator[str]:
+    """The endpoint of a server that shares its rooms."""
+    server = Server(folder, redis_url=f"redis://127.0.0.1:{redis_port}", redis_prefix=prefix)
+    await server.start()
+    yield server.url("/ws/signaling/")
+    await server.stop()
 
 
 @pytest.mark.settings(**REQUIRED)
