@@ -48,11 +48,13 @@ if TYPE_CHECKING:
 
     from mcp_actors.adapters.http.admin_policy import AdminPolicy
     from mcp_actors.auth.authorization import Authorize
+    from mcp_actors.auth.fetched_keys import FetchedKeys, FetchKeys
     from mcp_actors.auth.grants import Grant
+    from mcp_actors.auth.tokens import Key
     from mcp_actors.mcp_parts import AgentRoutes
     from mcp_actors.metrics.siblings import Siblings
     from mcp_actors.node import Node
-    from mcp_actors.settings import ConnectionSettings, Settings
+    from mcp_actors.settings import AuthSettings, ConnectionSettings, Settings
     from mcp_actors.webhooks.reports import Reports
 
 CLOSING_TIMEOUT = 1.0
@@ -72,23 +74,26 @@ class App:
         authorize: Authorize | None = None,
         report: Callable[[Node], Reports] | None = None,
         *,
+        fetch_keys: FetchKeys | None = None,
         has_admin_port: bool = False,
         siblings: Siblings | None = None,
     ) -> None:
         """Build the parts.
 
-        `authorize`: the application's own rules, if it has some. `has_admin_port`: whether the pages for operators are
+        `authorize`: the application's own rules, if it has some. `fetch_keys` fetches the keys that verify tokens, if
+        they are at a URL. `has_admin_port`: whether the pages for operators are
         on a port of their own, `admin_site`; otherwise they are in `site`, too. `siblings`: the other workers.
         """
         self._drain_seconds = settings.server.drain_seconds
         self.node = make_node(settings)
         self.connections = _connections(settings.connections)
-        self.readiness = Readiness(self.node.broker, self.connections)
+        self._keys = _fetched_keys(settings.auth, fetch_keys)
+        self.readiness = Readiness(self.node.broker, self.connections, self._has_keys)
         self.addresses = ip_limits(settings.connections, settings.addresses)
         limit, share = settings.connections.max_memory_bytes, settings.addresses.max_address_memory_bytes
         self.memory = MemoryBudget(limit, share, release_free_pages)
         self.sessions = _sessions(settings, self.node, self.memory)
-        self.authentication = _authentication(settings, self._is_revoked)
+        self.authentication = _authentication(settings, self._keys, self._is_revoked)
         self.authorizer = None if authorize is None else _authorizer(authorize, settings, self._is_revoked)
         self._sweep = RevocationSweep(
             cast("Any", self.connections),
@@ -129,6 +134,9 @@ class App:
         limit = longest_message(settings)
         return mcp_routes(settings, self.mcp, self.environment, self.policy, self.authorizer, operators, limit)
 
+    def _has_keys(self) -> bool:
+        return self._keys is None or self._keys.are_known
+
     def _is_revoked(self, grant: Grant) -> bool:
         return self.node.broker.revocations.table.revokes(grant.sub, grant.token_id, grant.issued)
 
@@ -138,6 +146,9 @@ class App:
             await self.node.broker.start()
         except BrokerError as error:
             raise StartError(str(error)) from None
+        if self._keys is not None:
+            await self._keys.update()
+            self._background.start(self._keys.run, "signing keys")
         self._background.start(self.connections.run, "heartbeat")
         self._background.start(self.memory.run, "memory limits")
         self._background.start(GrowthWatch().run, "free memory")
@@ -206,18 +217,24 @@ def _sessions(settings: Settings, node: Node, memory: MemoryBudget) -> Sessions:
     return Sessions(node, derive(secret, "resume tokens"), limits, memory)
 
 
-def _authentication(settings: Settings, is_revoked: Callable[[Grant], bool]) -> Authentication | None:
+def _fetched_keys(auth: AuthSettings, fetch: FetchKeys | None) -> FetchedKeys | None:
+    if auth.mode == "off" or fetch is None:
+        return None
+    from mcp_actors.auth.fetched_keys import FetchedKeys  # noqa: PLC0415 - few servers have an identity provider
+
+    return FetchedKeys(auth.jwks_url, fetch, auth.jwks_refresh)
+
+
+def _authentication(
+    settings: Settings, fetched: FetchedKeys | None, is_revoked: Callable[[Grant], bool]
+) -> Authentication | None:
     auth = settings.auth
     if auth.mode == "off":
         return None
-    from mcp_actors.auth.tokens import FileKeys, KeyFileError, Verifier, secret_key  # noqa: PLC0415 - slow to import
+    from mcp_actors.auth.tokens import Verifier  # noqa: PLC0415 - slow to import
 
-    key = secret_key(settings.server.secret_key)
-    try:
-        find = FileKeys(Path(auth.key_file)).find if auth.key_file else lambda _key_id: key
-    except KeyFileError as error:
-        raise StartError(f"MCP_ACTORS_AUTH_KEY_FILE is {auth.key_file!r}, and {error}.") from None
     expected = Expectations(auth.audience, auth.issuer, auth.leeway, settings.connections.max_id_length)
+    find = _own_keys(settings) if fetched is None else fetched.find
     return Authentication(
         Verifier(find, expected, max_bytes=auth.max_token_bytes).verify,
         required=auth.mode == "required",
@@ -226,6 +243,19 @@ def _authentication(settings: Settings, is_revoked: Callable[[Grant], bool]) -> 
         leeway=auth.leeway,
         is_revoked=is_revoked,
     )
+
+
+def _own_keys(settings: Settings) -> Callable[[str | None], Key | None]:
+    """Return what finds the key of a token in the key file, or the secret if there is none. Raises `StartError`."""
+    from mcp_actors.auth.tokens import FileKeys, KeyFileError, secret_key  # noqa: PLC0415 - slow to import
+
+    if not settings.auth.key_file:
+        key = secret_key(settings.server.secret_key)
+        return lambda _key_id: key
+    try:
+        return FileKeys(Path(settings.auth.key_file)).find
+    except KeyFileError as error:
+        raise StartError(f"MCP_ACTORS_AUTH_KEY_FILE is {settings.auth.key_file!r}, and {error}.") from None
 
 
 def _authorizer(authorize: Authorize, settings: Settings, is_revoked: Callable[[Grant], bool]) -> Authorizer:

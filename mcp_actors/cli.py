@@ -240,6 +240,9 @@ def _signing_key(settings: Settings, file: Path | None) -> Key:
         return read_private_key(file)
     if settings.auth.key_file:
         raise SettingsError("The server checks tokens with MCP_ACTORS_AUTH_KEY_FILE; name its private key with --key.")
+    if settings.auth.jwks_url:
+        keys = "the keys at MCP_ACTORS_AUTH_JWKS_URL"
+        raise SettingsError(f"The server checks tokens with {keys}; name a private key with --key.")
     if not settings.server.secret_key:
         problem = "MCP_ACTORS_SECRET_KEY is not set, but it signs tokens. Set it to the output of `mcp-actors secret`,"
         raise SettingsError(f"{problem} here and where the server runs.")

@@ -172,6 +172,11 @@ def _conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "turn_secret", "it makes credentials for TURN servers; set MCP_ACTORS_TURN_URLS too, which names them"
     if settings.webhooks.url and not settings.webhooks.secret:
         yield "webhook_url", "receivers check who sends a webhook; set MCP_ACTORS_WEBHOOK_SECRET too"
+    if settings.auth.jwks_url and settings.auth.key_file:
+        yield (
+            "auth_jwks_url",
+            "tokens are verified with these keys or with MCP_ACTORS_AUTH_KEY_FILE; set only one of them",
+        )
     if settings.server.processes > 1 and not settings.redis.broker_url:
         yield "processes", "processes share rooms through Redis; set REDIS_URL too, such as redis://localhost:6379/0"
 

@@ -1,6 +1,7 @@
 """Names and addresses of this machine."""
 
 import ipaddress
+from urllib.parse import urlsplit
 
 UNIX = "unix:"
 """Begins the place of a Unix socket, and is the address of its clients: only processes of this machine reach it."""
@@ -27,3 +28,10 @@ def is_loopback(name: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_tamper_proof(url: str) -> bool:
+    """Whether nobody between this machine and the host of a URL can change what is fetched: https, or this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))

@@ -17,6 +17,7 @@ from mcp_actors import __version__
 from mcp_actors.adapters.http.origin_policy import OriginPolicy
 from mcp_actors.adapters.tornado.authorize_callback import callback
 from mcp_actors.adapters.tornado.http_server import HttpServer
+from mcp_actors.adapters.tornado.key_fetcher import key_fetcher
 from mcp_actors.adapters.tornado.request_limits import RequestLimits
 from mcp_actors.adapters.tornado.web_app import EchoRoute, WebApp, refusal
 from mcp_actors.adapters.tornado.webhook_client import reporting
@@ -103,6 +104,7 @@ class Server:
             settings,
             callback(settings.auth),
             reporting(settings.webhooks, settings.cluster.node_lease),
+            fetch_keys=key_fetcher(settings.auth),
             has_admin_port=bool(settings.server.admin_port),
             siblings=siblings,
         )

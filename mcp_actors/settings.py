@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from mcp_actors import redis_url
-from mcp_actors.loopback import UNIX
+from mcp_actors.loopback import UNIX, is_tamper_proof
 from mcp_actors.origins import allowed_origin, host_pattern
 from mcp_actors.webhook_secret import decode_secret
 
@@ -96,6 +96,9 @@ RedisUrl = Annotated[str, Rule("", lambda url: not url or redis_url.parse(url))]
 HttpUrl = Annotated[
     str, Rule("it must begin with http:// or https://", lambda url: not url or url.startswith(("http://", "https://")))
 ]
+KeySetUrl = Annotated[
+    str, Rule("it must begin with https://, or name this machine", lambda url: not url or is_tamper_proof(url))
+]
 WebhookSecrets = Annotated[tuple[str, ...], Rule("", decode_secret)]
 RedisHost = Annotated[
     str,
@@ -153,6 +156,8 @@ class AuthSettings(Struct, frozen=True, rename=lambda name: _prefix("auth_", nam
 
     mode: Literal["off", "optional", "required"] = msgspec.field(name="auth", default="off")
     key_file: File = ""
+    jwks_url: KeySetUrl = ""
+    jwks_refresh: Annotated[float, Meta(ge=1, le=86_400)] = 300.0
     audience: str = ""
     issuer: str = ""
     leeway: Annotated[float, Meta(ge=0, le=300)] = 5.0
@@ -366,6 +371,7 @@ EXAMPLES = {
     "redis_cert_file": "/etc/ssl/redis-client.pem",
     "redis_key_file": "/etc/ssl/redis-client.key",
     "auth_key_file": "/etc/mcp-actors/jwks.json",
+    "auth_jwks_url": "https://login.example.com/.well-known/jwks.json",
     "webhook_url": "https://app.example.com/webhooks/signaling",
     "webhook_secret": "whsec_ and the output of `openssl rand -base64 32`",
     "gateways": "peerjs,y-webrtc",

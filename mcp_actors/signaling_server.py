@@ -13,6 +13,7 @@ from mcp_actors.adapters.asgi.application import AsgiApp
 from mcp_actors.adapters.asgi.lifespan import run_lifespan
 from mcp_actors.adapters.http.mount import below
 from mcp_actors.adapters.tornado.authorize_callback import callback
+from mcp_actors.adapters.tornado.key_fetcher import key_fetcher
 from mcp_actors.adapters.tornado.mount import MountedSite
 from mcp_actors.adapters.tornado.web_app import WebApp
 from mcp_actors.adapters.tornado.webhook_client import reporting
@@ -109,7 +110,12 @@ class SignalingServer:
         logs.pass_on(settings.server.access_log_rate)
         if not settings.redis.broker_url and not is_only_worker():
             raise StartError(SEVERAL_WORKERS)
-        app = App(settings, self._authorize, reporting(settings.webhooks, settings.cluster.node_lease))
+        app = App(
+            settings,
+            self._authorize,
+            reporting(settings.webhooks, settings.cluster.node_lease),
+            fetch_keys=key_fetcher(settings.auth),
+        )
         if self._observers:
             self._observing = Observing(self._observers, settings.rooms.max_observer_events)
             app.node.observe(self._observing)

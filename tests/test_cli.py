@@ -183,6 +183,11 @@ async def test_a_token_signed_with_a_private_key_is_accepted_by_a_server_with_th
         (["--sub", "a", "--key", "nowhere.pem"], {}, "nowhere.pem"),
         (["--sub", "a", "--key", "empty"], {}, "not a private key in PEM format"),
         (["--sub", "a"], {"MCP_ACTORS_AUTH_KEY_FILE": "empty"}, "name its private key with --key"),
+        (
+            ["--sub", "a"],
+            {"MCP_ACTORS_AUTH_JWKS_URL": "https://login.example.com/keys"},
+            "name a private key with --key",
+        ),
         ([], {}, "--sub"),
     ],
 )

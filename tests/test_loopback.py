@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_actors.loopback import is_loopback, plain_host
+from mcp_actors.loopback import is_loopback, is_tamper_proof, plain_host
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,15 @@ def test_other_names_are_not_of_this_machine(name: str) -> None:
 )
 def test_a_host_is_plain_as_sockets_take_it(written: str, plain: str) -> None:
     assert plain_host(written) == plain
+
+
+@pytest.mark.parametrize("url", ["https://login.example/keys", "http://localhost:8080/keys", "http://[::1]/"])
+def test_what_comes_by_https_or_from_this_machine_cannot_be_changed_on_its_way(url: str) -> None:
+    assert is_tamper_proof(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://login.example/keys", "http://localhost.example/", "https:///keys", "ftp://localhost/", "localhost"]
+)
+def test_what_comes_by_other_ways_can_be_changed(url: str) -> None:
+    assert not is_tamper_proof(url)

@@ -87,6 +87,9 @@ def test_a_name_belongs_to_one_group() -> None:
         ("MCP_ACTORS_ADMIN_PORT", "8000", "the port of clients, too"),
         ("MCP_ACTORS_AUTH", "maybe", "Invalid enum value"),
         ("MCP_ACTORS_AUTH_KEY_FILE", "/no/such.pem", "no such file"),
+        ("MCP_ACTORS_AUTH_JWKS_URL", "http://login.example.com/keys", "it must begin with https://"),
+        ("MCP_ACTORS_AUTH_JWKS_URL", "login.example.com/keys", "it must begin with https://"),
+        ("MCP_ACTORS_AUTH_JWKS_URL", "https:///keys", "it must begin with https://"),
         ("MCP_ACTORS_AUTH_LEEWAY", "301", "<= 300"),
         ("MCP_ACTORS_AUTH_TIMEOUT", "0", "> 0"),
         ("MCP_ACTORS_AUTH_NOTICE", "-1", ">= 0"),
@@ -181,3 +184,10 @@ def test_the_development_file_shows_every_setting_at_its_default(tmp_path: Path)
     loaded = load(profile, environ={}, directory=tmp_path)
     different = {"MCP_ACTORS_SECRET_KEY": "development-only", "MCP_ACTORS_DEBUG": "True"}
     assert loaded == load(environ=different, directory=tmp_path)
+
+
+def test_the_keys_of_tokens_are_in_a_file_or_at_a_url(tmp_path: Path) -> None:
+    url = "http://localhost:8080/realms/calls/protocol/openid-connect/certs"
+    assert load(overrides={"auth_jwks_url": url}, environ={}, directory=tmp_path).auth.jwks_url == url
+    with pytest.raises(SettingsError, match="set only one of them"):
+        load(overrides={"auth_jwks_url": url, "auth_key_file": __file__}, environ={}, directory=tmp_path)

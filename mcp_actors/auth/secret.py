@@ -62,7 +62,7 @@ def check(settings: Settings, *, local: bool) -> None:
 
 def _problem(settings: Settings, *, local: bool) -> str | None:
     secret, auth = settings.server.secret_key, settings.auth
-    if not secret and auth.mode != "off" and not auth.key_file:
+    if not secret and auth.mode != "off" and not (auth.key_file or auth.jwks_url):
         return f"is not set, but MCP_ACTORS_AUTH={auth.mode} signs tokens with it"
     if settings.server.debug:
         return None

@@ -1,7 +1,8 @@
 """Access tokens: verifying and signing them. This is the only module that knows PyJWT.
 
 The operator's key determines the algorithm of a token, never the token itself: HS256 with the secret, otherwise that of
-each key in the key file. So a public key cannot be taken for a secret, and an unsigned token is never accepted.
+each key in the key file or the key set. So a public key cannot be taken for a secret, and an unsigned token is never
+accepted.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from mcp_actors.auth.grants import read_grant
 from mcp_actors.protocol.errors import Unauthorized
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from mcp_actors.auth.grants import Expectations, Grant
@@ -40,7 +41,7 @@ NOT_GENUINE = "The token is not signed with a key of this server."
 
 
 class KeyFileError(Exception):
-    """A key file that cannot be used; `str(error)` says why."""
+    """A key file, or a JWKS from elsewhere, that cannot be used; `str(error)` says why."""
 
 
 class Key(NamedTuple):
@@ -65,6 +66,13 @@ def secret_key(secret: str) -> Key:
     return Key("HS256", secret.encode())
 
 
+def choose_key(keys: Mapping[str | None, Key], key_id: str | None) -> Key | None:
+    """Return the key that a token names, or the only key if it names none or the keys have no names."""
+    if key_id is not None and None not in keys:
+        return keys.get(key_id)
+    return next(iter(keys.values())) if len(keys) == 1 else None
+
+
 class FileKeys:
     """The public keys of a JWKS file, or of a PEM file with one key. Raises `KeyFileError` if it cannot be used.
 
@@ -82,9 +90,7 @@ class FileKeys:
         if stamp != self._stamp:
             self._stamp = stamp
             self._reload()
-        if key_id is not None and None not in self._keys:
-            return self._keys.get(key_id)
-        return next(iter(self._keys.values())) if len(self._keys) == 1 else None
+        return choose_key(self._keys, key_id)
 
     def _look(self) -> tuple[int, ...]:
         """Return what changes with the file. This takes 2 us; verifying a signature takes 50."""
@@ -144,7 +150,7 @@ def read_keys(path: Path) -> dict[str | None, Key]:
     """Return the keys of a file by their ids; the key of a PEM file has none. Raises `KeyFileError`."""
     text = _read(path)
     if text.lstrip().startswith(b"{"):
-        return _read_jwks(path, text)
+        return read_jwks(str(path), text)
     try:
         return {None: _public_key(load_pem_public_key(text))}
     except ValueError:
@@ -158,7 +164,8 @@ def _read(path: Path) -> bytes:
         raise KeyFileError(f"it cannot be read: {error.strerror}") from None
 
 
-def _read_jwks(path: Path, text: bytes) -> dict[str | None, Key]:
+def read_jwks(source: str, text: bytes) -> dict[str | None, Key]:
+    """Return the keys of a JWKS by their ids. `source` is named in the log. Raises `KeyFileError`."""
     try:
         entries = [entry for entry in json.loads(text)["keys"] if isinstance(entry, dict)]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -176,7 +183,7 @@ def _read_jwks(path: Path, text: bytes) -> dict[str | None, Key]:
             key = _jwk(entry)
         except KeyFileError as error:
             ignored.append(f"key {shown}: {error}")
-            log.warning("key ignored", file=str(path), key=shown, reason=str(error))
+            log.warning("key ignored", file=source, key=shown, reason=str(error))
         else:
             keys[name if isinstance(name, str) else f"\0{number}"] = key
     if not keys:

@@ -62,6 +62,7 @@ def test_a_server_for_this_machine_without_redis_and_tokens_needs_no_secret(tmp_
         ({"MCP_ACTORS_AUTH": "optional"}, "signs tokens with it"),
         (REQUIRED | {"DJANGO_DEBUG": "True"}, "signs tokens with it"),
         (REQUIRED | {"MCP_ACTORS_AUTH_KEY_FILE": __file__}, "MCP_ACTORS_AUTH is required"),
+        (REQUIRED | {"MCP_ACTORS_AUTH_JWKS_URL": "https://login.example.com/keys"}, "MCP_ACTORS_AUTH is required"),
     ],
 )
 def test_any_other_server_needs_a_secret(tmp_path: Path, environ: dict[str, str], why: str) -> None:

@@ -21,6 +21,10 @@ def test_readiness_is_that_of_the_broker(ready: bool, problem: str | None) -> No
     assert Readiness(Broker(ready=ready), Connections(1, 0)).problem == problem
 
 
+def test_a_process_that_cannot_verify_tokens_takes_no_joins() -> None:
+    assert Readiness(Broker(), Connections(1, 0), lambda: False).problem == "signing keys unavailable"
+
+
 def test_a_process_that_drains_takes_no_joins() -> None:
     connections = Connections(1, 0)
     readiness = Readiness(Broker(ready=False), connections)
