@@ -20,6 +20,7 @@ from bench.runner import more_files
 from bench.scenarios import SCENARIOS
 from bench.scenarios.relay import Relay
 from bench.scenarios.scenario import Options
+from bench.signaling import command as signaling_command
 from bench.soak import command as soak_command
 from bench.spanning import spanning
 from bench.tour import Tour
@@ -61,6 +62,7 @@ OTHERS = {
     "soak": soak_command.soak,
     "attack": attack_command.attack,
     "heal": heal_command.heal,
+    "signaling": signaling_command.signaling,
 }
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.plan import Outcome
 
 MIB = 1024 * 1024
-COUNTS = ("lost", "duplicated", "reordered", "refused", "amiss")
+COUNTS = ("lost", "duplicated", "reordered", "refused", "told", "amiss")
 """Quantities reported from the worst round, not as a median."""
 
 

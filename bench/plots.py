@@ -35,6 +35,13 @@ BARS = (
     ),
     Bars("cpu-offer.png", SPANNING.format("offer"), "relay-processes", "offer", "cpu_us", 1, "redis_cpu_us"),
     Bars("cpu-broadcast.png", "Server CPU per delivery of a broadcast, microseconds", "broadcast", "", "cpu_us"),
+    Bars("mesh.png", "Time until 30 peers are connected, milliseconds", "signaling-mesh", "30", "latency_p50_us", 1000),
+    Bars(
+        "mesh-cpu.png", "CPU of servers and Redis for a mesh of 30, milliseconds", "signaling-mesh", "30", "mesh_cpu_ms"
+    ),
+    Bars(
+        "rate.png", "p99 latency at 1,000 candidates per second, ms", "signaling-rate", "1000", "latency_p99_us", 1000
+    ),
     Bars("memory.png", "Memory per joined connection, KiB", "idle", "", "bytes_per_connection", 1024),
 )
 ACCENT, MUTED, APART = "#0b6e99", "#b8c4cc", "#d98c4a"

@@ -43,6 +43,10 @@ HEADINGS = {
     "slow_refused": "slow refused",
     "told_to_wait": "told to wait",
     "floods_closed": "floods closed",
+    "mesh_cpu_ms": "CPU ms/mesh",
+    "mesh_kib": "KiB/mesh",
+    "sent": "sent",
+    "told": "told",
 }
 
 
@@ -118,7 +122,7 @@ def _cell(name: str, figure: Figure | None) -> str:
         return f"{figure.median / 1024:.1f}"
     if name in COUNTS:
         return f"{figure.most:.0f}"
-    if name in ("throughput", "latency_count", "delivered"):
+    if name in ("throughput", "latency_count", "delivered", "sent"):
         return f"{figure.median:.0f}"
     return f"{figure.median:.2f}" if "last_to_first" in name or name == "redis_commands" else f"{figure.median:.1f}"
 

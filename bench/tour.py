@@ -41,13 +41,14 @@ class Tour:
             self._results.measured.append(Measured("", "", contender.name, skipped=reason))
         return not reason
 
-    def run(self, scenario: Scenario) -> None:
-        """Measure all variants. Every round measures each contender once, and every other round in reverse order.
+    def run(self, scenario: Scenario, variants: Sequence[str] = ()) -> None:
+        """Measure all variants, or only some.
 
-        So all contenders share a noisy minute, and none profits from its place in the order.
+        Every round measures each contender once, and every other round in reverse order. So all contenders share a
+        noisy minute, and none profits from its place in the order.
         """
         self._say(f"\n{scenario.name}: {scenario.question}")
-        for variant in scenario.variants:
+        for variant in variants or scenario.variants:
             entries = [(contender, self._entry(scenario, variant, contender)) for contender in self._contenders]
             for number in range(1, self._options.rounds + 1):
                 for contender, entry in entries if number % 2 else reversed(entries):

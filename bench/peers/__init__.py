@@ -16,7 +16,7 @@ from bench.peers import npm
 from bench.spanning import Spanning, no_engine, spanning
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 HERE = Path(__file__).parent
 
@@ -30,8 +30,11 @@ def _node(script: str) -> partial[list[str]]:
 
 
 def _spanning(name: str, about: str, script: str, *modules: str, dialect: str = "peers") -> Spanning:
-    lacking = partial(_not_installed, modules)
-    return Spanning(name, about, _python(script), lambda: no_engine() or lacking(), dialect, None)
+    return Spanning(name, about, _python(script), _absent(*modules), dialect, None)
+
+
+def _absent(*modules: str) -> Callable[[], str | None]:
+    return lambda: no_engine() or _not_installed(modules)
 
 
 def _needs(*modules: str) -> partial[str | None]:
@@ -120,6 +123,19 @@ _SPANNING = (
         *("socketio-redis", "python-socketio with AsyncRedisManager", "socketio_redis_relay.py"),
         *("redis", "socketio", "uvicorn"),
         dialect="socketio",
+    ),
+    Spanning(
+        *("channels-groups", "Channels with channels_redis, a group for each peer"),
+        _python("channels_redis_relay.py", "groups"),
+        _absent("channels", "channels_redis", "django", "uvicorn"),
+        users=None,
+    ),
+    Spanning(
+        *("socket.io-streams", "Node's Socket.IO with its Redis Streams adapter"),
+        _node("socketio_streams.mjs"),
+        lambda: no_engine() or npm.missing(),
+        "socketio",
+        None,
     ),
 )
 

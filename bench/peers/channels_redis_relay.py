@@ -1,7 +1,10 @@
-"""A relay on Django Channels with channels_redis, in uvicorn on uvloop. `REDIS_URL=... channels_redis_relay.py PORT`.
+"""A relay on Django Channels with channels_redis, in uvicorn on uvloop.
+
+`REDIS_URL=... channels_redis_relay.py PORT [groups]`.
 
 The members of rooms are in a Redis hash. A process looks up a peer once and caches it, so that a relayed signal costs
-what the channel layer costs.
+what the channel layer costs. With `groups`, each peer is instead in a group of its own, as the tutorial of Channels
+teaches, and so is found again after it has reconnected.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
 redis = Redis.from_url(REDIS_URL, decode_responses=True)
+groups = "groups" in sys.argv
 found: dict[tuple[str, str], Any] = {}
 
 
@@ -58,12 +62,22 @@ class Relay(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         payload = content["payload"]
         if content["type"] == "join":
             self.room, self.member = content["room"], payload["peer_id"]
-            await redis.hset(f"room:{self.room}", self.member, self.channel_name)
+            await self.enter()
             await self.send_json({"type": "joined", "room": self.room, "payload": {"id": self.member}})
             return
         content["sender"] = self.member
-        target = await channel_of(self.room, payload["target_peer_id"])
-        await self.channel_layer.send(target, {"type": "relay.signal", "content": content})
+        event = {"type": "relay.signal", "content": content}
+        if groups:
+            await self.channel_layer.group_send(f"{self.room}.{payload['target_peer_id']}", event)
+        else:
+            await self.channel_layer.send(await channel_of(self.room, payload["target_peer_id"]), event)
+
+    async def enter(self) -> None:
+        """Be found by others."""
+        if groups:
+            await self.channel_layer.group_add(f"{self.room}.{self.member}", self.channel_name)
+        else:
+            await redis.hset(f"room:{self.room}", self.member, self.channel_name)
 
     async def relay_signal(self, event: dict[str, Any]) -> None:
         """Send a signal of another peer."""
@@ -71,7 +85,9 @@ class Relay(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def disconnect(self, code: int) -> None:
         """Leave."""
-        if self.room:
+        if self.room and groups:
+            await self.channel_layer.group_discard(f"{self.room}.{self.member}", self.channel_name)
+        elif self.room:
             await redis.hdel(f"room:{self.room}", self.member)
 
 

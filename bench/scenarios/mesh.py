@@ -1,8 +1,9 @@
 """How long a group takes to connect: until each pair has exchanged an offer, an answer and ten candidates each way.
 
-Peers connect to one room at once. Each sends an offer to those that joined before it; they answer, and both send ten
-candidates. Latency is that of the whole mesh, from the first connection to the last candidate; an operation is one
-relayed message. Meshes are built one after the other.
+Peers connect to one room at once, in turn to each process of the server. Each sends an offer to those that joined
+before it; they answer, and both send ten candidates. Latency is that of the whole mesh, from the first connection to
+the last candidate; an operation is one relayed message. Meshes are built one after the other. Bytes are those of
+WebSocket messages, both ways, without headers.
 """
 
 from __future__ import annotations
@@ -11,29 +12,50 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from bench.accounting import Window
+from msgspec.structs import replace
+
 from bench.client import TIMEOUT, Client, close_all, connect
 from bench.dialects import DIALECTS
 from bench.runner import LoadError
 from bench.scenarios.scenario import Options, Scenario
+from bench.scenarios.span import SpanWindow
 
 if TYPE_CHECKING:
+    from picows import WSFrame, WSTransport
+
     from bench.contender import Server
     from bench.payloads import Stamp
     from bench.plan import Outcome, Plan
 
+KIB = 1024
 CANDIDATES = 10
 PER_PAIR = 2 + 2 * CANDIDATES
+
+
+class Metered(Client):
+    """A client that counts the bytes of the messages it sends and receives."""
+
+    size = 0
+
+    def send(self, frame: bytes) -> None:
+        """See `Client`."""
+        self.size += len(frame)
+        super().send(frame)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """See `Client`."""
+        self.size += len(frame.get_payload_as_memoryview())
+        super().on_ws_frame(transport, frame)
 
 
 class Mesh:
     """A group of peers that connect to each other."""
 
     def __init__(self, plan: Plan, name: str) -> None:
-        self._url = plan.url
+        self._urls = [plan.url, *(other.url for other in plan.others)]
         self._dialect = DIALECTS[plan.dialect]
         self._room = name
-        self._clients = [Client(self._dialect, name, self._member(index), index) for index in range(plan.connections)]
+        self._clients = [Metered(self._dialect, name, self._member(index), index) for index in range(plan.connections)]
         self._present: list[Client] = []
         self._arrived = 0
         self._complete = asyncio.Event()
@@ -41,6 +63,11 @@ class Mesh:
 
     def _member(self, index: int) -> str:
         return f"{self._room}-peer-{index:04d}"
+
+    @property
+    def size(self) -> int:
+        """The bytes of all messages between the clients and the server."""
+        return sum(client.size for client in self._clients)
 
     async def run(self) -> int:
         """Connect, exchange all messages and close. Return the time it took in ns. Raises `LoadError`."""
@@ -58,7 +85,7 @@ class Mesh:
 
     async def _enter(self, client: Client) -> None:
         client.arrived = self._take
-        await connect(self._url, self._dialect, client)
+        await connect(self._urls[client.index % len(self._urls)], self._dialect, client)
         for other in self._present:
             self._send(client, "offer", other.index)
         self._present.append(client)
@@ -91,13 +118,21 @@ class Meshes(Scenario):
     async def load(self, plan: Plan) -> Outcome:
         """See `Scenario`."""
         await Mesh(plan, "warm").run()
-        window = Window(plan.server)
+        window = SpanWindow(plan)
         latencies: list[int] = []
-        messages = 0
+        messages = size = 0
         deadline = time.monotonic() + plan.seconds
         window.begin()
         while not latencies or time.monotonic() < deadline:
             mesh = Mesh(plan, f"mesh-{len(latencies):05d}")
             latencies.append(await mesh.run())
             messages += mesh.messages
-        return window.end(messages, latencies, peers=plan.connections)
+            size += mesh.size
+        return _per_mesh(window.end(messages, latencies, peers=plan.connections), len(latencies), size)
+
+
+def _per_mesh(outcome: Outcome, meshes: int, size: int) -> Outcome:
+    """Add the CPU of a mesh, with that of Redis if there is one, and its bytes."""
+    cpu_us = outcome.cpu_us + outcome.extra.get("redis_cpu_us", 0.0)
+    costs = {"mesh_cpu_ms": cpu_us * outcome.operations / meshes / 1000, "mesh_kib": size / meshes / KIB}
+    return replace(outcome, extra=outcome.extra | costs)

@@ -95,6 +95,16 @@ class SpanWindow(Window):
         return replace(outcome, extra=outcome.extra | self._redis.end(operations)) if self._redis else outcome
 
 
+def spread(plan: Plan, server: Server) -> Plan:
+    """Return a plan that also names the other processes of the server, and the Redis server they share."""
+    engine = server.engine
+    return replace(
+        plan,
+        others=tuple(Process(node.url, node.pid) for node in server.nodes[1:]),
+        redis=Process(engine.url, engine.pid) if engine else None,
+    )
+
+
 class Span(Relay):
     """Candidates and offers between pairs whose peers are at different processes."""
 
@@ -102,20 +112,14 @@ class Span(Relay):
     command = "relay"
     processes = PROCESSES
     variants = ("candidate", "offer", "light")
-    columns = (
+    columns: tuple[str, ...] = (
         *("cpu_us", "cpu_us_1", "cpu_us_2", "redis_cpu_us", "redis_commands", "throughput"),
         *("latency_p50_us", "latency_p99_us", "delivered", "lost", "duplicated", "reordered", "refused"),
     )
 
     def plan(self, server: Server, variant: str, options: Options, rate: float = 0.0) -> Plan:
         """See `Scenario`."""
-        plan = super().plan(server, variant, options, LIGHT_RATE if variant == "light" else rate)
-        engine = server.engine
-        return replace(
-            plan,
-            others=tuple(Process(node.url, node.pid) for node in server.nodes[1:]),
-            redis=Process(engine.url, engine.pid) if engine else None,
-        )
+        return spread(super().plan(server, variant, options, LIGHT_RATE if variant == "light" else rate), server)
 
     async def load(self, plan: Plan) -> Outcome:
         """See `Scenario`."""

@@ -1,0 +1,12 @@
+"""The scenarios of the command `signaling`, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.scenarios import SIGNALING
+
+if TYPE_CHECKING:
+    from bench.scenarios.scenario import Scenario
+
+SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in SIGNALING}
