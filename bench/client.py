@@ -102,7 +102,7 @@ async def connect(url: str, dialect: Dialect, client: Client, tls: ssl.SSLContex
     """Connect and join. Raises `LoadError`."""
     try:
         async with asyncio.timeout(TIMEOUT):
-            target = url + dialect.path(client.member)
+            target = url + dialect.target(client.room, client.member)
             await ws_connect(lambda: client, target, ssl_context=tls, websocket_handshake_timeout=TIMEOUT)
             await client.joined
     except TimeoutError:

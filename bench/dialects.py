@@ -31,6 +31,10 @@ class Dialect(ABC):
     def path(self, member: str) -> str:
         """Return the path and query that a member connects to."""
 
+    def target(self, room: str, member: str) -> str:
+        """Return the path and query of a member that is to join a room."""
+        return self.path(member)
+
     @abstractmethod
     def opening(self, room: str, member: str) -> list[bytes]:
         """Return the messages to send when the connection opens."""
@@ -65,6 +69,14 @@ class Peers(Dialect):
         """See `Dialect`."""
         payload = {"target_peer_id": target, "at": blank_stamp(kind, sender)} | PAYLOADS[kind]
         return Template(_text({"type": TYPES[kind], "room": room, "payload": payload}).decode())
+
+
+class Hinting(Peers):
+    """The same, with the room in the URL."""
+
+    def target(self, room: str, member: str) -> str:
+        """See `Dialect`."""
+        return f"{self.path(member)}?room={room}"
 
 
 class Guarded(Peers):
@@ -183,6 +195,7 @@ def _event(name: str, data: dict[str, Any]) -> bytes:
 
 DIALECTS: dict[str, Dialect] = {
     "peers": Peers(),
+    "hinting": Hinting(),
     "guarded": Guarded(),
     "users": Users(),
     "peerjs": PeerJs(),

@@ -35,6 +35,7 @@ HEADINGS = {
     "cpu_us_2": "second us",
     "redis_cpu_us": "Redis us",
     "redis_commands": "commands",
+    "together": "in one process",
     "delivered": "delivered",
     "lost": "lost",
     "duplicated": "twice",
@@ -124,7 +125,11 @@ def _cell(name: str, figure: Figure | None) -> str:
         return f"{figure.most:.0f}"
     if name in ("throughput", "latency_count", "delivered", "sent"):
         return f"{figure.median:.0f}"
-    return f"{figure.median:.2f}" if "last_to_first" in name or name == "redis_commands" else f"{figure.median:.1f}"
+    return (
+        f"{figure.median:.2f}"
+        if "last_to_first" in name or name in ("redis_commands", "together")
+        else f"{figure.median:.1f}"
+    )
 
 
 def aligned(rows: list[list[str]]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from bench.contender import Contender, Server
@@ -21,8 +22,14 @@ def no_engine() -> str | None:
     return None if engines() else missing("valkey")
 
 
+@dataclass(frozen=True, slots=True)
 class Spanning(Contender):
-    """A server of several processes. Each is started by `command`, with REDIS_URL in its environment."""
+    """A server of several processes. Each is started by `command`, with REDIS_URL in its environment.
+
+    `listening`: how many are started so, each on a port of its own; those may have processes of their own.
+    """
+
+    listening: int = PROCESSES
 
     def serve(self) -> Nodes:
         """See `Contender`."""
@@ -36,6 +43,32 @@ def spanning(contender: Contender) -> Spanning:
     return Spanning(contender.name, about, contender.command, no_engine, environment=environment, tree=tree)
 
 
+def supervised(contender: Contender) -> tuple[Spanning, Spanning]:
+    """Return a server of ours as two processes on one port, with the members of a room at one of them, and at any."""
+    both = {**contender.environment, "MCP_ACTORS_PROCESSES": str(PROCESSES)}
+    about = "this server, in two processes on one port"
+    return (
+        Spanning(
+            "affinity",
+            f"{about}, which keep rooms together",
+            contender.command,
+            no_engine,
+            "hinting",
+            environment=both | {"MCP_ACTORS_ROOM_AFFINITY": "true"},
+            listening=1,
+        ),
+        Spanning(
+            "no-affinity",
+            about,
+            contender.command,
+            no_engine,
+            "hinting",
+            environment=both | {"MCP_ACTORS_ROOM_AFFINITY": "false"},
+            listening=1,
+        ),
+    )
+
+
 class Nodes(Server):
     """The first of several processes, with the others and an empty Redis server without persistence."""
 
@@ -44,7 +77,7 @@ class Nodes(Server):
         variables = {"REDIS_URL": self._engine.url, "MCP_ACTORS_SECRET_KEY": secrets.token_hex(32)}
         node = contender.with_environment(variables)
         super().__init__(node)
-        self._others = [Server(node) for _ in range(PROCESSES - 1)]
+        self._others = [Server(node) for _ in range(contender.listening - 1)]
         self._running = ExitStack()
 
     @property

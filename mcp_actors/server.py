@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mcp_actors.adapters.tornado.http_server import ListeningSocket
     from mcp_actors.metrics.siblings import Siblings
     from mcp_actors.reloading import Reloading
+    from mcp_actors.room_affinity import RoomAffinity
     from mcp_actors.settings import Settings
 
 log = structlog.get_logger("mcp_actors")
@@ -88,7 +89,8 @@ def tune_gc() -> None:
 class Server:
     """An `App` behind listening sockets: those of the settings, or those that it is given. It tells its `manager`.
 
-    `reloading` reads the settings again. `siblings`: the other workers, if this is one of several.
+    `reloading` reads the settings again. `siblings`: the other workers, if this is one of several; `affinity` passes
+    connections to them.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Server:
         *,
         reloading: Reloading | None = None,
         siblings: Siblings | None = None,
+        affinity: RoomAffinity | None = None,
     ) -> None:
         self.app = App(
             settings,
@@ -114,6 +117,7 @@ class Server:
         self._certificate = Certificate(http.tls_cert_file, http.tls_key_file) if http.tls_cert_file else None
         self.http_server, *self._admin_servers = self._http_servers()
         self._sockets = list(sockets)
+        self._affinity = affinity
         self._manager = manager or ServiceManager()
         self._background = BackgroundTasks()
         self._stop_requested = asyncio.Event()
@@ -159,6 +163,9 @@ class Server:
             raise
         limit_buffers(self._sockets, send=buffer, receive=receive_buffer)
         limit_buffers(admin_sockets, send=0, receive=receive_buffer)
+        if self._affinity is not None:
+            self._affinity.passing.listen(self.http_server.take, lambda: self.app.connections.refusal is not None)
+            self.http_server.pass_on = self._affinity.pass_on
         self.http_server.add_sockets(self._sockets)
         for server in self._admin_servers:
             server.add_sockets(admin_sockets)
@@ -190,6 +197,8 @@ class Server:
             for server in (self.http_server, *self._admin_servers):
                 steps.push_async_callback(server.close_all_connections)
                 steps.callback(server.stop)
+            if self._affinity is not None:
+                steps.callback(self._affinity.passing.stop)
             steps.push_async_callback(self._background.stop)
             steps.push_async_callback(self.app.stop)
         log.info("stopped", connections=count)

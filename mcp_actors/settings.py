@@ -127,6 +127,7 @@ class ServerSettings(Struct, frozen=True):
     shutdown_delay: UpToHour = 0.0
     drain_seconds: UpToHour = 10.0
     worker_timeout: WorkerTimeout = 30.0
+    room_affinity: bool = True
 
 
 class HttpSettings(Struct, frozen=True):

@@ -32,7 +32,9 @@ from mcp_actors.listening import listen, reserve
 from mcp_actors.loopback import UNIX
 from mcp_actors.metrics.siblings import Siblings
 from mcp_actors.parent import Alive, Failed, Parent, Serving
+from mcp_actors.room_affinity import RoomAffinity
 from mcp_actors.server import SIGNALS, Server, Terminal, tune_gc
+from mcp_actors.socket_passing import SocketPassing
 from mcp_actors.systemd import ServiceManager
 
 if TYPE_CHECKING:
@@ -305,6 +307,7 @@ def serve(
     They accept connections from the given sockets; without, from one Unix socket, or each from its own on one port.
     """
     server, reserved, directory = settings.server, [], _directory()
+    has_affinity = server.room_affinity and not settings.http.tls_cert_file  # a handshake of TLS shows no room
     if server.admin_port:
         reserved += reserve(server.admin_host, server.admin_port, admin=True)[1]
     shared = list(sockets) or _shared(server)
@@ -313,9 +316,13 @@ def serve(
         server, reserved = replace(server, port=port), reserved + holders
 
     def task(parent: Parent) -> int:
-        others = Siblings(directory.name, parent.number, server.processes)
+        number, count = parent.number, server.processes
+        others = Siblings(directory.name, number, count)
+        affinity = RoomAffinity(SocketPassing(directory.name, number), number, count) if has_affinity else None
         try:
-            worker = Server(replace(settings, server=server), shared, reloading=reloading, siblings=others)
+            worker = Server(
+                replace(settings, server=server), shared, reloading=reloading, siblings=others, affinity=affinity
+            )
             run_loop(_serve_one(worker, parent, server.worker_timeout / CHECKS))
         except StartError as error:
             parent.tell(Failed(str(error)))
@@ -364,7 +371,7 @@ async def _serve_one(server: Server, parent: Parent, report_interval: float) -> 
 
 
 def _directory() -> TemporaryDirectory[str]:
-    """Make the directory in which workers ask each other for metrics; only this user can enter it."""
+    """Make the directory of the sockets by which workers reach each other; only this user can enter it."""
     try:
         return TemporaryDirectory(prefix="mcp-actors-")
     except OSError as error:

@@ -15,8 +15,7 @@ import tempfile
 import termios
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Timer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient
@@ -29,7 +28,7 @@ from mcp_actors.auth.secret import make
 from mcp_actors.environment import load
 from mcp_actors.supervisor import MAX_DELAY, MIN_DELAY, STEADY, STOP_TIMEOUT, restart_delay, serve
 from tests.support.client import Client
-from tests.support.server import FOREIGN, Process
+from tests.support.server import FOREIGN, Process, hear, workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,25 +68,6 @@ def start_node(tmp_path: Path, redis_url: str) -> Iterator[Callable[..., Process
 def node(start_node: Callable[..., Process]) -> Process:
     """Two processes that serve one port, and drain in no time."""
     return start_node(0.3, 2)
-
-
-def workers(process: subprocess.Popen[str]) -> list[int]:
-    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    return [int(pid) for pid in path.read_text().split()]
-
-
-def hear(process: subprocess.Popen[str], event: str) -> dict[str, Any]:
-    """The next log line with this event; the process is killed if it does not come in time."""
-    assert process.stderr is not None
-    timer = Timer(DEADLINE, process.kill)
-    timer.start()
-    try:
-        for line in process.stderr:
-            if line.startswith("{") and (found := json.loads(line))["event"] == event:
-                return dict(found)
-    finally:
-        timer.cancel()
-    raise AssertionError(f"{event} was not logged")
 
 
 async def open_peers(node: Process, count: int) -> list[Client]:

@@ -13,7 +13,7 @@ from bench.contender import Contender, ours
 from bench.dialects import BENCH_KEY
 from bench.operated import operated
 from bench.peers import npm
-from bench.spanning import Spanning, no_engine, spanning
+from bench.spanning import Spanning, no_engine, spanning, supervised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -114,6 +114,7 @@ _PEERS = (
 )
 
 _SPANNING = (
+    *supervised(OURS),
     _spanning("pubsub", "Redis pub/sub, a PUBLISH per message", "pubsub_relay.py", "redis", "uvloop", "websockets"),
     _spanning(
         *("channels-redis", "Channels with channels_redis", "channels_redis_relay.py"),

@@ -2,7 +2,8 @@
 
 The peers of a pair connect to two processes that share a Redis server. CPU per message is that of both processes; that
 of Redis is reported separately. `light`: candidates at a low rate, so that messages are not batched. `in-process`: this
-server in one process without Redis. Every message is accounted for: lost, duplicated or reordered.
+server in one process without Redis. Every message is accounted for: lost, duplicated or reordered. `affinity`: clients
+name their room in the URL, and the two processes of one port keep it together; with `no-affinity` they do not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 from bench.accounting import Window
 from bench.client import close_all
 from bench.ledger import Ledger
+from bench.message_metrics import remote_messages
 from bench.plan import Process
 from bench.redis_meter import RedisMeter
 from bench.scenarios.relay import ClosedLoop, OpenLoop, Relay, Traffic, connect_pairs
@@ -105,6 +107,14 @@ def spread(plan: Plan, server: Server) -> Plan:
     )
 
 
+async def share_together(plan: Plan, arrived: int) -> dict[str, float]:
+    """Return the share of messages whose sender was at the process of its target, if the server counts that."""
+    urls = [plan.url, *(other.url for other in plan.others)]
+    counts = [await asyncio.to_thread(remote_messages, url) for url in urls]
+    known = [count for count in counts if count is not None]
+    return {"together": 1 - sum(known) / arrived} if known and arrived else {}
+
+
 class Span(Relay):
     """Candidates and offers between pairs whose peers are at different processes."""
 
@@ -113,7 +123,7 @@ class Span(Relay):
     processes = PROCESSES
     variants = ("candidate", "offer", "light")
     columns: tuple[str, ...] = (
-        *("cpu_us", "cpu_us_1", "cpu_us_2", "redis_cpu_us", "redis_commands", "throughput"),
+        *("cpu_us", "cpu_us_1", "cpu_us_2", "redis_cpu_us", "redis_commands", "together", "throughput"),
         *("latency_p50_us", "latency_p99_us", "delivered", "lost", "duplicated", "reordered", "refused"),
     )
 
@@ -135,5 +145,6 @@ class Span(Relay):
         outcome = await traffic.measured(SpanWindow(plan), plan.warm_up, plan.seconds)
         traffic.stop()
         await traffic.drained()
+        together = await share_together(plan, traffic.arrived)
         close_all(clients)
-        return replace(outcome, extra=outcome.extra | traffic.balance())
+        return replace(outcome, extra=outcome.extra | together | traffic.balance())

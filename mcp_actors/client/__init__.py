@@ -96,6 +96,7 @@ def connect(
     url: str,
     *,
     token: Token | None = None,
+    room: str | None = None,
     ssl: ssl.SSLContext | None = None,
     headers: Mapping[str, str] | None = None,
     connect_timeout: float = CONNECT_TIMEOUT,
@@ -106,13 +107,16 @@ def connect(
 
     `url`: of the server, with the prefix of its paths if it has one, or of its endpoint; it begins with ws:, wss:,
     http: or https:. `token`: an access token, or a function that returns one, as a coroutine or not; it is called for
-    each connection, and before a token expires. `ssl`: in place of the system's certificates. `headers`: of the
-    handshake, such as cookies. `connect_timeout`: seconds for which entering and `join` wait for a connection.
-    `max_events`: how many events of a room wait to be read; beyond that they are dropped, which the event EventsDropped
-    tells. `on_state` is called with each new state of the connection.
+    each connection, and before a token expires. `room`: the first one that will be joined, if it is known; a server of
+    several processes may then bring its members to one of them. `ssl`: in place of the system's certificates.
+    `headers`: of the handshake, such as cookies. `connect_timeout`: seconds for which entering and `join` wait for a
+    connection. `max_events`: how many events of a room wait to be read; beyond that they are dropped, which the event
+    EventsDropped tells. `on_state` is called with each new state of the connection.
     """
     address = Address(url=endpoint_url(url, "/ws/signaling/"), ssl=ssl, headers=headers or {})
-    return PeerClient(address, token, connect_timeout=connect_timeout, max_events=max_events, on_state=on_state)
+    return PeerClient(
+        address, token, connect_timeout=connect_timeout, max_events=max_events, on_state=on_state, first_room=room
+    )
 
 
 def connect_user(
@@ -120,6 +124,7 @@ def connect_user(
     user_id: str | None = None,
     *,
     token: Token | None = None,
+    room: str | None = None,
     ssl: ssl.SSLContext | None = None,
     headers: Mapping[str, str] | None = None,
     connect_timeout: float = CONNECT_TIMEOUT,
@@ -129,5 +134,11 @@ def connect_user(
     """Make a client for users, as `connect` does for peers. Without `user_id` the token says who the user is."""
     address = Address(url=endpoint_url(url, "/ws/mcp/"), ssl=ssl, headers=headers or {})
     return UserClient(
-        address, user_id, token, connect_timeout=connect_timeout, max_events=max_events, on_state=on_state
+        address,
+        user_id,
+        token,
+        connect_timeout=connect_timeout,
+        max_events=max_events,
+        on_state=on_state,
+        first_room=room,
     )

@@ -50,10 +50,12 @@ class Client(ABC, Generic[RoomT]):
         connect_timeout: float = CONNECT_TIMEOUT,
         max_events: int = MAX_EVENTS,
         on_state: Callable[[State], object] = lambda _: None,
+        first_room: str | None = None,
     ) -> None:
         self._connection = Connection(address, TokenSource(token), self, on_state)
         self._has_token = token is not None
         self._timeout, self._max_events = connect_timeout, max_events
+        self._first_room = first_room
         self._rooms: dict[str, RoomT] = {}
         self._left: list[RoomT] = []
         """Rooms left while there was no connection."""
@@ -83,6 +85,11 @@ class Client(ABC, Generic[RoomT]):
     def rooms(self) -> dict[str, RoomT]:
         """The rooms joined, by their names."""
         return {name: room for name, room in self._rooms.items() if room.joined}
+
+    @property
+    def room(self) -> str | None:
+        """One that the client is in, or about to join; None if that is not known."""
+        return next(iter(self._rooms), self._first_room)
 
     async def close(self) -> None:
         """Leave all rooms and close the connection, for good."""

@@ -56,6 +56,10 @@ class State(StrEnum):
 class Rooms(Protocol):
     """The rooms of a client, as its connection sees them."""
 
+    @property
+    def room(self) -> str | None:
+        """One that the client is in, or about to join; None if that is not known."""
+
     async def restore(self, link: Link) -> None:
         """Continue the session on a new link, or begin another. Raises SignalingError if that link cannot be used."""
 
@@ -198,7 +202,8 @@ class Connection:
             await asyncio.sleep(self._backoff.least(Link.now()))
 
     async def _attempt(self) -> Link:
-        link = Link(await dial(self._address, await self._tokens.get()), self._session, self._received)
+        address = self._address.for_room(self._rooms.room)
+        link = Link(await dial(address, await self._tokens.get()), self._session, self._received)
         self._links.add(link)
         link.lost.add_done_callback(lambda _: self._links.discard(link))
         link.lost.add_done_callback(lambda lost: self._release(link, lost.result()))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
@@ -31,6 +31,9 @@ MAX_REASON = 500
 
 ENDPOINT = re.compile(r"/ws/[^/]+/*$")
 SCHEMES = {"http": "ws", "https": "wss"}
+UNCHANGED = "!~*'()"
+"""Characters that the JavaScript client does not encode either: proxies compare encoded rooms."""
+
 RATE_LIMITED, SERVER_ERROR = 429, 500
 
 
@@ -41,6 +44,17 @@ class Address:
     url: str
     ssl: ssl.SSLContext | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def for_room(self, room: str | None) -> Self:
+        """The address for a client of a room: a server of several processes may bring its members to one of them.
+
+        It is the same if there is no room, or the URL names one.
+        """
+        parts = urlsplit(self.url)
+        if room is None or "room" in parse_qs(parts.query):
+            return self
+        named = f"room={quote(room, safe=UNCHANGED)}"
+        return replace(self, url=urlunsplit(parts._replace(query=f"{parts.query}&{named}" if parts.query else named)))
 
 
 def endpoint_url(url: str, path: str) -> str:

@@ -29,8 +29,16 @@ class UserClient(Client[UserRoom]):
         connect_timeout: float = CONNECT_TIMEOUT,
         max_events: int = MAX_EVENTS,
         on_state: Callable[[State], object] = lambda _: None,
+        first_room: str | None = None,
     ) -> None:
-        super().__init__(address, token, connect_timeout=connect_timeout, max_events=max_events, on_state=on_state)
+        super().__init__(
+            address,
+            token,
+            connect_timeout=connect_timeout,
+            max_events=max_events,
+            on_state=on_state,
+            first_room=first_room,
+        )
         self._identity = {} if user_id is None else {"user_id": user_id}
         self.user_id = user_id or ""
 

@@ -150,6 +150,16 @@ def test_relay_between_processes_is_measured(contender: Contender) -> None:
     assert 0 < outcome.extra["redis_commands"] < 2
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize(("name", "least", "most"), [("affinity", 1, 1), ("no-affinity", 0, 0.99)])
+def test_the_share_of_messages_that_stay_in_one_process_is_measured(name: str, least: float, most: float) -> None:
+    options = Options(seconds=0.3, connections=32, quick=True)
+    outcome = Span().measure(SPANNING[name], "candidate", options)
+    assert outcome.operations > 0
+    assert outcome.extra["amiss"] == outcome.extra["refused"] == 0
+    assert least <= outcome.extra["together"] <= most
+
+
 def cut_subscribers(url: str, over: Event) -> None:
     """Cut the pub/sub connections repeatedly once messages are relayed."""
     with redis.Redis.from_url(url) as client:

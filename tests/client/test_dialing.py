@@ -23,6 +23,19 @@ def test_the_address_of_the_server_is_enough(url: str, endpoint: str) -> None:
     assert endpoint_url(url, "/ws/x/") == endpoint
 
 
+@pytest.mark.parametrize(
+    ("url", "room", "found"),
+    [
+        ("ws://localhost/ws/x/", "lobby", "ws://localhost/ws/x/?room=lobby"),
+        ("ws://localhost/ws/x/?a=b", "a é&!~*'()", "ws://localhost/ws/x/?a=b&room=a%20%C3%A9%26!~*'()"),
+        ("ws://localhost/ws/x/?room=mine", "lobby", "ws://localhost/ws/x/?room=mine"),
+        ("ws://localhost/ws/x/", None, "ws://localhost/ws/x/"),
+    ],
+)
+def test_the_address_names_the_room_unless_it_names_one(url: str, room: str | None, found: str) -> None:
+    assert Address(url=url).for_room(room).url == found
+
+
 @pytest.mark.parametrize("url", ["ftp://localhost", "localhost:8000", "ws://"])
 async def test_a_url_that_is_none_for_a_websocket_is_refused_for_good(url: str) -> None:
     with pytest.raises(SignalingError, match="unreachable") as caught:

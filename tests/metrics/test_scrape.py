@@ -21,8 +21,7 @@ from bench.ports import free_ports
 from mcp_actors.auth.secret import make
 from tests.metrics.test_catalogue import ALERTS, promtool, shown
 from tests.support.client import DEADLINE, Client
-from tests.support.server import END_DEADLINE, Process
-from tests.test_supervisor import hear, workers
+from tests.support.server import END_DEADLINE, Process, hear, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

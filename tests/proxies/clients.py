@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ADDRESSES = ("127.0.0.2", "127.0.0.3")
 DEADLINE = 30.0
 NODES = 3
+ROOMS = 16
 
 
 def find(program: str) -> str:
@@ -47,6 +48,17 @@ def opened(node: Process) -> int:
     node.process.send_signal(signal.SIGTERM)
     _, _, err = node.finish()
     return sum(json.loads(line)["event"] == "opened" for line in err.splitlines())
+
+
+async def met_in_rooms(url: str, count: int) -> list[int]:
+    """How many members each room has once two joined it, whose URLs name it. Nodes without Redis share no rooms."""
+    found = []
+    for room in (f"room-{number}" for number in range(count)):
+        pair = [await Client.open(f"{url}/ws/signaling/?room={room}") for _ in range(2)]
+        found.append([len((await peer.join(room, str(index)))["peers"]) for index, peer in enumerate(pair)][1])
+        for peer in pair:
+            await peer.end()
+    return found
 
 
 async def talk(one: Client, other: Client) -> None:

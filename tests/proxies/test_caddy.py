@@ -19,10 +19,13 @@ from tests.proxies.clients import (
     DEADLINE,
     LIMITED,
     NODES,
+    ROOMS,
     asked_to_reconnect,
     find,
     joined_pair,
     limited_pair,
+    met_in_rooms,
+    opened,
     replaced,
     talk,
     told_by,
@@ -43,10 +46,13 @@ EXAMPLES = "127.0.0.1:8000 127.0.0.1:8001 127.0.0.1:8002"
 class Caddy:
     """The example configuration without TLS, with ports of the test, all files in a directory of its own."""
 
-    def __init__(self, binary: str, directory: Path, nodes: Sequence[Process]) -> None:
+    def __init__(self, binary: str, directory: Path, nodes: Sequence[Process], *, by_room: bool = False) -> None:
         self.port = free_ports()
         text = replaced(FILE.read_text(), "\nsignaling.example.com {", f"\nhttp://127.0.0.1:{self.port} {{")
         text = replaced(text, EXAMPLES, " ".join(f"127.0.0.1:{node.port}" for node in nodes))
+        if by_room:
+            text = replaced(text, "#request_header X-Room", "request_header X-Room")
+            text = replaced(text, "lb_policy least_conn", "lb_policy header X-Room")
         (directory / "Caddyfile").write_text("{\n\tadmin off\n}\n" + text)
         home = {"XDG_DATA_HOME": str(directory), "XDG_CONFIG_HOME": str(directory), "HOME": str(directory)}
         command = [binary, "run", "--config", str(directory / "Caddyfile"), "--adapter", "caddyfile"]
@@ -84,10 +90,22 @@ class Caddy:
 
 
 @pytest.fixture
-def start_caddy(stack: ExitStack, tmp_path: Path) -> Callable[[Sequence[Process]], Caddy]:
+def start_caddy(stack: ExitStack, tmp_path: Path) -> Callable[..., Caddy]:
     """Start Caddy in front of nodes."""
     binary = find("caddy")
-    return lambda nodes: stack.enter_context(Caddy(binary, tmp_path, nodes))
+    return lambda nodes, **options: stack.enter_context(Caddy(binary, tmp_path, nodes, **options))
+
+
+async def test_the_members_of_a_room_that_their_urls_name_are_at_one_node(
+    start_nodes: Callable[..., list[Process]], start_caddy: Callable[..., Caddy]
+) -> None:
+    nodes = start_nodes(NODES)
+    caddy = start_caddy(nodes, by_room=True)
+    assert await met_in_rooms(f"ws://127.0.0.1:{caddy.port}", ROOMS) == [2] * ROOMS
+    peers = [await caddy.peer() for _ in range(ROOMS)]
+    for peer in peers:
+        await peer.end()
+    assert max([await asyncio.to_thread(opened, node) for node in nodes]) < 3 * ROOMS
 
 
 async def test_peers_of_different_nodes_talk_through_it(

@@ -21,11 +21,13 @@ from tests.proxies.clients import (
     DEADLINE,
     LIMITED,
     NODES,
+    ROOMS,
     asked_to_reconnect,
     find,
     first_lost,
     joined_pair,
     limited_pair,
+    met_in_rooms,
     opened,
     replaced,
     talk,
@@ -47,8 +49,9 @@ TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 class Nginx:
     """The example configuration with ports of the test, all files in a directory of its own."""
 
-    def __init__(self, binary: str, directory: Path, nodes: Sequence[str]) -> None:
+    def __init__(self, binary: str, directory: Path, nodes: Sequence[str], *, by_room: bool = False) -> None:
         self.port = free_ports()
+        self._by_room = by_room
         (directory / "nginx.conf").write_text(self._configuration(directory, nodes))
         running = ["daemon off;", f"pid {directory}/pid;", "error_log stderr notice;"]
         running += ["user root;"] if os.geteuid() == 0 else []
@@ -60,6 +63,9 @@ class Nginx:
 
     def _configuration(self, directory: Path, nodes: Sequence[str]) -> str:
         text = FILE.read_text()
+        if self._by_room:
+            text = replaced(text, "\n        least_conn;", "")
+            text = replaced(text, "#hash $room_or_any", "hash $room_or_any")
         for example, node in zip((8000, 8001, 8002), nodes, strict=True):
             text = replaced(text, f"server 127.0.0.1:{example} ", f"server {node} ")
         text = replaced(text, "\n        listen 80;", f"\n        listen 127.0.0.1:{self.port};")
@@ -113,9 +119,9 @@ def binary() -> str:
 def start_nginx(stack: ExitStack, tmp_path: Path, binary: str) -> Callable[..., Nginx]:
     """Start nginx in front of three nodes, or of one that stands for three."""
 
-    def start(nodes: Sequence[Process], places: Sequence[str] = ()) -> Nginx:
+    def start(nodes: Sequence[Process], places: Sequence[str] = (), *, by_room: bool = False) -> Nginx:
         places = places or [f"127.0.0.1:{node.port}" for node in nodes]
-        return stack.enter_context(Nginx(binary, tmp_path, [*places] * (NODES // len(nodes))))
+        return stack.enter_context(Nginx(binary, tmp_path, [*places] * (NODES // len(nodes)), by_room=by_room))
 
     return start
 
@@ -159,6 +165,20 @@ async def test_connections_are_spread_over_all_nodes(
     for peer in peers:
         await peer.close()
     assert [await asyncio.to_thread(opened, node) for node in nodes] == [3] * NODES
+
+
+async def test_the_members_of_a_room_that_their_urls_name_are_at_one_node(
+    start_nodes: Callable[..., list[Process]], start_nginx: Callable[..., Nginx]
+) -> None:
+    nodes = start_nodes(NODES)
+    nginx = start_nginx(nodes, by_room=True)
+    assert await met_in_rooms(f"ws://127.0.0.1:{nginx.port}", ROOMS) == [2] * ROOMS
+    peers = [await nginx.peer() for _ in range(2 * ROOMS)]
+    for peer in peers:
+        await peer.end()
+    counts = [await asyncio.to_thread(opened, node) for node in nodes]
+    assert sum(counts) == 4 * ROOMS
+    assert max(counts) < 3 * ROOMS
 
 
 async def test_a_page_of_the_same_origin_is_served_and_may_connect(

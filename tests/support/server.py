@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import ssl
 import subprocess
 import sys
+from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any, Self
 
 from mcp_actors import server
@@ -15,7 +18,6 @@ from tests.support.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
     from types import TracebackType
 
 END_DEADLINE = 60.0
@@ -147,3 +149,23 @@ class Process:
             if stream is not None:
                 stream.close()
         self.process.wait(timeout=END_DEADLINE)
+
+
+def workers(process: subprocess.Popen[str]) -> list[int]:
+    """The children of a process."""
+    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(pid) for pid in path.read_text().split()]
+
+
+def hear(process: subprocess.Popen[str], event: str) -> dict[str, Any]:
+    """The next log line with this event; the process is killed if it does not come in time."""
+    assert process.stderr is not None
+    timer = Timer(END_DEADLINE, process.kill)
+    timer.start()
+    try:
+        for line in process.stderr:
+            if line.startswith("{") and (found := json.loads(line))["event"] == event:
+                return dict(found)
+    finally:
+        timer.cancel()
+    raise AssertionError(f"{event} was not logged")

@@ -137,6 +137,9 @@ class HttpServer(HTTPServer):
     `idle_connection_timeout` seconds. Those that wait to be served are taken from all addresses in turn.
     """
 
+    pass_on: Callable[[socket.socket], bool] = staticmethod(lambda _connection: False)
+    """Gives a connection on which something has arrived to another process; False if it is to be served here."""
+
     def initialize(  # type: ignore[override]
         self,
         request_callback: Any,
@@ -182,6 +185,12 @@ class HttpServer(HTTPServer):
             self._handshakes.remove(connection)
             connection.close()
 
+    def take(self, connection: socket.socket, address: Any) -> None:
+        """Serve a connection that another process has accepted, and on which something has arrived."""
+        group = self._admit(connection, address)
+        if group is not None:
+            self._wait(connection, address, group)
+
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         """Serve a new connection."""
         group, limited = self._group(address)
@@ -204,23 +213,32 @@ class HttpServer(HTTPServer):
         return group_of(address[0]), True
 
     def _accepted(self, connection: socket.socket, address: Any) -> None:
+        group = self._admit(connection, address)
+        if group is not None:
+            self._handshakes.add(self._silent.add(connection, address), group)
+
+    def _admit(self, connection: socket.socket, address: Any) -> str | None:
+        """Make room for one more handshake; None, and the connection is closed, if its address has too many."""
         group, limited = self._group(address)
         if limited and 0 < self._max_address_handshakes <= self._handshakes.of(group):
             connection.close()
-            return
+            return None
         if len(self._handshakes) >= self._max_handshakes:
             self._handshakes.close_one()
-        self._handshakes.add(self._silent.add(connection, address), group)
+        return group
 
     def _close_silent(self, silent: SilentConnection) -> None:
         self._handshakes.remove(silent)
         silent.close()
 
     def _spoke(self, silent: SilentConnection) -> None:
-        group, _ = self._group(silent.address)
         self._handshakes.remove(silent)
-        self._handshakes.add(silent.socket, group)
-        self._waiting.push(group, (silent.socket, silent.address))
+        if not self.pass_on(silent.socket):
+            self._wait(silent.socket, silent.address, self._group(silent.address)[0])
+
+    def _wait(self, connection: socket.socket, address: Any, group: str) -> None:
+        self._handshakes.add(connection, group)
+        self._waiting.push(group, (connection, address))
         if not self._round_under_way:
             self._batch.begin(time.monotonic())
             self._start_round()

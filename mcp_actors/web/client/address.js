@@ -22,6 +22,18 @@ export function endpointUrl(url, path) {
 }
 
 /**
+ * The URL of an endpoint for a client of a room: a server with several processes may bring its members to one of them.
+ * @param {string} url which may name a room already
+ * @param {string} [room]
+ */
+export function urlForRoom(url, room) {
+  const found = new URL(url);
+  if (room === undefined || found.searchParams.has("room")) return url;
+  found.search += `${found.search ? "&" : ""}room=${encodeURIComponent(room)}`;
+  return found.href;
+}
+
+/**
  * The status with which a server answers HTTP; 0 if this page may not see it, undefined if none answers.
  * @param {URL} url
  */

@@ -104,6 +104,7 @@ export class Client extends TypedEventTarget {
     const options = {url: endpointUrl(url, path), tokens: new TokenSource(token), connectTimeout, WebSocket};
     this.line = new PersistentLink(options, {
       restore: (link) => this.#restore(link),
+      room: () => this.#rooms.keys().next().value,
       receive: (message) => this.#receive(message),
       tell: (type, detail) => emit(this, type, detail),
       closed: (error) => this.#abandon(error),

@@ -157,6 +157,25 @@ async def test_handshakes_of_one_address_beyond_its_limit_are_closed_and_the_fir
     await (await server.peer()).join("r", "a")
 
 
+@pytest.mark.settings(max_address_handshakes=3)
+async def test_connections_that_another_process_has_accepted_count_and_are_served_as_any_other(
+    server: Server, stack: ExitStack
+) -> None:
+    http_server = server.http_server
+    clients = []
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        for _ in range(5):
+            clients.append(open_socket(stack, elsewhere.getsockname()[1], b"GET /healthz HTTP/1.1\r\n"))
+            http_server.take(*elsewhere.accept())
+    await until(lambda: sum(map(is_closed, clients)) == 2, "two are gone")
+    assert not any(map(is_closed, clients[:3]))
+    assert http_server.handshakes == 3
+    clients[0].setblocking(True)
+    clients[0].sendall(b"Host: localhost\r\nConnection: close\r\n\r\n")
+    answer = await asyncio.to_thread(clients[0].recv, 64)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 @pytest.mark.settings(max_address_handshakes=1, trusted_proxies=("127.0.0.1",))
 async def test_a_trusted_proxy_may_have_as_many_handshakes_as_there_may_be_in_all(
     server: Server, stack: ExitStack

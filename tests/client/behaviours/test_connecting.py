@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bench.ports import free_ports
-from tests.client.behaviours.driver import Refused
+from tests.client.behaviours.driver import DEADLINE, Refused
 from tests.support.server import Server
 from tests.support.tokens import OPTIONAL, REQUIRED, SECRET, token
+from tests.web.network_path import NetworkPath
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +41,35 @@ async def test_a_handshake_that_the_application_refuses_is_told_apart_from_a_dea
         error = await failure(connect, server, connectTimeout=500)
         await server.stop()
     assert error.code == "handshake-refused"  # browsers hide whether it makes sense to try again
+
+
+async def test_a_client_that_connects_again_names_its_room_in_the_url(connect: Connects, tmp_path: Path) -> None:
+    rooms: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(head.partition("content-length:")[2].split("\r\n")[0])
+        asked = json.loads(await reader.readexactly(length))
+        if asked["type"] == "handshake":
+            rooms.put_nowait(asked["query"].get("room"))
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\nConnection: close\r\n\r\n{"identity":"a"}')
+        writer.close()
+
+    async with await asyncio.start_server(note, "127.0.0.1", 0) as application:
+        port = application.sockets[0].getsockname()[1]
+        server = Server(tmp_path, auth_url=f"http://127.0.0.1:{port}/", secret_key=SECRET)
+        await server.start()
+        path = NetworkPath(server.port)
+        client = await connect.peer(path)
+        room = await client.join("a room & more", "a")
+        assert await rooms.get() is None  # it was not known yet
+        path.cut()
+        path.mend()
+        assert await asyncio.wait_for(rooms.get(), DEADLINE) == "a room & more"
+        await room.call("update", value={"back": True})
+        await client.close()
+        path.cut()
+        await server.stop()
 
 
 async def test_a_path_without_an_endpoint_is_a_refused_handshake(server: Server, connect: Connects) -> None:
