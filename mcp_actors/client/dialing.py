@@ -7,7 +7,7 @@ import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
+from urllib.parse import quote_plus, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
@@ -31,9 +31,6 @@ MAX_REASON = 500
 
 ENDPOINT = re.compile(r"/ws/[^/]+/*$")
 SCHEMES = {"http": "ws", "https": "wss"}
-UNCHANGED = "!~*'()"
-"""Characters that the JavaScript client does not encode either: proxies compare encoded rooms."""
-
 RATE_LIMITED, SERVER_ERROR = 429, 500
 
 
@@ -48,13 +45,19 @@ class Address:
     def for_room(self, room: str | None) -> Self:
         """The address for a client of a room: a server of several processes may bring its members to one of them.
 
-        It is the same if there is no room, or the URL names one.
+        Another room that the URL names is replaced.
         """
-        parts = urlsplit(self.url)
-        if room is None or "room" in parse_qs(parts.query):
+        if room is None:
             return self
-        named = f"room={quote(room, safe=UNCHANGED)}"
-        return replace(self, url=urlunsplit(parts._replace(query=f"{parts.query}&{named}" if parts.query else named)))
+        parts = urlsplit(self.url)
+        others = [pair for pair in parts.query.split("&") if pair and not pair.startswith("room=")]
+        query = "&".join([*others, f"room={_form_encoded(room)}"])
+        return replace(self, url=urlunsplit(parts._replace(query=query)))
+
+
+def _form_encoded(text: str) -> str:
+    """Encode as the JavaScript client does, with URLSearchParams: proxies compare encoded rooms."""
+    return quote_plus(text, safe="*").replace("~", "%7E")
 
 
 def endpoint_url(url: str, path: str) -> str:

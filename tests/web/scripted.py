@@ -26,7 +26,7 @@ class ScriptedServer:
 
     def over(self, page: Page) -> None:
         """Serve a page."""
-        page.route_web_socket("**/ws/scripted/", self._connect)
+        page.route_web_socket("**/ws/scripted/**", self._connect)
 
     def _connect(self, socket: WebSocketRoute) -> None:
         self.sockets.append(socket)

@@ -175,7 +175,7 @@ def test_media_flows_while_signaling_is_lost_and_the_room_is_joined_again(
     sockets: list[WebSocketRoute] = []
     watch.hosts.add(urlsplit(sessionless_site).netloc)
     watch.server_may_be_away = True  # it stops before the pages are closed
-    dropping = open_page(sessionless_site, websockets=collect_sockets(sockets, "**/ws/signaling/"))
+    dropping = open_page(sessionless_site, websockets=collect_sockets(sockets, "**/ws/signaling/**"))
     other = open_page(sessionless_site)
     assert_everybody_sees_everybody(dropping, other)
     dropping.evaluate(

@@ -90,7 +90,7 @@ def test_the_peer_with_the_higher_order_offers_even_if_it_joined_first(open_page
             server = route.connect_to_server()
             server.on_message(lambda frame: route.send(json.dumps(reversed_orders(json.loads(frame)))))
 
-        page.route_web_socket("**/ws/signaling/", connect)
+        page.route_web_socket("**/ws/signaling/**", connect)
 
     room = a_room()
     first, second = (open_page(room, websockets=reverse_orders) for _ in range(2))

@@ -18,19 +18,7 @@ export function endpointUrl(url, path) {
   found.protocol = found.protocol.replace("http", "ws");
   found.hash = "";
   if (!/\/ws\/[^/]+\/?$/.test(found.pathname)) found.pathname = found.pathname.replace(/\/*$/, path);
-  return found.href;
-}
-
-/**
- * The URL of an endpoint for a client of a room: a server with several processes may bring its members to one of them.
- * @param {string} url which may name a room already
- * @param {string} [room]
- */
-export function urlForRoom(url, room) {
-  const found = new URL(url);
-  if (room === undefined || found.searchParams.has("room")) return url;
-  found.search += `${found.search ? "&" : ""}room=${encodeURIComponent(room)}`;
-  return found.href;
+  return found;
 }
 
 /**
@@ -48,11 +36,11 @@ async function statusOf(url) {
 
 /**
  * Why no WebSocket can be opened, as far as one can tell: browsers hide it.
- * @param {string} url of the endpoint
+ * @param {URL} url of the endpoint
  * @returns {Promise<SignalingError>} retryable, if another attempt may succeed
  */
 export async function whyUnreachable(url) {
-  const address = new URL(url.replace(/^ws/, "http"));
+  const address = new URL(url.href.replace("ws", "http"));
   const status = await statusOf(address);
   const {origin, pathname} = address;
   if (status === undefined) {

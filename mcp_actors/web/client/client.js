@@ -90,6 +90,8 @@ export class Client extends TypedEventTarget {
   /** Rooms and ids of this client: the server may still count a lost connection under them. @type {Set<string>} */
   #claims = new Set();
   #requests;
+  /** Of the endpoint, and of the room that was entered last: a server may bring its members to one process. */
+  #url;
 
   /**
    * @param {string | URL} url
@@ -101,10 +103,10 @@ export class Client extends TypedEventTarget {
   constructor(url, path, requests, {token, connectTimeout = CONNECT_TIMEOUT, WebSocket = globalThis.WebSocket}) {
     super();
     this.#requests = requests;
-    const options = {url: endpointUrl(url, path), tokens: new TokenSource(token), connectTimeout, WebSocket};
+    this.#url = endpointUrl(url, path);
+    const options = {url: this.#url, tokens: new TokenSource(token), connectTimeout, WebSocket};
     this.line = new PersistentLink(options, {
       restore: (link) => this.#restore(link),
-      room: () => this.#rooms.keys().next().value,
       receive: (message) => this.#receive(message),
       tell: (type, detail) => emit(this, type, detail),
       closed: (error) => this.#abandon(error),
@@ -176,6 +178,7 @@ export class Client extends TypedEventTarget {
     const stop = new AbortController();
     const stopped = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
     this.#rooms.set(room.name, room);
+    this.#url.searchParams.set("room", room.name);
     this.#joining.set(room, stop);
     try {
       await this.#enter(room, stopped);

@@ -1,6 +1,6 @@
 /** Keeps one link in use: reconnects, continues the session, and moves to another server process when asked to. */
 
-import {urlForRoom, whyClosed, whyUnreachable} from "./address.js";
+import {whyClosed, whyUnreachable} from "./address.js";
 import {Backoff, unlessAborted} from "./backoff.js";
 import {SignalingError, closed, connectionLost, errorOf, messageOf} from "./errors.js";
 import {LOST, Link, NORMAL, TO_RECONNECT} from "./link.js";
@@ -31,13 +31,12 @@ const IN_NO_ROOM = [4504, 4505, 4510]; // a join that the server has not seen op
  * @typedef {object} Owner
  * @property {(link: Link) => Promise<void>} restore continues the session on a new link, or begins another; rejected with a
  *   SignalingError if that link cannot be used
- * @property {() => string | undefined} room returns one that the client is in, or about to join
  * @property {(message: Message) => void} receive handles a message that answers no request
  * @property {(event: string, detail: unknown) => void} tell dispatches an event of the connection
  * @property {(error: SignalingError) => void} closed for good
  */
 
-/** @typedef {{url: string, tokens: TokenSource, WebSocket: typeof WebSocket, connectTimeout: number}} Options */
+/** @typedef {{url: URL, tokens: TokenSource, WebSocket: typeof WebSocket, connectTimeout: number}} Options */
 
 export class PersistentLink {
   /** @type {State} */
@@ -231,7 +230,7 @@ export class PersistentLink {
   /** @param {string[]} protocols */
   #open(protocols) {
     const {url, WebSocket} = this.#options;
-    return new Link(new WebSocket(urlForRoom(url, this.#owner.room()), protocols), this.#session, {
+    return new Link(new WebSocket(url.href, protocols), this.#session, {
       opened: (link) => this.#restore(link),
       received: (link, message) => this.#received(link, message),
       lost: (link, code, reason) => this.#linkLost(link, code, reason),

@@ -53,7 +53,7 @@ class UdpPath:
             server = route.connect_to_server()
             server.on_message(lambda frame: self._deliver(route, frame))
 
-        page.route_web_socket("**/ws/signaling/", connect)
+        page.route_web_socket("**/ws/signaling/**", connect)
 
     def cut(self) -> None:
         """Let nothing through."""

@@ -53,7 +53,7 @@ async () => {
   globalThis.WebSocket = class extends WebSocket {
     constructor(url, protocols) {
       super(url, protocols);
-      if (url.endsWith("/scripted/")) offered.push(protocols);
+      if (url.includes("/scripted/")) offered.push(protocols);
     }
   };
   const token = async () => {
