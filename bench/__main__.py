@@ -17,6 +17,7 @@ from bench.heal import command as heal_command
 from bench.peers import OURS, OURS_SPANNING, PEERS, SPANNING
 from bench.results import Results
 from bench.runner import more_files
+from bench.scale import command as scale_command
 from bench.scenarios import SCENARIOS
 from bench.scenarios.relay import Relay
 from bench.scenarios.scenario import Options
@@ -63,6 +64,7 @@ OTHERS = {
     "attack": attack_command.attack,
     "heal": heal_command.heal,
     "signaling": signaling_command.signaling,
+    "scale": scale_command.scale,
 }
 
 

@@ -11,6 +11,7 @@ from bench.attack import command as attack_command
 from bench.chaos import command as chaos_command
 from bench.heal import command as heal_command
 from bench.peers import PEERS, SPANNING
+from bench.scale import command as scale_command
 from bench.scenarios import SCENARIOS
 from bench.signaling import command as signaling_command
 from bench.soak import command as soak_command
@@ -37,6 +38,7 @@ examples:
   python -m bench attack                             many kinds of hostile clients beside calls that must go on
   python -m bench heal                               break the connections of eight browsers, which must heal
   python -m bench signaling                          meshes, rates and faults, beside five other signaling servers
+  python -m bench scale                              100,000 connections, 250,000 rooms, and a room of 500
   python -m bench capacity --members 8               processes and Redis servers for up to ten million connections
   python -m bench cluster                            start three processes to try out in a browser
   python -m bench all --quick                        every scenario in a few minutes, to see that all of them work
@@ -96,6 +98,8 @@ def argument_parser() -> argparse.ArgumentParser:
     heal_command.add_arguments(_command(commands, "heal", text))
     text = "Compare signaling servers: time to connect a mesh, latency at fixed rates, messages lost under faults."
     signaling_command.add_arguments(_command(commands, "signaling", text))
+    text = "Very many connections and rooms, and a very large room: what they cost, and whether that grows."
+    scale_command.add_arguments(_command(commands, "scale", text))
     text = "Calculate how many processes and Redis servers a number of connections needs, from earlier results."
     capacity_command.add_arguments(_command(commands, "capacity", text))
     text = "Start several processes that share a Redis server, to try in a browser."

@@ -98,12 +98,17 @@ class Client(WSListener):
             self.joined.set_exception(LoadError(f"{self.member} could not join: {frame.decode()}"))
 
 
-async def connect(url: str, dialect: Dialect, client: Client, tls: ssl.SSLContext | None = None) -> Client:
-    """Connect and join. Raises `LoadError`."""
+async def connect(
+    url: str, dialect: Dialect, client: Client, tls: ssl.SSLContext | None = None, source: str | None = None
+) -> Client:
+    """Connect, from the address `source` if there is one, and join. Raises `LoadError`."""
     try:
         async with asyncio.timeout(TIMEOUT):
             target = url + dialect.target(client.room, client.member)
-            await ws_connect(lambda: client, target, ssl_context=tls, websocket_handshake_timeout=TIMEOUT)
+            place = None if source is None else (source, 0)
+            await ws_connect(
+                lambda: client, target, ssl_context=tls, websocket_handshake_timeout=TIMEOUT, local_addr=place
+            )
             await client.joined
     except TimeoutError:
         raise LoadError(f"{client.member} did not join within {TIMEOUT:.0f} s") from None
