@@ -35,7 +35,7 @@ MILLI, KIBI = 1000.0, 1024.0
 
 ROWS = {
     "connections": (
-        Row("accept_us", "us to accept each", each=True),
+        Row("accept_us", "us to accept each"),
         Row("accept_cpu_us", "us of CPU to accept each", each=True),
         Row("bytes_each", "KiB each in the server", KIBI, each=True),
         Row("kernel_bytes_each", "KiB each in the kernel, both ends", KIBI, each=True),
@@ -53,7 +53,7 @@ ROWS = {
     "room": (
         Row("joined_ms", "ms until all have joined"),
         Row("told_ms", "ms until all know all"),
-        Row("told_us_per_pair", "us per pair of members", each=True),
+        Row("told_us_per_pair", "us per pair of members"),
         Row("cpu_us_per_pair", "us of CPU per pair of members", each=True),
         Row("sent_mib", "MiB sent"),
         Row("peak_mib", "MiB more at the peak"),

@@ -16,7 +16,10 @@ TOLERANCE = 1.25
 
 
 class Row(NamedTuple):
-    """A figure: its name, its label, and what its unit is divided by. `each`: it should be the same at all sizes."""
+    """A figure: its name, its label, and what its unit is divided by. `each`: it should be the same at all sizes.
+
+    That is judged of CPU and bytes only, as elapsed time depends on what else the machine does.
+    """
 
     name: str
     label: str
