@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from bench.contender import Contender, Server
+from bench.contender import START_TIMEOUT, Contender, ContenderError, Server
 from bench.engine import Engine, engines, missing
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PROCESSES = 2
+GREETING = "a room spans them all"
+"""What several processes of one port say when all of them listen."""
 
 
 def no_engine() -> str | None:
@@ -79,6 +82,7 @@ class Nodes(Server):
         super().__init__(node)
         self._others = [Server(node) for _ in range(contender.listening - 1)]
         self._running = ExitStack()
+        self._shares_port = contender.listening < PROCESSES
 
     @property
     def nodes(self) -> Sequence[Server]:
@@ -89,6 +93,15 @@ class Nodes(Server):
     def engine(self) -> Engine | None:
         """See `Server`."""
         return self._engine
+
+    def _wait_until_listening(self) -> None:
+        """Wait for all processes of a port, too: the greeting comes when the last of them listens. See `Server`."""
+        super()._wait_until_listening()
+        deadline = time.monotonic() + START_TIMEOUT
+        while self._shares_port and GREETING not in self.output():
+            if time.monotonic() > deadline:
+                raise ContenderError(f"not all processes listened within {START_TIMEOUT:.0f} s: {self.said()}")
+            time.sleep(0.02)
 
     def said(self) -> str:
         """Return the end of the output of each process."""
