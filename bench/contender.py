@@ -125,6 +125,11 @@ class Server:
         return self.output().strip()[-2000:]
 
     def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the process, after `kill` on the same port, and wait until it listens. Raises `ContenderError`."""
         self._process = subprocess.Popen(  # noqa: S603 - our own commands
             self.contender.command(self.port),
             cwd=self._directory.name,
@@ -138,7 +143,11 @@ class Server:
         except BaseException:
             self._stop()
             raise
-        return self
+
+    def kill(self) -> None:
+        """Kill the process with SIGKILL."""
+        self._process.kill()
+        self._process.wait()
 
     def _environment(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
@@ -164,7 +173,7 @@ class Server:
         self._stop()
 
     def _stop(self) -> None:
-        self._process.terminate()
+        self._process.terminate()  # does nothing if it was killed
         try:
             self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:

@@ -42,6 +42,10 @@ class Ledger:
             self._last_arrived[sender] = sent_at
         return True
 
+    def missing(self, sender: int) -> frozenset[int]:
+        """Return when the messages of a sender that have not arrived so far were sent."""
+        return frozenset(self._in_flight[sender])
+
     def balance(self) -> dict[str, float]:
         """Return all counts, and as `amiss` the sum of those that should be 0."""
         wrong = {"lost": self.lost, "duplicated": self.duplicated, "reordered": self.reordered}

@@ -1,4 +1,4 @@
-"""TCP proxies that behave as a bad network does: they hold data back, or delay them, and close nothing."""
+"""TCP proxies that behave as a bad network does: they hold data back, delay them, or cut connections when asked to."""
 
 from __future__ import annotations
 
@@ -47,8 +47,7 @@ class Path:
         self._server.close()
         self.delay(0.0)
         self.mend()
-        for sink in list(self._sinks):
-            sink.transport.abort()
+        self._abort()
 
     def hold(self, *ways: Way) -> None:
         """Let nothing through in these directions until `mend`."""
@@ -63,6 +62,18 @@ class Path:
     def delay(self, latency: float, stall: float = 0.0, share: float = 0.0) -> None:
         """Delay data by `latency` seconds, and a share of them by `stall` more, as if sent again after a loss."""
         self._latency, self._stall, self._stalled_share = latency, stall, share
+
+    def cut(self) -> None:
+        """Abort all connections; what was on its way is lost."""
+        self._loop.call_soon_threadsafe(self._abort)
+
+    def redirect(self, target: int) -> None:
+        """Connect further connections to another local port, as a load balancer does when a server is gone."""
+        self._target = target
+
+    def _abort(self) -> None:
+        for sink in list(self._sinks):
+            sink.transport.abort()
 
     async def _accept(self, near: asyncio.StreamReader, to_near: asyncio.StreamWriter) -> None:
         try:

@@ -138,3 +138,37 @@ async def test_a_connection_to_a_port_where_nobody_listens_is_aborted() -> None:
             with suppress(ConnectionResetError):
                 assert await near.read() == b""
         to_near.transport.abort()
+
+
+async def test_a_cut_ends_all_connections_and_further_ones_are_accepted() -> None:
+    async with stage() as on:
+        (near, to_near), (far, to_far) = await on.connected()
+        to_near.write(b"up")
+        to_far.write(b"down")
+        assert (await read(far, 2), await read(near, 4)) == (b"up", b"down"), "both directions are open"
+        on.path.cut()
+        for end in (near, far):
+            async with asyncio.timeout(DEADLINE):
+                with suppress(ConnectionError):
+                    assert await end.read() == b""
+        (_, to_near), (far, _) = await on.connected()
+        to_near.write(b"again")
+        assert await read(far, 5) == b"again"
+
+
+async def test_a_redirected_path_connects_to_the_other_port() -> None:
+    greeted = asyncio.Event()
+
+    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        greeted.set()
+        writer.close()
+
+    async with stage() as on:
+        other = await asyncio.start_server(greet, "127.0.0.1", 0)
+        on.path.redirect(other.sockets[0].getsockname()[1])
+        await on.dialed()
+        async with asyncio.timeout(DEADLINE):
+            await greeted.wait()
+        assert on.accepted.empty()
+        other.close()
+        await other.wait_closed()
