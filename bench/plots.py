@@ -42,6 +42,7 @@ BARS = (
     Bars(
         "rate.png", "p99 latency at 1,000 candidates per second, ms", "signaling-rate", "1000", "latency_p99_us", 1000
     ),
+    Bars("kill.png", "Messages lost silently when a process is killed", "signaling-faults", "kill", "lost"),
     Bars("memory.png", "Memory per joined connection, KiB", "idle", "", "bytes_per_connection", 1024),
 )
 ACCENT, MUTED, APART = "#0b6e99", "#b8c4cc", "#d98c4a"

@@ -79,9 +79,10 @@ def lines(results: Results, scenarios: dict[str, Scenario]) -> Iterator[str]:
 
 def _table(results: Results, scenario: Scenario, variant: str, entries: list[Measured]) -> Iterator[str]:
     yield ""
-    yield f"{scenario.name} {variant}".rstrip() + f": medians over the rounds, CPU per {scenario.operation}"
     present = {name for one in entries for name in one.figures}
     columns = [name for name in scenario.columns if name in present]
+    costs = f", CPU per {scenario.operation}" if "cpu_us" in columns else ""
+    yield f"{scenario.name} {variant}".rstrip() + f": medians over the rounds{costs}"
     rows = [["", *(HEADINGS[name] for name in columns), "ours/this"]]
     rows += [_row(results, one, columns) for one in entries if one.outcomes]
     yield from aligned(rows)

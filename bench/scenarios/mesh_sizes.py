@@ -29,5 +29,5 @@ class MeshSizes(Meshes):
 
     def plan(self, server: Server, variant: str, options: Options) -> Plan:
         """See `Scenario`."""
-        plan = self._plan(server, variant, connections=int(variant), seconds=options.span(3, 0.2))
+        plan = self._plan(server, variant, connections=int(variant), seconds=options.span(2, 0.2))
         return spread(plan, server)

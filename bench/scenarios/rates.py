@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from bench.scenarios.span import Span
 
 if TYPE_CHECKING:
@@ -29,4 +31,5 @@ class FixedRates(Span):
 
     def plan(self, server: Server, variant: str, options: Options, rate: float = 0.0) -> Plan:
         """See `Scenario`."""
-        return super().plan(server, variant, options, rate or float(variant))
+        plan = super().plan(server, variant, options, rate or float(variant))
+        return replace(plan, seconds=options.span(3, 1))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent.parent / "results"
 QUICK = ("mcp_actors", "peerjs", "socketio-redis")
-QUICK_VARIANTS = {"signaling-mesh": ("8",), "signaling-rate": ("200",), "signaling-faults": ("cut", "redis")}
+QUICK_VARIANTS = {"signaling-mesh": ("8",), "signaling-rate": ("200",), "signaling-faults": ("cut",)}
 """The contenders, and the variants of each scenario, with --quick."""
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.scenarios import SIGNALING
+from bench.signaling.trial import Faults
 
 if TYPE_CHECKING:
     from bench.scenarios.scenario import Scenario
 
-SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in SIGNALING}
+SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (*SIGNALING, Faults())}

@@ -8,8 +8,13 @@ import pytest
 from bench.__main__ import main
 from bench.plan import Outcome, percentiles
 from bench.results import Measured, Results
+from bench.scenarios.scenario import Options
 from bench.signaling import table
+from bench.signaling.account import Account
 from bench.signaling.contenders import CONTENDERS
+from bench.signaling.crews import CREWS
+from bench.signaling.scenarios import SCENARIOS
+from bench.spanning import Spanning
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,14 +55,68 @@ def test_servers_are_started_with_what_is_installed_here() -> None:
     assert {name: one.missing() for name, one in CONTENDERS.items()} == dict.fromkeys(CONTENDERS)
 
 
+def test_an_undelivered_message_is_lost_unless_its_sender_was_told() -> None:
+    account = Account(2)
+    arrived, told, both, _lost = (account.send(0, number) for number in range(1, 5))
+    account.arrive(0, arrived)
+    for sent_at in (told, both):
+        account.tell(0, sent_at)
+    account.arrive(0, both)
+    assert account.balance() == {
+        "sent": 4,
+        "delivered": 2,
+        "lost": 1,
+        "told": 1,
+        "duplicated": 0,
+        "reordered": 0,
+        "amiss": 1,
+    }
+
+
+def test_second_copies_and_a_changed_order_are_counted() -> None:
+    account = Account(1)
+    first, second = account.send(0, 1), account.send(0, 2)
+    for sent_at in (second, first, first):
+        account.arrive(0, sent_at)
+    assert (account.duplicated, account.reordered, account.lost) == (1, 1, 0)
+
+
+def test_a_restart_of_redis_applies_to_those_that_use_it() -> None:
+    faults = SCENARIOS["signaling-faults"]
+    fit = {name for name, one in CONTENDERS.items() if faults.unfit(one, "redis") is None}
+    assert fit == {name for name, one in CONTENDERS.items() if isinstance(one, Spanning)}
+    assert len(fit) == 4
+
+
+def test_every_contender_has_clients() -> None:
+    assert CREWS.keys() == CONTENDERS.keys()
+
+
 @pytest.mark.heavy
-def test_a_short_run_measures_a_mesh_and_a_rate_of_this_server_and_another(tmp_path: Path) -> None:
-    chosen = ["--quick", "--only", "mcp_actors,socketio-redis", "--seconds", "0.2", "--out", str(tmp_path)]
-    assert main(["signaling", "--scenario", "signaling-mesh", "--scenario", "signaling-rate", *chosen]) == 0
+def test_a_trial_counts_what_a_killed_process_loses_and_what_its_senders_know() -> None:
+    found = SCENARIOS["signaling-faults"].measure(CONTENDERS["y-webrtc"], "kill", Options(seconds=1, quick=True)).extra
+    assert found["sent"] == found["delivered"] + found["lost"] + found["told"]
+    assert found["delivered"] < found["sent"], "the only process was away"
+
+
+@pytest.mark.heavy
+def test_this_server_loses_nothing_when_connections_are_cut() -> None:
+    found = SCENARIOS["signaling-faults"].measure(CONTENDERS["mcp_actors"], "cut", Options(seconds=1, quick=True)).extra
+    assert found["sent"] == found["delivered"] > 0
+    assert (found["lost"], found["told"], found["duplicated"], found["reordered"]) == (0, 0, 0, 0)
+
+
+@pytest.mark.heavy
+def test_a_short_run_measures_meshes_of_this_server_and_another(tmp_path: Path) -> None:
+    chosen = ["--quick", "--only", "mcp_actors,socketio-redis", "--seconds", "0.1", "--out", str(tmp_path)]
+    assert main(["signaling", "--scenario", "signaling-mesh", *chosen]) == 0
     written = json.loads((tmp_path / "signaling" / "results.json").read_bytes())
     for one in written["measured"]:
         (found,) = one["rounds"]
         assert found["latency_count"] > 0
-        assert found["mesh_kib"] > 100 if one["scenario"] == "signaling-mesh" else found["delivered"] > 0
+        assert found["mesh_kib"] > 100
+        assert found["mesh_cpu_ms"] > 0
     assert {one["contender"] for one in written["measured"]} == {"mcp_actors", "socketio-redis"}
-    assert "p99 ms at 200/s" in (tmp_path / "signaling" / "report.txt").read_text()
+    report = (tmp_path / "signaling" / "report.txt").read_text()
+    assert "mesh of 8 ms" in report
+    assert "python-socketio" in report, "versions are named"

@@ -1,0 +1,46 @@
+"""The clients of a trial, by contender: each does what the client of its library does when a connection is lost."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import log10
+from typing import TYPE_CHECKING
+
+from bench.dialects import DIALECTS
+from bench.signaling.crews.node_crew import NodeCrew
+from bench.signaling.crews.our_crew import OurCrew
+from bench.signaling.crews.python_socketio_crew import PythonSocketIoCrew
+from bench.signaling.crews.redialing_crew import RedialingCrew
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.signaling.crews.crew import Crew
+
+Y_BASE, Y_MOST = 1.2, 2.5
+
+
+def _peerjs_pause(failures: int) -> float:
+    """An application's: PeerJS does not reconnect by itself, but tells at once that it is disconnected."""
+    return 1.0 if failures else 0.0
+
+
+def _plain_pause(_failures: int) -> float:
+    """An application's: a plain WebSocket does not reconnect by itself."""
+    return 1.0
+
+
+def _y_webrtc_pause(failures: int) -> float:
+    """That of the WebSocket client of lib0, which y-webrtc uses."""
+    return min(log10(failures + 1) * Y_BASE, Y_MOST)
+
+
+CREWS: dict[str, Callable[..., Crew]] = {
+    "mcp_actors": OurCrew,
+    "mcp_actors-redis": OurCrew,
+    "peerjs": partial(RedialingCrew, dialect=DIALECTS["peerjs"], pause=_peerjs_pause),
+    "socket.io-streams": NodeCrew,
+    "socketio-redis": PythonSocketIoCrew,
+    "channels-groups": partial(RedialingCrew, dialect=DIALECTS["peers"], pause=_plain_pause),
+    "y-webrtc": partial(RedialingCrew, dialect=DIALECTS["y-webrtc"], pause=_y_webrtc_pause),
+}
