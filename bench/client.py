@@ -35,6 +35,7 @@ class Client(WSListener):
         self.arrived: Callable[[Client, Stamp], None] = lambda _client, _stamp: None
         self.unstamped: Callable[[Client, bytes], None] = lambda _client, _frame: None
         self.template: Template
+        self.opened = False
         self.closing = False
         self.broken = ""
         self._dialect = dialect
@@ -58,6 +59,7 @@ class Client(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Send the opening messages."""
         self._transport = transport
+        self.opened = True
         for frame in self._dialect.opening(self.room, self.member):
             self.send(frame)
 
@@ -109,6 +111,8 @@ async def connect(
             await ws_connect(
                 lambda: client, target, ssl_context=tls, websocket_handshake_timeout=TIMEOUT, local_addr=place
             )
+            if not client.opened:  # picows returns all the same
+                raise LoadError(f"{client.member} could not connect: closed during the handshake")
             await client.joined
     except TimeoutError:
         raise LoadError(f"{client.member} did not join within {TIMEOUT:.0f} s") from None

@@ -9,6 +9,7 @@ WebSocket messages, both ways, without headers.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,7 @@ class Mesh:
         self._room = name
         self._clients = [Metered(self._dialect, name, self._member(index), index) for index in range(plan.connections)]
         self._present: list[Client] = []
+        self._rosters: dict[int, list[int]] = {}
         self._arrived = 0
         self._complete = asyncio.Event()
         self.messages = plan.connections * (plan.connections - 1) // 2 * PER_PAIR
@@ -84,11 +86,17 @@ class Mesh:
         return took
 
     async def _enter(self, client: Client) -> None:
-        client.arrived = self._take
+        client.arrived, client.unstamped = self._take, self._learn
         await connect(self._urls[client.index % len(self._urls)], self._dialect, client)
-        for other in self._present:
-            self._send(client, "offer", other.index)
+        for other in self._rosters.get(client.index, [one.index for one in self._present]):
+            self._send(client, "offer", other)
         self._present.append(client)
+
+    def _learn(self, client: Client, frame: bytes) -> None:
+        """Read the roster in a reply to a join: at several processes, only it says who joined before."""
+        if self._dialect.joined in frame and b'"peers":' in frame:
+            roster = [peer["peer_id"] for peer in json.loads(frame)["payload"]["peers"]]
+            self._rosters[client.index] = [int(peer[-4:]) for peer in roster if peer != client.member]
 
     def _take(self, client: Client, stamp: Stamp) -> None:
         self._arrived += 1

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bench.__main__ import main
+from bench.client import Client, connect
+from bench.dialects import DIALECTS
 from bench.plan import Outcome, percentiles
 from bench.results import Measured, Results
+from bench.runner import LoadError
 from bench.scenarios.scenario import Options
 from bench.signaling import table
 from bench.signaling.account import Account
@@ -90,6 +94,19 @@ def test_a_restart_of_redis_applies_to_those_that_use_it() -> None:
 
 def test_every_contender_has_clients() -> None:
     assert CREWS.keys() == CONTENDERS.keys()
+
+
+async def test_a_client_does_not_wait_for_a_connection_that_is_closed_during_the_handshake() -> None:
+    async def refuse(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    dialect = DIALECTS["peerjs"]
+    with pytest.raises(LoadError, match="could not connect"):
+        await connect(url, dialect, Client(dialect, "room", "peer"))
+    server.close()
+    await server.wait_closed()
 
 
 @pytest.mark.heavy
