@@ -7,7 +7,7 @@ WITH_ASYNCIO := adapters/asgi adapters/http adapters/tornado connection endpoint
 # The tests start Python a thousand times, which would compile all modules each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup serve cluster test check docs pins chart audit format screenshots bench simulate clean
+.PHONY: help setup serve cluster compile pure test check docs pins chart audit format screenshots bench simulate clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,12 @@ serve: .venv/run  ## run the server on http://localhost:8000
 
 cluster: .venv/dev  ## run three processes that share rooms through a Valkey server, on ports 8000 to 8002 (or PORT=...)
 	@exec $(BIN)/python -m bench cluster $(if $(PORT),--port $(PORT))
+
+compile: .venv/compile  ## compile the modules on the path of a message, in this checkout; edits of them then need it again
+	$(BIN)/python hatch_build.py
+
+pure: .venv/compile  ## undo make compile
+	$(BIN)/python hatch_build.py --clean
 
 test: check  ## check, then run all tests: in parallel, except those that load the machine
 	$(BIN)/pytest $(PARALLEL) 'not alone and not heavy and not browser'
@@ -74,6 +80,10 @@ clean:  ## remove what the other targets created
 
 .venv/dev: .venv/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ .venv/run
+
+.venv/compile: .venv/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[compile]'
 	@touch $@ .venv/run
 
 .venv/audit: .venv/bin/python pyproject.toml

@@ -1,5 +1,7 @@
 """Other checkouts of this repository, measured beside this one: a commit, or a directory that holds mcp_actors/.
 
+`compiled` is a copy of this one whose modules on the path of a message are compiled.
+
 A commit is extracted into a temporary directory with `git archive`, so nothing is left in the repository. Its code is
 never imported here: its server runs as a process of its own, with the checkout on PYTHONPATH.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from bench.contender import Contender
 
 PACKAGE = "mcp_actors"
+COMPILED = "compiled"
+BUILDER = "hatch_build.py"
 SHOW_PATH = f"import {PACKAGE}; print({PACKAGE}.__path__[0])"
 
 
@@ -48,7 +53,9 @@ class Checkout:
 
 
 def find_checkout(text: str) -> Checkout | None:
-    """Return the checkout that a path or a git revision names, or None."""
+    """Return the checkout that `compiled`, a path or a git revision names, or None."""
+    if text == COMPILED:
+        return Checkout(COMPILED)
     directory = Path(text).resolve()
     if (directory / PACKAGE / "__main__.py").is_file():
         return Checkout(directory.name, directory=directory)
@@ -63,8 +70,23 @@ def checked_out(checkout: Checkout) -> Iterator[Contender]:
         tree = checkout.directory or Path(temporary)
         if checkout.commit:
             _extract(checkout.commit, tree)
+        elif checkout.directory is None:
+            _compile(tree)
         _verify(tree)
-        yield ours(checkout.name, f"this server, at {checkout.commit or tree}", tree)
+        where = f"at {checkout.commit or checkout.directory}" if checkout.commit or checkout.directory else COMPILED
+        yield ours(checkout.name, f"this server, {where}", tree)
+
+
+def _compile(tree: Path) -> None:
+    """Copy this checkout, and compile the copy."""
+    extensions = shutil.ignore_patterns("*.so")
+    for name in (PACKAGE, "settings"):
+        shutil.copytree(ROOT / name, tree / name, ignore=extensions)
+    for name in (BUILDER, "pyproject.toml"):
+        shutil.copy2(ROOT / name, tree / name)
+    done = _python(str(tree / BUILDER), tree=tree)
+    if done.returncode:
+        raise CheckoutError(f"this checkout cannot be compiled: {done.stderr.strip()[-300:]}")
 
 
 def _extract(commit: str, directory: Path) -> None:

@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from mcp_actors.compiled import variant
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
     *("mcp_actors", "tornado", "pykka", "msgspec", "ujson", "uvloop", "picows", "websockets"),
@@ -30,6 +32,7 @@ def describe() -> dict[str, Any]:
         "memory_kib": _field(Path("/proc/meminfo"), "MemTotal").removesuffix(" kB"),
         "load_average_before": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.release()}",
+        "variant": variant(),
         "versions": {"python": platform.python_version(), **_python_versions(), **_node_versions()},
     }
 
@@ -39,7 +42,8 @@ def summary(machine: dict[str, Any]) -> str:
     changed = " with changes" if machine["changed_since_commit"] else ""
     cores = f"{machine['cores']} cores (load {machine['load_average_before']})"
     commit = f"commit {machine['commit'][:12] or 'unknown'}{changed}"
-    return f"{machine['cpu']}, {cores}, {machine['system']}, Python {machine['versions']['python']}, {commit}"
+    python = f"Python {machine['versions']['python']}"
+    return f"{machine['cpu']}, {cores}, {machine['system']}, {python}, {commit}, {machine['variant']}"
 
 
 def _field(path: Path, name: str) -> str:

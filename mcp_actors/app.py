@@ -20,10 +20,10 @@ from mcp_actors.auth.turn import TurnServers
 from mcp_actors.background import BackgroundTasks
 from mcp_actors.broker import BrokerError
 from mcp_actors.connection.access_log import AccessLog
-from mcp_actors.connection.connection import Environment
 from mcp_actors.connection.connections import Connections
 from mcp_actors.connection.counters import ConnectionCounters
 from mcp_actors.connection.drain import drain
+from mcp_actors.connection.environment import Environment
 from mcp_actors.connection.revocation_sweep import RevocationSweep
 from mcp_actors.counters.loop_lag import LoopLag
 from mcp_actors.heap import GrowthWatch, release_free_pages

@@ -22,6 +22,7 @@ from mcp_actors.app import StartError
 from mcp_actors.auth import secret
 from mcp_actors.auth.grants import DEFAULT_PERMISSIONS, Permission
 from mcp_actors.client_commands import SERVER, add_probe, add_watch
+from mcp_actors.compiled import variant
 from mcp_actors.environment import load
 from mcp_actors.listening import Place, adopt, most_open
 from mcp_actors.protocol.identifiers import id_problem
@@ -96,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG.format(protocol=files("mcp_actors") / "protocol" / "PROTOCOL.md"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"mcp_actors {__version__}")
+    parser.add_argument("--version", action="version", version=f"mcp_actors {__version__} ({variant()})")
     commands = parser.add_subparsers(metavar="[COMMAND]", title="commands")
     _add_serve(commands.add_parser("serve", help="run the server (the default command)"))
     _add_token(commands.add_parser("token", help="print an access token for a server with MCP_ACTORS_AUTH"))

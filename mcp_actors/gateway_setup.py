@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mcp_actors.adapters.http.origin_policy import OriginPolicy
     from mcp_actors.adapters.http.site import Route
     from mcp_actors.auth.authorization import Authorizer
-    from mcp_actors.connection.connection import Environment
+    from mcp_actors.connection.environment import Environment
     from mcp_actors.endpoints.endpoint import Endpoint
     from mcp_actors.node import Node
     from mcp_actors.protocol.identifiers import RoomId

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcp_actors.connection.address import AddressRates
-from mcp_actors.connection.connection import Bounds
 from mcp_actors.connection.connection_limits import ConnectionRates
+from mcp_actors.connection.environment import Bounds
 from mcp_actors.connection.ip_limits import IpLimits
 from mcp_actors.connection.pace import Pace
 from mcp_actors.connection.token_bucket import TokenBucket

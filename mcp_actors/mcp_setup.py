@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mcp_actors.adapters.mcp.application import Application
     from mcp_actors.auth.authorization import Authorizer
     from mcp_actors.auth.ice_servers import IceServerSource
-    from mcp_actors.connection.connection import Environment
+    from mcp_actors.connection.environment import Environment
     from mcp_actors.node import Node
     from mcp_actors.sessions import Sessions
     from mcp_actors.settings import Settings

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mcp_actors.auth.authorization import Authorizer
     from mcp_actors.auth.grants import Grant
     from mcp_actors.auth.ice_servers import IceServerSource
-    from mcp_actors.connection.connection import Environment
+    from mcp_actors.connection.environment import Environment
     from mcp_actors.mcp_parts import AgentRoutes
     from mcp_actors.node import Node
     from mcp_actors.sessions import Sessions

@@ -93,7 +93,7 @@ def said(program: str, directory: Path, *arguments: str) -> str:
 
 
 def test_it_says_its_version_explains_its_settings_and_names_its_protocol(program: str, tmp_path: Path) -> None:
-    assert said(program, tmp_path, "--version") == f"mcp_actors {PROJECT['version']}\n"
+    assert said(program, tmp_path, "--version") == f"mcp_actors {PROJECT['version']} (pure Python)\n"
     assert said(program, tmp_path, "settings") == (ROOT / "settings" / "development.env").read_text()
     (protocol,) = [word for word in said(program, tmp_path, "--help").split() if word.endswith("PROTOCOL.md")]
     assert Path(protocol).read_text() == (ROOT / "mcp_actors" / "protocol" / "PROTOCOL.md").read_text()
@@ -213,4 +213,4 @@ def test_the_lines_of_the_guide_install_the_service(build: BuildStage, tmp_path:
     version = subprocess.run(
         [tmp_path / "opt/mcp-actors/bin/mcp-actors", "--version"], capture_output=True, text=True, check=True
     )
-    assert version.stdout == f"mcp_actors {PROJECT['version']}\n"
+    assert version.stdout == f"mcp_actors {PROJECT['version']} (pure Python)\n"

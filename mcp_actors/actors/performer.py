@@ -20,8 +20,8 @@ from mcp_actors.room.moderation import notice_of, target_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from mcp_actors.actors.loop import LoopFuture
-    from mcp_actors.actors.mail import ClientPort
+    from mcp_actors.actors.future import LoopFuture
+    from mcp_actors.actors.mail import ClientPort, Signal
     from mcp_actors.actors.observers import Observers
     from mcp_actors.broker import Broker
     from mcp_actors.protocol.handover import MemberState
@@ -126,6 +126,18 @@ class Performer:
     def _perform(self) -> None:
         while self._rest is None and (effect := next(self._unperformed, None)) is not None:
             _HANDLERS[type(effect)](self, effect)
+
+    def signal(self, mail: Signal) -> Sequence[Effect] | None:
+        """Relay a peer's message at once, and return None; else return the effects that are to be performed."""
+        request = mail.request
+        try:
+            effect = self._room.delivery.relay(mail.sender, request, mail.frame)
+        except SignalingError as error:
+            return self._room.undelivered(mail.sender, request, mail.frame, error)
+        if type(effect) is effects.Relay:
+            self.relay(effect)
+            return None
+        return () if effect is None else (effect,)
 
     def relay(self, effect: effects.Relay) -> None:
         """See `Relay`."""

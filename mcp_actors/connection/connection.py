@@ -6,43 +6,33 @@ room of its request; some errors close the connection.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from mcp_actors.auth.expiry import Expiry
-from mcp_actors.connection.access_log import AccessLog
 from mcp_actors.connection.costs import Costs
-from mcp_actors.connection.counters import ConnectionCounters
 from mcp_actors.connection.heartbeat import Heartbeat
 from mcp_actors.connection.identity import Identity
 from mcp_actors.connection.outbox import Outbox
 from mcp_actors.connection.reading import Reading
 from mcp_actors.connection.record import Record
 from mcp_actors.counters.relay_latency import NOT_SAMPLED
-from mcp_actors.counters.traffic import Traffic
-from mcp_actors.memory_budget import MemoryBudget
 from mcp_actors.protocol.codec import error_message
 from mcp_actors.protocol.errors import BadMessage, CloseCode, MessageTooBig, Unauthorized, describe
 from mcp_actors.protocol.events import LeaveReason
-from mcp_actors.protocol.messages import Reconnect, ReconnectPayload, Request
+from mcp_actors.protocol.messages import Reconnect, ReconnectPayload
 from mcp_actors.protocol.outgoing import Outgoing
 from mcp_actors.protocol.subject import subject
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop, Future, Task
+    from asyncio import AbstractEventLoop, Future
+    from collections.abc import Awaitable, Callable
 
-    from mcp_actors.auth.authentication import Authentication
     from mcp_actors.auth.authorization import Admission
-    from mcp_actors.auth.grants import Permission
-    from mcp_actors.connection.connections import Connections
-    from mcp_actors.connection.ip_limits import IpLimits
-    from mcp_actors.connection.token_bucket import TokenBucket
+    from mcp_actors.connection.environment import Endpoint, Environment
     from mcp_actors.connection.transport import Transport
     from mcp_actors.protocol.identifiers import RoomId
-    from mcp_actors.protocol.messages import ServerMessage
+    from mcp_actors.protocol.messages import Request, ServerMessage
     from mcp_actors.protocol.outgoing import Dialect
     from mcp_actors.sessions import Session
 
@@ -53,60 +43,6 @@ DELIBERATE_CLOSES = {None, 1000, 1001}
 
 MAX_RUNNING_REQUESTS = 64
 """Requests of one client that run at the same time. It is not read from while there are more."""
-
-Handler = Callable[["Connection", Any, bytes], None]
-
-
-class Endpoint(Protocol):
-    """The requests of one path of the server."""
-
-    name: str
-    """A word for it, in logs and metrics."""
-
-    permission: Permission
-    """The permission that a token must grant to send to others."""
-
-    dialect: Dialect
-    """How the clients speak."""
-
-    handlers: Mapping[type[Request], Handler]
-    """The handler of each type of request, called with the connection, the request and its text. May raise."""
-
-    decode: Callable[[bytes], Request]
-    """Decodes and validates a frame. Raises `BadMessage` and `MessageTooBig`."""
-
-    def opened(self, connection: Connection, token: str | None, admission: Admission | None) -> None:
-        """Handle a new connection, with the access token of its handshake and what the application decided about it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Limits of each connection: messages and bytes that wait to be read by the client, and bad messages in a row.
-
-    A connection that exceeds this rate of bad messages, with no valid one between them, is closed.
-    """
-
-    max_outbox_messages: int
-    max_outbox_bytes: int
-    bad_messages: TokenBucket
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """The parts that all connections of a process share. Without `authentication` no tokens are asked for."""
-
-    connections: Connections
-    addresses: IpLimits
-    bounds: Bounds
-    authentication: Authentication | None = None
-    memory: MemoryBudget = field(default_factory=MemoryBudget)
-    expiry: Expiry = field(default_factory=Expiry)
-    """The deadlines of grants; with `authentication` that is the same."""
-    traffic: Traffic = field(default_factory=Traffic)
-    counters: ConnectionCounters = field(default_factory=ConnectionCounters)
-    access_log: AccessLog = field(default_factory=AccessLog)
-    running: set[Task[None]] = field(default_factory=set)
-    """Requests that run in the background: the event loop keeps only weak references to tasks."""
 
 
 class Connection:

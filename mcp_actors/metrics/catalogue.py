@@ -20,7 +20,12 @@ class Metric(NamedTuple):
 
 
 _ALL = (
-    Metric("build_info", "gauge", "Always 1; the label is the version of the server.", ("version",)),
+    Metric(
+        "build_info",
+        "gauge",
+        "Always 1; the labels are the version of the server and whether it is compiled.",
+        ("version", "variant"),
+    ),
     Metric("ready", "gauge", "1 while rooms can be joined here, as /readyz says, else 0."),
     Metric("stopping", "gauge", "1 while the process drains or stops, else 0."),
     # connections

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from mcp_actors import __version__
 from mcp_actors.auth.authorization import Outcome
+from mcp_actors.compiled import variant
 from mcp_actors.connection.counters import KNOWN_CODES, OTHER, RefusalReason
 from mcp_actors.counters.agents import CallOutcome
 from mcp_actors.protocol.errors import ErrorCode
@@ -130,7 +131,7 @@ def read(sources: Sources) -> list[Reading]:
 
 
 def _process(sources: Sources) -> Iterator[Reading]:
-    yield Reading("build_info", 1, (__version__,))
+    yield Reading("build_info", 1, (__version__, variant()))
     yield Reading("ready", int(sources.readiness.problem is None))
     yield Reading("stopping", int(sources.readiness.stopping or sources.connections.stopping))
     yield Reading("event_loop_lag_seconds", Buckets.of(sources.loop_lag.seconds))

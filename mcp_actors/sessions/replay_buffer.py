@@ -25,7 +25,7 @@ MAX_DROPPED = 16
 """Times the limit of messages that a buffer may have places of dropped ones between those that it keeps."""
 
 DROPPED: tuple[bytes, bytes, RoomId | None] = (b"", b"", None)
-"""The place of a message that was dropped from between others."""
+"""The place of a message that was dropped from between others: its body is empty, as that of no message is."""
 
 
 class ReplayBuffer:
@@ -124,17 +124,17 @@ class ReplayBuffer:
         """Return the messages above a number, as far as they are kept: the number and both parts of each."""
         start = max(received - self._before, 0)
         numbered = enumerate(self._frames[start:], self._before + start + 1)
-        return [(number, frame[0], frame[1]) for number, frame in numbered if frame is not DROPPED]
+        return [(number, frame[0], frame[1]) for number, frame in numbered if frame[1]]
 
     def kept(self) -> list[tuple[bytes, bytes, RoomId | None]]:
         """Return all messages that are kept: both parts of each, and its room."""
-        return [frame for frame in self._frames if frame is not DROPPED]
+        return [frame for frame in self._frames if frame[1]]
 
     def withhold(self, received: int, is_refused: Callable[[bytes], bool]) -> None:
         """Forget messages above a number if their text is refused; others move up, so that no number is missing."""
         before, frames, first_held = self._before, self._frames, len(self._frames) - self._held
         above = range(max(received - before, 0), len(frames))
-        gone = [i for i in above if frames[i] is not DROPPED and is_refused(b"{%b%b" % frames[i][:2])]
+        gone = [i for i in above if frames[i][1] and is_refused(b"{%b%b" % frames[i][:2])]
         sizes = {i: len(frames[i][0]) + len(frames[i][1]) for i in gone}
         held = [i for i in gone if i >= first_held]
         self._frames = [frame for i, frame in enumerate(frames) if i not in sizes]
@@ -153,7 +153,7 @@ class ReplayBuffer:
     def state(self) -> SessionState:
         """Return what another node needs to continue."""
         numbered = enumerate(self._frames, self._before + 1)
-        kept = [b"" if frame is DROPPED else JSON.prefix(frame[0], number) + frame[1] for number, frame in numbered]
+        kept = [JSON.prefix(frame[0], number) + frame[1] if frame[1] else b"" for number, frame in numbered]
         return SessionState(self.last, kept, self._gap)
 
     def restore(self, state: SessionState, *, lossy: bool) -> None:
@@ -163,7 +163,7 @@ class ReplayBuffer:
             (b"", frame[len(JSON.prefix(b"", number)) :], subject(frame)[0]) if frame else DROPPED
             for number, frame in enumerate(state.kept, first)
         ]
-        self._dropped = sum(frame is DROPPED for frame in self._frames)
+        self._dropped = sum(not frame[1] for frame in self._frames)
         self.bytes = self._held_bytes = sum(len(body) for _, body, _ in self._frames)
         self.last = self._held_to = self._room_since = state.number
         self._room = self._frames[-1][2] if self._frames else None
@@ -185,14 +185,14 @@ class ReplayBuffer:
         frames, size, left = self._frames, self.bytes, len(self)
         total, dropped = len(frames), 0
         first_held = total - self._held
-        while dropped < total and (dropped < count or frames[dropped] is DROPPED or self._is_over(left, size)):
+        while dropped < total and (dropped < count or not frames[dropped][1] or self._is_over(left, size)):
             frame = frames[dropped]
             length = len(frame[0]) + len(frame[1])
             size -= length
             if dropped >= first_held:
                 self._held -= 1
                 self._held_bytes -= length
-            if frame is DROPPED:
+            if not frame[1]:
                 self._dropped -= 1
             else:
                 left -= 1
@@ -204,12 +204,12 @@ class ReplayBuffer:
         """Drop messages of the rooms that have most, the oldest first; held ones only if there are no others."""
         frames, before = self._frames, self._before
         end, times = len(frames) - self._held, 1
-        if all(frame is DROPPED for frame in frames[:end]):
+        if not any(frame[1] for frame in frames[:end]):
             end, times = len(frames), HELD_LIMIT
         weights: dict[RoomId | None, int] = {}
         oldest: dict[RoomId | None, deque[int]] = {}
         for i, frame in enumerate(frames):
-            if frame is not DROPPED:
+            if frame[1]:
                 weights[frame[2]] = weights.get(frame[2], 0) + self._weight(frame)
                 if i < end:
                     oldest.setdefault(frame[2], deque()).append(i)

@@ -8,9 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from mcp_actors.ws.frames import NORMAL, PONG, FrameError, FrameReader, Receiver, Unmask, write_close, write_frame
+from mcp_actors.ws.frames import (
+    NORMAL,
+    PONG,
+    Control,
+    FrameError,
+    FrameReader,
+    Receiver,
+    Unmask,
+    write_close,
+    write_frame,
+)
 from mcp_actors.ws.socket_state import SocketState, limit_receive_buffer, reset_on_close, socket_state
 from mcp_actors.ws.write_coalescer import FrameWriter, WriteCoalescer
 
@@ -51,20 +61,27 @@ class ConnectionReceiver(Receiver, Protocol):
         """The socket is gone; `code` is that of the peer's close frame."""
 
 
-class FrameLoops(NamedTuple):
+class FrameLoops:
     """The parts that all frame loops of one event loop share.
 
     `receive_buffer`: bytes that the kernel buffers of what a client sends; 0 changes nothing.
     """
 
-    coalescer: WriteCoalescer
-    scheduler: FairScheduler
-    unmask: Unmask
-    receive_buffer: int = 0
+    __slots__ = ("coalescer", "receive_buffer", "scheduler", "unmask")
+
+    def __init__(
+        self, coalescer: WriteCoalescer, scheduler: FairScheduler, unmask: Unmask, receive_buffer: int = 0
+    ) -> None:
+        self.coalescer = coalescer
+        self.scheduler = scheduler
+        self.unmask = unmask
+        self.receive_buffer = receive_buffer
 
 
-class FrameLoop(FrameWriter, asyncio.Protocol):
+class FrameLoop(FrameWriter):
     """One WebSocket: answers pings, closes by handshake, and stops reading when asked to or when the client floods.
+
+    It is an `asyncio.Protocol` by its methods: a compiled class cannot have one as its base.
 
     Call `serve` before the transport is connected. Closed while paused, it reads nothing more: its last frame ends
     the stream, and the rest of a flood stays in the socket of the client.
@@ -135,6 +152,9 @@ class FrameLoop(FrameWriter, asyncio.Protocol):
             if reader.kept > MUCH:
                 self._receiver.buffers_grew()
 
+    def eof_received(self) -> None:
+        """The client has ended its stream; the transport closes."""
+
     def pause_writing(self) -> None:
         """The client reads more slowly than the server sends."""
         self._writable = False
@@ -157,7 +177,7 @@ class FrameLoop(FrameWriter, asyncio.Protocol):
                 timer.cancel()
         self._receiver.lost(self._close_code)
         self.serve(cast("ConnectionReceiver", None))  # they refer to each other
-        self._reader = cast("FrameReader", None)
+        self._reader.control = cast("Control", None)  # so do these
 
     def ping_received(self, data: bytes) -> None:
         """Answer a ping, or remember the latest while the client does not read (RFC 6455, section 5.5.3)."""
@@ -192,7 +212,7 @@ class FrameLoop(FrameWriter, asyncio.Protocol):
         self._paused = False
         if self._transport is not None and not self._queued:
             self._continue()
-        elif self._transport is None and self._reader is not None:  # it is not connected yet
+        elif self._transport is None:  # it is not connected yet
             self._reader.paused = False
 
     def close(self, code: int, reason: str) -> None:

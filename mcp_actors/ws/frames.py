@@ -87,8 +87,8 @@ class FrameReader:
     """
 
     __slots__ = (
-        *("_at", "_buffer", "_control", "_fragments", "_held", "_max_message", "_need", "_opcode", "_reading"),
-        *("_unmask", "closing", "ended", "paused", "receiver"),
+        *("_at", "_buffer", "_fragments", "_held", "_max_message", "_need", "_opcode", "_reading"),
+        *("_unmask", "closing", "control", "ended", "paused", "receiver"),
     )
 
     def __init__(
@@ -96,7 +96,7 @@ class FrameReader:
     ) -> None:
         self.receiver = receiver
         self.paused = self.closing = self.ended = False
-        self._control = control
+        self.control = control
         self._max_message = max_message
         self._unmask = unmask
         self._buffer = bytearray()  # the start of a frame, or what arrived during a pause
@@ -197,7 +197,7 @@ class FrameReader:
             if not batch and not self.paused:
                 batch = BATCH
                 self.paused = True
-                self._control.batch_ended()
+                self.control.batch_ended()
         return at
 
     def _check(self, first: int, length: int) -> None:
@@ -230,12 +230,12 @@ class FrameReader:
         if opcode == CLOSE:
             code = read_close(payload)
             self.end()
-            self._control.close_received(code)
+            self.control.close_received(code)
         elif opcode not in CONTROL_OPCODES:
             self._fragment(opcode, payload, final=bool(first & FINAL))
         else:
             if opcode == PING:
-                self._control.ping_received(payload)
+                self.control.ping_received(payload)
             else:
                 self.receiver.pong_received(payload)
             if not self.closing:

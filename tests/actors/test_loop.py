@@ -12,7 +12,9 @@ import pytest
 from pykka import ActorDeadError, ActorRegistry, messages
 from pykka._envelope import Envelope
 
-from mcp_actors.actors.loop import PYKKA_MAIL, TURN, Inbox, LoopActor, LoopFuture
+from mcp_actors.actors.future import LoopFuture
+from mcp_actors.actors.inbox import PYKKA_MAIL, TURN, Inbox
+from mcp_actors.actors.loop import LoopActor
 from tests.support.loop import DEADLINE, scheduler, until
 
 if TYPE_CHECKING:

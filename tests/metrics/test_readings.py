@@ -10,6 +10,7 @@ from websockets.exceptions import InvalidStatus
 
 from mcp_actors.auth.authorization import Handshake, Refused
 from mcp_actors.auth.grants import Grant
+from mcp_actors.compiled import variant
 from mcp_actors.counters.histogram import Histogram
 from mcp_actors.environment import load
 from mcp_actors.metrics.catalogue import METRICS
@@ -60,7 +61,7 @@ async def test_a_call_is_counted_everywhere(server: Server) -> None:
     assert observed(found["relay_latency_seconds", "signal"]) == 2
     assert observed(found["room_inbox_messages",]) == 2
     assert found["sessions", "attached"] == 3
-    assert found["build_info", "0.1.0"] == found["ready",] == 1
+    assert found["build_info", "0.1.0", variant()] == found["ready",] == 1
 
 
 async def test_a_message_to_many_is_measured_until_the_last_of_them_has_it(server: Server) -> None:

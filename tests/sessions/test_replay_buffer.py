@@ -299,11 +299,11 @@ def test_a_message_of_a_room_that_holds_too_much_is_lost_and_that_of_another_is_
 ROOMS = st.sampled_from([LOBBY, PRIVATE, THIRD, None])
 
 
-@example(steps=[(LOBBY, 0, True), (LOBBY, 0, False), (LOBBY, 0, False), 1], max_frames=1, max_bytes=1)
+@example(steps=[(LOBBY, 1, True), (LOBBY, 1, False), (LOBBY, 1, False), 1], max_frames=1, max_bytes=8)
 @given(
     steps=st.lists(
         st.one_of(
-            st.tuples(ROOMS, st.integers(0, 30), st.booleans()),
+            st.tuples(ROOMS, st.integers(1, 30), st.booleans()),
             st.integers(-1, 60),
         ),
         max_size=80,
@@ -343,10 +343,11 @@ def test_a_buffer_with_several_rooms_stays_within_its_limits_and_knows_what_it_l
         assert other.is_complete(len(sent)) == buffer.is_complete(len(sent))
 
 
+BODIES = st.tuples(st.binary(max_size=4), st.binary(min_size=1, max_size=12))
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("append"), st.tuples(st.binary(max_size=4), st.binary(max_size=12))),
-        st.tuples(st.just("hold"), st.tuples(st.binary(max_size=4), st.binary(max_size=12))),
+        st.tuples(st.just("append"), BODIES),
+        st.tuples(st.just("hold"), BODIES),
         st.tuples(st.just("acknowledge"), st.integers(-1, 40)),
         st.tuples(st.just("move"), st.booleans()),
     ),

@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from mcp_actors.broker.memory import MemoryBroker
-from mcp_actors.connection.connection import Connection, Environment
+from mcp_actors.connection.connection import Connection
 from mcp_actors.connection.connections import Connections
+from mcp_actors.connection.environment import Environment
 from mcp_actors.connection.heartbeat import CLIENT_FRAME_HEADER
 from mcp_actors.endpoints.messaging import MessagingEndpoint
 from mcp_actors.endpoints.signaling import SignalingEndpoint

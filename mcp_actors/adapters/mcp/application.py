@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mcp_actors.adapters.admin.api import ApiParts
     from mcp_actors.adapters.mcp.entrance import Entrance
-    from mcp_actors.connection.connection import Environment
+    from mcp_actors.connection.environment import Environment
     from mcp_actors.node import Node
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mcp_actors.adapters.mcp.caller import Caller
     from mcp_actors.adapters.mcp.entrance import Entrance
-    from mcp_actors.connection.connection import Environment
+    from mcp_actors.connection.environment import Environment
     from mcp_actors.counters.agents import AgentCounters
 
 GONE = (

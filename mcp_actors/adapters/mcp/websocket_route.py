@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from mcp_actors.adapters.mcp.caller import Caller
     from mcp_actors.adapters.mcp.request_slots import RequestSlots
     from mcp_actors.auth.authorization import Handshake
-    from mcp_actors.connection.connection import Connection, Environment
+    from mcp_actors.connection.connection import Connection
+    from mcp_actors.connection.environment import Environment
     from mcp_actors.connection.transport import Transport
 
 log = structlog.get_logger("mcp_actors.connection")

@@ -147,14 +147,15 @@ class UpgradeHandler(SafeHandler):
     async def _hand_over(self, stream: IOStream) -> None:
         frame_loop = FrameLoop(self.loops, self.max_message)
         frame_loop.serve(self.connect(frame_loop))
+        protocol = cast("asyncio.Protocol", frame_loop)
         try:
             stream.set_nodelay(True)  # else a candidate behind an offer may wait 40 ms for an acknowledgement
             await stream.write(b"")  # until the handshake is written
             if isinstance(stream, SSLIOStream):
-                StreamTransport(stream, frame_loop)  # TLS stays with the stream that has begun it
+                StreamTransport(stream, protocol)  # TLS stays with the stream that has begun it
                 return
             moved, frame_loop.early = take_socket(stream)
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: frame_loop, moved)
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, moved)
         except (StreamClosedError, OSError):
             frame_loop.connection_lost(None)
 
