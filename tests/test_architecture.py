@@ -22,6 +22,7 @@ UNTESTED = {
     "broker/figures.py",  # the same
     "broker/redis/settings.py",  # the same
     "broker/event_log.py",  # the same, and a port, tested by the suite of its implementations
+    "connection/environment.py",  # the same
     "sessions/ports.py",  # the same
     "broker/administration.py",  # a contract, tested by the suite of its implementations
     "client/members.py",  # the same

@@ -127,18 +127,6 @@ class Performer:
         while self._rest is None and (effect := next(self._unperformed, None)) is not None:
             _HANDLERS[type(effect)](self, effect)
 
-    def signal(self, mail: Signal) -> Sequence[Effect] | None:
-        """Relay a peer's message at once, and return None; else return the effects that are to be performed."""
-        request = mail.request
-        try:
-            effect = self._room.delivery.relay(mail.sender, request, mail.frame)
-        except SignalingError as error:
-            return self._room.undelivered(mail.sender, request, mail.frame, error)
-        if type(effect) is effects.Relay:
-            self.relay(effect)
-            return None
-        return () if effect is None else (effect,)
-
     def relay(self, effect: effects.Relay) -> None:
         """See `Relay`."""
         message = effect.message
@@ -291,6 +279,19 @@ class Performer:
         port = self.ports.get(effect.to)
         if port is not None:
             port.handed_over(self._room.id, effect.state)
+
+
+def relay_signal(performer: Performer, room: Room, mail: Signal) -> Sequence[Effect] | None:
+    """Relay a peer's message at once, and return None; else return the effects that are to be performed."""
+    request = mail.request
+    try:
+        effect = room.delivery.relay(mail.sender, request, mail.frame)
+    except SignalingError as error:
+        return room.undelivered(mail.sender, request, mail.frame, error)
+    if type(effect) is effects.Relay:
+        performer.relay(effect)
+        return None
+    return () if effect is None else (effect,)
 
 
 _HANDLERS: dict[type, Callable[[Performer, Any], None]] = {

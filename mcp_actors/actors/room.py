@@ -10,7 +10,7 @@ from pykka import ActorDeadError
 from mcp_actors.actors.future import LoopFuture
 from mcp_actors.actors.loop import LoopActor
 from mcp_actors.actors.mail import Broadcast, Call, Publication, Signal
-from mcp_actors.actors.performer import Performer
+from mcp_actors.actors.performer import Performer, relay_signal
 from mcp_actors.protocol.errors import SignalingError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class RoomActor(LoopActor):
         self.idle_matters = self._room.empty
 
     def _signal(self, mail: Signal) -> None:
-        effects = self._performer.signal(mail)
+        effects = relay_signal(self._performer, self._room, mail)
         if effects is None:
             latency = self._latency
             if mail.request is latency.request:

@@ -6,7 +6,8 @@ room of its request; some errors close the connection.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -26,10 +27,11 @@ from mcp_actors.protocol.subject import subject
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Mapping
 
     from mcp_actors.auth.authorization import Admission
-    from mcp_actors.connection.environment import Endpoint, Environment
+    from mcp_actors.auth.grants import Permission
+    from mcp_actors.connection.environment import Environment
     from mcp_actors.connection.transport import Transport
     from mcp_actors.protocol.identifiers import RoomId
     from mcp_actors.protocol.messages import Request, ServerMessage
@@ -43,6 +45,32 @@ DELIBERATE_CLOSES = {None, 1000, 1001}
 
 MAX_RUNNING_REQUESTS = 64
 """Requests of one client that run at the same time. It is not read from while there are more."""
+
+
+Handler = Callable[["Connection", Any, bytes], None]
+"""Handles a request of a connection, given as such and as its text."""
+
+
+class Endpoint(Protocol):
+    """The requests of one path of the server."""
+
+    name: str
+    """A word for it, in logs and metrics."""
+
+    permission: Permission
+    """The permission that a token must grant to send to others."""
+
+    dialect: Dialect
+    """How the clients speak."""
+
+    handlers: Mapping[type[Request], Handler]
+    """The handler of each type of request, called with the connection, the request and its text. May raise."""
+
+    decode: Callable[[bytes], Request]
+    """Decodes and validates a frame. Raises `BadMessage` and `MessageTooBig`."""
+
+    def opened(self, connection: Connection, token: str | None, admission: Admission | None) -> None:
+        """Handle a new connection, with the access token of its handshake and what the application decided about it."""
 
 
 class Connection:

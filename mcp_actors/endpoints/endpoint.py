@@ -57,9 +57,8 @@ if TYPE_CHECKING:
     from mcp_actors.auth.authentication import Authentication
     from mcp_actors.auth.authorization import Admission, Authorizer
     from mcp_actors.auth.grants import Grant, Permission
-    from mcp_actors.connection.connection import Connection
+    from mcp_actors.connection.connection import Connection, Handler
     from mcp_actors.connection.connections import Connections
-    from mcp_actors.connection.environment import Handler
     from mcp_actors.node import Node
     from mcp_actors.protocol.identifiers import RequestId, RoomId
     from mcp_actors.protocol.outgoing import Dialect

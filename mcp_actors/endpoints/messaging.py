@@ -25,8 +25,7 @@ from mcp_actors.sessions import VERIFIED, Greeting
 
 if TYPE_CHECKING:
     from mcp_actors.auth.grants import Grant
-    from mcp_actors.connection.connection import Connection
-    from mcp_actors.connection.environment import Handler
+    from mcp_actors.connection.connection import Connection, Handler
     from mcp_actors.protocol.identifiers import RoomId
     from mcp_actors.protocol.messages import Request
     from mcp_actors.sessions import Session

@@ -230,16 +230,12 @@ class FrameLoop(FrameWriter):
 
     def state(self) -> SocketState:
         """Return what waits in the buffers of this connection."""
-        transport = self._transport
+        transport, pending = self._transport, 0 if self._parts is None else self._size
         if transport is None:
-            return SocketState(self._pending_size, waiting=False, taken=None)
+            return SocketState(pending, waiting=False, taken=None)
         memory, waiting, taken = socket_state(transport)
         written = transport.get_write_buffer_size()
-        return SocketState(memory + written + self._pending_size + self._reader.kept, waiting or written > 0, taken)
-
-    @property
-    def _pending_size(self) -> int:
-        return 0 if self._parts is None else self._size
+        return SocketState(memory + written + pending + self._reader.kept, waiting or written > 0, taken)
 
     def _take_turn(self) -> bool:
         """Whether the client may be read now: it has not flooded lately, or no other flooding client has a turn."""

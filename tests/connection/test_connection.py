@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from mcp_actors.connection.environment import Handler
+    from mcp_actors.connection.connection import Handler
     from mcp_actors.protocol.messages import Request
     from mcp_actors.protocol.outgoing import Dialect
     from mcp_actors.sessions import Session

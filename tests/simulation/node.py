@@ -16,7 +16,8 @@ from tests.simulation.websocket import NodeTransport
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mcp_actors.connection.environment import Endpoint, Environment
+    from mcp_actors.connection.connection import Endpoint
+    from mcp_actors.connection.environment import Environment
     from mcp_actors.settings import Settings
     from tests.simulation.loop import SimulationLoop
     from tests.simulation.network import End, Network

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from asyncio import TimerHandle
     from collections.abc import Callable
 
-    from mcp_actors.connection.environment import Endpoint, Environment
+    from mcp_actors.connection.connection import Endpoint
+    from mcp_actors.connection.environment import Environment
     from tests.simulation.loop import Process, SimulationLoop
     from tests.simulation.network import End, Network, Wire
 

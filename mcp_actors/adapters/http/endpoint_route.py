@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from mcp_actors.adapters.http.origin_policy import OriginPolicy
     from mcp_actors.auth.authorization import Admission, Authorizer, Handshake
-    from mcp_actors.connection.environment import Endpoint, Environment
+    from mcp_actors.connection.connection import Endpoint
+    from mcp_actors.connection.environment import Environment
     from mcp_actors.connection.transport import Transport
 
 log = structlog.get_logger("mcp_actors.connection")

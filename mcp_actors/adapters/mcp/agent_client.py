@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcp_actors.adapters.mcp.caller import Caller
-    from mcp_actors.connection.environment import Endpoint, Environment
+    from mcp_actors.connection.connection import Endpoint
+    from mcp_actors.connection.environment import Environment
     from mcp_actors.sessions import Session
 
 REPLY_TIMEOUT = 15.0

@@ -11,7 +11,7 @@ from mcp_actors.protocol.errors import ErrorCode
 if TYPE_CHECKING:
     from mcp_actors.adapters.mcp.agent_client import AgentClient
     from mcp_actors.adapters.mcp.handle import Handle
-    from mcp_actors.connection.environment import Endpoint
+    from mcp_actors.connection.connection import Endpoint
 
 
 class Entrance(Protocol):

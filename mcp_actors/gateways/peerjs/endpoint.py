@@ -23,8 +23,7 @@ from mcp_actors.sessions import Greeting
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcp_actors.connection.connection import Connection
-    from mcp_actors.connection.environment import Handler
+    from mcp_actors.connection.connection import Connection, Handler
     from mcp_actors.sessions import Session
 
 LEAVE, EXPIRE = "LEAVE", "EXPIRE"

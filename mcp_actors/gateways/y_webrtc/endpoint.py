@@ -23,8 +23,7 @@ from mcp_actors.sessions import VERIFIED, Greeting
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from mcp_actors.connection.connection import Connection
-    from mcp_actors.connection.environment import Handler
+    from mcp_actors.connection.connection import Connection, Handler
     from mcp_actors.gateways.y_webrtc.topics import Topics
     from mcp_actors.protocol.identifiers import RoomId
     from mcp_actors.sessions import Session
