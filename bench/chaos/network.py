@@ -83,6 +83,10 @@ class Path:
         except OSError:
             to_near.transport.abort()
             return
+        if not self._server.is_serving():  # the path was closed meanwhile
+            to_near.transport.abort()
+            to_far.transport.abort()
+            return
         await asyncio.gather(self._pump("up", near, to_far), self._pump("down", far, to_near))
 
     async def _pump(self, way: Way, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
