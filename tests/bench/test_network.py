@@ -154,3 +154,21 @@ async def test_a_cut_ends_all_connections_and_further_ones_are_accepted() -> Non
         (_, to_near), (far, _) = await on.connected()
         to_near.write(b"again")
         assert await read(far, 5) == b"again"
+
+
+async def test_a_redirected_path_connects_to_the_other_port() -> None:
+    greeted = asyncio.Event()
+
+    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        greeted.set()
+        writer.close()
+
+    async with stage() as on:
+        other = await asyncio.start_server(greet, "127.0.0.1", 0)
+        on.path.redirect(other.sockets[0].getsockname()[1])
+        await on.dialed()
+        async with asyncio.timeout(DEADLINE):
+            await greeted.wait()
+        assert on.accepted.empty()
+        other.close()
+        await other.wait_closed()
