@@ -27,7 +27,10 @@ class PeerUpdated(Struct, frozen=True, kw_only=True):
 
 
 class PeerLeft(Struct, frozen=True, kw_only=True):
-    """Close the RTCPeerConnection to this peer."""
+    """Close the RTCPeerConnection to this peer if `reason` is "left", "kicked" or "replaced".
+
+    For another reason, keep it while it works.
+    """
 
     peer_id: str
     reason: str

@@ -38,6 +38,9 @@ MeshEvent: TypeAlias = Event | PairEvent
 ABSENT_TIMEOUT = 30.0
 """Seconds for which a pair that is well is kept although the server no longer knows the peer, as after its restart."""
 
+LEFT_ON_PURPOSE = frozenset({"left", "kicked", "replaced"})
+"""Reasons for which a pair is closed. A peer that is lost to the server may still be connected to this one."""
+
 
 class Mesh:
     """A connection to every other peer of a room. Of two peers, the one with the higher `order` offers and yields.
@@ -97,7 +100,7 @@ class Mesh:
                 return
             case PeerJoined():
                 self._meet_all()
-            case PeerLeft(peer_id=peer):
+            case PeerLeft(peer_id=peer, reason=reason) if reason in LEFT_ON_PURPOSE:
                 self._forget(peer)
             case PeerBack(peer_id=peer) if peer in self._pairs:
                 self._pairs[peer].doubt()

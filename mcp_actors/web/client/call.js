@@ -54,7 +54,7 @@ export {Pair} from "./pair.js";
  * @property {{pair: Pair, label: string, data: ReceivedData}} message
  */
 
-const LEFT_ON_PURPOSE = new Set(["left", "kicked", "room-closed"]);
+const LEFT_ON_PURPOSE = new Set(["left", "kicked", "replaced"]);
 // Durations are in milliseconds.
 const RENEWAL_WAITS = 300; // a restart waits no longer for new credentials
 const RENEWAL_PAUSE = 5000;
