@@ -43,7 +43,8 @@ def summary(machine: dict[str, Any]) -> str:
     cores = f"{machine['cores']} cores (load {machine['load_average_before']})"
     commit = f"commit {machine['commit'][:12] or 'unknown'}{changed}"
     python = f"Python {machine['versions']['python']}"
-    return f"{machine['cpu']}, {cores}, {machine['system']}, {python}, {commit}, {machine['variant']}"
+    variant = f", {machine['variant']}" if "variant" in machine else ""  # of an earlier run
+    return f"{machine['cpu']}, {cores}, {machine['system']}, {python}, {commit}{variant}"
 
 
 def _field(path: Path, name: str) -> str:

@@ -281,17 +281,20 @@ class Performer:
             port.handed_over(self._room.id, effect.state)
 
 
-def relay_signal(performer: Performer, room: Room, mail: Signal) -> Sequence[Effect] | None:
-    """Relay a peer's message at once, and return None; else return the effects that are to be performed."""
+def relay_signal(performer: Performer, room: Room, mail: Signal) -> bool:
+    """Relay a peer's message, and perform what else comes of it; return whether it reached its target at once."""
     request = mail.request
     try:
         effect = room.delivery.relay(mail.sender, request, mail.frame)
     except SignalingError as error:
-        return room.undelivered(mail.sender, request, mail.frame, error)
+        performer.perform(room.undelivered(mail.sender, request, mail.frame, error))
+        return False
     if type(effect) is effects.Relay:
         performer.relay(effect)
-        return None
-    return () if effect is None else (effect,)
+        return True
+    if effect is not None:
+        performer.perform((effect,))
+    return False
 
 
 _HANDLERS: dict[type, Callable[[Performer, Any], None]] = {

@@ -112,13 +112,10 @@ class RoomActor(LoopActor):
         self.idle_matters = self._room.empty
 
     def _signal(self, mail: Signal) -> None:
-        effects = relay_signal(self._performer, self._room, mail)
-        if effects is None:
-            latency = self._latency
-            if mail.request is latency.request:
-                latency.end(mail.request, latency.signals, len(self.actor_inbox))
-        elif effects:
-            self._perform(effects)
+        if not relay_signal(self._performer, self._room, mail):
+            self._count_effort()
+        elif mail.request is self._latency.request:
+            self._latency.end(mail.request, self._latency.signals, len(self.actor_inbox))
 
     def _broadcast(self, mail: Broadcast) -> None:
         request = mail.request

@@ -853,7 +853,8 @@ async def test_what_a_node_did_not_read_before_it_was_fenced_is_recovered_althou
     assert [event.frame for event in found.events if isinstance(event, RemoteSignal)] == [b"2"]
     assert a.frames == [b"1"]
     again = await a.enter("amy")
-    await b.knows(ana, again, ben, cia)
+    for node in (b, c):
+        await node.knows(ana, again, ben, cia)
     c.signal(cia, again, b"3")
     await until(lambda: a.frames == [b"1", b"3"], "what comes after the fence")
 
