@@ -18,8 +18,8 @@ COPIED = (
     *("hatch_build.py", "pyproject.toml", "README.md", "CHANGELOG.md"),
     *("mcp_actors", "bench", "settings", "tests", "docs"),
 )
-SUITES = ("actors", "connection", "counters", "endpoints", "room", "sessions", "ws")
-"""Folders of tests of what is compiled, and of what calls it most."""
+SUITES = ("actors", "connection", "room", "sessions", "ws")
+"""Folders of tests of what is compiled."""
 
 DEADLINE = 600.0
 SHOW = "from mcp_actors.compiled import variant; print(variant())"
