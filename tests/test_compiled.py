@@ -9,8 +9,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
-
 from mcp_actors.compiled import is_compiled, variant
 
 ROOT = Path(__file__).parent.parent
@@ -22,21 +20,8 @@ SUITES = ("actors", "connection", "room", "sessions", "ws")
 """Folders of tests of what is compiled."""
 
 DEADLINE = 600.0
+SHOW_FILES = "import importlib, sys; print(*(importlib.import_module(name).__file__ for name in sys.argv[1:]))"
 SHOW = "from mcp_actors.compiled import variant; print(variant())"
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of this checkout, compiled without optimization, which takes a third of the time."""
-    copy = tmp_path_factory.mktemp("compiled")
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.so", "node_modules"))
-        else:
-            shutil.copy2(source, copy / name)
-    run(copy, "hatch_build.py", MYPYC_OPT_LEVEL="0")
-    return copy
 
 
 def run(tree: Path, *arguments: str, **environ: str) -> str:
@@ -60,21 +45,31 @@ def test_this_checkout_is_not_compiled() -> None:
     assert variant() == "pure Python"
 
 
-def test_every_module_is_compiled_and_all_is_undone(tree: Path) -> None:
-    project = tomllib.loads((tree / "pyproject.toml").read_text())
-    modules = project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["modules"]
-    names = [name.removesuffix(".py").replace("/", ".") for name in modules]
-    show = "import importlib, sys; print(*(importlib.import_module(name).__file__ for name in sys.argv[1:]))"
-    files = run(tree, "-c", show, *names).split()
-    assert len(files) == len(names)
+def test_what_is_compiled_keeps_its_promises_until_that_is_undone(tmp_path: Path) -> None:
+    """One test, so that one process compiles: without optimization, which takes a third of the time."""
+    copy_checkout(tmp_path)
+    run(tmp_path, "hatch_build.py", MYPYC_OPT_LEVEL="0")
+    files = run(tmp_path, "-c", SHOW_FILES, *modules(tmp_path)).split()
+    assert len(files) == len(modules(tmp_path))
     assert all(file.endswith((".so", ".pyd")) for file in files)
-    assert run(tree, "-c", SHOW) == "compiled\n"
-
-
-def test_what_is_compiled_keeps_its_promises(tree: Path) -> None:
-    suites = [f"tests/{name}" for name in SUITES]
-    said = run(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", *suites)
+    assert run(tmp_path, "-c", SHOW) == "compiled\n"
+    said = run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(f"tests/{name}" for name in SUITES))
     assert " passed" in said
-    assert run(tree, "-c", SHOW) == "compiled\n"
-    run(tree, "hatch_build.py", "--clean")
-    assert run(tree, "-c", SHOW) == "pure Python\n"
+    run(tmp_path, "hatch_build.py", "--clean")
+    assert run(tmp_path, "-c", SHOW) == "pure Python\n"
+
+
+def copy_checkout(tree: Path) -> None:
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, tree / name, ignore=shutil.ignore_patterns("__pycache__", "*.so", "node_modules"))
+        else:
+            shutil.copy2(source, tree / name)
+
+
+def modules(tree: Path) -> list[str]:
+    """The names of the modules that are to be compiled."""
+    project = tomllib.loads((tree / "pyproject.toml").read_text(encoding="utf-8"))
+    paths = project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["modules"]
+    return [path.removesuffix(".py").replace("/", ".") for path in paths]
