@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Awaitable, Callable, Sequence
 
-    from mcp_actors.actors.inbox import Inbox
-    from mcp_actors.actors.loop import ActorRef
+    from mcp_actors.actors.loop import ActorRef, Inbox
     from mcp_actors.actors.observers import MembershipObserver, MessageObserver
     from mcp_actors.broker import Broker
     from mcp_actors.protocol.events import MemberMoved, Removal

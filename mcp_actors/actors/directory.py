@@ -16,8 +16,7 @@ from mcp_actors.room.rules import RuleBook
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from mcp_actors.actors.inbox import Inbox
-    from mcp_actors.actors.loop import ActorRef
+    from mcp_actors.actors.loop import ActorRef, Inbox
     from mcp_actors.broker import Broker
     from mcp_actors.protocol.events import Event, Kind, Member
     from mcp_actors.protocol.identifiers import PeerId, RoomId

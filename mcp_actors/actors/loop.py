@@ -13,18 +13,139 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any, Self, cast
+from collections import deque
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import pykka
-from pykka import ActorDeadError, ActorRef
-
-from mcp_actors.actors.future import LoopFuture
-from mcp_actors.actors.inbox import Inbox
+from pykka import ActorDeadError, ActorRef, messages
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable, Generator
 
-__all__ = ["ActorDeadError", "ActorRef", "LoopActor"]
+    from pykka._envelope import Envelope
+    from pykka._types import OptExcInfo
+
+T = TypeVar("T")
+
+__all__ = ["ActorDeadError", "ActorRef", "Inbox", "LoopActor", "LoopFuture", "NotYet"]
+
+TURN = 128
+"""Mails of usual cost that are handled before other callbacks of the loop run. A mail that costs more takes turns."""
+
+PYKKA_MAIL = frozenset(kind for kind in vars(messages).values() if isinstance(kind, type))
+"""Pykka's own messages to an actor; all others go straight to `on_receive`."""
+
+
+class Inbox:
+    """Mail in order of arrival; wakes the actor once when it becomes non-empty."""
+
+    __slots__ = ("_loop", "_scheduled", "_waiters", "envelopes", "wake")
+
+    def __init__(self) -> None:
+        self.envelopes: deque[Envelope[Any]] = deque()
+        self.wake: Callable[[], None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self._waiters: list[asyncio.Future[None]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.envelopes)
+
+    def put(self, envelope: Envelope[Any], /) -> None:
+        """Add one mail. Never waits; a sender that should be slowed down awaits `drained`."""
+        self.envelopes.append(envelope)
+        if not self._scheduled and self.wake is not None:
+            self._scheduled = True
+            self._loop.call_soon(self.wake)
+
+    def get(self) -> Envelope[Any]:
+        """Remove the oldest mail and return it; raises IndexError if there is none."""
+        return self.envelopes.popleft()
+
+    def empty(self) -> bool:
+        """Whether no mail is left."""
+        return not self.envelopes
+
+    def turn_ends(self, *, unfinished: bool = False) -> None:
+        """Schedule another turn if mail is left or `unfinished`, or wake up those that wait for that."""
+        self._scheduled = False
+        if self.envelopes or unfinished:
+            self._scheduled = True
+            if self.wake is not None:
+                self._loop.call_soon(self.wake)
+        elif self._waiters is not None:
+            waiters, self._waiters = self._waiters, None
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def drained(self) -> asyncio.Future[None]:
+        """A future that is done when no mail is left, and none unfinished."""
+        waiter = self._loop.create_future()
+        if not self.envelopes and not self._scheduled:
+            waiter.set_result(None)
+        elif self._waiters is None:
+            self._waiters = [waiter]
+        else:
+            self._waiters.append(waiter)
+        return waiter
+
+
+class NotYet(RuntimeError):
+    """The future is not done."""
+
+
+class LoopFuture(pykka.Future[T]):
+    """A Pykka future that is awaited on the loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._result: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
+
+    def get(self, *, timeout: float | None = None) -> Any:
+        """The value, or the exception that was set is raised; `NotYet` if there is none, whatever the timeout."""
+        if self._get_hook is not None:  # as of `ActorRef.stop` and of combined futures
+            return super().get(timeout=timeout)
+        if not self._result.done():
+            raise NotYet("get() would block the event loop; await the future instead")
+        return self._result.result()
+
+    def set(self, value: T | None = None) -> None:
+        """Set the value; that nobody waits for it any more is no error."""
+        if not self._result.cancelled():
+            self._result.set_result(value)
+
+    def set_exception(self, exc_info: OptExcInfo | None = None) -> None:
+        """Set the exception, by default the one being handled."""
+        error = (exc_info or sys.exc_info())[1]
+        if error is None:
+            raise RuntimeError("set_exception() needs an exception, given or being handled")
+        if not self._result.cancelled():
+            self._result.set_exception(error)
+            self._result.exception()  # Pykka's futures do not complain if nobody asks
+
+    def pipe(self, to: pykka.Future[T]) -> None:
+        """Pass the outcome on to another future."""
+        self._result.add_done_callback(lambda done: _settle(to, done))
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._result.__await__() if self._get_hook is None else self._await_hook()
+
+    def _await_hook(self) -> Generator[Any, None, Any]:
+        while True:  # a hook depends on other futures and cannot say which: ask again each turn
+            try:
+                return self.get()
+            except NotYet:
+                yield
+
+
+def _settle(to: pykka.Future[T], done: asyncio.Future[T | None]) -> None:
+    error = None if done.cancelled() else done.exception()
+    if error is not None:
+        to.set_exception((type(error), error, error.__traceback__))
+    else:
+        to.set(None if done.cancelled() else done.result())
 
 
 class _Flag:
@@ -110,9 +231,19 @@ class LoopActor(pykka.Actor):
 
     def _turn(self) -> None:
         inbox, stopped = self.actor_inbox, self.actor_stopped.is_set
+        envelopes = inbox.envelopes
         try:
-            inbox.hand_over(self, stopped)
-            if self.idle_matters and not inbox.envelopes and not self.unfinished and not stopped():
+            done = 0
+            while done < TURN and (envelopes or self.unfinished):
+                if self.unfinished:
+                    self._go_on()
+                else:
+                    self._handle(envelopes.popleft())
+                done += 1 + self.effort
+                self.effort = 0
+                if self.unfinished or stopped():
+                    break
+            if self.idle_matters and not envelopes and not self.unfinished and not stopped():
                 self._rest()
         finally:
             if stopped():
@@ -121,17 +252,7 @@ class LoopActor(pykka.Actor):
                 inbox.wake = None  # actor and inbox would keep each other alive until the garbage collector runs
             inbox.turn_ends(unfinished=self.unfinished)
 
-    def handle_pykka_mail(self, message: Any) -> Any:
-        """See `Owner`."""
-        return self._handle_receive(message)
-
-    def fails(self, error: Exception, *, asked: bool) -> None:
-        """See `Owner`."""
-        if not asked or not self.survives(error):
-            self._fail()
-
-    def continue_mail(self) -> None:
-        """See `Owner`."""
+    def _go_on(self) -> None:
         try:
             self.go_on()
         except Exception:
@@ -142,6 +263,22 @@ class LoopActor(pykka.Actor):
             self.on_idle()
         except Exception:
             self._fail()
+
+    def _handle(self, envelope: Envelope[Any]) -> None:
+        """Handle one mail by Pykka's rules: an exception goes back to the asker, or stops an actor that was told."""
+        message, reply_to = envelope.message, envelope.reply_to
+        try:
+            response = self._handle_receive(message) if type(message) in PYKKA_MAIL else self.on_receive(message)
+        except Exception as error:
+            if reply_to is not None:
+                reply_to.set_exception()
+            if reply_to is None or not self.survives(error):
+                self._fail()
+            return
+        if isinstance(response, LoopFuture) and reply_to is not None:
+            response.pipe(reply_to)
+        elif reply_to is not None:
+            reply_to.set(response)
 
     def _fail(self) -> None:
         failure = sys.exc_info()

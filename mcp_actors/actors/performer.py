@@ -20,8 +20,8 @@ from mcp_actors.room.moderation import notice_of, target_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from mcp_actors.actors.future import LoopFuture
-    from mcp_actors.actors.mail import ClientPort, Signal
+    from mcp_actors.actors.loop import LoopFuture
+    from mcp_actors.actors.mail import ClientPort
     from mcp_actors.actors.observers import Observers
     from mcp_actors.broker import Broker
     from mcp_actors.protocol.handover import MemberState
@@ -279,22 +279,6 @@ class Performer:
         port = self.ports.get(effect.to)
         if port is not None:
             port.handed_over(self._room.id, effect.state)
-
-
-def relay_signal(performer: Performer, room: Room, mail: Signal) -> bool:
-    """Relay a peer's message, and perform what else comes of it; return whether it reached its target at once."""
-    request = mail.request
-    try:
-        effect = room.delivery.relay(mail.sender, request, mail.frame)
-    except SignalingError as error:
-        performer.perform(room.undelivered(mail.sender, request, mail.frame, error))
-        return False
-    if type(effect) is effects.Relay:
-        performer.relay(effect)
-        return True
-    if effect is not None:
-        performer.perform((effect,))
-    return False
 
 
 _HANDLERS: dict[type, Callable[[Performer, Any], None]] = {

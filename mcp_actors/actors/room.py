@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 from pykka import ActorDeadError
 
-from mcp_actors.actors.future import LoopFuture
-from mcp_actors.actors.loop import LoopActor
+from mcp_actors.actors.loop import LoopActor, LoopFuture
 from mcp_actors.actors.mail import Broadcast, Call, Publication, Signal
-from mcp_actors.actors.performer import Performer, relay_signal
+from mcp_actors.actors.performer import Performer
 from mcp_actors.protocol.errors import SignalingError
+from mcp_actors.room.effects import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -112,10 +112,19 @@ class RoomActor(LoopActor):
         self.idle_matters = self._room.empty
 
     def _signal(self, mail: Signal) -> None:
-        if not relay_signal(self._performer, self._room, mail):
-            self._count_effort()
-        elif mail.request is self._latency.request:
-            self._latency.end(mail.request, self._latency.signals, len(self.actor_inbox))
+        request = mail.request
+        try:
+            effect = self._room.delivery.relay(mail.sender, request, mail.frame)
+        except SignalingError as error:
+            self._perform(self._room.undelivered(mail.sender, request, mail.frame, error))
+            return
+        if type(effect) is Relay:
+            self._performer.relay(effect)
+            latency = self._latency
+            if request is latency.request:
+                latency.end(request, latency.signals, len(self.actor_inbox))
+        elif effect is not None:
+            self._perform((effect,))
 
     def _broadcast(self, mail: Broadcast) -> None:
         request = mail.request

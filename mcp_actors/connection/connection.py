@@ -48,7 +48,7 @@ MAX_RUNNING_REQUESTS = 64
 
 
 Handler = Callable[["Connection", Any, bytes], None]
-"""Handles a request of a connection, given as such and as its text."""
+"""Called with a connection, its request, and the text of the request."""
 
 
 class Endpoint(Protocol):

@@ -12,10 +12,8 @@ import pytest
 from pykka import ActorDeadError, ActorRegistry, messages
 from pykka._envelope import Envelope
 
-from mcp_actors.actors.future import LoopFuture
-from mcp_actors.actors.inbox import PYKKA_MAIL, TURN, Inbox
-from mcp_actors.actors.loop import LoopActor
-from tests.support.loop import scheduler, until
+from mcp_actors.actors.loop import PYKKA_MAIL, TURN, Inbox, LoopActor, LoopFuture
+from tests.support.loop import DEADLINE, scheduler, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
@@ -81,16 +79,16 @@ class Recorder(LoopActor):
         raise ValueError("from a method")
 
 
-def actor_of(ref: pykka.ActorRef[Any]) -> Any:
+def _actor(ref: pykka.ActorRef[Any]) -> Any:
     return STARTED[ref.actor_urn]
 
 
-async def answer_of(future: Awaitable[Any]) -> Any:
+async def _answer(future: Awaitable[Any]) -> Any:
     """Await in a task of its own, and not for ever."""
-    return await asyncio.wait_for(asyncio.ensure_future(awaited(future)), 2)
+    return await asyncio.wait_for(asyncio.ensure_future(_awaited(future)), 2)
 
 
-async def awaited(future: Awaitable[Any]) -> Any:
+async def _awaited(future: Awaitable[Any]) -> Any:
     return await future
 
 
@@ -109,7 +107,7 @@ async def test_mail_is_handled_in_the_order_it_was_told() -> None:
     for number in range(3 * TURN):
         ref.tell(number)
     assert await ref.ask("last", block=False) == "last"
-    assert actor_of(ref).got == [*range(3 * TURN), "last"]
+    assert _actor(ref).got == [*range(3 * TURN), "last"]
 
 
 async def test_tell_and_ask_share_one_order() -> None:
@@ -119,15 +117,43 @@ async def test_tell_and_ask_share_one_order() -> None:
     ref.tell(3)
     await answer
     await ref.actor_inbox.drained()  # type: ignore[attr-defined]
-    assert actor_of(ref).got == [1, 2, 3]
+    assert _actor(ref).got == [1, 2, 3]
 
 
 async def test_nothing_is_handled_within_the_call() -> None:
     ref = Recorder.start()
     ref.tell(1)
-    assert actor_of(ref).got == []
+    assert _actor(ref).got == []
     await scheduler(1)
-    assert actor_of(ref).got == [1]
+    assert _actor(ref).got == [1]
+
+
+async def test_an_inbox_wakes_the_loop_once_per_batch_of_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    ref = Recorder.start()
+    wake = _actor(ref).actor_inbox.wake
+    wakes = []
+    call_soon = loop.call_soon
+
+    def counting(callback: Any, *args: Any, **kwargs: Any) -> Any:
+        wakes.append(callback)
+        return call_soon(callback, *args, **kwargs)
+
+    monkeypatch.setattr(loop, "call_soon", counting)
+    for number in range(TURN):
+        ref.tell(number)
+    assert wakes == [wake]
+    monkeypatch.undo()
+    await scheduler(1)
+    assert len(_actor(ref).got) == TURN
+
+
+async def test_an_inbox_wakes_the_loop_again_after_it_was_empty() -> None:
+    ref = Recorder.start()
+    for number in range(3):
+        ref.tell(number)
+        await scheduler(1)
+        assert _actor(ref).got[-1] == number
 
 
 async def test_an_actor_tells_itself_mail_later_if_it_lives() -> None:
@@ -150,7 +176,31 @@ async def test_mail_told_while_mail_is_handled_is_handled_too() -> None:
 
     ref = Echo.start()
     ref.tell(3)
-    await until(lambda: actor_of(ref).got == [3, 2, 1, 0], "the echo's end")
+    await until(lambda: _actor(ref).got == [3, 2, 1, 0], "the echo's end")
+
+
+async def test_a_turn_ends_after_a_batch_so_that_others_run() -> None:
+    ref = Recorder.start()
+    seen: list[int] = []
+    for number in range(2 * TURN + 1):
+        ref.tell(number)
+    for _ in range(3):
+        asyncio.get_running_loop().call_soon(lambda: seen.append(len(_actor(ref).got)))
+        await scheduler(1)
+    assert seen == [TURN, 2 * TURN, 2 * TURN + 1]
+
+
+async def test_a_busy_actor_does_not_starve_another() -> None:
+    class Endless(Recorder):
+        def on_receive(self, message: Any) -> None:
+            if message != "end":
+                self.actor_ref.tell(message)
+
+    busy, other = Endless.start(), Recorder.start()
+    for number in range(TURN + 1):
+        busy.tell(number)
+    assert await _answer(other.ask("hello", block=False)) == "hello"
+    await _answer(busy.stop(block=False))
 
 
 async def test_idle_follows_only_a_turn_that_left_no_mail() -> None:
@@ -158,14 +208,14 @@ async def test_idle_follows_only_a_turn_that_left_no_mail() -> None:
     for number in range(TURN + 1):
         ref.tell(number)
     await scheduler(1)
-    assert actor_of(ref).life == ["start"]
+    assert _actor(ref).life == ["start"]
     await scheduler(1)
-    assert actor_of(ref).life == ["start", "idle"]
+    assert _actor(ref).life == ["start", "idle"]
 
 
 async def test_an_actor_starts_before_its_first_mail() -> None:
     ref = Recorder.start()
-    assert actor_of(ref).life == ["start"]
+    assert _actor(ref).life == ["start"]
     assert ref.is_alive()
 
 
@@ -175,7 +225,7 @@ async def test_an_exception_under_tell_kills_the_actor(expected_logs: ExpectedLo
     ref = Recorder.start(life)
     ref.tell(ValueError("boom"))
     ref.tell("never")
-    actor = actor_of(ref)
+    actor = _actor(ref)
     await until(lambda: not ref.is_alive(), "the actor's end")
     assert life == ["start", "failure ValueError: boom"]
     assert len(actor.got) == 1
@@ -213,7 +263,7 @@ async def test_a_failure_in_on_failure_is_logged(expected_logs: ExpectedLogs) ->
     ref.tell(ValueError("boom"))
     left = ref.ask("left behind", block=False)
     with pytest.raises(ActorDeadError):
-        await answer_of(left)
+        await _answer(left)
     assert len([r for r in expected_logs.records if FAILURE in r.getMessage()]) == 2
 
 
@@ -241,10 +291,10 @@ async def test_stopping_is_awaited() -> None:
     life: list[str] = []
     ref = Recorder.start(life)
     ref.tell(1)
-    assert await answer_of(ref.stop(block=False)) is True
+    assert await _answer(ref.stop(block=False)) is True
     assert not ref.is_alive()
     assert life == ["start", "stop"]
-    assert await answer_of(ref.stop(block=False)) is False
+    assert await _answer(ref.stop(block=False)) is False
 
 
 async def test_mail_before_a_stop_is_handled_and_mail_after_it_is_not() -> None:
@@ -260,10 +310,10 @@ async def test_mail_before_a_stop_is_handled_and_mail_after_it_is_not() -> None:
     late = ref.ask(2, block=False)
     second = ref.stop(block=False)
     ref.tell(3)
-    assert await answer_of(stopped) is True
+    assert await _answer(stopped) is True
     with pytest.raises(ActorDeadError):
-        await answer_of(late)
-    assert await answer_of(second) is True
+        await _answer(late)
+    assert await _answer(second) is True
     assert got == [1]
 
 
@@ -280,7 +330,7 @@ async def test_mail_behind_a_failure_is_answered(expected_logs: ExpectedLogs) ->
     left = [ref.ask(number, block=False) for number in range(2 * TURN)]
     for future in left:
         with pytest.raises(ActorDeadError):
-            await answer_of(future)
+            await _answer(future)
     assert len(ref.actor_inbox) == 0  # type: ignore[arg-type]
 
 
@@ -295,7 +345,7 @@ async def test_retiring_takes_effect_at_once() -> None:
 async def test_a_dead_actor_is_not_idle() -> None:
     life: list[str] = []
     ref = Recorder.start(life)
-    await answer_of(ref.stop(block=False))
+    await _answer(ref.stop(block=False))
     await scheduler(3)
     assert "idle" not in life
 
@@ -303,7 +353,7 @@ async def test_a_dead_actor_is_not_idle() -> None:
 async def test_a_retired_actor_is_freed_without_the_garbage_collector() -> None:
     with _without_garbage_collector():
         ref = Recorder.start()
-        actor, inbox = weakref.ref(actor_of(ref)), ref.actor_inbox
+        actor, inbox = weakref.ref(_actor(ref)), ref.actor_inbox
         await ref.ask("retire", block=False)
         await scheduler(2)
         assert actor() is None
@@ -330,33 +380,33 @@ async def test_a_handler_that_returns_a_future_answers_when_it_is_done() -> None
     assert await ref.ask("meanwhile", block=False) == "meanwhile"
     with pytest.raises(RuntimeError, match="await the future"):
         answer.get()
-    promise = actor_of(ref).promise
+    promise = _actor(ref).promise
     assert promise is not None
     promise.set("at last")
-    assert await answer_of(answer) == "at last"
+    assert await _answer(answer) == "at last"
 
 
 async def test_a_returned_future_that_fails_answers_with_its_exception() -> None:
     ref = Recorder.start()
     answer = ref.ask("later", block=False)
     await scheduler(1)
-    promise = actor_of(ref).promise
+    promise = _actor(ref).promise
     assert promise is not None
     promise.set_exception((ValueError, ValueError("boom"), None))
     with pytest.raises(ValueError, match="boom"):
-        await answer_of(answer)
+        await _answer(answer)
     assert ref.is_alive()
 
 
 async def test_a_returned_future_whose_asker_is_gone_is_no_error() -> None:
     ref = Recorder.start()
     for outcome in ("value", "exception"):
-        task = asyncio.ensure_future(awaited(ref.ask("later", block=False)))
+        task = asyncio.ensure_future(_awaited(ref.ask("later", block=False)))
         await scheduler(2)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        promise = actor_of(ref).promise
+        promise = _actor(ref).promise
         assert promise is not None
         if outcome == "value":
             promise.set(1)
@@ -379,6 +429,19 @@ async def test_a_future_returned_under_tell_is_no_error() -> None:
     assert await ref.ask("alive", block=False) == "alive"
 
 
+async def test_a_future_that_is_not_done_raises_instead_of_blocking() -> None:
+    future: LoopFuture[int] = LoopFuture()
+    with pytest.raises(RuntimeError, match="would block"):
+        future.get()
+    with pytest.raises(RuntimeError, match="would block"):
+        future.get(timeout=1)
+    future.set(5)
+    assert future.get() == 5
+    assert future.get() == 5
+    assert await future == 5
+    assert await future == 5
+
+
 async def test_a_blocking_ask_raises_instead_of_blocking() -> None:
     ref = Recorder.start()
     with pytest.raises(RuntimeError, match="would block"):
@@ -386,6 +449,65 @@ async def test_a_blocking_ask_raises_instead_of_blocking() -> None:
     with pytest.raises(RuntimeError, match="would block"):
         ref.stop()
     await until(lambda: not ref.is_alive(), "the stop that was asked for")
+
+
+async def test_a_future_is_set_once() -> None:
+    future: LoopFuture[int] = LoopFuture()
+    future.set(1)
+    with pytest.raises(asyncio.InvalidStateError):
+        future.set(2)
+    assert future.get() == 1
+
+
+async def test_an_exception_is_set_from_the_one_being_handled() -> None:
+    future: LoopFuture[int] = LoopFuture()
+    try:
+        raise ValueError("boom")  # noqa: TRY301
+    except ValueError:
+        future.set_exception()
+    with pytest.raises(ValueError, match="boom"):
+        future.get()
+    with pytest.raises(ValueError, match="boom"):
+        await future
+
+
+async def test_setting_no_exception_raises() -> None:
+    future: LoopFuture[int] = LoopFuture()
+    with pytest.raises(RuntimeError, match="needs an exception"):
+        future.set_exception()
+    future.set(1)
+
+
+async def test_a_future_passes_its_outcome_on() -> None:
+    for value in (5, None):
+        first, second = LoopFuture[Any](), LoopFuture[Any]()
+        first.pipe(second)
+        first.set(value)
+        assert await _answer(second) == value
+
+
+async def test_a_cancelled_future_passes_on_none() -> None:
+    first, second = LoopFuture[Any](), LoopFuture[Any]()
+    first.pipe(second)
+    waiting = asyncio.ensure_future(_awaited(first))
+    await scheduler(1)
+    waiting.cancel()
+    assert await _answer(second) is None
+
+
+async def test_futures_are_combined_as_pykka_combines_them() -> None:
+    first, second = LoopFuture[Any](), LoopFuture[Any]()
+    mapped = first.map(lambda value: value + 1)
+    waiting = asyncio.ensure_future(_awaited(first.join(second)))
+    with pytest.raises(RuntimeError, match="would block"):
+        mapped.get()
+    first.set(1)
+    await scheduler(3)
+    assert not waiting.done()
+    second.set_exception((RecursionError, RecursionError("boom"), None))
+    with pytest.raises(RecursionError, match="boom"):
+        await _answer(waiting)
+    assert await _answer(mapped) == 2
 
 
 async def test_a_proxy_is_awaited() -> None:
@@ -402,11 +524,58 @@ async def test_a_proxy_is_awaited() -> None:
 
 async def test_a_deferred_call_is_told() -> None:
     ref = Recorder.start()
-    actor = actor_of(ref)
+    actor = _actor(ref)
     ref.proxy().note.defer("deferred")
     assert actor.life == ["start"]
     await ref.actor_inbox.drained()  # type: ignore[attr-defined]
     assert "deferred" in actor.life
+
+
+async def test_drained_is_done_at_once_when_there_is_no_mail() -> None:
+    ref = Recorder.start()
+    assert ref.actor_inbox.drained().done()  # type: ignore[attr-defined]
+
+
+async def test_drained_waits_for_the_last_mail() -> None:
+    ref = Recorder.start()
+    for number in range(TURN + 1):
+        ref.tell(number)
+    waiters = [ref.actor_inbox.drained() for _ in range(3)]  # type: ignore[attr-defined]
+    await scheduler(1)
+    assert not any(waiter.done() for waiter in waiters)
+    assert len(ref.actor_inbox) == 1  # type: ignore[arg-type]
+    await scheduler(1)
+    assert all(waiter.done() for waiter in waiters)
+    await asyncio.gather(*waiters)
+
+
+async def test_a_cancelled_waiter_does_not_disturb_the_others() -> None:
+    ref = Recorder.start()
+    ref.tell(1)
+    first, second = ref.actor_inbox.drained(), ref.actor_inbox.drained()  # type: ignore[attr-defined]
+    first.cancel()
+    await asyncio.wait_for(second, DEADLINE)
+
+
+async def test_drained_is_done_when_the_actor_dies(expected_logs: ExpectedLogs) -> None:
+    expected_logs(PYKKA, FAILURE)
+    ref = Recorder.start()
+    ref.tell(ValueError("boom"))
+    for number in range(2 * TURN):
+        ref.tell(number)
+    await asyncio.wait_for(ref.actor_inbox.drained(), 2)  # type: ignore[attr-defined]
+    assert not ref.is_alive()
+
+
+async def test_an_inbox_is_a_queue() -> None:
+    inbox = Inbox()
+    assert inbox.empty()
+    for number in range(3):
+        inbox.put(Envelope(number))
+    assert (len(inbox), inbox.empty()) == (3, False)
+    assert [inbox.get().message for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(IndexError):
+        inbox.get()
 
 
 async def test_mail_an_actor_tells_itself_before_it_started_is_handled() -> None:
@@ -431,6 +600,20 @@ async def test_stopping_a_dead_actor_without_waiting_is_quiet() -> None:
     ref.stop(block=False)
 
 
+async def test_a_mail_with_more_effort_takes_more_of_a_turn() -> None:
+    class Toiling(Recorder):
+        def on_receive(self, message: Any) -> Any:
+            self.effort += TURN // 2
+            return super().on_receive(message)
+
+    ref = Toiling.start()
+    for number in range(10):
+        ref.tell(number)
+    await scheduler(1)
+    assert len(_actor(ref).got) == 2
+    await until(lambda: len(_actor(ref).got) == 10, "the rest, in later turns")
+
+
 class Slow(Recorder):
     """Takes three more turns for each mail."""
 
@@ -451,20 +634,20 @@ async def test_a_mail_may_take_several_turns_and_no_other_is_handled_in_between(
     ref.tell("a")
     ref.tell("b")
     await scheduler(1)
-    assert actor_of(ref).got == ["a"]
+    assert _actor(ref).got == ["a"]
     await scheduler(1)
-    assert actor_of(ref).got == ["a", "on"]
+    assert _actor(ref).got == ["a", "on"]
     drained = ref.actor_inbox.drained()  # type: ignore[attr-defined]
     await drained
-    assert actor_of(ref).got == ["a", "on", "on", "on", "b", "on", "on", "on"]
+    assert _actor(ref).got == ["a", "on", "on", "on", "b", "on", "on", "on"]
 
 
 async def test_an_actor_with_an_unfinished_mail_is_not_idle() -> None:
     ref = Slow.start()
-    actor_of(ref).idle_matters = True
+    _actor(ref).idle_matters = True
     ref.tell("a")
-    await until(lambda: "idle" in actor_of(ref).life, "a turn without mail")
-    assert actor_of(ref).got == ["a", "on", "on", "on"]
+    await until(lambda: "idle" in _actor(ref).life, "a turn without mail")
+    assert _actor(ref).got == ["a", "on", "on", "on"]
 
 
 async def test_an_error_while_a_mail_goes_on_fails_the_actor(expected_logs: ExpectedLogs) -> None:
@@ -532,5 +715,5 @@ async def test_pykkas_envelopes_and_messages_are_as_expected() -> None:
     assert not ref.actor_stopped.is_set()
     assert {messages.ProxyCall, messages.ProxyGetAttr, messages.ProxySetAttr, messages._ActorStop} < PYKKA_MAIL
     assert LoopFuture[None]()._get_hook is None
-    await answer_of(ref.stop(block=False))
+    await _answer(ref.stop(block=False))
     assert ref.actor_stopped.is_set()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from mcp_actors.actors.future import LoopFuture
+from mcp_actors.actors.loop import LoopFuture
 from mcp_actors.actors.observers import Observers
 from mcp_actors.actors.performer import Performer
 from mcp_actors.protocol.errors import CloseCode, NotInRoom
