@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from bench.engine import Engine
 from mcp_actors.adapters.http.room_hint import process_of
 from mcp_actors.auth.secret import make
 from tests.support.certificate import make_certificate
@@ -24,25 +23,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from bench.engine import Engine
+
 SECRET = make()
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the children of a process in /proc")
 
 
-@pytest.fixture(scope="module")
-def redis_url() -> Iterator[str]:
-    with Engine() as engine:
-        yield engine.url
-
-
 @pytest.fixture
-def start_node(tmp_path: Path, redis_url: str) -> Iterator[Callable[..., Process]]:
+def start_node(tmp_path: Path, engine: Engine, prefix: str) -> Iterator[Callable[..., Process]]:
     """Start two processes that serve one port, or one Unix socket."""
     with ExitStack() as running:
 
         def start(*arguments: str, **settings: str) -> Process:
-            environ = {"SECRET_KEY": SECRET, "LOG_LEVEL": "debug", "DRAIN_SECONDS": "0.3"} | settings
-            environ = {f"MCP_ACTORS_{name}": value for name, value in environ.items()} | {"REDIS_URL": redis_url}
+            usual = {"SECRET_KEY": SECRET, "LOG_LEVEL": "debug", "DRAIN_SECONDS": "0.3", "REDIS_PREFIX": prefix}
+            environ = {f"MCP_ACTORS_{name}": value for name, value in (usual | settings).items()}
+            environ["REDIS_URL"] = engine.url
             process = Process(tmp_path, "--processes", "2", *(arguments or ("--port", "0")), **environ)
             running.enter_context(process).wait_until_serving()
             for _ in range(2):

@@ -15,7 +15,7 @@ from mcp_actors.auth.fetched_keys import FetchedKeys
 from mcp_actors.protocol.errors import Unauthorized
 from tests.auth.test_tokens import ED25519, PRIVATE, jwk, verifier
 from tests.support.client import Closed
-from tests.support.identity_provider import IdentityProvider
+from tests.support.identity_provider import IdentityProvider, served
 from tests.support.loop import DEADLINE, until
 from tests.support.server import Server
 
@@ -151,12 +151,7 @@ async def test_tokens_with_unknown_keys_cannot_make_a_server_flood_its_provider(
 
 @pytest.fixture
 def provider(io_loop: IOLoop) -> Iterator[IdentityProvider]:
-    async def open_provider() -> IdentityProvider:
-        return IdentityProvider(OLD)
-
-    started = io_loop.run_sync(open_provider)
-    yield started
-    io_loop.run_sync(started.stop)
+    yield from served(io_loop, OLD)
 
 
 async def open_server(provider: IdentityProvider, directory: Path) -> Server:

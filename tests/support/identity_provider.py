@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
-from tornado.testing import bind_unused_port
-from tornado.web import Application, RequestHandler
+from tornado.web import RequestHandler
+
+from tests.support.web_server import WebServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tornado.ioloop import IOLoop
 
 
-class IdentityProvider:
+class IdentityProvider(WebServer):
     """Serves a JWKS with `keys`, or what `body`, `status` and `headers` say."""
 
     def __init__(self, *keys: dict[str, Any]) -> None:
@@ -20,32 +24,28 @@ class IdentityProvider:
         self.body: bytes | None = None
         self.headers: dict[str, str] = {}
         self.requests = 0
-        listening, self.port = bind_unused_port()
-        self._start(listening)
+        super().__init__("/jwks", _Keys)
 
     @property
     def url(self) -> str:
         """The value for MCP_ACTORS_AUTH_JWKS_URL."""
         return f"http://127.0.0.1:{self.port}/jwks"
 
-    def _start(self, listening: Any) -> None:
-        self._server = HTTPServer(Application([("/jwks", _Keys, {"provider": self})], log_function=lambda _: None))
-        self._server.add_socket(listening)
 
-    async def stop(self) -> None:
-        """Refuse connections."""
-        self._server.stop()
-        await self._server.close_all_connections()
+def served(io_loop: IOLoop, *keys: dict[str, Any]) -> Iterator[IdentityProvider]:
+    """An identity provider, as a fixture."""
 
-    def restart(self) -> None:
-        """Accept connections again."""
-        (listening,) = bind_sockets(self.port, "127.0.0.1")
-        self._start(listening)
+    async def start() -> IdentityProvider:
+        return IdentityProvider(*keys)
+
+    provider = io_loop.run_sync(start)
+    yield provider
+    io_loop.run_sync(provider.stop)
 
 
 class _Keys(RequestHandler):
-    def initialize(self, provider: IdentityProvider) -> None:
-        self.provider = provider
+    def initialize(self, owner: IdentityProvider) -> None:
+        self.provider = owner
 
     def get(self) -> None:
         provider = self.provider

@@ -9,12 +9,10 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
-from tornado.testing import bind_unused_port
-from tornado.web import Application, RequestHandler
+from tornado.web import RequestHandler
 
 from tests.support.loop import until
+from tests.support.web_server import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +38,7 @@ class Arrived(NamedTuple):
         return self.type, self.room, str(self.data.get("id", ""))
 
 
-class Receiver:
+class Receiver(WebServer):
     """`answer` returns the status for an event; `hold` is awaited before. All that arrives is verified and kept."""
 
     def __init__(self, secret: str = SECRET) -> None:
@@ -55,8 +53,7 @@ class Receiver:
         self.accepted: list[Arrived] = []
         self.under_way: dict[str, int] = {}
         self.most_under_way = 0
-        listening, self.port = bind_unused_port()
-        self._start(listening)
+        super().__init__("/hook", _Hook)
 
     @property
     def url(self) -> str:
@@ -73,20 +70,6 @@ class Receiver:
         """The same, as variables of the environment."""
         return {"MCP_ACTORS_WEBHOOK_URL": self.url, "MCP_ACTORS_WEBHOOK_SECRET": SECRET}
 
-    def _start(self, listening: Any) -> None:
-        self._server = HTTPServer(Application([("/hook", _Hook, {"receiver": self})], log_function=lambda _: None))
-        self._server.add_socket(listening)
-
-    async def stop(self) -> None:
-        """Refuse connections."""
-        self._server.stop()
-        await self._server.close_all_connections()
-
-    def restart(self) -> None:
-        """Accept connections again."""
-        (listening,) = bind_sockets(self.port, "127.0.0.1")
-        self._start(listening)
-
     def unique(self) -> list[Arrived]:
         """The events that were accepted, each once, in the order in which each came first."""
         return list({one.id: one for one in reversed(self.accepted)}.values())[::-1]
@@ -101,8 +84,8 @@ class Receiver:
 
 
 class _Hook(RequestHandler):
-    def initialize(self, receiver: Receiver) -> None:
-        self.receiver = receiver
+    def initialize(self, owner: Receiver) -> None:
+        self.receiver = owner
 
     async def post(self) -> None:
         receiver, headers, body = self.receiver, self.request.headers, self.request.body

@@ -11,7 +11,7 @@ from tornado.testing import bind_unused_port
 
 from mcp_actors.adapters.tornado.key_fetcher import MAX_BYTES, KeyFetcher, key_fetcher
 from mcp_actors.settings import AuthSettings
-from tests.support.identity_provider import IdentityProvider
+from tests.support.identity_provider import IdentityProvider, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,12 +23,7 @@ KEY = {"kid": "one"}
 
 @pytest.fixture
 def provider(io_loop: IOLoop) -> Iterator[IdentityProvider]:
-    async def open_provider() -> IdentityProvider:
-        return IdentityProvider(KEY)
-
-    started = io_loop.run_sync(open_provider)
-    yield started
-    io_loop.run_sync(started.stop)
+    yield from served(io_loop, KEY)
 
 
 async def test_a_key_set_is_fetched(provider: IdentityProvider) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,9 +16,12 @@ from tests.support.tokens import OPTIONAL, REQUIRED, SECRET, token
 from tests.web.network_path import NetworkPath
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from tests.client.behaviours.conftest import Connects
+
+    Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 async def failure(connect: Connects, to: Server | str, **options: object) -> Refused:
@@ -27,6 +31,17 @@ async def failure(connect: Connects, to: Server | str, **options: object) -> Ref
     return refused.value
 
 
+@asynccontextmanager
+async def asking(answer: Answer, directory: Path) -> AsyncIterator[Server]:
+    """A server that asks an application, which answers in this way."""
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as application:
+        port = application.sockets[0].getsockname()[1]
+        server = Server(directory, auth_url=f"http://127.0.0.1:{port}/", secret_key=SECRET)
+        await server.start()
+        yield server
+        await server.stop()
+
+
 async def test_a_handshake_that_the_application_refuses_is_told_apart_from_a_dead_network(
     connect: Connects, tmp_path: Path
 ) -> None:
@@ -34,12 +49,8 @@ async def test_a_handshake_that_the_application_refuses_is_told_apart_from_a_dea
         writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         writer.close()
 
-    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as application:
-        port = application.sockets[0].getsockname()[1]
-        server = Server(tmp_path, auth_url=f"http://127.0.0.1:{port}/", secret_key=SECRET)
-        await server.start()
+    async with asking(refuse, tmp_path) as server:
         error = await failure(connect, server, connectTimeout=500)
-        await server.stop()
     assert error.code == "handshake-refused"  # browsers hide whether it makes sense to try again
 
 
@@ -55,10 +66,7 @@ async def test_a_client_that_connects_again_names_its_room_in_the_url(connect: C
         writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\nConnection: close\r\n\r\n{"identity":"a"}')
         writer.close()
 
-    async with await asyncio.start_server(note, "127.0.0.1", 0) as application:
-        port = application.sockets[0].getsockname()[1]
-        server = Server(tmp_path, auth_url=f"http://127.0.0.1:{port}/", secret_key=SECRET)
-        await server.start()
+    async with asking(note, tmp_path) as server:
         path = NetworkPath(server.port)
         client = await connect.peer(path)
         room = await client.join("a room & more", "a")
@@ -69,7 +77,6 @@ async def test_a_client_that_connects_again_names_its_room_in_the_url(connect: C
         await room.call("update", value={"back": True})
         await client.close()
         path.cut()
-        await server.stop()
 
 
 async def test_a_path_without_an_endpoint_is_a_refused_handshake(server: Server, connect: Connects) -> None:
