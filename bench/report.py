@@ -10,11 +10,11 @@ from bench.machine import summary
 from bench.results import OURS, RATIOS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from bench.figures import Figure
     from bench.results import Measured, Results
-    from bench.scenarios.scenario import Scenario
+    from bench.scenarios.scenario import Measurement
 
 HEADINGS = {
     "cpu_us": "CPU us (min-max)",
@@ -61,7 +61,7 @@ RATIO_LABELS = {
 }
 
 
-def lines(results: Results, scenarios: dict[str, Scenario]) -> Iterator[str]:
+def lines(results: Results, scenarios: Mapping[str, Measurement]) -> Iterator[str]:
     """Yield the lines of the report."""
     yield summary(results.machine)
     for name, scenario in scenarios.items():
@@ -77,7 +77,7 @@ def lines(results: Results, scenarios: dict[str, Scenario]) -> Iterator[str]:
     yield from _verdict(results)
 
 
-def _table(results: Results, scenario: Scenario, variant: str, entries: list[Measured]) -> Iterator[str]:
+def _table(results: Results, scenario: Measurement, variant: str, entries: list[Measured]) -> Iterator[str]:
     yield ""
     present = {name for one in entries for name in one.figures}
     columns = [name for name in scenario.columns if name in present]

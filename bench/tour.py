@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.contender import Contender
     from bench.plan import Outcome
     from bench.scenarios.relay import Relay
-    from bench.scenarios.scenario import Options, Scenario
+    from bench.scenarios.scenario import Measurement, Options
 
 SATURATED = 0.95
 """Share of a core above which the load process may limit throughput; costs per message stay valid."""
@@ -41,7 +41,7 @@ class Tour:
             self._results.measured.append(Measured("", "", contender.name, skipped=reason))
         return not reason
 
-    def run(self, scenario: Scenario, variants: Sequence[str] = ()) -> None:
+    def run(self, scenario: Measurement, variants: Sequence[str] = ()) -> None:
         """Measure all variants, or only some.
 
         Every round measures each contender once, and every other round in reverse order. So all contenders share a
@@ -55,12 +55,12 @@ class Tour:
                     if not entry.skipped and not entry.failed:
                         self._round(scenario, contender, entry, number)
 
-    def _entry(self, scenario: Scenario, variant: str, contender: Contender) -> Measured:
+    def _entry(self, scenario: Measurement, variant: str, contender: Contender) -> Measured:
         entry = Measured(scenario.name, variant, contender.name, skipped=scenario.unfit(contender, variant) or "")
         self._results.measured.append(entry)
         return entry
 
-    def _round(self, scenario: Scenario, contender: Contender, entry: Measured, number: int) -> None:
+    def _round(self, scenario: Measurement, contender: Contender, entry: Measured, number: int) -> None:
         label = f"{scenario.name} {entry.variant}".strip()
         what = f"  {label:<22} round {number}/{self._options.rounds}  {contender.name:<18}"
         began = time.monotonic()

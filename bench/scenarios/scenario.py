@@ -1,4 +1,4 @@
-"""The base of all scenarios: a plan for the load process, and the load itself."""
+"""The bases of all scenarios: what they measure, and for most a plan for the load process and the load itself."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Options:
         return max(2, self.connections or (quick if self.quick else usual))
 
 
-class Scenario(ABC):
+class Measurement(ABC):
     """A question to measure. Costs are per `operation`; each of the `variants` is measured separately."""
 
     name: str
@@ -78,6 +78,14 @@ class Scenario(ABC):
         return None
 
     @abstractmethod
+    def measure(self, contender: Contender, variant: str, options: Options) -> Outcome:
+        """Measure once, on a fresh server. Raises `LoadError` or `ContenderError`."""
+
+
+class Scenario(Measurement):
+    """A measurement whose load is made by a process of its own."""
+
+    @abstractmethod
     def plan(self, server: Server, variant: str, options: Options) -> Plan:
         """Return what the load process is to do."""
 
@@ -86,7 +94,7 @@ class Scenario(ABC):
         """Make the load and measure; runs in the load process."""
 
     def measure(self, contender: Contender, variant: str, options: Options) -> Outcome:
-        """Measure once, on a fresh server. Raises `LoadError` or `ContenderError`."""
+        """See `Measurement`."""
         with contender.serve() as server:
             return self.carry_out(server, self.plan(server, variant, options))
 

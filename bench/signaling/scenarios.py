@@ -8,6 +8,6 @@ from bench.scenarios import SIGNALING
 from bench.signaling.trial import Faults
 
 if TYPE_CHECKING:
-    from bench.scenarios.scenario import Scenario
+    from bench.scenarios.scenario import Measurement
 
-SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (*SIGNALING, Faults())}
+SCENARIOS: dict[str, Measurement] = {scenario.name: scenario for scenario in (*SIGNALING, Faults())}

@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING
 from bench.chaos.network import Network
 from bench.plan import Outcome
 from bench.runner import LoadError
-from bench.scenarios.scenario import Scenario
+from bench.scenarios.scenario import Measurement
 from bench.signaling.account import Account
-from bench.signaling.crews import CREWS
+from bench.signaling.clients import CLIENTS
 from bench.signaling.faults import FAULTS, Target
 from bench.spanning import Spanning
 
 if TYPE_CHECKING:
-    from bench.contender import Contender, Server
-    from bench.plan import Plan
+    from bench.contender import Contender
     from bench.scenarios.scenario import Options
-    from bench.signaling.crews.crew import Crew
+    from bench.signaling.clients.clients import Clients
 
 PEERS, QUICK_PEERS = 16, 6
 PAUSE = 0.05
@@ -40,31 +39,31 @@ seconds to reconnect."""
 
 
 class Trial:
-    """Traffic of a crew while something breaks."""
+    """Traffic of clients while something breaks."""
 
-    def __init__(self, crew: Crew, account: Account, peers: int) -> None:
-        self._crew = crew
+    def __init__(self, clients: Clients, account: Account, peers: int) -> None:
+        self._clients = clients
         self._account = account
         self._peers = peers
 
     async def run(self, fault: str, target: Target) -> None:
         """Join, send, break and settle. Raises TimeoutError if the peers cannot join."""
         try:
-            await self._crew.enter()
+            await self._clients.enter()
             await asyncio.sleep(CALM)
             async with asyncio.TaskGroup() as tasks:
                 breaking = tasks.create_task(_awaited(fault, target))
                 tasks.create_task(self._send(target.seconds, breaking))
             await self._settle()
         finally:
-            await self._crew.leave()
+            await self._clients.leave()
 
     async def _send(self, seconds: float, breaking: asyncio.Task[None]) -> None:
         """Send for a time, and at least until what breaks is back."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline or not breaking.done():
             for peer in range(self._peers):
-                self._crew.send(peer)
+                self._clients.send(peer)
             await asyncio.sleep(PAUSE)
 
     async def _settle(self) -> None:
@@ -81,8 +80,8 @@ async def _awaited(fault: str, target: Target) -> None:
     await FAULTS[fault](target)
 
 
-class Faults(Scenario):
-    """Traffic while something breaks. It runs in this process, which holds what breaks; there is no load process."""
+class Faults(Measurement):
+    """Traffic while something breaks. It is made in this process, which also does the breaking."""
 
     name = "signaling-faults"
     operation = "message"
@@ -90,21 +89,13 @@ class Faults(Scenario):
     columns = ("sent", "delivered", "lost", "told", "duplicated", "reordered")
 
     def unfit(self, contender: Contender, variant: str) -> str | None:
-        """See `Scenario`."""
+        """See `Measurement`."""
         if variant == "redis" and not isinstance(contender, Spanning):
             return "as they have no Redis"
         return None
 
-    def plan(self, server: Server, variant: str, options: Options) -> Plan:
-        """See `Scenario`."""
-        raise NotImplementedError("a trial has no load process")
-
-    async def load(self, plan: Plan) -> Outcome:
-        """See `Scenario`."""
-        raise NotImplementedError("a trial has no load process")
-
     def measure(self, contender: Contender, variant: str, options: Options) -> Outcome:
-        """See `Scenario`."""
+        """See `Measurement`."""
         peers, seconds = QUICK_PEERS if options.quick else PEERS, options.span(8, 3)
         account = Account(peers)
         with ExitStack() as stack:
@@ -114,8 +105,8 @@ class Faults(Scenario):
             urls = [f"ws://127.0.0.1:{paths[peer % len(paths)].port}" for peer in range(peers)]
 
             async def run() -> None:
-                crew = CREWS[contender.name](urls, account)
-                await Trial(crew, account, peers).run(variant, Target(server, paths, seconds))
+                clients = CLIENTS[contender.name](urls, account)
+                await Trial(clients, account, peers).run(variant, Target(server, paths, seconds))
 
             try:
                 asyncio.run(run())

@@ -16,8 +16,8 @@ from bench.runner import LoadError
 from bench.scenarios.scenario import Options
 from bench.signaling import table
 from bench.signaling.account import Account
+from bench.signaling.clients import CLIENTS
 from bench.signaling.contenders import CONTENDERS
-from bench.signaling.crews import CREWS
 from bench.signaling.scenarios import SCENARIOS
 from bench.spanning import Spanning
 
@@ -100,7 +100,7 @@ def test_a_restart_of_redis_applies_to_those_that_use_it() -> None:
 
 
 def test_every_contender_has_clients() -> None:
-    assert CREWS.keys() == CONTENDERS.keys()
+    assert CLIENTS.keys() == CONTENDERS.keys()
 
 
 async def test_a_client_does_not_wait_for_a_connection_that_is_closed_during_the_handshake() -> None:

@@ -7,15 +7,15 @@ from math import log10
 from typing import TYPE_CHECKING
 
 from bench.dialects import DIALECTS
-from bench.signaling.crews.node_crew import NodeCrew
-from bench.signaling.crews.our_crew import OurCrew
-from bench.signaling.crews.python_socketio_crew import PythonSocketIoCrew
-from bench.signaling.crews.redialing_crew import RedialingCrew
+from bench.signaling.clients.node_clients import NodeClients
+from bench.signaling.clients.our_clients import OurClients
+from bench.signaling.clients.python_socketio_clients import PythonSocketIoClients
+from bench.signaling.clients.redialing_clients import RedialingClients
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.signaling.crews.crew import Crew
+    from bench.signaling.clients.clients import Clients
 
 Y_BASE, Y_MOST = 1.2, 2.5
 
@@ -35,12 +35,12 @@ def _y_webrtc_pause(failures: int) -> float:
     return min(log10(failures + 1) * Y_BASE, Y_MOST)
 
 
-CREWS: dict[str, Callable[..., Crew]] = {
-    "mcp_actors": OurCrew,
-    "mcp_actors-redis": OurCrew,
-    "peerjs": partial(RedialingCrew, dialect=DIALECTS["peerjs"], pause=_peerjs_pause),
-    "socket.io-streams": NodeCrew,
-    "socketio-redis": PythonSocketIoCrew,
-    "channels-groups": partial(RedialingCrew, dialect=DIALECTS["peers"], pause=_plain_pause),
-    "y-webrtc": partial(RedialingCrew, dialect=DIALECTS["y-webrtc"], pause=_y_webrtc_pause),
+CLIENTS: dict[str, Callable[..., Clients]] = {
+    "mcp_actors": OurClients,
+    "mcp_actors-redis": OurClients,
+    "peerjs": partial(RedialingClients, dialect=DIALECTS["peerjs"], pause=_peerjs_pause),
+    "socket.io-streams": NodeClients,
+    "socketio-redis": PythonSocketIoClients,
+    "channels-groups": partial(RedialingClients, dialect=DIALECTS["peers"], pause=_plain_pause),
+    "y-webrtc": partial(RedialingClients, dialect=DIALECTS["y-webrtc"], pause=_y_webrtc_pause),
 }

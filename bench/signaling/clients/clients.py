@@ -1,4 +1,4 @@
-"""The base of all crews: peers in rooms of two, each of which sends numbered messages to the other."""
+"""The base of the clients of a trial: peers in rooms of two, each of which sends numbered messages to the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENTER_TIMEOUT = 30.0
 LEAVE_TIMEOUT = 10.0
 
 
-class Crew(ABC):
+class Clients(ABC):
     """The peers of a trial. `urls`: where each of them connects, as ws://host:port."""
 
     def __init__(self, urls: Sequence[str], account: Account) -> None:

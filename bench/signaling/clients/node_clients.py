@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.guard import Guard
 from bench.peers import npm
-from bench.signaling.crews.crew import ENTER_TIMEOUT, LEAVE_TIMEOUT, Crew
+from bench.signaling.clients.clients import ENTER_TIMEOUT, LEAVE_TIMEOUT, Clients
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SCRIPT = "socketio_members.mjs"
 
 
-class NodeCrew(Crew):
+class NodeClients(Clients):
     """Speaks to bench/peers/socketio_members.mjs by lines of JSON."""
 
     def __init__(self, urls: Sequence[str], account: Account) -> None:
@@ -31,7 +31,7 @@ class NodeCrew(Crew):
         self._reading: asyncio.Task[None] | None = None
 
     async def enter(self) -> None:
-        """See `Crew`."""
+        """See `Clients`."""
         command = ["node", str(npm.script(SCRIPT)), *(url.replace("ws:", "http:", 1) for url in self._urls)]
         pipe = asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
@@ -41,7 +41,7 @@ class NodeCrew(Crew):
             await self._entered.wait()
 
     async def leave(self) -> None:
-        """See `Crew`."""
+        """See `Clients`."""
         if self._process is None or self._process.stdin is None or self._guard is None:
             return
         self._process.stdin.close()

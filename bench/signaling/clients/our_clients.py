@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
-from bench.signaling.crews.crew import ENTER_TIMEOUT, LEAVE_TIMEOUT, Crew, name_of, other, room_of
+from bench.signaling.clients.clients import ENTER_TIMEOUT, LEAVE_TIMEOUT, Clients, name_of, other, room_of
 from mcp_actors.client import Signal, SignalingError, connect
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mcp_actors.client import PeerRoom
 
 
-class OurCrew(Crew):
+class OurClients(Clients):
     """Each message is a request, whose error tells its sender that it was not delivered."""
 
     def __init__(self, urls: Sequence[str], account: Account) -> None:
@@ -26,7 +26,7 @@ class OurCrew(Crew):
         self._clients = AsyncExitStack()
 
     async def enter(self) -> None:
-        """See `Crew`."""
+        """See `Clients`."""
         async with asyncio.timeout(ENTER_TIMEOUT):
             for peer, url in enumerate(self._urls):
                 client = await self._clients.enter_async_context(connect(url))
@@ -34,7 +34,7 @@ class OurCrew(Crew):
                 self._run(self._read(peer))
 
     async def leave(self) -> None:
-        """See `Crew`."""
+        """See `Clients`."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bench.signaling.crews.crew import ENTER_TIMEOUT, LEAVE_TIMEOUT, Crew, name_of, other, room_of
+from bench.signaling.clients.clients import ENTER_TIMEOUT, LEAVE_TIMEOUT, Clients, name_of, other, room_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 KIND = "ice-candidate"
 
 
-class PythonSocketIoCrew(Crew):
+class PythonSocketIoClients(Clients):
     """Each peer joins again when its client has reconnected, and until then knows that it cannot send."""
 
     def __init__(self, urls: Sequence[str], account: Account) -> None:
@@ -26,7 +26,7 @@ class PythonSocketIoCrew(Crew):
         self._emitting: set[asyncio.Task[None]] = set()
 
     async def enter(self) -> None:
-        """See `Crew`."""
+        """See `Clients`."""
         from socketio import AsyncClient  # noqa: PLC0415 - absent where the contender is not measured
 
         async with asyncio.timeout(ENTER_TIMEOUT):
@@ -42,7 +42,7 @@ class PythonSocketIoCrew(Crew):
                 await joined.wait()
 
     async def leave(self) -> None:
-        """See `Crew`."""
+        """See `Clients`."""
         for client in self._clients:
             async with asyncio.timeout(LEAVE_TIMEOUT):
                 await client.shutdown()

@@ -9,7 +9,7 @@ from picows import WSError
 
 from bench.client import Client, connect
 from bench.runner import LoadError
-from bench.signaling.crews.crew import ENTER_TIMEOUT, Crew, name_of, other, room_of
+from bench.signaling.clients.clients import ENTER_TIMEOUT, Clients, name_of, other, room_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.signaling.account import Account
 
 
-class RedialingCrew(Crew):
+class RedialingClients(Clients):
     """A message without a connection is not sent, which its sender knows.
 
     `pause`: how many seconds to wait after this many attempts in a row have failed.
@@ -39,14 +39,14 @@ class RedialingCrew(Crew):
         ]
 
     async def enter(self) -> None:
-        """See `Crew`."""
+        """See `Clients`."""
         self._tasks = [asyncio.create_task(self._stay(peer)) for peer in range(len(self._urls))]
         async with asyncio.timeout(ENTER_TIMEOUT):
             for entered in self._entered:
                 await entered.wait()
 
     async def leave(self) -> None:
-        """See `Crew`."""
+        """See `Clients`."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
